@@ -1,0 +1,46 @@
+# Two commands: `make demo` and `make test`. Everything they cache stays inside the checkout.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
+export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba
+export VOLTASPIN_CACHE := $(CURDIR)/.cache/voltaspin
+export HF_HUB_OFFLINE := 1
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: demo test lint clean lock
+
+demo: $(VENV)/.demo
+	$(BIN)/voltaspin demo --out demo-report
+
+test: $(VENV)/.test lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(VENV)/bin/python requirements.lock pyproject.toml
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.demo requirements-test.lock
+	$(BIN)/python -m pip install --quiet --requirement requirements-test.lock
+	touch $@
+
+# Both lock files from pyproject.toml; needs pip-tools in the virtual environment.
+lock:
+	$(BIN)/pip-compile --quiet --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	    --no-emit-trusted-host --output-file requirements.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	    --no-emit-trusted-host --extra test --constraint requirements.lock --output-file requirements-test.lock pyproject.toml
+	sed -i 's/^torch==2.13.0+.*/torch==2.13.0/' requirements.lock requirements-test.lock
+
+clean:
+	rm -rf $(VENV) .cache demo-report

@@ -1,0 +1,45 @@
+"""Voltaspin runs diffusion models on voltage-controlled magnetic memory.
+
+``import voltaspin`` costs milliseconds: a room is loaded when one of its names is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+_HOME = {
+    "InputError": "errors",
+    "NoiseExhaustedError": "errors",
+    "Junction": "device",
+    "Pulse": "device",
+    "SwitchingModel": "device",
+    "presets": "device",
+    "MagnetoelectricMemory": "memory",
+    "MemorySource": "noise",
+    "PseudoSource": "noise",
+    "RecordedSource": "noise",
+    "load_images": "diffusion",
+    "sample": "diffusion",
+    "train": "diffusion",
+    "evaluate": "metrics",
+    "price": "report",
+    "Ledger": "ledger",
+    "RunContext": "context",
+    "Sourced": "sourced",
+}
+
+__all__ = [*sorted(_HOME), "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("voltaspin")
+    if name not in _HOME:
+        raise AttributeError(f"module 'voltaspin' has no attribute {name!r}")
+    return getattr(import_module(f"voltaspin.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,30 @@
+"""What is being computed right now: which images, at which step, in which layer.
+
+Noise per image, converter ranges per time step and the ledger per layer all need to know; one small
+frozen object travels with the work instead of three arguments each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """Position of the work.
+
+    Args:
+        images: identifiers of the images in the batch, in order; each owns one noise stream.
+        step: how many sampler (or training) steps came before this one.
+        layer: name of the layer, empty outside a network.
+    """
+
+    images: tuple[int, ...]
+    step: int = 0
+    layer: str = ""
+
+    def at_step(self, step: int) -> RunContext:
+        return replace(self, step=step)
+
+    def in_layer(self, layer: str) -> RunContext:
+        return replace(self, layer=layer)

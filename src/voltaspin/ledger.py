@@ -1,0 +1,91 @@
+"""Counts of what the hardware did. No joules here: ``report.cost`` prices a ledger afterwards.
+
+A ledger is a tree (run, array, layer, ...) of counters, so that two processes can be merged and one run
+can be priced again under another technology.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from voltaspin.errors import InputError
+
+#: The actions that the package counts, with the unit of one count.
+ACTIONS: dict[str, str] = {
+    "pulse": "one stochastic voltage pulse on one cell",
+    "reset": "one deterministic write of one cell before a stochastic pulse or a run of them",
+    "write": "one deterministic write of one cell that stores data",
+    "read": "one read of one cell",
+    "xor": "one two-input XOR of two bits",
+    "bit": "one conditioned bit handed to a user",
+    "normal": "one Gaussian number handed to a user",
+    "lookup": "one read of the inverse-CDF table",
+}
+
+
+class Ledger:
+    """A named counter with named children.
+
+    >>> run = Ledger("run")
+    >>> run.child("array").count("pulse", 3)
+    >>> run.total("pulse")
+    3
+    """
+
+    def __init__(self, name: str = "run") -> None:
+        self.name = name
+        self.counts: Counter[str] = Counter()
+        self.children: dict[str, Ledger] = {}
+
+    def count(self, action: str, n: int = 1) -> None:
+        """Add ``n`` actions; raises InputError for an unknown action or a negative count."""
+        if action not in ACTIONS:
+            raise InputError(f"action {action!r} is not counted; known: {', '.join(ACTIONS)}")
+        if n < 0:
+            raise InputError(f"cannot count {n} times {action}; counts only grow")
+        self.counts[action] += int(n)
+
+    def child(self, name: str) -> Ledger:
+        """The child of that name, made on first use."""
+        return self.children.setdefault(name, Ledger(name))
+
+    def total(self, action: str) -> int:
+        """Count of ``action`` here and in everything below."""
+        return self.counts[action] + sum(c.total(action) for c in self.children.values())
+
+    def totals(self) -> dict[str, int]:
+        """All non-zero totals, in the order of ``ACTIONS``."""
+        return {a: n for a in ACTIONS if (n := self.total(a))}
+
+    def merge(self, other: Ledger) -> None:
+        """Add another ledger into this one, child by child."""
+        self.counts.update(other.counts)
+        for name, sub in other.children.items():
+            self.child(name).merge(sub)
+
+    def walk(self, path: str = "") -> Iterator[tuple[str, Counter[str]]]:
+        here = f"{path}/{self.name}" if path else self.name
+        yield here, self.counts
+        for sub in self.children.values():
+            yield from sub.walk(here)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "counts": dict(self.counts),
+            "children": [c.to_dict() for c in self.children.values()],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Ledger:
+        ledger = cls(str(data["name"]))
+        for action, n in data["counts"].items():
+            ledger.count(action, n)
+        for sub in data["children"]:
+            ledger.children[sub["name"]] = cls.from_dict(sub)
+        return ledger
+
+    def __repr__(self) -> str:
+        return f"Ledger({self.name!r}, {self.totals()})"
