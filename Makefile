@@ -34,13 +34,14 @@ $(VENV)/.test: $(VENV)/.demo requirements-test.lock
 	$(BIN)/python -m pip install --quiet --requirement requirements-test.lock
 	touch $@
 
-# Both lock files from pyproject.toml; needs pip-tools in the virtual environment.
+# Both lock files from pyproject.toml; needs pip-tools. torch is the one version that is chosen by hand.
+PIN := pip-compile --quiet --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+       --no-emit-trusted-host --constraint .cache/torch.txt
 lock:
-	$(BIN)/pip-compile --quiet --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-	    --no-emit-trusted-host --output-file requirements.lock pyproject.toml
-	$(BIN)/pip-compile --quiet --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-	    --no-emit-trusted-host --extra test --constraint requirements.lock --output-file requirements-test.lock pyproject.toml
-	sed -i 's/^torch==2.13.0+.*/torch==2.13.0/' requirements.lock requirements-test.lock
+	mkdir -p .cache && echo 'torch==2.13.0' > .cache/torch.txt
+	$(PIN) --output-file requirements.lock pyproject.toml
+	$(PIN) --constraint requirements.lock --extra test --output-file requirements-test.lock pyproject.toml
+	sed -i -e 's/^torch==2.13.0+.*/torch==2.13.0/' -e '/^$$/d' -e '/^# /d' requirements.lock requirements-test.lock
 
 clean:
 	rm -rf $(VENV) .cache demo-report

@@ -1,1 +1,35 @@
-"""TODO."""
+"""Noise: random bits from the memory, conditioned, shaped into Gaussians and tested."""
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "NoiseSource": "source",
+    "AddressableSource": "source",
+    "Provenance": "source",
+    "PseudoSource": "source",
+    "MemorySource": "memory_source",
+    "RecordedSource": "recorded",
+    "InverseCDF": "gaussian",
+    "Popcount": "gaussian",
+    "Shaping": "gaussian",
+    "xor_cells": "conditioning",
+    "xor_bias": "conditioning",
+    "xor_probability": "conditioning",
+    "bit_statistics": "analysis",
+    "BitStatistics": "analysis",
+    "Estimate": "analysis",
+    "cells_of_bits": "mapping",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'voltaspin.noise' has no attribute {name!r}")
+    return getattr(import_module(f"voltaspin.noise.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,366 @@
+"""The command line: parse, call, print. Heavy rooms are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from voltaspin.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from voltaspin.noise import NoiseSource
+
+app = typer.Typer(
+    name="voltaspin",
+    help="Diffusion models on voltage-controlled magnetic memory.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+Out = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it does not exist.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Decides every simulated random number.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+Noise = Annotated[
+    str,
+    typer.Option(
+        "--noise",
+        help="software (pseudo-random normals), memory (the simulated array, XOR of two cells), "
+        "or the path of a file of raw bits recorded from a device.",
+    ),
+]
+
+
+@app.command()
+def demo(
+    out: Out = Path("demo-report"),
+    images: Annotated[int, typer.Option("--images", min=1, help="Images per arm.")] = 256,
+    steps: Annotated[int, typer.Option("--steps", min=2, max=1000, help="Ancestral steps per image.")] = 50,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """The whole job on real data: device, memory, noise, images, quality, cost, one page.
+
+    Example: [bold]voltaspin demo --out demo-report --images 256 --steps 50[/bold]
+    """
+    _writable(out)
+    from voltaspin.demo import run_demo
+    from voltaspin.report.page import summary_table
+
+    with _progress() as bars:
+        results = run_demo(out=out, images=images, steps=steps, seed=seed, progress=_bar_per_part(bars))
+    if as_json:
+        _print_json(results.to_json())
+        return
+    from rich.console import Console
+
+    Console().print(summary_table(results))
+    print(f"page: {(out / 'index.html').resolve()}")
+
+
+@app.command()
+def device(
+    preset: Annotated[str, typer.Option("--preset", help="generator or storage.")] = "generator",
+    voltage: Annotated[float | None, typer.Option("--voltage", help="Pulse [V]; default: V_c.")] = None,
+    width: Annotated[float, typer.Option("--width", min=0.001, help="Pulse width [ns].")] = 0.6,
+    devices: Annotated[int, typer.Option("--devices", min=1, help="Trajectories.")] = 20_000,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """A junction's derived values, and its switching probability under one pulse.
+
+    Example: [bold]voltaspin device --preset generator --width 0.6[/bold]
+    """
+    from voltaspin.device import Pulse, llg, presets
+
+    junction = presets.get(preset)
+    pulse = Pulse(voltage=junction.V_c if voltage is None else voltage, width=width * 1e-9)
+    result: dict[str, Any] = {
+        "preset": preset,
+        "Delta": junction.Delta(),
+        "barrier": junction.barrier(),
+        "V_c_V": junction.V_c,
+        "B_k_mT": junction.B_k() * 1e3,
+        "K_eff_J_per_m3": junction.K_eff(),
+        "R_P_ohm": junction.R_P,
+        "pulse": {"voltage_V": pulse.voltage, "width_ns": width},
+        "seed": seed,
+    }
+    for name, initial in (("p01", "up"), ("p10", "down")):
+        found = llg.switching_probability(
+            junction, pulse, initial=initial, n_devices=devices, dt=2e-12, seed=seed
+        )
+        result[name] = {"value": found.value, "error": found.error, "n": devices}
+    if as_json:
+        _print_json(result)
+        return
+    print(
+        f"{preset}: Delta {result['Delta']:.1f}, barrier with the in-plane field {result['barrier']:.1f} k_B T, "
+        f"V_c {junction.V_c:.3f} V, B_k {result['B_k_mT']:.1f} mT, R_P {junction.R_P / 1e3:.0f} kOhm"
+    )
+    for name in ("p01", "p10"):
+        value = result[name]
+        print(f"{name} = {value['value']:.4f} +- {value['error']:.4f} at {pulse.voltage:.3f} V, {width:g} ns")
+
+
+@app.command()
+def bits(
+    count: Annotated[int, typer.Option("--count", min=1, help="How many bits.")],
+    out: Annotated[str, typer.Option("--out", help="File for the packed bytes, - for standard output.")],
+    noise: Noise = "memory",
+    raw: Annotated[bool, typer.Option("--raw", help="Raw memory bits, without XOR.")] = False,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Random bits as packed bytes, the first bit highest; the last byte is filled up with zeros.
+
+    Example: [bold]voltaspin bits --count 8000000 --out bits.bin[/bold]
+    """
+    source = make_source(noise, seed=seed, raw=raw)
+    left, block = count, 8 * 2**20
+    if out == "-":
+        with contextlib.suppress(BrokenPipeError):
+            while left > 0:
+                sys.stdout.buffer.write(bytes(source.bits(min(left, block))))
+                left -= block
+            sys.stdout.buffer.flush()
+        return
+    target = Path(out)
+    _writable(target.parent)
+    part = target.with_name(f".{target.name}.part")
+    try:
+        with part.open("wb") as file, _progress() as bars:
+            bar = bars.add_task("bits", total=count)
+            while left > 0:
+                file.write(bytes(source.bits(min(left, block))))
+                left -= block
+                bars.update(bar, completed=count - max(left, 0))
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    if as_json:
+        _print_json(
+            {
+                "file": str(target),
+                "bits": count,
+                "noise": source.provenance.to_json(),
+                "ledger": source.ledger.totals(),
+            }
+        )
+
+
+@app.command()
+def train(
+    out: Out,
+    data: Annotated[
+        str, typer.Option("--data", help="fashion-mnist, mnist, or a folder of images.")
+    ] = "fashion-mnist",
+    noise: Noise = "software",
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Optimizer steps in all.")] = 9000,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Images per step.")] = 64,
+    seed: Seed = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the last checkpoint in --out.")
+    ] = False,
+    checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", min=1, help="Steps.")] = 500,
+    as_json: AsJson = False,
+) -> None:
+    """Train a diffusion model with the noise of a source; leaves a diffusers pipeline folder.
+
+    Example: [bold]voltaspin train --data fashion-mnist --noise memory --steps 9000 --out model[/bold]
+    """
+    _writable(out)
+    from voltaspin.diffusion import TrainSpec, load_images
+    from voltaspin.diffusion import train as run_training
+
+    images = load_images(data, split="train")
+    source = make_source(noise, seed=seed)
+    spec = TrainSpec(
+        data=data, noise=noise, seed=seed, steps=steps, batch=batch, checkpoint_every=checkpoint_every
+    )
+    with _progress() as bars:
+        bar = bars.add_task("train", total=steps)
+
+        def show(step: int, total: int, loss: float) -> None:
+            bars.update(bar, completed=step, description=f"train, loss {loss:.4f}")
+
+        result = run_training(images, source, out, spec=spec, resume=resume, progress=show)
+    if not result.finished:
+        print(f"interrupted at step {result.step}; continue with --resume", file=sys.stderr)
+        raise typer.Exit(130)
+    if as_json:
+        _print_json({"model": str(out), "steps": result.step, "loss": result.loss, "seconds": result.seconds})
+    else:
+        print(
+            f"{out}: {result.step} steps, mean loss of the last 50 {result.loss:.4f}, {result.seconds:.0f} s"
+        )
+
+
+@app.command()
+def sample(
+    out: Out,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", help="Pipeline folder; default: the shipped Fashion-MNIST model."),
+    ] = None,
+    noise: Noise = "memory",
+    count: Annotated[int, typer.Option("--count", min=1, help="Images.")] = 64,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Network evaluations per image.")] = 50,
+    sampler: Annotated[str, typer.Option("--sampler", help="ddpm (ancestral) or ddim.")] = "ddpm",
+    eta: Annotated[float, typer.Option("--eta", help="Noise of ddim, 0 to 1.")] = 0.0,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Images at a time.")] = 64,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Generate images: one PNG each, a grid, and run.json that says how.
+
+    Example: [bold]voltaspin sample --noise memory --count 64 --steps 50 --out images[/bold]
+    """
+    _writable(out)
+    from voltaspin.diffusion.sampling import load_pipeline, shipped_model
+    from voltaspin.diffusion.sampling import sample as run_sampling
+    from voltaspin.report.images import write_images
+
+    if sampler not in ("ddpm", "ddim"):
+        raise InputError(f"sampler {sampler!r} is unknown; use ddpm or ddim")
+    pipeline = load_pipeline(shipped_model() if model is None else model)
+    source = make_source(noise, seed=seed)
+    with _progress() as bars:
+        bar = bars.add_task("sample", total=count * steps)
+        samples = run_sampling(
+            pipeline,
+            source,
+            count=count,
+            steps=steps,
+            batch=batch,
+            sampler="ddim" if sampler == "ddim" else "ddpm",
+            eta=eta,
+            progress=lambda done, total: bars.update(bar, completed=done),
+        )
+    record = write_images(
+        out,
+        samples,
+        command=[*sys.argv],
+        settings={"noise": noise, "seed": seed, "sampler": sampler, "eta": eta, "batch": batch},
+        model={"folder": pipeline.folder.name, "sha256": pipeline.sha256},
+        ledger=source.ledger,
+    )
+    if as_json:
+        _print_json(record)
+    else:
+        print(f"{out}: {count} images, grid.png, run.json ({samples.seconds:.1f} s)")
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="Folder of PNG images of one size.")],
+    reference: Annotated[str, typer.Option("--reference", help="Reference statistics.")] = "fashion-mnist",
+    as_json: AsJson = False,
+) -> None:
+    """Score a folder of images against held-out real ones: KID and FD with intervals.
+
+    Example: [bold]voltaspin evaluate images --reference fashion-mnist[/bold]
+    """
+    from voltaspin.metrics import evaluate_folder
+
+    scores = evaluate_folder(folder, reference=reference)
+    if as_json:
+        _print_json(scores.to_json())
+    else:
+        print(scores)
+
+
+def make_source(noise: str, *, seed: int, raw: bool = False) -> NoiseSource:
+    """The source that ``--noise`` names."""
+    from voltaspin import noise as room
+
+    if noise == "software":
+        return room.PseudoSource(seed=seed)
+    if noise == "memory":
+        return room.MemorySource(seed=seed, k=1 if raw else 2)
+    if not Path(noise).is_file():
+        raise InputError(f"noise {noise!r} is neither 'software', 'memory' nor a file of raw bits")
+    return room.RecordedSource(noise)
+
+
+def _writable(folder: Path) -> None:
+    """Make the folder and try a file in it, so that hours of work do not end in a full stop."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"output folder {folder} cannot be written ({error.strerror}); choose another with --out"
+        ) from None
+
+
+def _progress() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description:<34}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=Console(stderr=True),
+    )
+
+
+def _bar_per_part(bars: Progress) -> Callable[[str, int, int], None]:
+    """``show(part, done, total)``: a bar for each part, added when the part first reports."""
+    tasks: dict[str, Any] = {}
+
+    def show(part: str, done: int, total: int) -> None:
+        if part not in tasks:
+            tasks[part] = bars.add_task(part, total=total)
+        bars.update(tasks[part], completed=done, total=total)
+
+    return show
+
+
+def _print_json(data: Any) -> None:
+    print(json.dumps(data, indent=1, allow_nan=False))
+
+
+@contextlib.contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    # typer's own base of all usage errors; older versions take it from click, newer ones bring it along.
+    usage_error = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+    try:
+        yield
+    except InputError as error:
+        _fail(str(error))
+    except usage_error as error:
+        _fail(error.format_message())  # type: ignore[attr-defined]
+    except (KeyboardInterrupt, typer.Abort):
+        print("voltaspin: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        _fail(f"{error.strerror or error}{where}; free some space or choose another folder")
+
+
+def _fail(message: str) -> None:
+    print(f"voltaspin: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the ``voltaspin`` command: bad input is one line on standard error and status 2."""
+    with _errors_in_one_line():
+        status = typer.main.get_command(app).main(
+            args=arguments, prog_name="voltaspin", standalone_mode=False
+        )
+        sys.exit(status or 0)

@@ -1,0 +1,469 @@
+"""The whole job: device, memory, forward, reverse, quality, cost, one page. ``voltaspin demo`` runs it.
+
+Each function is one section of the page and returns its part of ``report.results``. The study that ships
+with the package is this same run with 5,000 images per arm (scripts/ship_study.py takes it over).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voltaspin.context import RunContext
+from voltaspin.device import Pulse, SwitchingModel, fair_pulse, presets
+from voltaspin.diffusion.backend import bf16_is_faster
+from voltaspin.diffusion.sampling import Pipeline, load_pipeline, sample, shipped_model
+from voltaspin.errors import InputError
+from voltaspin.ledger import Ledger
+from voltaspin.memory import MagnetoelectricMemory
+from voltaspin.metrics import Extractor, Row, garments, paired_difference, reference, score_features
+from voltaspin.noise import MemorySource, NoiseSource, PseudoSource
+from voltaspin.noise.analysis import BitStatistics, Estimate, bit_statistics
+from voltaspin.report import results as r
+from voltaspin.report.comparison import compare
+from voltaspin.report.cost import CellPulse, price
+from voltaspin.report.figures import charts, grid_png, strip_png
+from voltaspin.report.page import write_page
+from voltaspin.specs import environment, read_json, write_json
+
+Progress = Callable[[str, int, int], None]
+
+#: Largest difference of KID from software noise that still counts as equal; declared before any arm was
+#: scored, as a quarter of what a 3x3 mean blur adds to real images in the same extractor.
+MARGIN_SHARE_OF_BLUR = 0.25
+K_EFF_SPREAD, STRAY_SPREAD = 0.05, 0.5e-3  # assumed: no published array states them for such junctions
+CYCLES = 400
+SHARED = (
+    "All arms share the weights, the time steps and, image by image, the uniform words that decide the bits: "
+    "the same 16-bit word asks a memory cell at its own probability and a software coin at 1/2, and the "
+    "float32 software normals have these words as their leading 16 bits. Cells with p = 1/2 and no correlation "
+    "would therefore give the software's images by construction; what differs is what the cells' own "
+    "probabilities, their memory of the last state and the 16-bit levels change."
+)
+TITLE = (
+    "Images drawn by a diffusion model whose noise is the switching of a voltage-controlled magnetic memory"
+)
+
+
+@dataclass
+class Arm:
+    """One noise under which the shipped model samples."""
+
+    key: str
+    name: str
+    source: NoiseSource
+    images: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 1, 28, 28), np.uint8))
+    features: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 64), np.float32))
+    ledger: Ledger = field(default_factory=Ledger)
+    steps: int = 0
+
+    def described(self) -> r.Arm:
+        provenance = self.source.provenance
+        return r.Arm(key=self.key, name=self.name, noise=provenance.description, provenance=provenance.kind)
+
+
+def run_demo(*, out: Path, images: int, steps: int, seed: int, progress: Progress) -> r.DemoResults:
+    """Run every part and write ``index.html`` and ``results.json`` into ``out``.
+
+    Args:
+        out: an existing, writable folder. Finished arms are kept in ``out/samples`` and used again by a run
+            with the same settings, so that a long run which was killed continues.
+        images: per arm, at least 4 (an FD needs 128, its extrapolation 256).
+        steps: ancestral steps, at least 2.
+        seed: of all simulated chance.
+        progress: called as ``progress(part, done, total)``.
+    """
+    if images < 4 or steps < 2:
+        raise InputError(f"{images} images of {steps} steps: give at least 4 images and 2 steps")
+    clock = Clock()
+    pipeline = load_pipeline(shipped_model())
+    with clock("device"):
+        device, model = device_section(seed, progress)
+    pulse = Pulse(voltage=device.chosen.voltage, width=device.chosen.width)
+    arms, control = make_arms(model, seed), control_arm(seed)
+    conditioned = arms[-1]
+    memory = array(model, seed)
+    with clock("memory"):
+        bits = memory_section(memory, arms, pipeline, progress)
+    with clock("forward"):
+        forward, strip = forward_section(pipeline, MemorySource(memory=memory, seed=seed), progress)
+    settings = {"images": images, "steps": steps, "seed": seed, "model_sha256": pipeline.sha256}
+    with clock("reverse"):
+        for arm in (*arms, control):
+            draw_images(
+                arm, pipeline, images=images, steps=steps, out=out, settings=settings, progress=progress
+            )
+    reverse = r.Reverse(
+        arms=tuple(a.described() for a in arms),
+        sampler="ancestral DDPM",
+        steps=steps,
+        nfe=steps,
+        images_per_arm=images,
+        shared=SHARED,
+    )
+    command = f"voltaspin demo --images {images} --steps {steps} --seed {seed}"
+    with clock("quality"):
+        live = quality_section(arms, control, steps=steps, command=command, progress=progress)
+        study = shipped_study()
+    with clock("cost"):
+        cost = cost_section(conditioned, memory, pulse, pipeline, progress)
+    results = r.DemoResults(
+        title=TITLE,
+        command=command,
+        seed=seed,
+        configuration=settings
+        | {
+            "K_eff_spread": K_EFF_SPREAD,
+            "stray_field_spread_T": STRAY_SPREAD,
+            "precision": "bf16" if bf16_is_faster() else "float32",
+            "argv": sys.argv[1:],
+        },
+        environment=environment(),
+        seconds=clock.seconds,
+        device=device,
+        memory=bits,
+        forward=forward,
+        reverse=reverse,
+        quality=r.QualityPair(
+            live=live, study=study, study_reason="" if study else "no study ships with this version"
+        ),
+        cost=cost,
+    )
+    progress("page", 0, 1)
+    pictures = charts(results) | {
+        "main": grid_png(conditioned.images[:48], 16, scale=2, paper=(17, 21, 31)),
+        "forward": strip,
+        **{f"arm:{arm.key}": grid_png(arm.images[:32], 8) for arm in arms},
+    }
+    write_page(results, pictures, out / "index.html")
+    results.save(out / "results.json")
+    progress("page", 1, 1)
+    return results
+
+
+class Clock:
+    """Wall time per part."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        begin = time.monotonic()
+        yield
+        self.seconds[part] = round(time.monotonic() - begin, 2)
+
+
+def device_section(seed: int, progress: Progress) -> tuple[r.Device, SwitchingModel]:
+    """P_sw against width from the stochastic LLG, the chosen pulse, and the response of single cells to it."""
+    junction = presets.generator
+    n_devices, dt = 40_000, 2e-12
+    found = fair_pulse(
+        junction,
+        n_devices=n_devices,
+        seed=seed,
+        dt=dt,
+        progress=lambda a, b: progress("1 device: pulse", a, b),
+    )
+    model = SwitchingModel.from_llg(
+        junction,
+        found.pulse,
+        n_devices=10_000,
+        seed=seed,
+        dt=dt,
+        progress=lambda a, b: progress("1 device: single cells", a, b),
+    )
+    nominal = next(c for c in found.corners if c.K_eff_scale == 1 and c.B_z == 0)
+    lag1, spread = 1 - nominal.p01 - nominal.p10, 1.96 * 2**0.5 * nominal.error
+    derived = (
+        r.Quantity(name="Delta", value=junction.Delta(), unit="k_B T", note="without the in-plane field"),
+        r.Quantity(name="barrier", value=junction.barrier(), unit="k_B T", note="with the in-plane field"),
+        r.Quantity(name="V_c", value=junction.V_c, unit="V"),
+        r.Quantity(name="B_k", value=junction.B_k() * 1e3, unit="mT"),
+        r.Quantity(name="K_eff", value=junction.K_eff() / 1e3, unit="kJ/m^3"),
+        r.Quantity(name="R_P", value=junction.R_P / 1e3, unit="kOhm"),
+        r.Quantity(name="in-plane field", value=junction.B_in_plane * 1e3, unit="mT"),
+        r.Quantity(name="storage preset, barrier", value=presets.storage.barrier(), unit="k_B T"),
+    )
+    section = r.Device(
+        junction=f"{junction.name} (assumed)",
+        derived=derived,
+        curves=tuple(
+            r.Curve(label=label, **curve)
+            for label, curve in zip(("V_c", "1.3 V_c"), found.curves, strict=True)
+        ),
+        chosen=r.ChosenPulse(
+            voltage=found.pulse.voltage,
+            width=found.pulse.width,
+            meets=found.meets,
+            worst_deviation=found.worst_deviation,
+            verdict=found.verdict,
+        ),
+        corners=tuple(r.Corner(name=c.name, p01=c.p01, p10=c.p10, error=c.error) for c in found.corners),
+        lag1=r.Estimate(value=lag1, low=lag1 - spread, high=lag1 + spread),
+        n_devices=n_devices,
+        dt=dt,
+        fit_error=model.fit_error,
+    )
+    return section, model
+
+
+def make_arms(model: SwitchingModel, seed: int) -> tuple[Arm, ...]:
+    """The four arms of the comparison; see ``SHARED`` for what couples them."""
+    return (
+        Arm("software", "Software normals, float32", PseudoSource(seed=seed)),
+        Arm("software16", "Software normals, 16 bit", PseudoSource(seed=seed, precision=16)),
+        Arm("raw", "Memory, raw bits", MemorySource(memory=array(model, seed), seed=seed, k=1)),
+        Arm(
+            "conditioned", "Memory, XOR of two cells", MemorySource(memory=array(model, seed), seed=seed, k=2)
+        ),
+    )
+
+
+def array(model: SwitchingModel, seed: int) -> MagnetoelectricMemory:
+    """The demo's array; every call gives the same cells with a ledger of its own."""
+    return MagnetoelectricMemory(
+        model=model, K_eff_spread=K_EFF_SPREAD, stray_field_spread=STRAY_SPREAD, seed=seed
+    )
+
+
+def control_arm(seed: int) -> Arm:
+    """A memory that must be told apart: every cell answers 1 with p = 0.55, and 16 bits are just added up."""
+    biased = MagnetoelectricMemory(
+        model=SwitchingModel.constant(0.55, 0.45), K_eff_spread=0, stray_field_spread=0, seed=seed
+    )
+    source = MemorySource(memory=biased, seed=seed, k=1, shaping="popcount", bits=16)
+    return Arm("control", "Control: p = 0.55, popcount", source)
+
+
+def memory_section(
+    memory: MagnetoelectricMemory, arms: tuple[Arm, ...], pipeline: Pipeline, progress: Progress
+) -> r.Memory:
+    """Bias and autocorrelation of the bits that one image finds, per cell and overall."""
+    size = int(np.prod(pipeline.image_shape))
+    found = []
+    for i, key in enumerate(("raw", "conditioned")):
+        source = next(a.source for a in arms if a.key == key)
+        progress("2 memory: bits", i, 2)
+        if not isinstance(source, MemorySource):
+            raise TypeError(f"arm {key} is no memory")
+        # A stream of its own, so that these bits are not those of an image.
+        _, conditioned = source.samples(CYCLES, size=size, stream=2**62)
+        found.append(bit_quality(key, bit_statistics(conditioned)))
+    progress("2 memory: bits", 2, 2)
+    return r.Memory(
+        rows=memory.rows,
+        columns=memory.columns,
+        spreads={
+            "K_eff": f"{100 * memory.K_eff_spread:g} % (assumed)",
+            "stray field": f"{1e3 * memory.stray_field_spread:g} mT (assumed)",
+        },
+        operation="one reset per image, none between draws; every pixel keeps its own cells (fixed mapping)",
+        raw=found[0],
+        conditioned=found[1],
+    )
+
+
+def bit_quality(label: str, found: BitStatistics) -> r.BitQuality:
+    means = found.cell_bias + 0.5
+    counts, edges = np.histogram(means, bins=40)
+    lags = found.autocorrelation
+    return r.BitQuality(
+        label=label,
+        bias=_estimate(found.bias),
+        lag1=_estimate(lags[0]),
+        autocorrelation=tuple(a.value for a in lags),
+        autocorrelation_error=(lags[0].high - lags[0].low) / (2 * 1.96),
+        cell_std=found.cell_bias_std,
+        sampling_std=found.sampling_std,
+        histogram_edges=tuple(map(float, edges)),
+        histogram_counts=tuple(map(float, counts)),
+        worst_cell=float(means[found.worst_cells[0]]),
+        cycles=found.n_cycles,
+    )
+
+
+def _estimate(e: Estimate) -> r.Estimate:
+    return r.Estimate(value=e.value, low=e.low, high=e.high)
+
+
+def forward_section(pipeline: Pipeline, source: NoiseSource, progress: Progress) -> tuple[r.Forward, bytes]:
+    """Real garments dissolve in the memory's noise: x_t in closed form at a few time steps."""
+    progress("3 forward", 0, 1)
+    total = pipeline.scheduler.config.num_train_timesteps
+    shown = tuple(int(t) for t in np.linspace(0, total - 1, 9))
+    clean = garments()[:6].astype(np.float32) / 127.5 - 1
+    context = RunContext(images=tuple(2**61 + i for i in range(len(clean))))
+    noise = source.normal(clean.shape, streams=context.images, step=0)
+    columns = [clean]
+    for t in shown[1:]:
+        alpha_bar = float(pipeline.scheduler.alphas_cumprod[t])
+        columns.append(alpha_bar**0.5 * clean + (1 - alpha_bar) ** 0.5 * noise)
+    grey = np.clip(np.rint((np.stack(columns, axis=1) + 1) * 127.5), 0, 255).astype(np.uint8)
+    labels = ["real", *(f"t = {t + 1}" for t in shown[1:])]
+    progress("3 forward", 1, 1)
+    provenance = source.provenance
+    section = r.Forward(steps=shown, n_steps=total, provenance=provenance.kind, noise=provenance.description)
+    return section, strip_png(grey, column_labels=labels)
+
+
+def draw_images(
+    arm: Arm,
+    pipeline: Pipeline,
+    *,
+    images: int,
+    steps: int,
+    out: Path,
+    settings: dict[str, object],
+    progress: Progress,
+) -> None:
+    """Fill in the images of an arm; take them from ``out/samples`` if the same settings made them before."""
+    folder = out / "samples"
+    folder.mkdir(exist_ok=True)
+    provenance = arm.source.provenance
+    wanted = json.loads(json.dumps({**settings, "noise": provenance.to_json(), "environment": environment()}))
+    record, stored = folder / f"{arm.key}.json", folder / f"{arm.key}.npy"
+    part = f"4 reverse: {arm.name}"
+    arm.steps = steps
+    if record.is_file() and stored.is_file() and (known := read_json(record)).get("settings") == wanted:
+        arm.images, arm.ledger = np.load(stored, allow_pickle=False), Ledger.from_dict(known["ledger"])
+        progress(part, images * steps, images * steps)
+        return
+    made = sample(
+        pipeline,
+        arm.source,
+        count=images,
+        steps=steps,
+        precision="auto",
+        progress=lambda done, total: progress(part, done, total),
+    )
+    arm.images, arm.ledger = made.images, arm.source.ledger
+    temporary = stored.with_suffix(".part")
+    with temporary.open("wb") as file:
+        np.save(file, made.images, allow_pickle=False)
+    temporary.replace(stored)
+    write_json(record, {"settings": wanted, "ledger": arm.ledger.to_dict(), "seconds": made.seconds})
+
+
+def quality_section(
+    arms: tuple[Arm, ...], control: Arm, *, steps: int, command: str, progress: Progress
+) -> r.Quality:
+    """Scores of each arm, paired differences from software noise, floor, yardsticks, and the control."""
+    part, everything = "5 quality", (*arms, control)
+    extractor, against = Extractor.load(), reference("fashion-mnist")
+    n, total = len(control.images), 2 * len(everything) + 3
+    rows: dict[str, r.QualityRow] = {}
+    for done, arm in enumerate(everything):
+        progress(part, done, total)
+        arm.features = extractor.features(arm.images)
+        scored = score_features(
+            arm.features, against, subject=arm.name, noise=arm.source.provenance.description, shared=SHARED
+        )
+        rows[arm.key] = quality_row(arm.key, arm.name, scored)
+    real = {}
+    for done, (key, name) in enumerate((("real", "Other real images"), ("blur", "Real, 3x3 mean blur"),
+                                        ("noise", "Real, noise of sigma 0.05"))):  # fmt: skip
+        progress(part, len(everything) + done, total)
+        real[key] = quality_row(key, name, score_features(against.features[key][:n], against, subject=name))
+    margin = MARGIN_SHARE_OF_BLUR * real["blur"].kid.value
+    baseline, differences = arms[0], []
+    for done, arm in enumerate(everything[1:]):
+        progress(part, len(everything) + 3 + done, total)
+        score = paired_difference(
+            arm.features, baseline.features, against, noise=arm.source.provenance.description, shared=SHARED
+        )
+        fd = None
+        if n >= 4 * against.target.shape[1]:
+            fd = r.Score.of(paired_difference(arm.features, baseline.features, against, metric="FD"))
+        differences.append(
+            r.Difference(
+                arm=arm.key,
+                name=arm.name,
+                kid=r.Score.of(score),
+                fd=fd,
+                margin=margin,
+                equivalent=score.equivalent(margin),
+            )
+        )
+    progress(part, total, total)
+    apart = differences.pop()
+    return r.Quality(
+        label="This run",
+        n=n,
+        steps=steps,
+        command=command,
+        extractor=extractor.name,
+        extractor_sha256=extractor.sha256,
+        extractor_accuracy=float(extractor.card["accuracy"]["value"]),
+        rows=tuple(rows[arm.key] for arm in arms),
+        differences=tuple(differences),
+        floor=real["real"],
+        yardsticks=(real["blur"], real["noise"]),
+        control=r.Control(
+            row=rows["control"],
+            difference=apart,
+            detected=apart.kid.low > 0,
+            what="every cell answers 1 with p = 0.55, and 16 bits are added up instead of looked up",
+        ),
+        note=f"Equivalence margin: {MARGIN_SHARE_OF_BLUR:g} of the KID of blurred real images, set beforehand. "
+        "FD is extrapolated in 1/n where there are images enough.",
+    )
+
+
+def quality_row(key: str, name: str, row: Row) -> r.QualityRow:
+    fd = row.fd_extrapolated or row.fd
+    return r.QualityRow(
+        arm=key, name=name, kid=r.Score.of(row.kid), fd=None if fd is None else r.Score.of(fd),
+        fd_reason="" if fd else row.reason,
+    )  # fmt: skip
+
+
+def shipped_study() -> r.Quality | None:
+    """The larger comparison that ships with the package, or None before one was made."""
+    path = Path(__file__).parent / "data" / "study.json"
+    return r.Quality.load(path) if path.is_file() else None
+
+
+def cost_section(
+    arm: Arm, memory: MagnetoelectricMemory, pulse: Pulse, pipeline: Pipeline, progress: Progress
+) -> r.Cost:
+    """The conditioned arm's ledger, priced at each boundary beside conventional sources."""
+    progress("6 cost", 0, 1)
+    junction = presets.generator
+    cell = CellPulse.of(junction, pulse)
+    # Assumed: a reset costs one pulse of the same voltage and width (precessional writing after a read).
+    ours = price(
+        arm.ledger,
+        pulse=cell,
+        reset=cell,
+        resistance=junction.R_P,
+        cells=memory.cells,
+        images=len(arm.images),
+    )
+    section = compare(
+        arm.ledger,
+        ours,
+        pulse=cell,
+        images=len(arm.images),
+        macs_per_image=macs_per_image(pipeline, arm.steps),
+    )
+    progress("6 cost", 1, 1)
+    return section
+
+
+def macs_per_image(pipeline: Pipeline, steps: int) -> int:
+    """Multiply-accumulates of the network for one image, counted by torch while it runs once."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        pipeline.unet(torch.zeros(1, *pipeline.image_shape), 0)
+    return int(counter.get_total_flops() // 2) * steps

@@ -1,0 +1,306 @@
+"""Sampling of a diffusion model with the noise of any source, at every draw.
+
+diffusers' DDPM step draws its own noise; ours takes it as an argument and is tested against theirs on
+identical noise. Draw 0 of an image's stream is its first latent, draw i + 1 the noise after network
+evaluation i; the last step adds none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from voltaspin.context import RunContext
+from voltaspin.diffusion.backend import bf16_is_faster, keep_freed_memory
+from voltaspin.errors import InputError, NoiseExhaustedError
+from voltaspin.noise import NoiseSource
+from voltaspin.specs import read_json
+
+PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A diffusion model read from a diffusers folder.
+
+    Args:
+        unet: in evaluation mode.
+        scheduler: holds alpha_bar, the kind of prediction and the spacing of the time steps.
+        folder: where it was read.
+        sha256: of the weights file.
+    """
+
+    unet: UNet2DModel
+    scheduler: DDPMScheduler
+    folder: Path
+    sha256: str
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        size = self.unet.config.sample_size
+        height, width = (size, size) if isinstance(size, int) else size
+        return self.unet.config.in_channels, height, width
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What :func:`sample` made.
+
+    Args:
+        images: uint8 (n, channels, h, w).
+        ids: the noise stream of each image.
+        steps: network evaluations per image.
+        draws: Gaussian numbers per image, the first latent included.
+        seconds: wall time; ``noise_seconds`` of it in the noise source.
+        noise: the source's provenance, JSON-able.
+    """
+
+    images: NDArray[np.uint8]
+    ids: tuple[int, ...]
+    steps: int
+    draws: int
+    seconds: float
+    noise_seconds: float
+    noise: dict[str, Any] = field(default_factory=dict)
+
+
+def shipped_model() -> Path:
+    """Folder of the model that ships with the package: unconditional Fashion-MNIST."""
+    return Path(__file__).parents[1] / "data" / "model-fashion-mnist"
+
+
+def load_pipeline(folder: Path | str) -> Pipeline:
+    """Read an unconditional DDPM or DDIM pipeline folder; nothing is unpickled and nothing is downloaded.
+
+    Raises:
+        InputError: no such folder, not a pipeline, pickled or truncated weights.
+    """
+    folder = Path(folder)
+    if folder.suffix in PICKLES:
+        raise InputError(
+            f"{folder} is a pickle, which can run code when it is read; convert it to safetensors first"
+        )
+    if not folder.is_dir():
+        raise InputError(
+            f"model folder {folder} does not exist; train one with 'voltaspin train --out {folder}'"
+        )
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    if not weights.is_file():
+        pickles = [p for p in folder.rglob("*") if p.suffix in PICKLES]
+        if pickles:
+            raise InputError(
+                f"{pickles[0]} is a pickle, which can run code when it is read; save the model with "
+                "safe_serialization=True"
+            )
+        raise InputError(f"{folder} is no pipeline folder: {weights.relative_to(folder)} is missing")
+    config = read_json(folder / "unet" / "config.json")
+    schedule = read_json(folder / "scheduler" / "scheduler_config.json")
+    if config.get("_class_name") != "UNet2DModel" or config.get("num_class_embeds"):
+        raise InputError(
+            f"{folder} holds a {config.get('_class_name')}; only an unconditional UNet2DModel is sampled"
+        )
+    try:
+        unet = UNet2DModel.from_config(config)
+        unet.load_state_dict(load_file(weights))
+    except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{weights} cannot be loaded ({reason}); it is truncated or of another model"
+        ) from None
+    scheduler = DDPMScheduler.from_config(schedule)
+    if scheduler.config.thresholding or scheduler.config.variance_type not in ("fixed_small", "fixed_large"):
+        raise InputError(
+            f"{folder}: variance_type={scheduler.config.variance_type!r}, thresholding="
+            f"{scheduler.config.thresholding} is not supported; use fixed_small or fixed_large without thresholding"
+        )
+    return Pipeline(unet.eval(), scheduler, folder, hashlib.sha256(weights.read_bytes()).hexdigest())
+
+
+def time_steps(scheduler: DDPMScheduler, steps: int) -> list[int]:
+    """The descending time steps of ``steps`` network evaluations, as diffusers spaces them."""
+    total = scheduler.config.num_train_timesteps
+    if not 1 <= steps <= total:
+        raise InputError(f"{steps} sampling steps: give 1 to {total}, the number of steps of the schedule")
+    scheduler.set_timesteps(steps)
+    return [int(t) for t in scheduler.timesteps]
+
+
+def predict_x0(
+    output: torch.Tensor, x: torch.Tensor, alpha_bar: float, scheduler: DDPMScheduler
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Clean image (clipped as the schedule asks) and noise that a network output stands for at ``x``."""
+    signal, noise = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
+    kind = scheduler.config.prediction_type
+    if kind == "epsilon":
+        x0, epsilon = (x - noise * output) / signal, output
+    elif kind == "v_prediction":
+        x0, epsilon = signal * x - noise * output, signal * output + noise * x
+    else:
+        x0, epsilon = output, (x - signal * output) / noise
+    if scheduler.config.clip_sample:
+        limit = scheduler.config.clip_sample_range
+        x0 = x0.clamp(-limit, limit)
+    return x0, epsilon
+
+
+def ddpm_step(
+    output: torch.Tensor,
+    x: torch.Tensor,
+    z: torch.Tensor | None,
+    t: int,
+    t_prev: int,
+    scheduler: DDPMScheduler,
+) -> torch.Tensor:
+    """One ancestral step x_t -> x_prev; Ho et al. 2020, eq. 7, for any spacing of the steps.
+
+    Args:
+        output: the network's at (x, t); float32 (batch, channels, h, w), like ``x`` and ``z``.
+        z: standard normals, or None at the last step (``t_prev`` < 0), which adds no noise.
+    """
+    now, before = _alpha_bar(scheduler, t), _alpha_bar(scheduler, t_prev)
+    ratio = now / before
+    x0, _ = predict_x0(output, x, now, scheduler)
+    mean = (before**0.5 * (1 - ratio) / (1 - now)) * x0 + (ratio**0.5 * (1 - before) / (1 - now)) * x
+    if z is None:
+        return mean
+    variance = 1 - ratio
+    if scheduler.config.variance_type == "fixed_small":
+        variance *= (1 - before) / (1 - now)
+    return mean + variance**0.5 * z
+
+
+def ddim_step(
+    output: torch.Tensor,
+    x: torch.Tensor,
+    z: torch.Tensor | None,
+    t: int,
+    t_prev: int,
+    scheduler: DDPMScheduler,
+    eta: float,
+) -> torch.Tensor:
+    """One DDIM step; Song et al. 2021, eq. 12. ``eta`` scales the noise, 0 needs no ``z``."""
+    now, before = _alpha_bar(scheduler, t), _alpha_bar(scheduler, t_prev)
+    sigma = eta * ((1 - before) / (1 - now) * (1 - now / before)) ** 0.5
+    x0, epsilon = predict_x0(output, x, now, scheduler)
+    direction = max(0.0, 1 - before - sigma**2) ** 0.5 * epsilon
+    stepped = before**0.5 * x0 + direction
+    return stepped if z is None else stepped + sigma * z
+
+
+def _alpha_bar(scheduler: DDPMScheduler, t: int) -> float:
+    return float(scheduler.alphas_cumprod[t]) if t >= 0 else 1.0
+
+
+def normals_per_image(
+    pipeline: Pipeline, *, steps: int, sampler: Literal["ddpm", "ddim"], eta: float = 0.0
+) -> int:
+    """Gaussian numbers that one image takes: the first latent, then one per pixel between two steps."""
+    draws = steps if sampler == "ddpm" or eta > 0 else 1
+    return draws * int(np.prod(pipeline.image_shape))
+
+
+@torch.no_grad()
+def sample(
+    pipeline: Pipeline,
+    source: NoiseSource,
+    *,
+    count: int,
+    steps: int = 50,
+    batch: int = 64,
+    first: int = 0,
+    sampler: Literal["ddpm", "ddim"] = "ddpm",
+    eta: float = 0.0,
+    precision: Literal["auto", "bf16", "float32"] = "float32",
+    progress: Callable[[int, int], None] | None = None,
+) -> Samples:
+    """Generate images whose every Gaussian number comes from ``source``.
+
+    Args:
+        pipeline: from :func:`load_pipeline`.
+        source: image i draws from stream ``first + i``, so its noise is the same in any batch; a sequential
+            source hands out its numbers in the order of the work instead.
+        count, steps: images, and network evaluations for each.
+        batch: images at a time; changes the pixels by float rounding only.
+        sampler: ``ddpm`` (ancestral, noise at every step) or ``ddim`` (``eta`` 0: only the first latent).
+        precision: of the network; the sampler's state is float32 always.
+        progress: called as ``progress(image_steps_done, image_steps_in_all)``.
+
+    Raises:
+        InputError: a count, step or batch number that makes no sense.
+        NoiseExhaustedError: a recorded source with fewer bits than the work needs (checked before it starts).
+    """
+    for name, value in (("count", count), ("batch", batch)):
+        if value < 1:
+            raise InputError(f"{name}={value}: give at least 1 image")
+    if not 0 <= eta <= 1:
+        raise InputError(f"eta={eta}: give 0 (deterministic) to 1 (as noisy as DDPM)")
+    keep_freed_memory()
+    scheduler = pipeline.scheduler
+    times = time_steps(scheduler, steps)
+    per_image = normals_per_image(pipeline, steps=steps, sampler=sampler, eta=eta)
+    left, coins = source.bits_left, source.bits_per_normal
+    if left is not None and left < count * per_image * coins:
+        raise NoiseExhaustedError(
+            f"{count} images of {steps} steps need {count * per_image * coins} bits and {source.name} has {left} "
+            f"left; record more, or ask for at most {left // (per_image * coins)} images"
+        )
+    device = pipeline.unet.device
+    bf16 = precision == "bf16" or (precision == "auto" and bf16_is_faster())
+    pixels, started, in_noise = [], time.monotonic(), 0.0
+
+    def draw(context: RunContext) -> torch.Tensor:
+        nonlocal in_noise
+        begin = time.monotonic()
+        shape = (len(context.images), *pipeline.image_shape)
+        z = source.normal(shape, streams=context.images, step=context.step if source.addressable else None)
+        in_noise += time.monotonic() - begin
+        return torch.from_numpy(z).to(device)
+
+    for start in range(0, count, batch):
+        images = tuple(range(first + start, first + min(start + batch, count)))
+        context = RunContext(images=images)
+        x = draw(context)
+        for i, t in enumerate(times):
+            t_prev = times[i + 1] if i + 1 < len(times) else -1
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                output = pipeline.unet(x, t).sample
+            noisy = t_prev >= 0 and (sampler == "ddpm" or eta > 0)
+            z = draw(context.at_step(i + 1)) if noisy else None
+            if sampler == "ddpm":
+                x = ddpm_step(output.float(), x, z, t, t_prev, scheduler)
+            else:
+                x = ddim_step(output.float(), x, z, t, t_prev, scheduler, eta)
+            if progress is not None:
+                progress(start * steps + len(images) * (i + 1), count * steps)
+        pixels.append(to_uint8(x))
+    return Samples(
+        images=np.concatenate(pixels),
+        ids=tuple(range(first, first + count)),
+        steps=steps,
+        draws=per_image,
+        seconds=time.monotonic() - started,
+        noise_seconds=in_noise,
+        noise=source.provenance.to_json(),
+    )
+
+
+def to_uint8(x: torch.Tensor) -> NDArray[np.uint8]:
+    """[-1, 1] to grey levels, rounded as diffusers rounds them."""
+    scaled = ((x / 2 + 0.5).clamp(0, 1) * 255).round()
+    return np.asarray(scaled.to(torch.uint8).cpu().numpy())
+
+
+def ddim_scheduler(scheduler: DDPMScheduler) -> DDIMScheduler:
+    """diffusers' DDIM schedule of the same model, for comparison and export."""
+    return DDIMScheduler.from_config(scheduler.config)

@@ -1,0 +1,317 @@
+"""Score images: distances from held-out real ones, beside the floor and two yardsticks at the same n."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from voltaspin.errors import InputError
+from voltaspin.metrics.distance import (
+    Estimate,
+    Score,
+    checked_features,
+    fd,
+    fd_difference,
+    fd_extrapolated,
+    kernel_estimate,
+    kid_difference,
+)
+from voltaspin.metrics.features import FEATURES, SIDE, Extractor, check_images
+from voltaspin.metrics.shipped import SETS, Reference, reference
+
+Metric = Literal["KID", "FD"]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Scores of one set of images.
+
+    Args:
+        subject: what was scored.
+        kid: kernel distance, unbiased, the score to read.
+        fd: Frechet distance at this n, or None.
+        fd_extrapolated: the same, extrapolated to infinitely many images, or None.
+        reason: why an FD is missing.
+    """
+
+    subject: str
+    kid: Score
+    fd: Score | None = None
+    fd_extrapolated: Score | None = None
+    reason: str = ""
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """Those that there are."""
+        return tuple(s for s in (self.kid, self.fd, self.fd_extrapolated) if s is not None)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"subject": self.subject, "scores": [s.to_json() for s in self.scores], "reason": self.reason}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A scored set of images with what it takes to read the scores.
+
+    Args:
+        images: the scored images.
+        floor: other real images, at the same n as far as there are as many.
+        yardsticks: real images blurred, and with noise added.
+        reference: name of the data set.
+        n_reference: held-out images scored against.
+        accuracy: of the extractor on held-out images.
+    """
+
+    images: Row
+    floor: Row
+    yardsticks: tuple[Row, ...]
+    reference: str
+    n_reference: int
+    accuracy: float
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        return (self.images, self.floor, *self.yardsticks)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": "evaluation",
+            "schema_version": 1,
+            "reference": self.reference,
+            "n_reference": self.n_reference,
+            "extractor_accuracy": self.accuracy,
+            "images": self.images.to_json(),
+            "floor": self.floor.to_json(),
+            "yardsticks": [row.to_json() for row in self.yardsticks],
+        }
+
+    def __str__(self) -> str:
+        score = self.images.kid
+        width = max(len(row.subject) for row in self.rows)
+        lines = [
+            f"{'':{width}}  {'n':>6}  {'KID x1e3':>24}  {'FD':>24}  {'FD, 1/n to 0':>24}",
+            *(
+                f"{row.subject:{width}}  {row.kid.n:>6}  {_cell(row.kid, 1e3)}  "
+                f"{_cell(row.fd)}  {_cell(row.fd_extrapolated)}"
+                for row in self.rows
+            ),
+            f"Against {self.n_reference} held-out {self.reference} images; 95 % intervals. Extractor "
+            f"{score.extractor} {score.extractor_sha256[:12]}, accuracy {self.accuracy:.4f}.",
+            "KID has no bias in n; FD compares only at equal n, and neither with another extractor's.",
+        ]
+        if score.noise:
+            lines.append(f"Noise: {score.noise}.")
+        if self.images.reason:
+            lines.append(self.images.reason)
+        return "\n".join(lines)
+
+
+def _cell(score: Score | None, unit: float = 1.0) -> str:
+    if score is None:
+        return f"{'-':>24}"
+    low, high = f"{unit * score.low:.2f}", f"{unit * score.high:.2f}"
+    return f"{unit * score.value:8.2f} {f'[{low}, {high}]':>15}"
+
+
+def score_features(
+    features: ArrayLike, against: Reference, *, subject: str = "images", noise: str = "", shared: str = ""
+) -> Row:
+    """KID and, where there are images enough, FD of features against the held-out reference.
+
+    Args:
+        features: from the extractor that made the reference, float (n, 64), not standardised, n >= 4.
+        against: the reference.
+        subject, noise, shared: what the scores say of themselves.
+
+    Raises:
+        InputError: another shape, NaN, or fewer than 4 images.
+    """
+    x, y = against.standardised(_right_width(features, "features")), against.target
+    n = len(x)
+
+    def named(name: str, estimate: Estimate) -> Score:
+        return _score(name, estimate, against, noise, shared)
+
+    kid = named("KID", kernel_estimate([(1.0, x)], y, against.target_sums))
+    if n < 2 * FEATURES:
+        why = f"No FD: {n} images give no covariance of {FEATURES} features; score at least {2 * FEATURES}."
+        return Row(subject, kid, reason=why)
+    plain = named("FD", fd(x, y))
+    if n < 4 * FEATURES:
+        why = f"No FD extrapolated: {n} images are too few to deal out; score at least {4 * FEATURES}."
+        return Row(subject, kid, plain, reason=why)
+    return Row(subject, kid, plain, named("FD extrapolated", fd_extrapolated(x, y)))
+
+
+def paired_difference(
+    a: ArrayLike,
+    b: ArrayLike,
+    against: Reference,
+    *,
+    metric: Metric = "KID",
+    noise: str = "",
+    shared: str = "",
+) -> Score:
+    """Score of arm ``a`` less score of arm ``b``, the arms being coupled image by image.
+
+    Image i of both arms must share what the arms share (latent, label); the interval comes from the
+    difference that each pair makes, so that what both images of a pair have in common cancels. Arms that
+    coincide by construction give 0 with an interval of no width, which is no finding.
+
+    Args:
+        a, b: features from the extractor that made the reference, float (n, 64), not standardised.
+        against: the reference.
+        metric: ``KID``, or ``FD`` (extrapolated in 1/n, n >= 256).
+        noise: where the noise of the arms came from.
+        shared: what the arms have in common.
+
+    Raises:
+        InputError: arms of unequal length, another shape, NaN, too few images, or an unknown metric.
+    """
+    x, z = (against.standardised(_right_width(arm, name)) for arm, name in ((a, "a"), (b, "b")))
+    if metric == "KID":
+        estimate = kid_difference(x, z, against.target)
+    elif metric == "FD":
+        estimate = fd_difference(x, z, against.target)
+    else:
+        raise InputError(f"metric {metric!r} is unknown; use 'KID' or 'FD'")
+    return _score(f"{metric} difference", estimate, against, noise, shared)
+
+
+def evaluate(
+    images: NDArray[np.uint8],
+    *,
+    reference: str | Reference = "fashion-mnist",
+    extractor: Extractor | None = None,
+    noise: str = "",
+    shared: str = "",
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score a stack of images against held-out real ones.
+
+    Args:
+        images: uint8 (n, 1, 28, 28), n >= 4; an FD needs 128, its extrapolation 256.
+        reference: name of shipped statistics, or a loaded :class:`Reference`.
+        extractor: the shipped one if None; must be the one that made the reference.
+        noise: where the noise of the images came from.
+        shared: what they share with another arm.
+        progress: called with (done, n) while features are computed.
+
+    Returns:
+        Their scores, and at the same n those of other real images (the floor) and of real images that were
+        blurred or had noise added (yardsticks). At most 10,000 and 5,000 of these are stored; each score
+        says its n.
+
+    Raises:
+        InputError: images of another type or shape, too few, or another extractor.
+    """
+    against = _loaded(reference)
+    check_images(images)
+    if len(images) < 4:
+        raise InputError(f"{len(images)} images are too few to score; give at least 4, better 1000")
+    extractor = extractor or Extractor.load()
+    against.check(extractor)
+    features = extractor.features(images, progress=progress)
+    n, coupled = len(images), "the garments of the other real rows"
+
+    def stored(name: str) -> Row:
+        return score_features(against.features[name][:n], against, subject=SETS[name], shared=coupled)
+
+    return Evaluation(
+        images=score_features(features, against, noise=noise, shared=shared),
+        floor=stored("real"),
+        yardsticks=(stored("blur"), stored("noise")),
+        reference=against.name,
+        n_reference=len(against.target),
+        accuracy=float(extractor.card["accuracy"]["value"]),
+    )
+
+
+def evaluate_folder(
+    folder: Path | str,
+    reference: str | Reference = "fashion-mnist",
+    *,
+    extractor: Extractor | None = None,
+    noise: str = "",
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score the PNG files of a folder, ``grid.png`` apart; as :func:`evaluate`.
+
+    Raises:
+        InputError: no folder, no image in it, mixed or wrong sizes, colour, or an unreadable file.
+    """
+    return evaluate(
+        read_folder(folder), reference=reference, extractor=extractor, noise=noise, progress=progress
+    )
+
+
+def read_folder(folder: Path | str) -> NDArray[np.uint8]:
+    """The single images of a folder: uint8 (n, 1, 28, 28), in the order of their names."""
+    from PIL import Image, UnidentifiedImageError
+
+    home = Path(folder)
+    if not home.is_dir():
+        raise InputError(f"{home} is not a folder; give one that holds PNG images")
+    files = sorted(f for f in home.iterdir() if f.suffix.lower() == ".png" and f.name != "grid.png")
+    if not files:
+        raise InputError(
+            f"{home} holds no PNG images (grid.png is not counted); give a folder of single images"
+        )
+    stack, first = [], ""
+    for file in files:
+        try:
+            with Image.open(file) as picture:
+                mode, pixels = picture.mode, np.asarray(picture.convert("RGB"))
+        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+            raise InputError(f"{file} is not a readable PNG ({error}); remove it or write it again") from None
+        size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+        first = first or size
+        if size != first:
+            raise InputError(
+                f"{home} mixes sizes: {files[0].name} is {first}, {file.name} is {size}; score one size"
+            )
+        if mode.startswith("I") or mode == "F":
+            raise InputError(f"{file} has more than 8 bit per pixel ({mode}); save the images as 8-bit grey")
+        if (pixels != pixels[..., :1]).any():
+            raise InputError(f"{file} is in colour, the extractor takes grey images; convert them first")
+        stack.append(pixels[..., 0])
+    if first != f"{SIDE}x{SIDE}":
+        raise InputError(
+            f"images of {home} are {first}, the extractor takes {SIDE}x{SIDE}; resize them first and "
+            "say how, the resize is part of the number"
+        )
+    return np.ascontiguousarray(np.stack(stack)[:, None])
+
+
+def _right_width(features: ArrayLike, name: str) -> NDArray[np.float64]:
+    found = checked_features(features, name)
+    if found.shape[1] != FEATURES:
+        raise InputError(
+            f"{name} has {found.shape[1]} features, the reference {FEATURES}; "
+            "use Extractor.load().features(images)"
+        )
+    return found
+
+
+def _loaded(name: str | Reference) -> Reference:
+    return reference(name) if isinstance(name, str) else name
+
+
+def _score(name: str, estimate: Estimate, against: Reference, noise: str, shared: str) -> Score:
+    return Score(
+        name=name,
+        value=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
+        n=estimate.n,
+        extractor=against.extractor,
+        extractor_sha256=against.extractor_sha256,
+        noise=noise,
+        shared=shared,
+    )

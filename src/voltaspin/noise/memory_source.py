@@ -1,0 +1,291 @@
+"""Gaussian noise from the memory: pulse, read, XOR different cells, shape."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from threading import Lock
+from typing import Any, Literal, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voltaspin.errors import InputError
+from voltaspin.ledger import Ledger
+from voltaspin.memory import MagnetoelectricMemory
+from voltaspin.memory.pulse import GROUP, pulse_and_xor
+from voltaspin.noise.conditioning import xor_cells
+from voltaspin.noise.gaussian import Shaping, named_shaping
+from voltaspin.noise.mapping import affine_map, cells_of_bits, check_room, checked_mapping
+from voltaspin.noise.source import SEQUENCE, AddressableSource, Provenance, checked_count, coin_key
+
+_CACHE_BYTES = 256 << 20  # states of streams kept for their next step: 10,000 images of 784 pixels at k = 2
+
+
+@final
+class MemorySource(AddressableSource):
+    """Random numbers of a simulated magnetoelectric memory.
+
+    Each stream (image) finds the array reset to 0; then every draw pulses its cells once, reads them,
+    combines k different cells into one bit and shapes ``bits`` bits into one number. Pixel ``i`` of an image
+    owns bits ``i * bits`` to ``(i + 1) * bits - 1`` of the draw, the first one highest. The draw of (stream,
+    step) is a function of the arguments, the memory's probabilities, stream, step and size alone; the
+    memory's stored ``state`` is not touched, but everything counts into its ledger.
+
+    Args:
+        memory: None takes ``MagnetoelectricMemory()``: 65,536 cells under the shipped pulse.
+        seed: of the pulses (the variation has the memory's own).
+        k: different cells combined by XOR into one bit; 1 takes the raw bits.
+        shaping: ``"inverse_cdf"`` or ``"popcount"`` of ``bits`` bits.
+        bits: bits per number.
+        mapping: which cells serve which pixel, see :mod:`voltaspin.noise.mapping`.
+        reset: reset the cells before every pulse. Without it a cell carries its state to the next draw, with
+            a correlation of 1 - p01 - p10.
+
+    Which arms of a comparison coincide. Bit ``j`` of draw (stream, step) owns one 16-bit word ``w`` of the
+    seed, and every source answers it in the same direction (:mod:`voltaspin.memory.pulse`). So at equal seed
+    and bits:
+
+    * cells with p01 = p10 = 1/2, any k, mapping or reset: equal, bit for bit, to
+      ``PseudoSource(precision=bits)``;
+    * ``PseudoSource(precision="full")``: the same to within the width of one of the 65,536 levels;
+    * k = 1 and other probabilities: the bits differ from the software's exactly where ``w`` lies between
+      32768 and the threshold of the cell, a fraction |p - 1/2| of them;
+    * k > 1 and other probabilities: a bit differs where an odd number of its cells differ from 1/2 in this
+      way.
+
+    Counting: per draw of n numbers ``n bits k`` pulses and reads, ``n bits (k - 1)`` XORs, n bits, n look-ups
+    (inverse CDF only) and n normals. Resets: ``n bits k`` at every draw with ``reset=True``, else at step 0
+    the cells that the stream will use (all of them where the mapping moves). Counts follow what was asked
+    for, not what the simulator remembers: a step that it has to replay is not counted again.
+
+    >>> MemorySource(seed=1).normal((1, 28, 28), streams=[0], step=0).shape
+    (1, 28, 28)
+    """
+
+    def __init__(
+        self,
+        *,
+        memory: MagnetoelectricMemory | None = None,
+        seed: int = 0,
+        k: int = 2,
+        shaping: Literal["inverse_cdf", "popcount"] = "inverse_cdf",
+        bits: int = 16,
+        mapping: Literal["fixed", "rotated", "hashed"] = "fixed",
+        reset: bool = False,
+    ) -> None:
+        super().__init__()
+        if not isinstance(k, int | np.integer) or k < 1:
+            raise InputError(f"k = {k!r} must be an integer of at least 1: the cells combined into one bit")
+        checked_mapping(mapping)
+        self.memory = MagnetoelectricMemory() if memory is None else memory
+        check_room(n_bits=1, k=k, cells=self.memory.cells)
+        self.seed, self.k, self.mapping, self.reset = seed, int(k), mapping, bool(reset)
+        self.shaping: Shaping = named_shaping(shaping, bits)
+        self.name = f"memory, k = {k}" if k > 1 else "memory, raw"
+        self.ledger = Ledger(self.name)
+        self.ledger.children[self.memory.ledger.name] = self.memory.ledger
+        self._keys = np.array([coin_key(seed, i) for i in range(k)], np.uint64)
+        self._per_pulse = self._bits_per_pulse()
+        self._array = np.zeros(self.memory.cells, np.uint8)  # states of the cells in the sequence
+        self._pulses = 0  # of the sequence
+        self._left = np.empty(0, np.uint8)  # conditioned bits of the last pulse not yet handed out
+        self._states: OrderedDict[tuple[int, int], tuple[int, NDArray[np.uint8]]] = OrderedDict()
+        self._bytes = 0
+        self._lock = Lock()
+
+    def _bits_per_pulse(self) -> int:
+        fitting = self.memory.cells // self.k
+        # Whole groups of words where possible, so that the sequence is that of the software coins.
+        return fitting // GROUP * GROUP or fitting
+
+    @property
+    def bits_per_normal(self) -> int:
+        return self.shaping.coins
+
+    @property
+    def provenance(self) -> Provenance:
+        kept = "reset before every pulse" if self.reset else "not reset between draws"
+        how = f"XOR of {self.k} different cells" if self.k > 1 else "raw bits"
+        kind = "popcount" if self.shaping.counts_ones else "inverse CDF"
+        return Provenance(
+            "simulated",
+            f"simulated {self.memory.rows} x {self.memory.columns} magnetoelectric memory, {how}, {kept}, "
+            f"{self.shaping.coins}-bit {kind}, {self.mapping} mapping, seed {self.seed}",
+            {
+                "memory": self.memory.describe(),
+                "seed": int(self.seed),
+                "k": self.k,
+                "shaping": kind,
+                "bits": self.shaping.coins,
+                "mapping": self.mapping,
+                "reset": self.reset,
+                "driven_by": "Philox4x32-10",
+            },
+        )
+
+    def cells(self, size: int, *, step: int = 0) -> NDArray[np.int64]:
+        """Cells behind the bits of a draw of ``size`` numbers at a step: int64 (k, size * bits)."""
+        return cells_of_bits(
+            n_bits=size * self.shaping.coins, k=self.k, cells=self.memory.cells,
+            mapping=self.mapping, step=step, seed=self.seed,
+        )  # fmt: skip
+
+    def samples(
+        self, draws: int, *, size: int, stream: int = 0, start: int = 0
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """The bits before and after conditioning, for tests of the source; nothing is counted.
+
+        Args:
+            draws: successive steps, from ``start``.
+            size: numbers per draw.
+            stream: whose draws.
+            start: first step.
+
+        Returns:
+            (raw uint8 (draws, k, size * bits), conditioned uint8 (draws, size * bits)), one bit a byte:
+            exactly the bits that ``normal((1, size), streams=[stream], step=...)`` shapes.
+        """
+        self._check_size(checked_count(size, "size"))
+        n_bits = size * self.shaping.coins
+        raw = np.empty((draws, self.k, n_bits), np.uint8)
+        for i in range(draws):
+            state = self._state_after(stream, start + i, n_bits, np.empty(0, np.uint8))
+            raw[i] = state[self.cells(size, step=start + i)]
+            self._remember(stream, start + i, n_bits, state)
+        return raw, xor_cells(raw.swapaxes(0, 1))
+
+    def _check_size(self, n: int) -> None:
+        check_room(n_bits=n * self.shaping.coins, k=self.k, cells=self.memory.cells)
+
+    def _draw(self, stream: int, step: int, out: NDArray[np.float32]) -> None:
+        n_bits = out.shape[0] * self.shaping.coins
+        coins = np.empty(-(-n_bits // GROUP) * GROUP, np.uint8)
+        state = self._state_after(stream, step, n_bits, coins)
+        self._remember(stream, step, n_bits, state)
+        self.shaping.fill(coins, out, self.shaping.table)
+        used = n_bits * self.k
+        moves = self.memory.cells if self.mapping != "fixed" else used
+        with self._lock:
+            self._count_array(n_bits, resets=used if self.reset else moves if step == 0 else 0)
+            self._count_numbers(out.shape[0])
+
+    def _state_after(self, stream: int, step: int, n_bits: int, coins: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """State of the cells after draw ``step``; its bits go into ``coins`` unless that is empty."""
+        with self._lock:
+            last, state = self._states.pop((stream, n_bits), (-1, np.empty(0, np.uint8)))
+            self._bytes -= state.nbytes
+        scratch = coins if coins.size else np.empty(-(-n_bits // GROUP) * GROUP, np.uint8)
+        if last == step:
+            cells = self.cells(n_bits // self.shaping.coins, step=step)
+            scratch[:n_bits] = xor_cells(state[cells])
+            return state
+        if last < 0 or last > step:
+            span = n_bits * self.k if self.mapping == "fixed" else self.memory.cells
+            last, state = -1, np.zeros(span, np.uint8)
+        # With a reset before every pulse nothing of the past survives, so there is nothing to replay.
+        for at in range(step if self.reset else last + 1, step + 1):
+            self._pulse(stream, np.uint64(at << 32), at, n_bits, state, scratch)
+        return state
+
+    def _pulse(
+        self,
+        stream: int,
+        block: np.uint64,
+        step: int,
+        n_bits: int,
+        state: NDArray[np.uint8],
+        out: NDArray[np.uint8],
+    ) -> None:
+        cells = self.memory.cells
+        q0, q1 = self.memory.thresholds
+        factor, offset = affine_map(self.mapping, step=step, cells=cells, seed=self.seed)
+        pulse_and_xor(
+            self._keys,
+            np.uint64(stream),
+            block,
+            factor,
+            offset,
+            cells,
+            state,
+            q0,
+            q1,
+            self.reset,
+            n_bits,
+            out,
+        )
+
+    def _remember(self, stream: int, step: int, n_bits: int, state: NDArray[np.uint8]) -> None:
+        with self._lock:
+            self._states[stream, n_bits] = (step, state)
+            self._bytes += state.nbytes
+            while self._bytes > _CACHE_BYTES and len(self._states) > 1:
+                _, (_, old) = self._states.popitem(last=False)
+                self._bytes -= old.nbytes
+
+    def _coins(self, n: int) -> NDArray[np.uint8]:
+        with self._lock:
+            coins = self._sequence_bits(n)
+            self.ledger.count("bit", n)
+        return coins
+
+    def _sequence_bits(self, n: int) -> NDArray[np.uint8]:
+        parts, missing = [self._left[:n]], n - self._left.size
+        self._left = self._left[n:]
+        blocks = 16 * -(-self._per_pulse // GROUP)
+        while missing > 0:
+            fresh = np.empty(-(-self._per_pulse // GROUP) * GROUP, np.uint8)
+            block = np.uint64(self._pulses * blocks)
+            self._pulse(SEQUENCE, block, self._pulses, self._per_pulse, self._array, fresh)
+            fresh = fresh[: self._per_pulse]
+            used = self._per_pulse * self.k
+            first = used if self.mapping == "fixed" else self.memory.cells
+            self._count_array(self._per_pulse, resets=used if self.reset else 0 if self._pulses else first)
+            self._pulses += 1
+            parts.append(fresh[:missing])
+            self._left = fresh[missing:]
+            missing -= self._per_pulse
+        return np.concatenate(parts)
+
+    def _sequence_normals(self, n: int) -> NDArray[np.float32]:
+        with self._lock:
+            coins = self._sequence_bits(n * self.shaping.coins)
+            self._count_numbers(n)
+        return self.shaping(coins)
+
+    def _count_array(self, n_bits: int, *, resets: int) -> None:
+        if resets:
+            self.memory.ledger.count("reset", resets)
+        self.memory.ledger.count("pulse", n_bits * self.k)
+        self.memory.ledger.count("read", n_bits * self.k)
+        self.ledger.count("xor", n_bits * (self.k - 1))
+
+    def _count_numbers(self, n: int) -> None:
+        self.ledger.count("bit", n * self.shaping.coins)
+        if not self.shaping.counts_ones:
+            self.ledger.count("lookup", n)
+        self.ledger.count("normal", n)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "provenance": self.provenance.to_json(),
+            "pulses": self._pulses,
+            "left": self._left.size,
+            "left_bits": np.packbits(self._left).tobytes().hex(),
+            "array": np.packbits(self._array).tobytes().hex(),
+            "next": self._next_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._check_state(state)
+        self._pulses = int(state["pulses"])
+        self._left = _unpacked(state["left_bits"], int(state["left"]))
+        self._array = _unpacked(state["array"], self.memory.cells)
+        self._load_next(state["next"])
+
+
+def _unpacked(text: str, n: int) -> NDArray[np.uint8]:
+    packed = np.frombuffer(bytes.fromhex(text), np.uint8)
+    if packed.size != -(-n // 8):
+        raise InputError(f"a state of {n} bits is stored in {packed.size} bytes; the file may be truncated")
+    return np.unpackbits(packed, count=n)

@@ -1,0 +1,71 @@
+"""A folder of generated images: one PNG each, a grid, and run.json that says how they were made."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from voltaspin.ledger import Ledger
+from voltaspin.report.figures import grid_png
+from voltaspin.specs import environment, write_json
+
+if TYPE_CHECKING:
+    from voltaspin.diffusion.sampling import Samples
+
+GRID_LIMIT = 100
+
+
+def write_images(
+    out: Path,
+    samples: Samples,
+    *,
+    command: list[str],
+    settings: dict[str, Any],
+    model: dict[str, str],
+    ledger: Ledger,
+) -> dict[str, Any]:
+    """Write ``image-000000.png`` ..., ``grid.png`` and ``run.json`` into ``out``.
+
+    Everything is written beside its place first and moved when it is whole; the images of an earlier run in
+    the same folder go, so that a folder never mixes two runs.
+
+    Returns:
+        The record that ``run.json`` holds.
+    """
+    from PIL import Image
+
+    part = out / ".images.part"
+    shutil.rmtree(part, ignore_errors=True)
+    record = {
+        "kind": "sample",
+        "schema_version": 1,
+        "command": command,
+        **settings,
+        "model": model,
+        "images": len(samples.images),
+        "steps": samples.steps,
+        "normals_per_image": samples.draws,
+        "seconds": samples.seconds,
+        "noise_seconds": samples.noise_seconds,
+        "provenance": samples.noise,
+        "ledger": ledger.totals(),
+        "environment": environment(),
+    }
+    try:
+        part.mkdir()
+        for i, image in zip(samples.ids, samples.images, strict=True):
+            pixels = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
+            Image.fromarray(pixels).save(part / f"image-{i:06d}.png")
+        columns = min(10, len(samples.images))
+        (part / "grid.png").write_bytes(grid_png(samples.images[:GRID_LIMIT], columns=columns))
+        write_json(part / "run.json", record)
+        for old in out.glob("image-*.png"):
+            old.unlink()
+        for file in sorted(part.iterdir()):
+            file.replace(out / file.name)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return record

@@ -1,0 +1,186 @@
+import math
+from dataclasses import FrozenInstanceError, replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.integrate import quad
+from scipy.special import j1
+
+from voltaspin.device import Junction, Pulse, presets
+from voltaspin.device.junction import cylinder_demagnetisation
+from voltaspin.errors import InputError
+from voltaspin.units import k_B, nm, ns
+
+GENERATOR = presets.generator
+
+
+@pytest.mark.parametrize("tau", [0.1, 0.5, 2.0])
+def test_demagnetisation_matches_the_charged_faces(tau: float) -> None:
+    # Magnetostatic self-energy of two charged discs in Hankel space; the tail beyond 4000 is below 1e-6.
+    factor = sum(
+        quad(lambda q: j1(q) ** 2 / q**2 * -math.expm1(-2 * tau * q), a, a + 20, limit=200)[0]
+        for a in range(0, 4000, 20)
+    )
+    N = cylinder_demagnetisation(diameter=50 * nm, height=tau * 50 * nm)
+    assert N[2] == pytest.approx(factor / tau, abs=2e-6)
+    assert sum(N) == pytest.approx(1)
+
+
+def test_demagnetisation_of_a_squat_cylinder_and_of_the_limits() -> None:
+    assert cylinder_demagnetisation(diameter=1.0, height=1e-4)[2] == pytest.approx(1, abs=1e-3)
+    assert cylinder_demagnetisation(diameter=1.0, height=100.0)[2] == pytest.approx(0, abs=5e-3)
+    # A cylinder as high as 0.9065 diameters demagnetises like a sphere (Joseph 1966).
+    assert cylinder_demagnetisation(diameter=1.0, height=0.9065)[2] == pytest.approx(1 / 3, abs=1e-3)
+
+
+def test_generator_has_its_quoted_figures() -> None:
+    assert GENERATOR.K_eff() == pytest.approx(7.67e4, rel=1e-3)
+    assert GENERATOR.B_k() == pytest.approx(0.1534, rel=1e-3)
+    assert GENERATOR.Delta() == pytest.approx(40)
+    assert GENERATOR.V_c == pytest.approx(1.18, rel=2e-3)
+    assert GENERATOR.barrier() == pytest.approx(26, abs=0.2)
+    assert GENERATOR.barrier(0.1) == pytest.approx(23, abs=0.5)
+    assert GENERATOR.barrier(-0.1) == pytest.approx(29, abs=0.5)
+    assert 1e-12 * 1000 / GENERATOR.area == pytest.approx(509e3, rel=1e-3)
+    assert GENERATOR.conductance(1.0) == pytest.approx(1 / 509e3, rel=1e-3)
+    assert GENERATOR.K_eff(GENERATOR.V_c) == pytest.approx(0, abs=1e-6)
+
+
+def test_storage_keeps_its_bit() -> None:
+    assert presets.storage.barrier() >= 60
+    assert presets.storage.V_c < 1.5
+
+
+def test_variation_of_interface_and_of_K_eff_differ() -> None:
+    # 5 % in K_i is a large change of K_eff, a small difference of large numbers; 5 % in K_eff is 5 %.
+    stiffer = replace(GENERATOR, K_i=1.05 * GENERATOR.K_i)
+    assert stiffer.K_eff() / GENERATOR.K_eff() > 1.4
+    cell = GENERATOR.with_variation(K_eff_scale=1.05, B_z=2e-3)
+    assert cell.K_eff() == pytest.approx(1.05 * GENERATOR.K_eff())
+    assert cell.K_eff(1.0) - cell.K_eff() == pytest.approx(GENERATOR.K_eff(1.0) - GENERATOR.K_eff())
+    assert cell.B_bias == (0.03, 0.0, 2e-3)
+
+
+def test_barrier_with_a_field_along_z() -> None:
+    # Stoner-Wohlfarth along the axis: Delta (1 - h)^2 out of the shallower well, whichever it is.
+    for B_z in (0.02, -0.02):
+        junction = replace(GENERATOR, B_bias=(0.0, 0.0, B_z))
+        h = 0.02 / junction.B_k()
+        assert junction.barrier() == pytest.approx(40 * (1 - h) ** 2, rel=1e-6)
+    assert GENERATOR.with_variation(B_z=1e-9).barrier() == pytest.approx(GENERATOR.barrier(), rel=1e-5)
+    assert replace(GENERATOR, B_bias=(0.2, 0.0, 0.0)).barrier() == 0
+    assert replace(GENERATOR, B_bias=(0.14, 0.0, 0.1)).barrier() == 0  # outside the astroid
+    assert GENERATOR.barrier(1.2) == 0
+
+
+def test_conductance_ends_at_the_two_resistances() -> None:
+    for voltage in (0.0, 0.5, -0.5):
+        G = GENERATOR.conductance([1.0, -1.0, 0.0], voltage)
+        np.testing.assert_allclose(1 / G[:2], [GENERATOR.R_P, GENERATOR.R_AP(voltage)])
+        assert G[2] == pytest.approx((G[0] + G[1]) / 2)
+    assert GENERATOR.R_AP(0.5) == pytest.approx(1.5 * GENERATOR.R_P)  # the TMR has halved at V_h
+    with pytest.raises(InputError, match="-1 to 1"):
+        GENERATOR.conductance(1.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"diameter": 0.0}, r"diameter = 0.0 m must be finite and positive; .*50 \* nm"),
+        ({"t_F": -1e-9}, "t_F"),
+        ({"Ms": math.nan}, "Ms = nan A/m"),
+        ({"alpha_G": 0.0}, "alpha_G"),
+        ({"temperature": -1.0}, "temperature = -1.0 K"),
+        ({"TMR0": -0.1}, "TMR0"),
+        ({"xi": 1e-4}, "VCMA coefficient"),
+        ({"B_bias": (0.0, math.inf, 0.0)}, "B_bias"),
+        ({"B_bias": (0.0, 0.0)}, "three finite numbers"),
+        ({"N": (0.1, 0.1, 0.1)}, "add up to 1"),
+        ({"N": (0.0, 0.1, 0.9)}, "round"),
+    ],
+)
+def test_junction_refuses(change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        replace(GENERATOR, **change)  # type: ignore[arg-type]
+
+
+def test_junction_is_frozen_and_keyword_only() -> None:
+    with pytest.raises(FrozenInstanceError):
+        GENERATOR.Ms = 1.0  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        Junction(50e-9, 1.1e-9, 1.4e-9, 1e6, 1e-3, 1e-13, 0.02)  # type: ignore[misc]
+
+
+@given(
+    Delta=st.floats(1, 200), diameter=st.floats(10e-9, 100e-9), t_F=st.floats(0.5e-9, 3e-9),
+    Ms=st.floats(2e5, 1.5e6), temperature=st.floats(4, 500),
+)  # fmt: skip
+def test_from_stability_inverts_Delta(Delta: float, diameter: float, t_F: float, Ms: float, temperature: float) -> None:
+    junction = Junction.from_stability(
+        Delta=Delta, diameter=diameter, t_F=t_F, Ms=Ms, alpha_G=0.02, xi=1e-13, t_ox=1.4e-9,
+        temperature=temperature,
+    )  # fmt: skip
+    assert junction.Delta() == pytest.approx(Delta, rel=1e-6)
+    assert junction.B_k() == pytest.approx(2 * Delta * k_B * temperature / (Ms * junction.volume), rel=1e-6)
+
+
+def test_pulse_is_a_trapezoid() -> None:
+    pulse = Pulse(voltage=1.0, width=1 * ns, rise=0.2 * ns, fall=0.4 * ns)
+    assert pulse.duration == pytest.approx(1.3 * ns)
+    time = np.linspace(0, pulse.duration, 100_001)
+    assert np.mean(pulse.voltage_at(time)) * pulse.duration == pytest.approx(pulse.voltage * pulse.width, rel=1e-4)
+    np.testing.assert_allclose(pulse.voltage_at([-1e-12, 0.1 * ns, 0.5 * ns, 1.1 * ns, 2 * ns]), [0, 0.5, 1, 0.5, 0])
+    np.testing.assert_allclose(Pulse(voltage=1.0, width=1 * ns).voltage_at([0, 1 * ns, 1.001 * ns]), [1, 1, 0])
+
+
+def test_pulse_energy() -> None:
+    # Rectangular: V^2 width times the mean conductance. Edges: the same integral over time.
+    V = 1.2
+    G = (1 / GENERATOR.R_P + 1 / GENERATOR.R_AP(V)) / 2
+    assert Pulse(voltage=V, width=0.5 * ns).energy(GENERATOR) == pytest.approx(V**2 * G * 0.5e-9)
+    edged = Pulse(voltage=V, width=1 * ns, rise=0.5 * ns, fall=0.3 * ns)
+    time = np.linspace(0, edged.duration, 20_001)
+    power = [v**2 * float(GENERATOR.conductance(0.0, float(v))) for v in edged.voltage_at(time)]
+    assert edged.energy(GENERATOR) == pytest.approx(float(np.mean(power)) * edged.duration, rel=1e-3)
+
+
+def test_energy_scale_of_a_published_cell() -> None:
+    # About 1 fJ at RA 1300 ohm um^2 and 0.5 ns, 1.2 V, 50 nm.
+    cell = replace(GENERATOR, RA=1300e-12)
+    assert 0.7e-15 < Pulse(voltage=1.2, width=0.5 * ns).energy(cell) < 1.3e-15
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"width": 0.0},
+        {"voltage": math.nan},
+        {"rise": -1e-10},
+        {"rise": 1.5e-9, "fall": 1e-9},
+        {"width": math.inf},
+    ],
+)
+def test_pulse_refuses(change: dict[str, float]) -> None:
+    with pytest.raises(InputError):
+        Pulse(**{"voltage": 1.0, "width": 1 * ns, **change})
+
+
+def test_presets_name_their_sources() -> None:
+    assert presets.names() == ("generator", "storage")
+    for name in presets.names():
+        junction, sources = presets.get(name), presets.sources(name)
+        assert junction.name == name
+        for key, number in sources.items():
+            if key == "Delta":
+                assert junction.Delta() == pytest.approx(number.value)
+            elif key == "B_bias":
+                assert junction.B_bias[0] == number.value
+            else:
+                assert getattr(junction, key) == number.value
+        given_by_hand = set(Junction.__dataclass_fields__) - {"N", "K_i", "name"}
+        assert given_by_hand <= set(sources)
+    for ask in (presets.get, presets.sources):
+        with pytest.raises(InputError, match="known: generator, storage"):
+            ask("other")

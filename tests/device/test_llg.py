@@ -1,0 +1,247 @@
+import math
+import subprocess
+import sys
+from dataclasses import replace
+
+import numba
+import numpy as np
+import pytest
+from scipy import stats
+
+from voltaspin.device import Pulse, presets
+from voltaspin.device.equilibrium import equilibrium, well_bottom
+from voltaspin.device.heun import LANES, _cos_pi, _log, _sin_pi
+from voltaspin.device.llg import (
+    binomial_error,
+    run,
+    spin_torque_field,
+    switching_curve,
+    switching_probability,
+    thermal_field_std,
+    time_step_limit,
+    trajectory,
+)
+from voltaspin.errors import InputError
+from voltaspin.units import gamma_e, k_B
+
+GENERATOR = presets.generator
+
+
+def start(n: int) -> np.ndarray:
+    return np.tile(well_bottom(GENERATOR), (n, 1))
+
+
+def test_same_bits_for_any_threads_and_parts() -> None:
+    n = 3 * LANES + 17
+    whole = run(GENERATOR, start(n), duration=50e-12, seed=1, threads=1)
+    for threads in (2, 3, 7):
+        np.testing.assert_array_equal(run(GENERATOR, start(n), duration=50e-12, seed=1, threads=threads), whole)
+    parts = [
+        run(GENERATOR, start(n)[a:b], duration=50e-12, seed=1, first_device=a) for a, b in ((0, 5), (5, 200), (200, n))
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_a_run_continues_in_two_pieces() -> None:
+    whole = run(GENERATOR, start(40), duration=64e-12, dt=1e-12, seed=2)
+    half = run(GENERATOR, start(40), duration=32e-12, dt=1e-12, seed=2)
+    np.testing.assert_array_equal(run(GENERATOR, half, duration=32e-12, dt=1e-12, seed=2, first_step=32), whole)
+    _, path = trajectory(GENERATOR, start(40), duration=64e-12, samples=4, dt=1e-12, seed=2)
+    np.testing.assert_array_equal(path[-1], whole)
+
+
+def test_seeds_ensembles_and_devices_do_not_share_numbers() -> None:
+    runs = [
+        run(junction, start(2000), duration=200e-12, seed=seed, ensemble=ensemble)[:, 1]
+        for junction, seed, ensemble in (
+            (GENERATOR, 1, 0), (GENERATOR, 2, 0), (GENERATOR, 1, 1), (replace(GENERATOR, name="twin"), 1, 0),
+        )
+    ]  # fmt: skip
+    again = run(GENERATOR, start(2000), duration=200e-12, seed=1)[:, 1]
+    np.testing.assert_array_equal(again, runs[0])
+    # Independent samples: each of the six correlations has a standard deviation of 1/sqrt(n).
+    off = np.corrcoef(runs)[np.triu_indices(4, 1)]
+    assert np.abs(off).max() < 4 / math.sqrt(2000)
+    assert abs(np.corrcoef(runs[0][:-1], runs[0][1:])[0, 1]) < 4 / math.sqrt(2000)
+
+
+@numba.njit(error_model="numpy")  # type: ignore[untyped-decorator]
+def _evaluate(u, t, out):  # type: ignore[no-untyped-def]
+    for i in range(u.shape[0]):
+        out[0, i] = _log(u[i])
+        out[1, i] = _cos_pi(t[i])
+        out[2, i] = _sin_pi(t[i])
+
+
+def test_polynomials_are_exact_to_float32() -> None:
+    u = np.concatenate([np.linspace(2**-33, 1, 50_000), 2.0 ** -np.linspace(0, 33, 50_000)]).astype(np.float32)
+    t = np.linspace(-1, 1, 100_000, dtype=np.float32)
+    out = np.empty((3, u.size), np.float32)
+    _evaluate(u, t, out)
+    np.testing.assert_allclose(out[0], np.log(u.astype(float)), rtol=4e-7, atol=1e-9)
+    np.testing.assert_allclose(out[1], np.cos(np.pi * t.astype(float)), atol=4e-7)
+    np.testing.assert_allclose(out[2], np.sin(np.pi * t.astype(float)), atol=4e-7)
+    assert not np.isnan(np.sqrt(-2 * out[0])).any()  # a logarithm above zero would break the Gaussians
+
+
+def test_one_step_carries_exact_gaussians() -> None:
+    # Free spin along z, weak damping, one step: dm = -gamma' dt m x B_th to first order,
+    # so x and y show two of the kernel's Gaussians, and a spin along x the third.
+    free = replace(GENERATOR, alpha_G=1e-4, B_bias=(0.0, 0.0, 0.0)).with_variation(K_eff_scale=0.0)
+    n, dt = 200_000, 1e-12
+    sigma = thermal_field_std(alpha_G=1e-4, Ms=free.Ms, volume=free.volume, temperature=300.0, dt=dt)
+    kick = gamma_e * sigma * dt
+    along_z = run(free, np.tile([0.0, 0.0, 1.0], (n, 1)), duration=dt, dt=dt, seed=3).astype(float) / kick
+    along_x = run(free, np.tile([1.0, 0.0, 0.0], (n, 1)), duration=dt, dt=dt, seed=3).astype(float) / kick
+    # float32 rounding near m = 0 is nothing; the kick is 4e-4, so second order is 2e-4 of a sigma.
+    g_y, g_x, g_z = along_z[:, 0], -along_z[:, 1], -along_x[:, 1]
+    for g in (g_x, g_y, g_z):
+        assert abs(g.mean()) < 4 / math.sqrt(n)
+        assert g.var() == pytest.approx(1, abs=4 * math.sqrt(2 / n))
+        assert stats.kstest(g, "norm").pvalue > 1e-4
+        assert abs(np.mean(np.abs(g) > 4) - 2 * stats.norm.sf(4)) < 4 * math.sqrt(6.3e-5 / n) + 1e-6
+    assert np.abs(np.corrcoef([g_x, g_y, g_z])[np.triu_indices(3, 1)]).max() < 4 / math.sqrt(n)
+
+
+def test_thermal_field_formula_and_refusals() -> None:
+    std = thermal_field_std(alpha_G=0.02, Ms=1e6, volume=2.16e-24, temperature=300.0, dt=1e-12)
+    assert std**2 == pytest.approx(2 * 0.02 * k_B * 300 / (gamma_e * 1e6 * 2.16e-24 * 1e-12))
+    assert std == pytest.approx(0.0209, rel=1e-2)
+    with pytest.raises(InputError, match=r"dt = 0.0 s"):
+        thermal_field_std(alpha_G=0.02, Ms=1e6, volume=2.16e-24, temperature=300.0, dt=0.0)
+
+
+def test_time_step_limit_keeps_the_quoted_bias() -> None:
+    limit = time_step_limit(GENERATOR, GENERATOR.V_c)
+    omega = gamma_e * GENERATOR.B_k()
+    assert (omega * limit) ** 3 / (8 * 0.02) == pytest.approx(0.01)
+    assert 3.5e-12 < limit < 4.5e-12
+    with pytest.raises(InputError, match=r"dt = 1e-11 s is above 4.33e-12 s.*shorter dt"):
+        run(GENERATOR, start(1), duration=1e-9, dt=10e-12)
+    assert time_step_limit(GENERATOR, -2.0) < limit  # a negative voltage stiffens the well
+
+
+def test_vectors_stay_unit_and_the_start_is_untouched() -> None:
+    m = start(300).astype(np.float32)
+    kept = m.copy()
+    end = run(GENERATOR, m, duration=0.5e-9, seed=4)
+    np.testing.assert_array_equal(m, kept)
+    np.testing.assert_allclose(np.linalg.norm(end, axis=1), 1, atol=3e-7)
+
+
+@pytest.mark.parametrize("bad", [[[0.0, 0.0, 2.0]], [[0.0, 1.0]], [[np.nan, 0.0, 1.0]]])
+def test_run_refuses_bad_vectors(bad: list[list[float]]) -> None:
+    with pytest.raises(InputError, match="m "):
+        run(GENERATOR, bad, duration=1e-12)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"duration": -1e-9}, {"duration": 1e-12, "threads": 0}, {"duration": 1e-12, "voltage": math.inf}],
+)
+def test_run_refuses_bad_options(options: dict[str, float]) -> None:
+    with pytest.raises(InputError):
+        run(GENERATOR, start(1), **options)  # type: ignore[arg-type]
+
+
+def test_no_time_changes_nothing() -> None:
+    np.testing.assert_array_equal(run(GENERATOR, start(3), duration=0.0), start(3).astype(np.float32))
+
+
+def test_a_ramp_is_the_mean_of_its_steps() -> None:
+    # T = 0 and m along x: the torque on m_z is odd in B_k, so a symmetric ramp around V_c cancels at the end.
+    cold = replace(GENERATOR, temperature=0.0, alpha_G=1e-4, B_bias=(0.0, 0.0, 0.0))
+    m = np.array([[math.sin(1.0), 0.0, math.cos(1.0)]])
+    V_c = cold.V_c
+    half = run(cold, m, duration=0.1e-9, dt=0.1e-12, voltage=(0.0, V_c))
+    back = run(cold, half, duration=0.1e-9, dt=0.1e-12, voltage=(V_c, 2 * V_c))
+    turned = gamma_e * cold.B_k() * math.cos(1.0) * 0.05e-9  # mean field of the ramp
+    assert math.atan2(half[0, 1], half[0, 0]) == pytest.approx(turned, rel=1e-3)
+    assert math.atan2(back[0, 1], back[0, 0]) == pytest.approx(0.0, abs=1e-3)
+
+
+def test_rise_and_fall_reach_the_pulse() -> None:
+    # Against the same ramps cut into forty constant voltages by hand, with noise of its own.
+    n, V = 2000, GENERATOR.V_c
+    slow = Pulse(voltage=V, width=0.4e-9, rise=0.4e-9, fall=0.4e-9)
+    built_in = switching_probability(GENERATOR, slow, n_devices=n, dt=2e-12, relax=4e-9, seed=5)
+    m = equilibrium(GENERATOR, n, seed=6)
+    for k in range(80):
+        time = (k + 0.5) / 80 * slow.duration
+        m = run(
+            GENERATOR, m, duration=slow.duration / 80, voltage=float(slow.voltage_at(time)), dt=2e-12, seed=6,
+            ensemble=f"piece {k}",
+        )  # fmt: skip
+    by_hand = float(np.mean(run(GENERATOR, m, duration=4e-9, dt=2e-12, seed=6)[:, 2] < 0))
+    assert built_in.value == pytest.approx(by_hand, abs=4 * math.sqrt(2) * built_in.error)
+    sharp = Pulse(voltage=V, width=0.4e-9)
+    plain = switching_probability(GENERATOR, sharp, n_devices=n, dt=2e-12, relax=4e-9, seed=5)
+    assert built_in.value - plain.value > 4 * math.hypot(built_in.error, plain.error)
+    assert (built_in.n, plain.n) == (n, n)
+
+
+def test_the_error_of_a_certain_outcome_is_not_zero() -> None:
+    assert binomial_error(np.array([0.0, 1.0]), 100) == pytest.approx(math.sqrt(0.5 / 101 * 100.5 / 101 / 100))
+    assert binomial_error(np.array(0.5), 10_000) == pytest.approx(0.005)
+
+
+def test_curve_agrees_with_separate_pulses() -> None:
+    widths = [0.3e-9, 0.4e-9]
+    n = 2000
+    seen: list[tuple[int, int]] = []
+    curve, error = switching_curve(
+        GENERATOR, voltage=GENERATOR.V_c, widths=widths, initial="down", n_devices=n, relax=4e-9, dt=2e-12,
+        seed=6, progress=lambda done, total: seen.append((done, total)),
+    )  # fmt: skip
+    assert seen == [(1, 2), (2, 2)]
+    for k, width in enumerate(widths):
+        alone = switching_probability(
+            GENERATOR, Pulse(voltage=GENERATOR.V_c, width=width), n_devices=n, relax=4e-9, dt=2e-12, seed=7
+        )
+        assert abs(alone.value - curve[k]) < 4 * math.hypot(alone.error, error[k])
+    with pytest.raises(InputError, match="ascend"):
+        switching_curve(GENERATOR, voltage=1.0, widths=[2e-10, 1e-10])
+    with pytest.raises(InputError, match="n_devices"):
+        switching_curve(GENERATOR, voltage=1.0, widths=[2e-10], n_devices=0)
+    with pytest.raises(InputError, match="'up'"):
+        switching_curve(GENERATOR, voltage=1.0, widths=[2e-10], n_devices=10, initial="left")  # type: ignore[arg-type]
+
+
+def test_spin_torque_breaks_the_symmetry_the_way_it_says() -> None:
+    # 1.2 V over 1000 ohm um^2 is about 0.2 mT; at RA 100 ten times that, favouring down for V > 0.
+    assert -0.3e-3 < spin_torque_field(GENERATOR, 1.2) < 0.3e-3
+    thin = replace(GENERATOR, RA=100e-12)
+    pulse = Pulse(voltage=thin.V_c, width=0.4e-9)
+    p01, p10 = (
+        switching_probability(thin, pulse, initial=well, n_devices=3000, dt=2e-12, relax=4e-9, seed=8, spin_torque=True)
+        for well in ("up", "down")
+    )
+    assert p01.value - p10.value > 4 * math.hypot(p01.error, p10.error)
+
+
+def test_spin_torque_alone_turns_m_towards_its_stable_pole() -> None:
+    # T = 0, no field: dm_z/dt = gamma' a_J (1 - m_z^2), a tanh law.
+    free = replace(GENERATOR, temperature=0.0, B_bias=(0.0, 0.0, 0.0), RA=10e-12)
+    free = free.with_variation(K_eff_scale=0.0)
+    free = replace(free, xi=0.0)
+    a_J = spin_torque_field(free, 1.0)
+    end = run(free, [[1.0, 0.0, 0.0]], duration=0.3e-9, dt=0.5e-12, voltage=1.0, spin_torque=True)
+    gamma = gamma_e / (1 + free.alpha_G**2)
+    assert end[0, 2] == pytest.approx(math.tanh(gamma * a_J * 0.3e-9), abs=1e-4)
+    assert end[0, 2] < 0
+
+
+def test_equilibrium_is_reproducible_and_frozen_at_zero_kelvin() -> None:
+    np.testing.assert_array_equal(equilibrium(GENERATOR, 50, seed=1), equilibrium(GENERATOR, 80, seed=1)[:50])
+    assert (equilibrium(GENERATOR, 50, seed=1) != equilibrium(GENERATOR, 50, seed=2)).any()
+    cold = replace(GENERATOR, temperature=0.0)
+    h = 0.03 / GENERATOR.B_k()
+    np.testing.assert_allclose(equilibrium(cold, 2, well="down")[1], [h, 0, -math.sqrt(1 - h * h)], atol=1e-4)
+    with pytest.raises(InputError, match="n = -1"):
+        equilibrium(GENERATOR, -1)
+
+
+def test_importing_the_room_is_cheap() -> None:
+    code = "import sys, voltaspin.device as d; d.Junction; print('torch' in sys.modules, 'numba' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]

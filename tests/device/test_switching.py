@@ -1,0 +1,176 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voltaspin.device import Pulse, SwitchingModel, presets
+from voltaspin.device.llg import switching_probability
+from voltaspin.device.switching import _fit, _logistic, _logistic_regression
+from voltaspin.errors import InputError
+from voltaspin.specs import read_json, write_json
+from voltaspin.streams import Stream
+
+GENERATOR = presets.generator
+PULSE = Pulse(voltage=1.3 * GENERATOR.V_c, width=0.28e-9)
+
+
+@pytest.fixture(scope="module")
+def model() -> SwitchingModel:
+    return SwitchingModel.from_llg(
+        GENERATOR,
+        PULSE,
+        n_devices=1000,
+        seed=1,
+        K_eff_points=4,
+        B_z_points=3,
+        B_z_range=(-8e-3, 8e-3),
+        dt=3e-12,
+    )
+
+
+@given(p01=st.floats(0, 1), p10=st.floats(0, 1), s=st.floats(-1e3, 1e3), b=st.floats(-10, 10))
+def test_constant_is_constant(p01: float, p10: float, s: float, b: float) -> None:
+    a, c = SwitchingModel.constant(p01, p10).probabilities(K_eff_scale=[[s, 1.0]], B_z=b)
+    assert a.dtype == c.dtype == np.float64
+    assert a.shape == c.shape == (1, 2)
+    assert (a == p01).all()
+    assert (c == p10).all()
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.1, math.nan])
+def test_constant_refuses_what_is_no_probability(p: float) -> None:
+    with pytest.raises(InputError, match="p10"):
+        SwitchingModel.constant(0.5, p)
+
+
+def test_mirror_symmetry_of_the_built_model(model: SwitchingModel) -> None:
+    b = np.linspace(-8e-3, 8e-3, 9)
+    p01, p10 = model.probabilities(K_eff_scale=0.9, B_z=b)
+    np.testing.assert_allclose(p01, p10[::-1], rtol=1e-12)
+    assert (np.diff(p01) < 0).all()  # a field towards up holds the 0
+
+
+def test_the_symmetry_holds_in_the_simulation() -> None:
+    # What from_llg relies on: p10 at B_z and p01 at -B_z, simulated apart.
+    n = 4000
+    up = switching_probability(
+        GENERATOR.with_variation(B_z=-6e-3), PULSE, initial="up", n_devices=n, dt=3e-12, relax=4e-9, seed=2
+    )
+    down = switching_probability(
+        GENERATOR.with_variation(B_z=6e-3), PULSE, initial="down", n_devices=n, dt=3e-12, relax=4e-9, seed=2
+    )
+    assert abs(up.value - down.value) < 4 * math.hypot(up.error, down.error)
+
+
+def test_built_model_says_how_it_was_built(model: SwitchingModel) -> None:
+    assert model.provenance["n_devices"] == 1000
+    assert model.provenance["p10_from_mirror_symmetry"] is True
+    assert 0 < model.fit_error < 4 * 0.5 / math.sqrt(1000)
+    assert model.junction == GENERATOR
+    assert model.pulse == PULSE
+
+
+def test_torque_or_bias_builds_both_wells() -> None:
+    seen: list[tuple[int, int]] = []
+    SwitchingModel.from_llg(
+        replace(GENERATOR, B_bias=(0.03, 0.0, 1e-3)), PULSE, n_devices=64, K_eff_points=3, B_z_points=3,
+        dt=3e-12, relax=1e-9, progress=lambda done, total: seen.append((done, total)),
+    )  # fmt: skip
+    assert seen == [(k + 1, 18) for k in range(18)]
+
+
+@pytest.mark.parametrize(
+    ("scale", "B_z", "message"),
+    [
+        (1.3, 0.0, r"K_eff_scale = 1.3 is outside the range 0.75 to 1.25 .*K_eff_range="),
+        (1.0, -9e-3, r"B_z = -0.009 T is outside .*B_z_range="),
+        (math.nan, 0.0, "not finite"),
+    ],
+)
+def test_refuses_outside_its_range(model: SwitchingModel, scale: float, B_z: float, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        model.probabilities(K_eff_scale=[1.0, scale], B_z=B_z)
+
+
+def test_saves_and_loads_to_the_bit(model: SwitchingModel, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    for kept in (model, SwitchingModel.constant(0.25, 1.0)):
+        kept.save(tmp_path / "m.json")
+        assert SwitchingModel.load(tmp_path / "m.json") == kept
+
+
+def test_load_refuses_other_files(model: SwitchingModel, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "m.json"
+    model.save(path)
+    good = read_json(path)
+    for change, message in (
+        ({"schema_version": 99}, "version 99"),
+        ({"surprise": 1}, "surprise"),
+        ({"p01": good["p01"][:-1]}, "coefficients"),
+        ({"junction": {**good["junction"], "t_F": -1.0}}, "t_F"),
+        ({"junction": {**good["junction"], "colour": 1}}, "colour"),
+    ):
+        write_json(path, {**good, **change})
+        with pytest.raises(InputError, match=message):
+            SwitchingModel.load(path)
+    path.write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match="JSON"):
+        SwitchingModel.load(path)
+
+
+def test_bad_grids_are_refused() -> None:
+    for options in ({"K_eff_range": (1.1, 1.2)}, {"B_z_range": (1e-3, 2e-3)}, {"B_z_points": 2}):
+        with pytest.raises(InputError):
+            SwitchingModel.from_llg(GENERATOR, PULSE, n_devices=1, **options)  # type: ignore[arg-type]
+
+
+def test_logistic_regression_recovers_a_known_surface() -> None:
+    # Exact counts of a known polynomial come back; noisy ones come back within chi2 and at the right degree.
+    x, y = (a.ravel() for a in np.meshgrid(np.linspace(-1, 1, 7), np.linspace(-1, 1, 5)))
+    u = 0.1 - 0.5 * y + 0.3 * x + 0.4 * x * y
+    n = 100_000
+    X = np.stack([np.ones_like(x), y, x, x * y], axis=1)
+    np.testing.assert_allclose(_logistic_regression(X, n * _logistic(u), n), [0.1, -0.5, 0.3, 0.4], atol=1e-9)
+    noise = Stream.of(1, "test").normals(u.size)
+    p = _logistic(u)
+    counts = np.round(n * p + noise * np.sqrt(n * p * (1 - p)))
+    terms, _, rms, chi2 = _fit(x, y, counts[None], n)
+    assert terms[-1] == (2, 0)  # a product term needs total degree 2, and no more is taken
+    assert chi2 < 1 + 2 * math.sqrt(2 / (35 - 6))
+    assert rms < 2 * 0.5 / math.sqrt(n)
+
+
+def test_certain_pulses_stay_probabilities() -> None:
+    X = np.ones((9, 1))
+    for k in (0.0, 1000.0):
+        c = _logistic_regression(X, np.full(9, k), 1000)
+        assert abs(_logistic(c)[0] - k / 1000) < 1e-3
+
+
+class TestShipped:
+    def test_is_near_a_fair_coin_and_says_how_it_was_made(self) -> None:
+        shipped = SwitchingModel.shipped()
+        assert shipped.junction == GENERATOR
+        assert shipped.pulse == PULSE
+        assert "from_llg" in shipped.provenance["command"]
+        assert shipped.chi2_per_dof < 2
+        p01, p10 = shipped.probabilities(K_eff_scale=1.0, B_z=0.0)
+        assert abs(p01 - 0.5) < 0.01
+        assert p01 == p10
+
+    def test_agrees_with_a_fresh_ensemble(self) -> None:
+        # Off the grid and at another time step; fit error and counting error added.
+        shipped = SwitchingModel.shipped()
+        for s, b in ((0.93, 3e-3), (1.1, -5e-3)):
+            fresh = switching_probability(
+                GENERATOR.with_variation(K_eff_scale=s, B_z=b),
+                PULSE,
+                n_devices=6000,
+                dt=1e-12,
+                relax=10e-9,
+                seed=77,
+            )
+            p01, _ = shipped.probabilities(K_eff_scale=s, B_z=b)
+            assert abs(fresh.value - float(p01)) < 3 * math.hypot(fresh.error, shipped.fit_error)

@@ -1,0 +1,157 @@
+"""Training: the loss, the schedule of what is drawn, checkpoints, interruption and resumption."""
+
+import errno
+import json
+import math
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMPipeline, DDPMScheduler
+from safetensors.torch import load_file
+
+from voltaspin.diffusion import training
+from voltaspin.diffusion.sampling import load_pipeline
+from voltaspin.diffusion.training import TrainSpec, diffusion_loss, learning_rate, train
+from voltaspin.errors import InputError
+from voltaspin.noise import PseudoSource, RecordedSource
+
+
+def weights(folder):
+    return load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_the_loss_is_the_one_diffusers_schedules_define():
+    scheduler = DDPMScheduler(prediction_type="v_prediction", beta_schedule="squaredcos_cap_v2")
+    g = torch.Generator().manual_seed(0)
+    x0, noise, answer = (torch.randn(5, 1, 4, 4, generator=g) for _ in range(3))
+    t = torch.tensor([0, 10, 500, 900, 999])
+    seen = {}
+
+    def model(x, t):
+        seen["x"] = x
+        return type("Output", (), {"sample": answer})
+
+    for kind, target in (
+        ("v_prediction", scheduler.get_velocity(x0, noise, t)),
+        ("epsilon", noise),
+        ("sample", x0),
+    ):
+        loss = diffusion_loss(model, x0, noise, t, scheduler.alphas_cumprod, kind)
+        assert loss.item() == pytest.approx(torch.nn.functional.mse_loss(answer, target).item(), rel=1e-6)
+    assert torch.allclose(seen["x"], scheduler.add_noise(x0, noise, t), atol=1e-6)
+
+
+def test_learning_rate_warms_up_and_ends_at_zero():
+    spec = TrainSpec(steps=1000, warmup=100, learning_rate=1e-3)
+    rates = [learning_rate(spec, i) for i in range(1000)]
+    assert rates[0] == pytest.approx(1e-5)
+    assert max(rates) == rates[100] == pytest.approx(1e-3)
+    assert rates[-1] < 1e-8
+    assert rates[100:] == sorted(rates[100:], reverse=True)
+
+
+def test_time_steps_are_stratified_and_batches_are_a_permutation_per_epoch(squares, spec):
+    for step in range(5):
+        t = np.sort(training._timesteps(spec, step))
+        assert np.array_equal(t * spec.batch // spec.num_train_timesteps, np.arange(spec.batch))
+    epoch = np.concatenate([training._batch(squares.images, spec, i) for i in range(8)])
+    assert {x.tobytes() for x in epoch} == {x.tobytes() for x in squares.images.astype(np.float32) / 127.5 - 1}
+    again = np.concatenate([training._batch(squares.images, spec, i) for i in range(8, 16)])
+    assert not np.array_equal(epoch, again)
+
+
+def test_training_lowers_the_loss_and_diffusers_loads_the_folder(squares, spec, tmp_path):
+    losses = []
+    longer = spec.model_copy(update={"steps": 60, "checkpoint_every": 1000, "learning_rate": 4e-3})
+    result = train(
+        squares, PseudoSource(seed=1), tmp_path / "m", spec=longer, progress=lambda i, n, x: losses.append(x)
+    )
+    assert result.finished
+    assert result.step == len(losses) == 60
+    # Stratified time steps leave batch means of about 10 %; a factor of 1.5 is far outside.
+    assert np.mean(losses[-10:]) < np.mean(losses[:10]) / 1.5
+    pipe = DDPMPipeline.from_pretrained(tmp_path / "m")
+    pipe.set_progress_bar_config(disable=True)
+    assert pipe(batch_size=1, num_inference_steps=2, output_type="np").images.shape == (1, 8, 8, 1)
+    record = json.loads((tmp_path / "m" / "train.json").read_text())
+    assert TrainSpec.from_json({k: record[k] for k in longer.to_json()}) == longer
+    assert not [p for p in (tmp_path / "m").rglob("*") if p.suffix in (".bin", ".pt", ".pkl")]
+
+
+def test_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted_run(squares, spec, tmp_path):
+    train(squares, PseudoSource(seed=1), tmp_path / "whole", spec=spec)
+
+    def interrupt(step, steps, loss):
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    broken = train(squares, PseudoSource(seed=1), tmp_path / "parts", spec=spec, progress=interrupt)
+    assert (broken.step, broken.finished) == (3, False)
+    assert load_pipeline(tmp_path / "parts").unet is not None
+    rest = train(squares, PseudoSource(seed=1), tmp_path / "parts", spec=spec, resume=True)
+    assert rest.finished
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    done = train(squares, PseudoSource(seed=1), tmp_path / "parts", spec=spec, resume=True)
+    assert done.step == spec.steps
+    assert math.isnan(done.loss)
+
+
+def test_a_recorded_source_goes_on_where_it_stood(squares, spec, tmp_path):
+    file = tmp_path / "bits.bin"
+    file.write_bytes(PseudoSource(seed=3).bits(spec.steps * spec.batch * 64 * 16).tobytes())
+
+    def stop(step, steps, loss):
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    train(squares, RecordedSource(file), tmp_path / "whole", spec=spec)
+    train(squares, RecordedSource(file), tmp_path / "parts", spec=spec, progress=stop)
+    train(squares, RecordedSource(file), tmp_path / "parts", spec=spec, resume=True)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(squares, spec, tmp_path, monkeypatch):
+    out = tmp_path / "m"
+    written = []
+    save = training.save_file
+
+    def full(tensors, path):
+        written.append(path)
+        if len(written) == 5:  # the second checkpoint: its second file breaks off
+            path.write_bytes(b"half")
+            raise training.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        save(tensors, path)
+
+    monkeypatch.setattr(training, "save_file", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        train(squares, PseudoSource(seed=1), out, spec=spec)
+    assert caught.value.errno == errno.ENOSPC
+    monkeypatch.setattr(training, "save_file", save)
+    assert [p.name for p in sorted(out.glob("*checkpoint*"))] == ["checkpoint-00000002"]
+    train(squares, PseudoSource(seed=1), out, spec=spec, resume=True)
+    train(squares, PseudoSource(seed=1), tmp_path / "whole", spec=spec)
+    assert same(weights(out), weights(tmp_path / "whole"))
+
+
+def test_what_cannot_be_trained_or_resumed_is_said(squares, spec, tmp_path):
+    out = tmp_path / "m"
+    with pytest.raises(InputError, match="no checkpoint to resume"):
+        train(squares, PseudoSource(), out, spec=spec, resume=True)
+    train(squares, PseudoSource(), out, spec=spec.model_copy(update={"steps": 2}))
+    with pytest.raises(InputError, match="is not empty"):
+        train(squares, PseudoSource(), out, spec=spec)
+    with pytest.raises(InputError, match="steps=2, not 6"):
+        train(squares, PseudoSource(), out, spec=spec, resume=True)
+    with pytest.raises(InputError, match="another source"):
+        train(squares, PseudoSource(seed=9), out, spec=spec.model_copy(update={"steps": 2}), resume=True)
+    with pytest.raises(InputError, match="cannot be halved 4 times"):
+        train(squares, PseudoSource(), tmp_path / "n", spec=spec.model_copy(update={"channels": (8,) * 5}))
+    with pytest.raises(InputError, match="fewer than the batch of 100"):
+        train(squares, PseudoSource(), tmp_path / "n", spec=spec.model_copy(update={"batch": 100}))

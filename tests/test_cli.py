@@ -1,0 +1,187 @@
+"""The command line as outside scripts use it: names, files, JSON, and one line for bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from voltaspin.cli import main
+from voltaspin.metrics import garments
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Thirty-two garments as PNG files: data that needs no data set."""
+    home = tmp_path / "garments"
+    home.mkdir()
+    for i, image in enumerate(garments()):
+        Image.fromarray(image[0]).save(home / f"{i:02d}.png")
+    return home
+
+
+def call(capsys, *arguments):
+    """Exit status, standard output and standard error of one command in this process."""
+    with pytest.raises(SystemExit) as caught:
+        main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    return caught.value.code, out, err
+
+
+def refused(capsys, *arguments):
+    """The one line that a refusal prints."""
+    status, out, err = call(capsys, *arguments)
+    lines = [line for line in err.splitlines() if line.startswith("voltaspin: ")]
+    assert (status, out, len(lines)) == (2, "", 1), err
+    return lines[0]
+
+
+def test_every_command_has_a_help_with_an_example(capsys):
+    for command in ("demo", "device", "bits", "train", "sample", "evaluate"):
+        status, out, _ = call(capsys, command, "--help")
+        assert status == 0
+        assert f"voltaspin {command}" in out
+        assert "Example" in out
+
+
+def test_bits_to_a_file_and_to_standard_output_are_the_same(tmp_path, capsysbinary):
+    with pytest.raises(SystemExit) as caught:
+        main(["bits", "--count", "100003", "--out", str(tmp_path / "b.bin"), "--seed", "3"])
+    assert caught.value.code == 0
+    stored = (tmp_path / "b.bin").read_bytes()
+    assert len(stored) == -(-100003 // 8)
+    assert stored[-1] & 0b00011111 == 0
+    ones = int(np.unpackbits(np.frombuffer(stored, np.uint8), count=100003).sum())
+    assert abs(ones - 50001.5) < 5 * 0.5 * 100003**0.5  # five standard deviations of a fair coin
+    capsysbinary.readouterr()
+    with pytest.raises(SystemExit):
+        main(["bits", "--count", "100003", "--out", "-", "--seed", "3"])
+    assert capsysbinary.readouterr().out == stored
+
+
+def test_device_as_json(capsys):
+    status, out, _ = call(capsys, "device", "--width", "0.6", "--devices", "2000", "--json")
+    found = json.loads(out)
+    assert status == 0
+    assert found["V_c_V"] == pytest.approx(1.18, abs=0.01)
+    assert found["p01"]["value"] > 0.85  # a full half-turn of the precession
+    assert found["p01"]["n"] == 2000
+
+
+@pytest.mark.slow
+def test_sample_then_evaluate(tmp_path, capsys):
+    out = tmp_path / "images"
+    status, text, _ = call(
+        capsys, "sample", "--noise", "memory", "--count", 5, "--steps", 4, "--out", out, "--seed", 7, "--json"
+    )
+    assert status == 0
+    record = json.loads(text)
+    assert record == json.loads((out / "run.json").read_text())
+    assert sorted(p.name for p in out.iterdir()) == [
+        "grid.png", *(f"image-{i:06d}.png" for i in range(5)), "run.json"
+    ]  # fmt: skip
+    assert record["provenance"]["kind"] == "simulated"
+    assert record["ledger"]["normal"] == 5 * 4 * 784
+    assert record["ledger"]["pulse"] == 5 * 4 * 784 * 16 * 2
+    status, text, _ = call(capsys, "evaluate", out, "--reference", "fashion-mnist", "--json")
+    scores = json.loads(text)["images"]["scores"]
+    assert scores[0]["name"] == "KID"
+    assert scores[0]["n"] == 5
+
+
+@pytest.mark.slow
+def test_train_on_a_folder_and_sample_from_recorded_bits(folder, tmp_path, capsys):
+    model, out, file = tmp_path / "model", tmp_path / "images", tmp_path / "bits.bin"
+    status, *_ = call(capsys, "train", "--data", folder, "--noise", "memory", "--steps", 2, "--batch", 4, "--out", model)
+    assert status == 0
+    call(capsys, "bits", "--count", 784 * 16 * 3 * 2, "--out", file)
+    status, *_ = call(capsys, "sample", "--model", model, "--noise", file, "--count", 2, "--steps", 3, "--out", out)
+    assert status == 0
+    assert json.loads((out / "run.json").read_text())["provenance"]["kind"] == "recorded"
+    line = refused(
+        capsys, "sample", "--model", model, "--noise", file, "--count", 3, "--steps", 3, "--out", tmp_path / "o"
+    )
+    assert "need 112896 bits" in line
+    assert "75264 left" in line
+    assert not list((tmp_path / "o").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["bits", "--count", "-1", "--out", "x"], "-1"),
+        (["bits", "--count", "0", "--out", "x"], "0"),
+        (["bits", "--count", "many", "--out", "x"], "many"),
+        (["sample", "--count", "0", "--out", "o"], "0"),
+        (["sample", "--model", "none", "--out", "o"], "model folder none does not exist"),
+        (["sample", "--model", "model.ckpt", "--out", "o"], "pickle"),
+        (["sample", "--noise", "none.bin", "--out", "o"], "neither 'software', 'memory' nor a file"),
+        (["sample", "--sampler", "euler", "--out", "o"], "use ddpm or ddim"),
+        (["sample", "--steps", "5000", "--out", "o"], "5000 sampling steps"),
+        (["train", "--data", "cifar", "--out", "o"], "unknown: use fashion-mnist"),
+        (["train", "--data", ".", "--out", "o"], "has no images"),
+        (["evaluate", "none"], "not a folder"),
+        (["evaluate", "."], "holds no PNG images"),
+        (["device", "--preset", "none"], "known: generator, storage"),
+        (["demo", "--images", "0"], "0"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_two(capsys, tmp_path, monkeypatch, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    assert says in refused(capsys, *arguments)
+    left = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert left == []
+
+
+def test_an_output_folder_that_cannot_be_written(capsys, tmp_path):
+    (tmp_path / "file").write_text("x")
+    for command in (["demo"], ["train"], ["sample"]):
+        assert "cannot be written" in refused(capsys, *command, "--out", tmp_path / "file" / "o")
+    assert "cannot be written" in refused(capsys, "bits", "--count", 8, "--out", tmp_path / "file" / "o" / "b")
+
+
+def test_an_empty_file_of_bits(capsys, tmp_path):
+    (tmp_path / "empty.bin").touch()
+    line = refused(capsys, "sample", "--noise", tmp_path / "empty.bin", "--out", tmp_path / "o")
+    assert "is empty" in line
+
+
+def test_a_reader_that_closes_early_is_no_error():
+    first = subprocess.run(
+        [sys.executable, "-m", "voltaspin", "bits", "--count", "200000000", "--out", "-"],
+        stdout=(pipe := subprocess.Popen(["head", "-c", "10"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)).stdin,
+        stderr=subprocess.PIPE,
+        timeout=120,
+        check=False,
+    )
+    pipe.stdin.close()
+    pipe.wait()
+    assert first.stderr == b""
+
+
+@pytest.mark.slow
+def test_kill_and_resume_ends_in_the_weights_of_the_uninterrupted_run(folder, tmp_path):
+    def command(out, *more):
+        return [
+            sys.executable, "-m", "voltaspin", "train", "--data", str(folder), "--batch", "4", "--steps", "24",
+            "--checkpoint-every", "4", "--out", str(out), *more,
+        ]  # fmt: skip
+
+    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
+    running = subprocess.Popen(command(tmp_path / "parts"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not list((tmp_path / "parts").glob("checkpoint-*")) and time.monotonic() < deadline:
+        assert running.poll() is None
+        time.sleep(0.02)
+    os.kill(running.pid, signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    subprocess.run(command(tmp_path / "parts", "--resume"), check=True, capture_output=True)
+    weights = Path("unet") / "diffusion_pytorch_model.safetensors"
+    assert (tmp_path / "whole" / weights).read_bytes() == (tmp_path / "parts" / weights).read_bytes()
