@@ -30,9 +30,7 @@ print((time.perf_counter() - begin) / 8)
 
 def seconds(variant: str) -> float:
     return float(
-        subprocess.run(
-            [sys.executable, "-c", CODE, variant], capture_output=True, text=True, check=True
-        ).stdout
+        subprocess.run([sys.executable, "-c", CODE, variant], capture_output=True, text=True, check=True).stdout
     )
 
 

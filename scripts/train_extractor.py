@@ -96,10 +96,7 @@ def main() -> None:
         correct(train.images[TRAINED_ON:], train.labels[TRAINED_ON:]),
     )
     low, high = wilson(right, len(test.images))
-    print(
-        f"test {right / len(test.images):.4f} [{low:.4f}, {high:.4f}], "
-        f"unseen training images {unseen / 1e4:.4f}"
-    )
+    print(f"test {right / len(test.images):.4f} [{low:.4f}, {high:.4f}], unseen training images {unseen / 1e4:.4f}")
 
     from safetensors.torch import save_file
 

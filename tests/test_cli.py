@@ -98,7 +98,9 @@ def test_sample_then_evaluate(tmp_path, capsys):
 @pytest.mark.slow
 def test_train_on_a_folder_and_sample_from_recorded_bits(folder, tmp_path, capsys):
     model, out, file = tmp_path / "model", tmp_path / "images", tmp_path / "bits.bin"
-    status, *_ = call(capsys, "train", "--data", folder, "--noise", "memory", "--steps", 2, "--batch", 4, "--out", model)
+    status, *_ = call(
+        capsys, "train", "--data", folder, "--noise", "memory", "--steps", 2, "--batch", 4, "--out", model
+    )
     assert status == 0
     call(capsys, "bits", "--count", 784 * 16 * 3 * 2, "--out", file)
     status, *_ = call(capsys, "sample", "--model", model, "--noise", file, "--count", 2, "--steps", 3, "--out", out)

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -96,10 +96,9 @@ def device(
         "pulse": {"voltage_V": pulse.voltage, "width_ns": width},
         "seed": seed,
     }
-    for name, initial in (("p01", "up"), ("p10", "down")):
-        found = llg.switching_probability(
-            junction, pulse, initial=initial, n_devices=devices, dt=2e-12, seed=seed
-        )
+    wells: tuple[tuple[str, Literal["up", "down"]], ...] = (("p01", "up"), ("p10", "down"))
+    for name, initial in wells:
+        found = llg.switching_probability(junction, pulse, initial=initial, n_devices=devices, dt=2e-12, seed=seed)
         result[name] = {"value": found.value, "error": found.error, "n": devices}
     if as_json:
         _print_json(result)
@@ -162,16 +161,12 @@ def bits(
 @app.command()
 def train(
     out: Out,
-    data: Annotated[
-        str, typer.Option("--data", help="fashion-mnist, mnist, or a folder of images.")
-    ] = "fashion-mnist",
+    data: Annotated[str, typer.Option("--data", help="fashion-mnist, mnist, or a folder of images.")] = "fashion-mnist",
     noise: Noise = "software",
     steps: Annotated[int, typer.Option("--steps", min=1, help="Optimizer steps in all.")] = 9000,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Images per step.")] = 64,
     seed: Seed = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from the last checkpoint in --out.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in --out.")] = False,
     checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", min=1, help="Steps.")] = 500,
     as_json: AsJson = False,
 ) -> None:
@@ -185,9 +180,7 @@ def train(
 
     images = load_images(data, split="train")
     source = make_source(noise, seed=seed)
-    spec = TrainSpec(
-        data=data, noise=noise, seed=seed, steps=steps, batch=batch, checkpoint_every=checkpoint_every
-    )
+    spec = TrainSpec(data=data, noise=noise, seed=seed, steps=steps, batch=batch, checkpoint_every=checkpoint_every)
     with _progress() as bars:
         bar = bars.add_task("train", total=steps)
 
@@ -201,9 +194,7 @@ def train(
     if as_json:
         _print_json({"model": str(out), "steps": result.step, "loss": result.loss, "seconds": result.seconds})
     else:
-        print(
-            f"{out}: {result.step} steps, mean loss of the last 50 {result.loss:.4f}, {result.seconds:.0f} s"
-        )
+        print(f"{out}: {result.step} steps, mean loss of the last 50 {result.loss:.4f}, {result.seconds:.0f} s")
 
 
 @app.command()
@@ -336,20 +327,21 @@ def _print_json(data: Any) -> None:
 
 @contextlib.contextmanager
 def _errors_in_one_line() -> Iterator[None]:
-    # typer's own base of all usage errors; older versions take it from click, newer ones bring it along.
-    usage_error = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
     try:
         yield
     except InputError as error:
         _fail(str(error))
-    except usage_error as error:
-        _fail(error.format_message())  # type: ignore[attr-defined]
     except (KeyboardInterrupt, typer.Abort):
         print("voltaspin: interrupted", file=sys.stderr)
         sys.exit(130)
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         _fail(f"{error.strerror or error}{where}; free some space or choose another folder")
+    except Exception as error:
+        # typer's usage errors, whose base class moved between its versions, know how to say what was wrong.
+        if not hasattr(error, "format_message"):
+            raise
+        _fail(error.format_message())
 
 
 def _fail(message: str) -> None:
@@ -360,7 +352,5 @@ def _fail(message: str) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the ``voltaspin`` command: bad input is one line on standard error and status 2."""
     with _errors_in_one_line():
-        status = typer.main.get_command(app).main(
-            args=arguments, prog_name="voltaspin", standalone_mode=False
-        )
+        status = typer.main.get_command(app).main(args=arguments, prog_name="voltaspin", standalone_mode=False)
         sys.exit(status or 0)

@@ -40,7 +40,7 @@ Progress = Callable[[str, int, int], None]
 #: scored, as a quarter of what a 3x3 mean blur adds to real images in the same extractor.
 MARGIN_SHARE_OF_BLUR = 0.25
 K_EFF_SPREAD, STRAY_SPREAD = 0.05, 0.5e-3  # assumed: no published array states them for such junctions
-CYCLES = 400
+CYCLES = 2000
 SHARED = (
     "All arms share the weights, the time steps and, image by image, the uniform words that decide the bits: "
     "the same 16-bit word asks a memory cell at its own probability and a software coin at 1/2, and the "
@@ -48,9 +48,7 @@ SHARED = (
     "would therefore give the software's images by construction; what differs is what the cells' own "
     "probabilities, their memory of the last state and the 16-bit levels change."
 )
-TITLE = (
-    "Images drawn by a diffusion model whose noise is the switching of a voltage-controlled magnetic memory"
-)
+TITLE = "Images drawn by a diffusion model whose noise is the switching of a voltage-controlled magnetic memory"
 
 
 @dataclass
@@ -98,9 +96,7 @@ def run_demo(*, out: Path, images: int, steps: int, seed: int, progress: Progres
     settings = {"images": images, "steps": steps, "seed": seed, "model_sha256": pipeline.sha256}
     with clock("reverse"):
         for arm in (*arms, control):
-            draw_images(
-                arm, pipeline, images=images, steps=steps, out=out, settings=settings, progress=progress
-            )
+            draw_images(arm, pipeline, images=images, steps=steps, out=out, settings=settings, progress=progress)
     reverse = r.Reverse(
         arms=tuple(a.described() for a in arms),
         sampler="ancestral DDPM",
@@ -132,9 +128,7 @@ def run_demo(*, out: Path, images: int, steps: int, seed: int, progress: Progres
         memory=bits,
         forward=forward,
         reverse=reverse,
-        quality=r.QualityPair(
-            live=live, study=study, study_reason="" if study else "no study ships with this version"
-        ),
+        quality=r.QualityPair(live=live, study=study, study_reason="" if study else "no study ships with this version"),
         cost=cost,
     )
     progress("page", 0, 1)
@@ -197,8 +191,7 @@ def device_section(seed: int, progress: Progress) -> tuple[r.Device, SwitchingMo
         junction=f"{junction.name} (assumed)",
         derived=derived,
         curves=tuple(
-            r.Curve(label=label, **curve)
-            for label, curve in zip(("V_c", "1.3 V_c"), found.curves, strict=True)
+            r.Curve(label=label, **curve) for label, curve in zip(("V_c", "1.3 V_c"), found.curves, strict=True)
         ),
         chosen=r.ChosenPulse(
             voltage=found.pulse.voltage,
@@ -222,17 +215,13 @@ def make_arms(model: SwitchingModel, seed: int) -> tuple[Arm, ...]:
         Arm("software", "Software normals, float32", PseudoSource(seed=seed)),
         Arm("software16", "Software normals, 16 bit", PseudoSource(seed=seed, precision=16)),
         Arm("raw", "Memory, raw bits", MemorySource(memory=array(model, seed), seed=seed, k=1)),
-        Arm(
-            "conditioned", "Memory, XOR of two cells", MemorySource(memory=array(model, seed), seed=seed, k=2)
-        ),
+        Arm("conditioned", "Memory, XOR of two cells", MemorySource(memory=array(model, seed), seed=seed, k=2)),
     )
 
 
 def array(model: SwitchingModel, seed: int) -> MagnetoelectricMemory:
     """The demo's array; every call gives the same cells with a ledger of its own."""
-    return MagnetoelectricMemory(
-        model=model, K_eff_spread=K_EFF_SPREAD, stray_field_spread=STRAY_SPREAD, seed=seed
-    )
+    return MagnetoelectricMemory(model=model, K_eff_spread=K_EFF_SPREAD, stray_field_spread=STRAY_SPREAD, seed=seed)
 
 
 def control_arm(seed: int) -> Arm:
@@ -265,6 +254,7 @@ def memory_section(
         spreads={
             "K_eff": f"{100 * memory.K_eff_spread:g} % (assumed)",
             "stray field": f"{1e3 * memory.stray_field_spread:g} mT (assumed)",
+            "p01 of the cells": f"{memory.p01.mean():.4f} +- {memory.p01.std():.4f}",
         },
         operation="one reset per image, none between draws; every pixel keeps its own cells (fixed mapping)",
         raw=found[0],
@@ -274,7 +264,11 @@ def memory_section(
 
 def bit_quality(label: str, found: BitStatistics) -> r.BitQuality:
     means = found.cell_bias + 0.5
-    counts, edges = np.histogram(means, bins=40)
+    # Means come in steps of 1/cycles: bins of whole steps, their edges between two of them.
+    width = max(1, found.n_cycles // 200)
+    first = int(np.floor(means.min() * found.n_cycles))
+    last = int(np.ceil(means.max() * found.n_cycles)) + width
+    counts, edges = np.histogram(means, bins=(np.arange(first, last + width, width) - 0.5) / found.n_cycles)
     lags = found.autocorrelation
     return r.BitQuality(
         label=label,
@@ -353,9 +347,7 @@ def draw_images(
     write_json(record, {"settings": wanted, "ledger": arm.ledger.to_dict(), "seconds": made.seconds})
 
 
-def quality_section(
-    arms: tuple[Arm, ...], control: Arm, *, steps: int, command: str, progress: Progress
-) -> r.Quality:
+def quality_section(arms: tuple[Arm, ...], control: Arm, *, steps: int, command: str, progress: Progress) -> r.Quality:
     """Scores of each arm, paired differences from software noise, floor, yardsticks, and the control."""
     part, everything = "5 quality", (*arms, control)
     extractor, against = Extractor.load(), reference("fashion-mnist")

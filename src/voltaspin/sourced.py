@@ -37,7 +37,7 @@ class Sourced:
             raise InputError(f"grade {self.grade!r} is unknown; use one of {', '.join(get_args(Grade))}")
         if not self.source.strip():
             raise InputError(f"{self.value} {self.unit} has no source; name the paper or the assumption")
-        if self.low is not None and self.low > self.value or self.high is not None and self.high < self.value:
+        if (self.low is not None and self.low > self.value) or (self.high is not None and self.high < self.value):
             raise InputError(f"range [{self.low}, {self.high}] {self.unit} does not hold the value {self.value}")
 
     def __str__(self) -> str:

@@ -118,13 +118,14 @@ class Stream:
         return blocks.reshape(-1)[skip : skip + count]
 
     def uniforms(self, count: int, *, start: int = 0) -> NDArray[np.float64]:
-        """53-bit uniforms in the open interval (0, 1): float64 (count,); two words each."""
+        """52-bit uniforms in the open interval (0, 1): float64 (count,); two words each."""
         w = self.words(2 * count, start=2 * start).astype(np.uint64)
-        mantissa = ((w[0::2] << np.uint64(32)) | w[1::2]) >> np.uint64(11)
-        return (mantissa.astype(np.float64) + 0.5) * 2.0**-53
+        # With 53 bits the half that keeps 0 away would round the largest of them up to 1.
+        mantissa = ((w[0::2] << np.uint64(32)) | w[1::2]) >> np.uint64(12)
+        return (mantissa.astype(np.float64) + 0.5) * 2.0**-52
 
     def normals(self, count: int, *, start: int = 0) -> NDArray[np.float64]:
-        """Standard normals by the inverse CDF of a 53-bit uniform: float64 (count,)."""
+        """Standard normals by the inverse CDF of a 52-bit uniform: float64 (count,)."""
         from scipy.special import ndtri
 
         return np.asarray(ndtri(self.uniforms(count, start=start)), dtype=np.float64)

@@ -137,7 +137,7 @@ def test_logistic_regression_recovers_a_known_surface() -> None:
     p = _logistic(u)
     counts = np.round(n * p + noise * np.sqrt(n * p * (1 - p)))
     terms, _, rms, chi2 = _fit(x, y, counts[None], n)
-    assert terms[-1] == (2, 0)  # a product term needs total degree 2, and no more is taken
+    assert terms[-1] == (2, 0)  # a product term needs total degree 2; more would predict worse
     assert chi2 < 1 + 2 * math.sqrt(2 / (35 - 6))
     assert rms < 2 * 0.5 / math.sqrt(n)
 

@@ -36,9 +36,7 @@ class Replay:
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
 @pytest.mark.parametrize("variance", ["fixed_small", "fixed_large"])
 @pytest.mark.parametrize("spacing", ["trailing", "leading"])
-def test_ancestral_sampling_equals_diffusers_on_identical_noise(
-    pipeline, monkeypatch, prediction, variance, spacing
-):
+def test_ancestral_sampling_equals_diffusers_on_identical_noise(pipeline, monkeypatch, prediction, variance, spacing):
     scheduler = DDPMScheduler(
         beta_schedule="squaredcos_cap_v2" if prediction != "epsilon" else "linear",
         prediction_type=prediction,

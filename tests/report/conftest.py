@@ -188,9 +188,7 @@ def build_results(**changes: Any) -> R.DemoResults:
             raw=bit_quality("raw", -0.0123, 0.0512, 0.034),
             conditioned=bit_quality("XOR of two cells", 0.0001, 0.0003, 0.0114),
         ),
-        "forward": R.Forward(
-            steps=(0, 5, 10, 20, 35, 50), n_steps=50, provenance="simulated", noise="XOR of two"
-        ),
+        "forward": R.Forward(steps=(0, 5, 10, 20, 35, 50), n_steps=50, provenance="simulated", noise="XOR of two"),
         "reverse": R.Reverse(
             arms=(
                 R.Arm(
@@ -199,18 +197,14 @@ def build_results(**changes: Any) -> R.DemoResults:
                     noise="Box-Muller on Philox4x32-10",
                     provenance="pseudo",
                 ),
-                R.Arm(
-                    key="raw", name="Memory, raw bits", noise="16 raw bits per number", provenance="simulated"
-                ),
+                R.Arm(key="raw", name="Memory, raw bits", noise="16 raw bits per number", provenance="simulated"),
                 R.Arm(
                     key="xor",
                     name="Memory, XOR of two cells",
                     noise="16 bits, each of two cells",
                     provenance="simulated",
                 ),
-                R.Arm(
-                    key="recorded", name="Recorded bits", noise="replayed from a file", provenance="recorded"
-                ),
+                R.Arm(key="recorded", name="Recorded bits", noise="replayed from a file", provenance="recorded"),
             ),
             sampler="ancestral",
             steps=50,
@@ -218,9 +212,7 @@ def build_results(**changes: Any) -> R.DemoResults:
             images_per_arm=2000,
             shared="weights, labels and initial latents",
         ),
-        "quality": R.QualityPair(
-            live=quality("Small comparison", 500, False), study=quality("Study", 10000, True)
-        ),
+        "quality": R.QualityPair(live=quality("Small comparison", 500, False), study=quality("Study", 10000, True)),
         "cost": compare(ledger, rows, pulse=pulse(), images=n_images, macs_per_image=1_500_000_000),
     }
     return R.DemoResults(**(data | changes))
@@ -229,10 +221,7 @@ def build_results(**changes: Any) -> R.DemoResults:
 def grid(seed: int, n: int) -> np.ndarray:
     """Blobs of light, uint8 (n, 1, 28, 28)."""
     y, x = np.mgrid[:28, :28]
-    out = [
-        255 * np.exp(-((x - 9 - (5 * i + seed) % 11) ** 2 + (y - 8 - (7 * i) % 12) ** 2) / 40)
-        for i in range(n)
-    ]
+    out = [255 * np.exp(-((x - 9 - (5 * i + seed) % 11) ** 2 + (y - 8 - (7 * i) % 12) ** 2) / 40) for i in range(n)]
     return np.array(out).astype(np.uint8)[:, None]
 
 

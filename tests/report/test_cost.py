@@ -234,10 +234,7 @@ def test_compare_wants_every_boundary():
 
 
 def test_readings_of_a_thousand_are_sorted_by_nearness():
-    made = [
-        Ratio(metric="energy", boundary="cell", against=str(r), ratio=r, assumption="")
-        for r in (400, 1100, 2e4)
-    ]
+    made = [Ratio(metric="energy", boundary="cell", against=str(r), ratio=r, assumption="") for r in (400, 1100, 2e4)]
     assert [r.ratio for r in about_a_thousand(made)] == [1100, 400]
 
 

@@ -96,7 +96,5 @@ def test_quality_without_any_positive_or_wide_score(results):
     live = results.quality.live
     flat = live.floor.kid.model_copy(update={"value": 0.0, "low": 0.0, "high": 0.0})
     row = live.floor.model_copy(update={"kid": flat})
-    bare = live.model_copy(
-        update={"rows": (row,), "yardsticks": (), "floor": row, "differences": (), "control": None}
-    )
+    bare = live.model_copy(update={"rows": (row,), "yardsticks": (), "floor": row, "differences": (), "control": None})
     assert opened(quality_png(bare)).format == "PNG"

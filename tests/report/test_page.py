@@ -176,10 +176,7 @@ def test_verdicts(results):
     assert verdict(live, "raw") == "worse than software"
     assert verdict(live, "software") == "–"
     wide = live.differences[0].model_copy(update={"equivalent": False})
-    assert (
-        verdict(live.model_copy(update={"differences": (wide,)}), "xor")
-        == "not shown equivalent within ±0.001"
-    )
+    assert verdict(live.model_copy(update={"differences": (wide,)}), "xor") == "not shown equivalent within ±0.001"
     bare = live.differences[0].model_copy(update={"equivalent": None, "margin": None})
     assert verdict(live.model_copy(update={"differences": (bare,)}), "xor") == "no difference resolved"
 

@@ -53,8 +53,11 @@ class FairPulse:
 
 #: Widths [s] that :func:`fair_pulse` scans: the short plateaus closely, then out to where memory is lost.
 FAIR_WIDTHS: tuple[float, ...] = tuple(
-    round(w * 1e-12, 15) for w in (*range(160, 601, 20), 800, 1000, 1500, 2000, 3000, 4000, 5000)
+    round(w * 1e-12, 15)
+    for w in (*range(160, 601, 20), *range(650, 1501, 50), *range(1600, 3001, 100), *range(3250, 5001, 250))
 )
+_CANDIDATES = 8  #: per voltage, beside the longest width
+_FINAL = 3  #: pulses whose whole box is simulated with all devices
 
 
 def fair_pulse(
@@ -75,8 +78,8 @@ def fair_pulse(
     """Search the shortest pulse with p01 = p10 = 1/2 within ``tolerance`` over a box of cells.
 
     Three stages: the curves of the nominal cell at each voltage (1/16 of the devices); the box of every
-    candidate (the three flattest widths around 1/2 of each curve and its longest), middles of the sides left
-    out, with an eighth; the box of the two best with all devices, shortest first, until one meets. The box
+    candidate (the eight flattest widths around 1/2 of each curve and its longest), middles of the sides left
+    out, with a quarter; the box of the three best with all devices, shortest first, until one meets. The box
     is the nominal cell, the four corners at +-B_z and +-K_eff, and the four middles of its sides. A pulse
     meets the tolerance only if the worst deviation plus two binomial standard errors fits; the worst of 18
     counts lies about 1.5 errors above the truth, so a pulse at the limit is rejected rather than accepted.
@@ -174,9 +177,9 @@ def fair_pulse(
             for s, b in sides
         ]
 
-    rough = sorted((_worst(box(c, n_devices // 8, "screen")), c.width, k) for k, c in enumerate(candidates))
+    rough = sorted((_worst(box(c, n_devices // 4, "screen")), c.width, k) for k, c in enumerate(candidates))
     best: tuple[float, Pulse, list[Corner]] | None = None
-    for pulse in sorted((candidates[k] for _, _, k in rough[:2]), key=lambda c: c.width):
+    for pulse in sorted((candidates[k] for _, _, k in rough[:_FINAL]), key=lambda c: c.width):
         corners = box(pulse, n_devices, "full")
         worst = _worst(corners)
         if best is None or worst < best[0]:
@@ -205,8 +208,8 @@ def _worst(corners: list[Corner]) -> float:
 
 
 def _plateaus(p01: NDArray[np.float64], p10: NDArray[np.float64]) -> list[int]:
-    """Indices of the three widths whose neighbourhood deviates least from 1/2, and of the longest."""
+    """Indices of the eight widths whose neighbourhood deviates least from 1/2, and of the longest."""
     off = np.maximum(abs(p01 - 0.5), abs(p10 - 0.5))
     padded = np.pad(off, 1, mode="edge")
     around = np.maximum(np.maximum(padded[:-2], padded[2:]), off)
-    return sorted({*map(int, np.argsort(around, kind="stable")[:3]), len(off) - 1})
+    return sorted({*map(int, np.argsort(around, kind="stable")[:_CANDIDATES]), len(off) - 1})

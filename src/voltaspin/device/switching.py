@@ -56,8 +56,9 @@ class SwitchingModel:
         terms: exponents (i, j) of x^i y^j.
         c01, c10: coefficients of p01 and p10, in the order of ``terms``.
         link: what the polynomial gives.
-        fit_error: root-mean-square residual of the fit over the simulated grid, as a probability.
-        chi2_per_dof: the same weighted by the binomial errors; near 1 where the fit is as good as its data.
+        fit_error: root-mean-square error with which a grid point is predicted from the others, as a
+            probability; it contains the counting error of the point.
+        chi2_per_dof: squared residuals over binomial variances; near 1 where the fit is as good as its data.
         provenance: how the numbers were made.
     """
 
@@ -115,8 +116,8 @@ class SwitchingModel:
     ) -> SwitchingModel:
         """Count flips in LLG ensembles on a grid of K_eff and stray field, and fit them.
 
-        The fit is the binomial maximum-likelihood (logistic) regression of least total degree whose
-        chi2 per degree of freedom is within two standard deviations of 1. Without spin torque and without a
+        The fit is the binomial maximum-likelihood (logistic) regression of the total degree that best
+        predicts each grid point from the others. Without spin torque and without a
         bias field along z, mirror symmetry makes p10 at B_z equal p01 at -B_z; then only p01 is simulated.
 
         Args:
@@ -308,11 +309,13 @@ def _fit(
         c = np.stack([_logistic_regression(X, k, n) for k in flips])
         p = _logistic(c @ X.T)
         chi2 = float(np.sum((flips - n * p) ** 2 / (n * p * (1 - p))) / dof)
-        found = terms, c, float(np.sqrt(np.mean((flips / n - p) ** 2))), chi2
-        if best is None or chi2 < best[3]:
-            best = found
-        if chi2 <= 1 + 2 * np.sqrt(2 / dof):
-            return found
+        # Each point predicted from the others, to first order: its residual over 1 - its leverage.
+        leverage = np.empty_like(p)
+        for row, weight in zip(leverage, p * (1 - p), strict=True):
+            row[:] = np.sum(np.linalg.qr(np.sqrt(weight)[:, None] * X)[0] ** 2, axis=1)
+        left_out = float(np.sqrt(np.mean(((flips / n - p) / np.maximum(1 - leverage, 1e-9)) ** 2)))
+        if best is None or left_out < best[2]:
+            best = terms, c, left_out, chi2
     assert best is not None  # degree 0 always has degrees of freedom left on a 3 x 3 grid
     return best
 

@@ -115,9 +115,7 @@ def load_images(name: str, *, split: Split = "train", path: Path | str | None = 
     folder = Path(path if path is not None else name)
     if folder.is_dir():
         return _load_folder(folder, split)
-    raise InputError(
-        f"data set {name!r} is unknown: use {', '.join(DATASETS)}, or the path of a folder of images"
-    )
+    raise InputError(f"data set {name!r} is unknown: use {', '.join(DATASETS)}, or the path of a folder of images")
 
 
 def parse_idx(file: Path, stem: str, sha256: str | None = None) -> NDArray[np.uint8]:
@@ -146,14 +144,10 @@ def parse_idx(file: Path, stem: str, sha256: str | None = None) -> NDArray[np.ui
     shape = struct.unpack(f">{dims}I", raw[4 : 4 + 4 * dims])
     body = np.frombuffer(raw, np.uint8, offset=4 + 4 * dims)
     if body.size != int(np.prod(shape)):
-        raise InputError(
-            f"{file}: {body.size} bytes of data where the header says {shape}; fetch the file again"
-        )
+        raise InputError(f"{file}: {body.size} bytes of data where the header says {shape}; fetch the file again")
     found = hashlib.sha256(raw).hexdigest()
     if sha256 is not None and found != sha256:
-        raise InputError(
-            f"{file}: SHA-256 {found[:16]}... is not the official {sha256[:16]}...; fetch the file again"
-        )
+        raise InputError(f"{file}: SHA-256 {found[:16]}... is not the official {sha256[:16]}...; fetch the file again")
     return body.reshape(shape)
 
 
@@ -171,9 +165,7 @@ def _find(data: IdxDataset, stem: str, path: Path | str | None) -> Path:
             if candidate.is_file():
                 return candidate
     if path is not None:
-        raise InputError(
-            f"{path} has no {stem}[.gz] of {data.name}; give the folder that holds the four IDX files"
-        )
+        raise InputError(f"{path} has no {stem}[.gz] of {data.name}; give the folder that holds the four IDX files")
     return _download(data, f"{stem}.gz")
 
 
@@ -221,9 +213,7 @@ def read_pictures(folder: Path, files: list[Path]) -> NDArray[np.uint8]:
                 grey = picture.mode in ("1", "L", "LA", "I", "I;16", "F")
                 arrays.append(np.asarray(picture.convert("L" if grey else "RGB")))
         except (UnidentifiedImageError, OSError) as error:
-            raise InputError(
-                f"{file} cannot be read as an image ({error}); remove it or save it again"
-            ) from None
+            raise InputError(f"{file} cannot be read as an image ({error}); remove it or save it again") from None
         if arrays[-1].shape[:2] != arrays[0].shape[:2]:
             raise InputError(
                 f"{folder} mixes sizes: {files[0].name} is {_size(arrays[0])} and {file.name} is "

@@ -2,12 +2,13 @@
 
 diffusers' DDPM step draws its own noise; ours takes it as an argument and is tested against theirs on
 identical noise. Draw 0 of an image's stream is its first latent, draw i + 1 the noise after network
-evaluation i; the last step adds none.
+evaluation i; the last step adds none (unless the schedule says ``fixed_large``).
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -88,13 +89,9 @@ def load_pipeline(folder: Path | str) -> Pipeline:
     """
     folder = Path(folder)
     if folder.suffix in PICKLES:
-        raise InputError(
-            f"{folder} is a pickle, which can run code when it is read; convert it to safetensors first"
-        )
+        raise InputError(f"{folder} is a pickle, which can run code when it is read; convert it to safetensors first")
     if not folder.is_dir():
-        raise InputError(
-            f"model folder {folder} does not exist; train one with 'voltaspin train --out {folder}'"
-        )
+        raise InputError(f"model folder {folder} does not exist; train one with 'voltaspin train --out {folder}'")
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
     if not weights.is_file():
         pickles = [p for p in folder.rglob("*") if p.suffix in PICKLES]
@@ -107,17 +104,13 @@ def load_pipeline(folder: Path | str) -> Pipeline:
     config = read_json(folder / "unet" / "config.json")
     schedule = read_json(folder / "scheduler" / "scheduler_config.json")
     if config.get("_class_name") != "UNet2DModel" or config.get("num_class_embeds"):
-        raise InputError(
-            f"{folder} holds a {config.get('_class_name')}; only an unconditional UNet2DModel is sampled"
-        )
+        raise InputError(f"{folder} holds a {config.get('_class_name')}; only an unconditional UNet2DModel is sampled")
     try:
         unet = UNet2DModel.from_config(config)
         unet.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{weights} cannot be loaded ({reason}); it is truncated or of another model"
-        ) from None
+        raise InputError(f"{weights} cannot be loaded ({reason}); it is truncated or of another model") from None
     scheduler = DDPMScheduler.from_config(schedule)
     if scheduler.config.thresholding or scheduler.config.variance_type not in ("fixed_small", "fixed_large"):
         raise InputError(
@@ -166,7 +159,7 @@ def ddpm_step(
 
     Args:
         output: the network's at (x, t); float32 (batch, channels, h, w), like ``x`` and ``z``.
-        z: standard normals, or None at the last step (``t_prev`` < 0), which adds no noise.
+        z: standard normals, or None at a step that adds no noise (:func:`step_adds_noise`).
     """
     now, before = _alpha_bar(scheduler, t), _alpha_bar(scheduler, t_prev)
     ratio = now / before
@@ -202,12 +195,18 @@ def _alpha_bar(scheduler: DDPMScheduler, t: int) -> float:
     return float(scheduler.alphas_cumprod[t]) if t >= 0 else 1.0
 
 
-def normals_per_image(
-    pipeline: Pipeline, *, steps: int, sampler: Literal["ddpm", "ddim"], eta: float = 0.0
-) -> int:
-    """Gaussian numbers that one image takes: the first latent, then one per pixel between two steps."""
-    draws = steps if sampler == "ddpm" or eta > 0 else 1
-    return draws * int(np.prod(pipeline.image_shape))
+def step_adds_noise(scheduler: DDPMScheduler, t: int, t_prev: int, *, sampler: str, eta: float) -> bool:
+    """Whether the step from ``t`` to ``t_prev`` draws: DDPM's last one only with ``fixed_large``, and never at t = 0."""
+    if sampler == "ddim":
+        return eta > 0 and t_prev >= 0
+    return t > 0 and (t_prev >= 0 or scheduler.config.variance_type == "fixed_large")
+
+
+def normals_per_image(pipeline: Pipeline, *, steps: int, sampler: Literal["ddpm", "ddim"], eta: float = 0.0) -> int:
+    """Gaussian numbers that one image takes: the first latent, then one per pixel for each noisy step."""
+    pairs = itertools.pairwise([*time_steps(pipeline.scheduler, steps), -1])
+    noisy = sum(step_adds_noise(pipeline.scheduler, t, before, sampler=sampler, eta=eta) for t, before in pairs)
+    return (1 + noisy) * int(np.prod(pipeline.image_shape))
 
 
 @torch.no_grad()
@@ -271,11 +270,10 @@ def sample(
         images = tuple(range(first + start, first + min(start + batch, count)))
         context = RunContext(images=images)
         x = draw(context)
-        for i, t in enumerate(times):
-            t_prev = times[i + 1] if i + 1 < len(times) else -1
+        for i, (t, t_prev) in enumerate(itertools.pairwise([*times, -1])):
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 output = pipeline.unet(x, t).sample
-            noisy = t_prev >= 0 and (sampler == "ddpm" or eta > 0)
+            noisy = step_adds_noise(scheduler, t, t_prev, sampler=sampler, eta=eta)
             z = draw(context.at_step(i + 1)) if noisy else None
             if sampler == "ddpm":
                 x = ddpm_step(output.float(), x, z, t, t_prev, scheduler)

@@ -109,7 +109,7 @@ def make_model(spec: TrainSpec, *, channels: int, size: int) -> UNet2DModel:
             up_block_types=("UpBlock2D",) * len(spec.channels),
             layers_per_block=spec.layers_per_block,
             norm_num_groups=spec.norm_groups,
-            attention_head_dim=32,
+            attention_head_dim=min(32, spec.channels[-1]),
         )
 
 
@@ -156,9 +156,7 @@ def train(
     if height != width:
         raise InputError(f"images of {images.name} are {width}x{height} pixels; crop or pad them to a square")
     if n < spec.batch:
-        raise InputError(
-            f"{images.name} has {n} images, fewer than the batch of {spec.batch}; use a smaller batch"
-        )
+        raise InputError(f"{images.name} has {n} images, fewer than the batch of {spec.batch}; use a smaller batch")
     checkpoint = _latest_checkpoint(out)
     if resume:
         if checkpoint is None:
@@ -190,9 +188,7 @@ def train(
         step = _load_checkpoint(checkpoint, model, optimizer, ema, names, source)
         ema.to(accelerator.device)
     else:
-        write_json(
-            out / "train.json", spec.to_json() | {"environment": environment(), "data_sha256": images.sha256}
-        )
+        write_json(out / "train.json", spec.to_json() | {"environment": environment(), "data_sha256": images.sha256})
     unwrapped = model
     model, optimizer = accelerator.prepare(model, optimizer)
     model.train()
@@ -233,9 +229,7 @@ def train(
                 progress(step, spec.steps, losses[-1])
             if step % 50 == 0 or step == spec.steps:
                 recent = float(np.mean(losses[-50:]))
-                log.write(
-                    json.dumps({"step": step, "loss": recent, "seconds": time.monotonic() - started}) + "\n"
-                )
+                log.write(json.dumps({"step": step, "loss": recent, "seconds": time.monotonic() - started}) + "\n")
                 log.flush()
             if step % spec.checkpoint_every == 0 and step < spec.steps:
                 save()
@@ -288,9 +282,7 @@ def _batch(images: NDArray[np.uint8], spec: TrainSpec, step: int) -> NDArray[np.
     """The images of one step: each epoch is a permutation of its own, the incomplete last batch is dropped."""
     per_epoch = len(images) // spec.batch
     epoch, slot = divmod(step, per_epoch)
-    order = np.random.Generator(np.random.Philox(key=derive_key(spec.seed, "shuffle", epoch))).permutation(
-        len(images)
-    )
+    order = np.random.Generator(np.random.Philox(key=derive_key(spec.seed, "shuffle", epoch))).permutation(len(images))
     chosen = images[np.sort(order[slot * spec.batch : (slot + 1) * spec.batch])]
     return chosen.astype(np.float32) / 127.5 - 1
 
@@ -404,9 +396,7 @@ def _load_checkpoint(
         shadow = load_file(checkpoint / "ema.safetensors")
         moments = load_file(checkpoint / "optimizer.safetensors")
     except (SafetensorError, RuntimeError, FileNotFoundError) as error:
-        raise InputError(
-            f"{checkpoint} is damaged ({error}); remove it and resume from the one before"
-        ) from None
+        raise InputError(f"{checkpoint} is damaged ({error}); remove it and resume from the one before") from None
     ema.shadow_params = [shadow[name] for name in names]
     ema.optimization_step = record["ema_step"]
     for name, parameter in zip(names, model.parameters(), strict=True):
@@ -420,9 +410,7 @@ def _load_checkpoint(
 def _same_run(spec: TrainSpec, record: dict[str, Any], images: ImageSet, out: Path) -> TrainSpec:
     """The specification to go on with: the recorded one, which may only differ in what changes no weight."""
     recorded = TrainSpec.from_json(record["spec"], where=str(out))
-    asked = spec.model_copy(
-        update={"precision": recorded.precision if spec.precision == "auto" else spec.precision}
-    )
+    asked = spec.model_copy(update={"precision": recorded.precision if spec.precision == "auto" else spec.precision})
     for field in type(spec).model_fields:
         if field != "checkpoint_every" and getattr(asked, field) != getattr(recorded, field):
             raise InputError(
@@ -430,9 +418,7 @@ def _same_run(spec: TrainSpec, record: dict[str, Any], images: ImageSet, out: Pa
                 "resume with the recorded value, or start in another folder"
             )
     if record["data_sha256"] != images.sha256:
-        raise InputError(
-            f"{out} was trained on other images than {images.name} holds now; start in another folder"
-        )
+        raise InputError(f"{out} was trained on other images than {images.name} holds now; start in another folder")
     return recorded
 
 

@@ -112,6 +112,10 @@ def pulse_and_xor(keys, stream, first_block, factor, offset, cells, state, q0, q
     lanes = np.empty((4, 16), np.uint64)
     words = np.empty(GROUP, np.int32)
     flips = np.empty(GROUP, np.int32)
+    kept = state
+    if factor != 1:
+        # Scattered cells of one of many images miss the cache: gather from a copy that was read in order.
+        state = kept.copy()
     for g in range(out.shape[0] // GROUP):
         o = g * GROUP
         m = min(GROUP, n_bits - o)
@@ -142,3 +146,5 @@ def pulse_and_xor(keys, stream, first_block, factor, offset, cells, state, q0, q
                     c += factor
                     if c >= cells:
                         c -= cells
+    if factor != 1:
+        kept[:] = state

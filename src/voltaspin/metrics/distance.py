@@ -110,14 +110,10 @@ def checked_features(x: ArrayLike, name: str, least: int = 4, remedy: str = "sco
     """Features as float64 (n, d); raises InputError for another shape, NaN, or fewer than ``least`` rows."""
     out = np.ascontiguousarray(x, dtype=np.float64)
     if out.ndim != 2 or out.shape[1] == 0:
-        raise InputError(
-            f"{name} has shape {out.shape}, not (n, d) features; pass what Extractor.features returns"
-        )
+        raise InputError(f"{name} has shape {out.shape}, not (n, d) features; pass what Extractor.features returns")
     if not np.isfinite(out).all():
         bad = int((~np.isfinite(out)).any(axis=1).sum())
-        raise InputError(
-            f"{name} holds NaN or infinity in {bad} of {len(out)} rows; look at those images first"
-        )
+        raise InputError(f"{name} holds NaN or infinity in {bad} of {len(out)} rows; look at those images first")
     if len(out) < least:
         raise InputError(f"{name} has {len(out)} images, this distance needs at least {least}; {remedy}")
     return out
@@ -125,9 +121,7 @@ def checked_features(x: ArrayLike, name: str, least: int = 4, remedy: str = "sco
 
 def _same_width(x: Array, y: Array) -> None:
     if x.shape[1] != y.shape[1]:
-        raise InputError(
-            f"features of width {x.shape[1]} and {y.shape[1]} do not compare; use one extractor for both"
-        )
+        raise InputError(f"features of width {x.shape[1]} and {y.shape[1]} do not compare; use one extractor for both")
 
 
 def _paired(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:

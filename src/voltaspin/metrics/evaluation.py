@@ -246,9 +246,7 @@ def evaluate_folder(
     Raises:
         InputError: no folder, no image in it, mixed or wrong sizes, colour, or an unreadable file.
     """
-    return evaluate(
-        read_folder(folder), reference=reference, extractor=extractor, noise=noise, progress=progress
-    )
+    return evaluate(read_folder(folder), reference=reference, extractor=extractor, noise=noise, progress=progress)
 
 
 def read_folder(folder: Path | str) -> NDArray[np.uint8]:
@@ -260,9 +258,7 @@ def read_folder(folder: Path | str) -> NDArray[np.uint8]:
         raise InputError(f"{home} is not a folder; give one that holds PNG images")
     files = sorted(f for f in home.iterdir() if f.suffix.lower() == ".png" and f.name != "grid.png")
     if not files:
-        raise InputError(
-            f"{home} holds no PNG images (grid.png is not counted); give a folder of single images"
-        )
+        raise InputError(f"{home} holds no PNG images (grid.png is not counted); give a folder of single images")
     stack, first = [], ""
     for file in files:
         try:
@@ -273,9 +269,7 @@ def read_folder(folder: Path | str) -> NDArray[np.uint8]:
         size = f"{pixels.shape[1]}x{pixels.shape[0]}"
         first = first or size
         if size != first:
-            raise InputError(
-                f"{home} mixes sizes: {files[0].name} is {first}, {file.name} is {size}; score one size"
-            )
+            raise InputError(f"{home} mixes sizes: {files[0].name} is {first}, {file.name} is {size}; score one size")
         if mode.startswith("I") or mode == "F":
             raise InputError(f"{file} has more than 8 bit per pixel ({mode}); save the images as 8-bit grey")
         if (pixels != pixels[..., :1]).any():
@@ -293,8 +287,7 @@ def _right_width(features: ArrayLike, name: str) -> NDArray[np.float64]:
     found = checked_features(features, name)
     if found.shape[1] != FEATURES:
         raise InputError(
-            f"{name} has {found.shape[1]} features, the reference {FEATURES}; "
-            "use Extractor.load().features(images)"
+            f"{name} has {found.shape[1]} features, the reference {FEATURES}; use Extractor.load().features(images)"
         )
     return found
 

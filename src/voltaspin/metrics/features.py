@@ -101,9 +101,7 @@ class Extractor:
         weights = home / "weights.safetensors"
         card = read_json(home / "card.json")
         if card.get("kind") != "extractor" or card.get("schema_version") != 1:
-            raise InputError(
-                f"{home}/card.json is not the card of an extractor (kind 'extractor', version 1)"
-            )
+            raise InputError(f"{home}/card.json is not the card of an extractor (kind 'extractor', version 1)")
         if not weights.is_file():
             raise InputError(f"{weights} does not exist; install voltaspin again")
         found = file_sha256(weights)
@@ -120,9 +118,7 @@ class Extractor:
         # The counters of batch normalisation serve training only and are not stored.
         missing = [key for key in missing if not key.endswith("num_batches_tracked")]
         if missing or unexpected:
-            raise InputError(
-                f"{weights} does not hold this network: missing {missing}, unexpected {unexpected}"
-            )
+            raise InputError(f"{weights} does not hold this network: missing {missing}, unexpected {unexpected}")
         return cls(str(card["name"]), found, card, model.eval())
 
     def features(
@@ -179,13 +175,10 @@ def check_images(images: NDArray[np.uint8]) -> None:
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
         kind = images.dtype if isinstance(images, np.ndarray) else type(images).__name__
         raise InputError(
-            f"images are {kind}, not uint8; from [-1, 1] use "
-            "((x + 1) * 127.5).round().clip(0, 255).astype('uint8')"
+            f"images are {kind}, not uint8; from [-1, 1] use ((x + 1) * 127.5).round().clip(0, 255).astype('uint8')"
         )
     if images.ndim == 4 and images.shape[1] == 3:
-        raise InputError(
-            f"images have 3 channels (shape {images.shape}), the extractor takes grey ones; convert first"
-        )
+        raise InputError(f"images have 3 channels (shape {images.shape}), the extractor takes grey ones; convert first")
     if images.ndim != 4 or images.shape[1:] != (1, SIDE, SIDE):
         raise InputError(
             f"images have shape {images.shape}, not (n, 1, {SIDE}, {SIDE}); add the channel with "

@@ -1,7 +1,8 @@
 """Which cells serve which bit of a draw, and so which pixel of an image.
 
 A cell with a bias that always serves the same pixel adds the same pattern at every step; a mapping that moves
-with the step turns that pattern into noise from step to step.
+with the step turns that pattern into noise from step to step. ``rotated`` does so at no cost; ``hashed``
+scatters the cells, which takes the simulator 4 to 15 times as long per draw.
 """
 
 from __future__ import annotations

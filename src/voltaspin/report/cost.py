@@ -293,9 +293,7 @@ def price(
             what = "resistance=, in ohm" if action == "read" else f"{action}=CellPulse.of(junction, pulse)"
             raise InputError(f"the ledger counts {counts[action]} of {action!r} without a price; give {what}")
     known = {a: c for a, c in given.items() if c is not None and counts.get(a)}
-    return tuple(
-        _own_row(counts, known, boundary, cells, images, junction_grade, table) for boundary in BOUNDARIES
-    )
+    return tuple(_own_row(counts, known, boundary, cells, images, junction_grade, table) for boundary in BOUNDARIES)
 
 
 def _own_row(

@@ -18,6 +18,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -104,7 +105,9 @@ def switching_png(device: Device) -> bytes:
                 )  # fmt: skip
             if widths[0] > 0 and widths[-1] / widths[0] > 30:
                 axes.set_xscale("log")
+                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axes.xaxis.set_major_formatter("{x:g}")
+                axes.xaxis.set_minor_formatter(NullFormatter())
             else:
                 axes.set_xlim(0, widths[-1] * 1.02)
             axes.set_title(f"{_symbols(curve.label)}: {curve.voltage:.2f} V")
@@ -296,9 +299,7 @@ def _as_rgb(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.broadcast_to(images.transpose(0, 2, 3, 1), (images.shape[0], *images.shape[2:], 3))
 
 
-def _tile(
-    images: NDArray[np.uint8], columns: int, scale: int, gap: int, paper: tuple[int, int, int]
-) -> Image.Image:
+def _tile(images: NDArray[np.uint8], columns: int, scale: int, gap: int, paper: tuple[int, int, int]) -> Image.Image:
     if columns < 1 or scale < 1 or gap < 0:
         raise InputError(f"columns {columns} and scale {scale} must be at least 1, gap {gap} at least 0")
     rgb = _as_rgb(images)

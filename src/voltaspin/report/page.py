@@ -78,9 +78,7 @@ def value_and_range(estimate: Estimate) -> tuple[str, str]:
     width = estimate.high - estimate.low
     scale = width if width > 0 else max(abs(estimate.value), 1e-12)
     places = min(max(1 - math.floor(math.log10(scale)), 0), 7)
-    value, low, high = (
-        f"{x:.{places}f}".replace("-", "−") for x in (estimate.value, estimate.low, estimate.high)
-    )
+    value, low, high = (f"{x:.{places}f}".replace("-", "−") for x in (estimate.value, estimate.low, estimate.high))
     return value, f"({low} to {high})"
 
 
@@ -90,7 +88,9 @@ def interval(estimate: Estimate) -> str:
 
 
 def symbols(text: str) -> Markup:
-    """Escaped text in which names of the literature have their index: ``V_c``, ``K_eff``, ``k_B T``."""
+    """Escaped text in print: ``V_c`` with its index, ``+-2 mT`` as ±2 mT, ``J/m^3`` as J/m³, kOhm as kΩ."""
+    for plain, printed in (("+-", "±"), ("^3", "³"), ("^2", "²"), ("Ohm", "Ω")):
+        text = text.replace(plain, printed)
     return Markup(_SYMBOL.sub(r"<i>\1</i><sub>\2</sub>", str(escape(text))))
 
 
@@ -138,7 +138,9 @@ def verdict(quality: Quality, arm: str) -> str:
     if difference is None:
         return "–"
     if difference.equivalent:
-        return f"equivalent within ±{number(difference.margin or 0.0)}"
+        apart = difference.kid.low > 0 or difference.kid.high < 0
+        first = "different, yet " if apart else ""
+        return f"{first}equivalent within ±{number(difference.margin or 0.0)}"
     if difference.kid.low > 0:
         return "worse than software"
     if difference.kid.high < 0:
@@ -208,9 +210,7 @@ def write_page(results: DemoResults, pictures: dict[str, bytes], path: Path | st
         raise InputError(f"the page lacks {', '.join(missing)}; draw them with voltaspin.report.figures")
     if unknown := [name for name in pictures if name not in texts | OPTIONAL_PICTURES]:
         raise InputError(f"the page has no place for {', '.join(unknown)}; known: {', '.join(texts)}")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
         "number": number,
         "interval": interval,
@@ -221,9 +221,7 @@ def write_page(results: DemoResults, pictures: dict[str, bytes], path: Path | st
         "value": optional_number,
         "ratio": ratio_text,
     }
-    template = environment.from_string(
-        (files("voltaspin.report") / "page.html.jinja").read_text(encoding="utf-8")
-    )
+    template = environment.from_string((files("voltaspin.report") / "page.html.jinja").read_text(encoding="utf-8"))
     provenance = provenance_groups(results)
     html = template.render(
         r=results,
@@ -275,18 +273,22 @@ def _quality_table(quality: Quality) -> Table:
         title=f"{quality.label}: {quality.n} images, {quality.steps} steps, {quality.extractor}",
         title_justify="left",
     )
-    for heading in ("noise", "KID (95 %)", "FD (95 %)", "against software"):
+    for heading in ("noise", "KID (95 %)", "FD (95 %)", "KID less software", "verdict"):
         table.add_column(heading)
+    less = {d.arm: interval(d.kid) for d in quality.differences}
 
-    def add(row: QualityRow, said: str) -> None:
-        table.add_row(row.name, interval(row.kid), interval(row.fd) if row.fd else row.fd_reason, said)
+    def add(row: QualityRow, less_software: str, said: str) -> None:
+        table.add_row(row.name, interval(row.kid), interval(row.fd) if row.fd else "–", less_software, said)
 
     for row in quality.rows:
-        add(row, verdict(quality, row.arm))
+        add(row, less.get(row.arm, ""), verdict(quality, row.arm))
     for row in (quality.floor, *quality.yardsticks):
-        add(row, "")
+        add(row, "", "")
     if quality.control:
-        add(quality.control.row, "detected" if quality.control.detected else "NOT DETECTED")
+        said = "detected" if quality.control.detected else "NOT DETECTED"
+        add(quality.control.row, interval(quality.control.difference.kid), said)
+    if not quality.floor.fd:
+        table.caption = quality.floor.fd_reason
     return table
 
 
