@@ -120,7 +120,7 @@ def test_train_on_a_folder_and_sample_from_recorded_bits(folder, tmp_path, capsy
         (["bits", "--count", "-1", "--out", "x"], "-1"),
         (["bits", "--count", "0", "--out", "x"], "0"),
         (["bits", "--count", "many", "--out", "x"], "many"),
-        (["sample", "--count", "0", "--out", "o"], "0"),
+        (["sample", "--count", "0", "--out", "o"], "--count 0: give at least 1"),
         (["sample", "--model", "none", "--out", "o"], "model folder none does not exist"),
         (["sample", "--model", "model.ckpt", "--out", "o"], "pickle"),
         (["sample", "--noise", "none.bin", "--out", "o"], "neither 'software', 'memory' nor a file"),
@@ -131,7 +131,7 @@ def test_train_on_a_folder_and_sample_from_recorded_bits(folder, tmp_path, capsy
         (["evaluate", "none"], "not a folder"),
         (["evaluate", "."], "holds no PNG images"),
         (["device", "--preset", "none"], "known: generator, storage"),
-        (["demo", "--images", "0"], "0"),
+        (["demo", "--images", "0"], "--images 0: give at least 4"),
         (["nonsense"], "nonsense"),
     ],
 )

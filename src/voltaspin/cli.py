@@ -29,7 +29,7 @@ app = typer.Typer(
 )
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it does not exist.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Decides every simulated random number.")]
+Seed = Annotated[int, typer.Option("--seed", help="Decides every simulated random number.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Noise = Annotated[
     str,
@@ -44,8 +44,8 @@ Noise = Annotated[
 @app.command()
 def demo(
     out: Out = Path("demo-report"),
-    images: Annotated[int, typer.Option("--images", min=1, help="Images per arm.")] = 256,
-    steps: Annotated[int, typer.Option("--steps", min=2, max=1000, help="Ancestral steps per image.")] = 50,
+    images: Annotated[int, typer.Option("--images", help="Images per arm.")] = 256,
+    steps: Annotated[int, typer.Option("--steps", help="Ancestral steps per image.")] = 50,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -53,6 +53,9 @@ def demo(
 
     Example: [bold]voltaspin demo --out demo-report --images 256 --steps 50[/bold]
     """
+    _at_least(0, seed=seed)
+    _at_least(4, images=images)
+    _at_least(2, steps=steps)
     _writable(out)
     from voltaspin.demo import run_demo
     from voltaspin.report.page import summary_table
@@ -72,8 +75,8 @@ def demo(
 def device(
     preset: Annotated[str, typer.Option("--preset", help="generator or storage.")] = "generator",
     voltage: Annotated[float | None, typer.Option("--voltage", help="Pulse [V]; default: V_c.")] = None,
-    width: Annotated[float, typer.Option("--width", min=0.001, help="Pulse width [ns].")] = 0.6,
-    devices: Annotated[int, typer.Option("--devices", min=1, help="Trajectories.")] = 20_000,
+    width: Annotated[float, typer.Option("--width", help="Pulse width [ns].")] = 0.6,
+    devices: Annotated[int, typer.Option("--devices", help="Trajectories.")] = 20_000,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -81,6 +84,8 @@ def device(
 
     Example: [bold]voltaspin device --preset generator --width 0.6[/bold]
     """
+    _at_least(0, seed=seed)
+    _at_least(1, devices=devices)
     from voltaspin.device import Pulse, llg, presets
 
     junction = presets.get(preset)
@@ -114,7 +119,7 @@ def device(
 
 @app.command()
 def bits(
-    count: Annotated[int, typer.Option("--count", min=1, help="How many bits.")],
+    count: Annotated[int, typer.Option("--count", help="How many bits.")],
     out: Annotated[str, typer.Option("--out", help="File for the packed bytes, - for standard output.")],
     noise: Noise = "memory",
     raw: Annotated[bool, typer.Option("--raw", help="Raw memory bits, without XOR.")] = False,
@@ -125,6 +130,8 @@ def bits(
 
     Example: [bold]voltaspin bits --count 8000000 --out bits.bin[/bold]
     """
+    _at_least(0, seed=seed)
+    _at_least(1, count=count)
     source = make_source(noise, seed=seed, raw=raw)
     left, block = count, 8 * 2**20
     if out == "-":
@@ -163,17 +170,19 @@ def train(
     out: Out,
     data: Annotated[str, typer.Option("--data", help="fashion-mnist, mnist, or a folder of images.")] = "fashion-mnist",
     noise: Noise = "software",
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Optimizer steps in all.")] = 9000,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Images per step.")] = 64,
+    steps: Annotated[int, typer.Option("--steps", help="Optimizer steps in all.")] = 9000,
+    batch: Annotated[int, typer.Option("--batch", help="Images per step.")] = 64,
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in --out.")] = False,
-    checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", min=1, help="Steps.")] = 500,
+    checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", help="Steps.")] = 500,
     as_json: AsJson = False,
 ) -> None:
     """Train a diffusion model with the noise of a source; leaves a diffusers pipeline folder.
 
     Example: [bold]voltaspin train --data fashion-mnist --noise memory --steps 9000 --out model[/bold]
     """
+    _at_least(0, seed=seed)
+    _at_least(1, steps=steps, batch=batch, checkpoint_every=checkpoint_every)
     _writable(out)
     from voltaspin.diffusion import TrainSpec, load_images
     from voltaspin.diffusion import train as run_training
@@ -205,11 +214,11 @@ def sample(
         typer.Option("--model", help="Pipeline folder; default: the shipped Fashion-MNIST model."),
     ] = None,
     noise: Noise = "memory",
-    count: Annotated[int, typer.Option("--count", min=1, help="Images.")] = 64,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Network evaluations per image.")] = 50,
+    count: Annotated[int, typer.Option("--count", help="Images.")] = 64,
+    steps: Annotated[int, typer.Option("--steps", help="Network evaluations per image.")] = 50,
     sampler: Annotated[str, typer.Option("--sampler", help="ddpm (ancestral) or ddim.")] = "ddpm",
     eta: Annotated[float, typer.Option("--eta", help="Noise of ddim, 0 to 1.")] = 0.0,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Images at a time.")] = 64,
+    batch: Annotated[int, typer.Option("--batch", help="Images at a time.")] = 64,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -217,6 +226,8 @@ def sample(
 
     Example: [bold]voltaspin sample --noise memory --count 64 --steps 50 --out images[/bold]
     """
+    _at_least(0, seed=seed)
+    _at_least(1, count=count, steps=steps, batch=batch)
     _writable(out)
     from voltaspin.diffusion.sampling import load_pipeline, shipped_model
     from voltaspin.diffusion.sampling import sample as run_sampling
@@ -284,6 +295,13 @@ def make_source(noise: str, *, seed: int, raw: bool = False) -> NoiseSource:
     return room.RecordedSource(noise)
 
 
+def _at_least(least: float, **options: float) -> None:
+    """Raise InputError for the first option below ``least``; the message names option and value."""
+    for name, value in options.items():
+        if value < least:
+            raise InputError(f"--{name.replace('_', '-')} {value:g}: give at least {least:g}")
+
+
 def _writable(folder: Path) -> None:
     """Make the folder and try a file in it, so that hours of work do not end in a full stop."""
     try:
@@ -326,7 +344,7 @@ def _print_json(data: Any) -> None:
 
 
 @contextlib.contextmanager
-def _errors_in_one_line() -> Iterator[None]:
+def _errors_in_one_line(arguments: list[str] | None) -> Iterator[None]:
     try:
         yield
     except InputError as error:
@@ -341,7 +359,8 @@ def _errors_in_one_line() -> Iterator[None]:
         # typer's usage errors, whose base class moved between its versions, know how to say what was wrong.
         if not hasattr(error, "format_message"):
             raise
-        _fail(error.format_message())
+        given = " ".join(sys.argv[1:] if arguments is None else arguments)
+        _fail(f"{error.format_message()} in: {given}; see --help")
 
 
 def _fail(message: str) -> None:
@@ -351,6 +370,6 @@ def _fail(message: str) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the ``voltaspin`` command: bad input is one line on standard error and status 2."""
-    with _errors_in_one_line():
+    with _errors_in_one_line(arguments):
         status = typer.main.get_command(app).main(args=arguments, prog_name="voltaspin", standalone_mode=False)
         sys.exit(status or 0)

@@ -13,6 +13,7 @@ _HOME = {
     "sample": "sampling",
     "load_pipeline": "sampling",
     "Samples": "sampling",
+    "shipped_model": "sampling",
 }
 __all__ = sorted(_HOME)
 

@@ -196,7 +196,7 @@ def _alpha_bar(scheduler: DDPMScheduler, t: int) -> float:
 
 
 def step_adds_noise(scheduler: DDPMScheduler, t: int, t_prev: int, *, sampler: str, eta: float) -> bool:
-    """Whether the step from ``t`` to ``t_prev`` draws: DDPM's last one only with ``fixed_large``, and never at t = 0."""
+    """Whether the step from ``t`` to ``t_prev`` draws; DDPM's last one only with ``fixed_large``, never at t = 0."""
     if sampler == "ddim":
         return eta > 0 and t_prev >= 0
     return t > 0 and (t_prev >= 0 or scheduler.config.variance_type == "fixed_large")

@@ -1,0 +1,106 @@
+"""The whole job in small: one run of the demo, its page and its numbers."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from voltaspin import demo
+from voltaspin.diffusion.sampling import load_pipeline, shipped_model
+from voltaspin.report.results import DemoResults, Quality
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("demo")
+    seen: dict[str, list[tuple[int, int]]] = {}
+    results = demo.run_demo(
+        out=out, images=6, steps=3, seed=3, progress=lambda part, a, b: seen.setdefault(part, []).append((a, b))
+    )
+    return out, results, seen
+
+
+def test_every_part_shows_progress_to_its_end(run):
+    _, _, seen = run
+    assert [part[0] for part in seen if part[0].isdigit()] == sorted(part[0] for part in seen if part[0].isdigit())
+    assert {part[0] for part in seen} >= {"1", "2", "3", "4", "5", "6"}
+    for part, steps in seen.items():
+        assert steps[-1][0] == steps[-1][1], part
+
+
+def test_results_are_what_is_written_and_can_be_read_again(run):
+    out, results, _ = run
+    assert DemoResults.load(out / "results.json") == results
+    assert results.command == "voltaspin demo --images 6 --steps 3 --seed 3"
+
+
+def test_the_page_is_one_file_that_asks_nobody(run):
+    out, results, _ = run
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page)
+    assert not re.search(r"@import|url\((?!['\"]?data:)", page)
+    assert page.count("data:image/png;base64,") >= 9
+    assert results.device.chosen.verdict.split(";")[0].split(" over")[0] in page
+
+
+def test_arms_controls_and_verdicts(run):
+    _, results, _ = run
+    assert [a.key for a in results.reverse.arms] == ["software", "software16", "raw", "conditioned"]
+    assert [a.provenance for a in results.reverse.arms] == ["pseudo", "pseudo", "simulated", "simulated"]
+    live = results.quality.live
+    assert live.n == 6
+    assert live.control is not None
+    assert [d.arm for d in live.differences] == ["software16", "raw", "conditioned"]
+    assert all(row.fd is None and "128" in row.fd_reason for row in live.rows)
+
+
+def test_the_ledger_counts_every_pulse_of_the_conditioned_arm(run):
+    _, results, _ = run
+    bits = 6 * 3 * 784 * 16  # images, draws (the first latent and two steps between three), pixels, bits
+    counts = results.cost.counts
+    assert counts["pulse"] == counts["read"] == 2 * bits
+    assert counts["xor"] == counts["bit"] == bits
+    assert counts["reset"] == 6 * 784 * 16 * 2
+    assert counts["normal"] == 6 * 3 * 784
+
+
+def test_common_random_numbers_make_the_software_arms_nearly_equal(run):
+    out, *_ = run
+    full, coarse = (np.load(out / "samples" / f"{key}.npy").astype(int) for key in ("software", "software16"))
+    other = np.load(out / "samples" / "control.npy").astype(int)
+    # Levels of 16 bits differ from float32 by at most one level in 65,536, which three steps cannot blow up.
+    assert abs(full - coarse).mean() < 0.1 * abs(full - other).mean()
+
+
+def test_a_second_run_takes_finished_arms_over_and_finds_the_same(run, monkeypatch):
+    out, results, _ = run
+
+    def nothing(*args: object, **kwargs: object) -> None:
+        raise AssertionError("an arm was sampled again")
+
+    monkeypatch.setattr(demo, "sample", nothing)
+    pipeline = load_pipeline(shipped_model())
+    arm = demo.control_arm(3)
+    settings = {"images": 6, "steps": 3, "seed": 3, "model_sha256": pipeline.sha256}
+    demo.draw_images(arm, pipeline, images=6, steps=3, out=out, settings=settings, progress=lambda *a: None)
+    assert arm.images.shape == (6, 1, 28, 28)
+    assert arm.ledger.total("pulse") == 6 * 3 * 784 * 16
+    changed = settings | {"steps": 4}
+    with pytest.raises(AssertionError, match="sampled again"):
+        demo.draw_images(arm, pipeline, images=6, steps=4, out=out, settings=changed, progress=lambda *a: None)
+    del results
+
+
+def test_the_shipped_study_is_large_has_a_detected_control_and_belongs_to_the_shipped_model():
+    study = demo.shipped_study()
+    assert isinstance(study, Quality)
+    assert study.n >= 5000
+    assert study.steps == 50
+    assert len(study.rows) == 4
+    assert study.control is not None
+    assert study.control.detected
+    card = json.loads((demo.Path(demo.__file__).parent / "data" / "study-card.json").read_text())
+    assert card["model_sha256"] == load_pipeline(shipped_model()).sha256
