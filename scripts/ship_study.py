@@ -1,7 +1,7 @@
 """Take the quality section of a finished demo run over as the study that ships with the package.
 
-    voltaspin demo --images 5000 --steps 50 --seed 1 --out study
-    python scripts/ship_study.py study/results.json
+voltaspin demo --images 5000 --steps 50 --seed 1 --out study
+python scripts/ship_study.py study/results.json
 """
 
 import sys

@@ -171,7 +171,8 @@ def train(
 
     from accelerate import Accelerator
 
-    accelerator = Accelerator(mixed_precision="bf16" if spec.precision == "bf16" else "no")
+    # accelerate keeps its precision for the whole process; autocast here lets two runs in one process differ.
+    accelerator = Accelerator(mixed_precision="no")
     model = make_model(spec, channels=channels, size=height)
     scheduler = make_scheduler(spec)
     optimizer = torch.optim.AdamW(
@@ -210,7 +211,8 @@ def train(
                 )
             ).to(accelerator.device)
             t = torch.from_numpy(_timesteps(spec, step)).to(accelerator.device)
-            loss = diffusion_loss(model, x0, noise, t, alpha_bar, spec.prediction_type)
+            with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=spec.precision == "bf16"):
+                loss = diffusion_loss(model, x0, noise, t, alpha_bar, spec.prediction_type)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(spec, step)
             accelerator.backward(loss)

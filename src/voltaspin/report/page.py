@@ -262,9 +262,12 @@ def _bits_table(results: DemoResults) -> Table:
     table.add_row("junction", results.device.junction)
     table.add_row("pulse", f"{chosen.voltage:.3g} V, {seconds(chosen.width)}")
     table.add_row("worst |p − 1/2|", f"{number(chosen.worst_deviation)}, {meets} ±{number(chosen.tolerance)}")
+    table.add_row("lag 1 = 1 − p01 − p10", interval(results.device.lag1))
     for bits in (memory.raw, memory.conditioned):
         table.add_row(f"bias, {bits.label}", interval(bits.bias))
         table.add_row(f"lag-1 autocorrelation, {bits.label}", interval(bits.lag1))
+        spread = f"{number(bits.cell_std)} (sampling alone {number(bits.sampling_std)}), worst {bits.worst_cell:.4f}"
+        table.add_row(f"spread of the cells' means, {bits.label}", spread)
     return table
 
 
