@@ -133,7 +133,7 @@ def run_demo(*, out: Path, images: int, steps: int, seed: int, progress: Progres
     )
     progress("page", 0, 1)
     pictures = charts(results) | {
-        "main": grid_png(conditioned.images[:48], 16, scale=2, paper=(17, 21, 31)),
+        "main": grid_png(conditioned.images[:48], 8, scale=2, paper=(17, 21, 31)),
         "forward": strip,
         **{f"arm:{arm.key}": grid_png(arm.images[:32], 8) for arm in arms},
     }
