@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.metadata import version
 from typing import Any
+
+from voltaspin.lazy import resolve
 
 _HOME = {
     "InputError": "errors",
@@ -36,9 +37,7 @@ __all__ = [*sorted(_HOME), "__version__"]
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return version("voltaspin")
-    if name not in _HOME:
-        raise AttributeError(f"module 'voltaspin' has no attribute {name!r}")
-    return getattr(import_module(f"voltaspin.{_HOME[name]}"), name)
+    return resolve(__name__, _HOME, name)
 
 
 def __dir__() -> list[str]:

@@ -69,7 +69,7 @@ class Arm:
 
 
 def run_demo(*, out: Path, images: int, steps: int, seed: int, progress: Progress) -> r.DemoResults:
-    """Run every part and write ``index.html`` and ``results.json`` into ``out``.
+    """Run every part and write ``index.html``, ``results.json`` and ``pictures/`` into ``out``.
 
     Args:
         out: an existing, writable folder. Finished arms are kept in ``out/samples`` and used again by a run
@@ -138,6 +138,9 @@ def run_demo(*, out: Path, images: int, steps: int, seed: int, progress: Progres
         **{f"arm:{arm.key}": grid_png(arm.images[:32], 8) for arm in arms},
     }
     write_page(results, pictures, out / "index.html")
+    (out / "pictures").mkdir(exist_ok=True)
+    for name, png in pictures.items():
+        (out / "pictures" / f"{name.replace(':', '-')}.png").write_bytes(png)
     results.save(out / "results.json")
     progress("page", 1, 1)
     return results

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
+
+from voltaspin.lazy import resolve
 
 _HOME = {
     "FairPulse": "pulse_search",
     "Junction": "junction",
     "Pulse": "junction",
     "SwitchingModel": "switching",
+    "equilibrium": "equilibrium",
     "fair_pulse": "pulse_search",
+    "junction": "junction",
+    "llg": "llg",
+    "presets": "presets",
+    "pulse_search": "pulse_search",
+    "switching": "switching",
 }
-_MODULES = ("equilibrium", "junction", "llg", "presets", "pulse_search", "switching")
-
-__all__ = [*_HOME, *_MODULES]
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"voltaspin.device.{_HOME[name]}"), name)
-    if name in _MODULES:
-        return import_module(f"voltaspin.device.{name}")
-    raise AttributeError(f"module 'voltaspin.device' has no attribute {name!r}")
+    return resolve(__name__, _HOME, name)
 
 
 def __dir__() -> list[str]:
-    return list(__all__)
+    return __all__

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
+
+from voltaspin.lazy import resolve
 
 _HOME = {
     "ImageSet": "data",
@@ -19,6 +20,8 @@ __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'voltaspin.diffusion' has no attribute {name!r}")
-    return getattr(import_module(f"voltaspin.diffusion.{_HOME[name]}"), name)
+    return resolve(__name__, _HOME, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -48,7 +48,7 @@ class TrainSpec(Spec):
     data: str = "fashion-mnist"
     noise: str = "software"
     seed: int = Field(0, ge=0)
-    steps: int = Field(9000, gt=0)
+    steps: int = Field(8000, gt=0)
     batch: int = Field(64, gt=0)
     learning_rate: float = Field(1.5e-3, gt=0)
     warmup: int = Field(250, ge=0)

@@ -1,7 +1,8 @@
 """The memory: an array of junctions that stores bits, draws random ones and computes in place."""
 
-from importlib import import_module
 from typing import Any
+
+from voltaspin.lazy import resolve
 
 _HOME = {"MagnetoelectricMemory": "array"}
 
@@ -9,9 +10,7 @@ __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'voltaspin.memory' has no attribute {name!r}")
-    return getattr(import_module(f"voltaspin.memory.{_HOME[name]}"), name)
+    return resolve(__name__, _HOME, name)
 
 
 def __dir__() -> list[str]:

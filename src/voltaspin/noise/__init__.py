@@ -1,7 +1,8 @@
 """Noise: random bits from the memory, conditioned, shaped into Gaussians and tested."""
 
-from importlib import import_module
 from typing import Any
+
+from voltaspin.lazy import resolve
 
 _HOME = {
     "NoiseSource": "source",
@@ -26,9 +27,7 @@ __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'voltaspin.noise' has no attribute {name!r}")
-    return getattr(import_module(f"voltaspin.noise.{_HOME[name]}"), name)
+    return resolve(__name__, _HOME, name)
 
 
 def __dir__() -> list[str]:
