@@ -252,7 +252,7 @@ def sample(
     record = write_images(
         out,
         samples,
-        command=[*sys.argv],
+        command=["voltaspin", *sys.argv[1:]],
         settings={"noise": noise, "seed": seed, "sampler": sampler, "eta": eta, "batch": batch},
         model={"folder": pipeline.folder.name, "sha256": pipeline.sha256},
         ledger=source.ledger,
