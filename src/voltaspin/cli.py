@@ -170,7 +170,7 @@ def train(
     out: Out,
     data: Annotated[str, typer.Option("--data", help="fashion-mnist, mnist, or a folder of images.")] = "fashion-mnist",
     noise: Noise = "software",
-    steps: Annotated[int, typer.Option("--steps", help="Optimizer steps in all.")] = 8000,
+    steps: Annotated[int, typer.Option("--steps", help="Optimizer steps in all.")] = 12000,
     batch: Annotated[int, typer.Option("--batch", help="Images per step.")] = 64,
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in --out.")] = False,
@@ -179,7 +179,7 @@ def train(
 ) -> None:
     """Train a diffusion model with the noise of a source; leaves a diffusers pipeline folder.
 
-    Example: [bold]voltaspin train --data fashion-mnist --noise memory --steps 8000 --out model[/bold]
+    Example: [bold]voltaspin train --data fashion-mnist --noise memory --steps 12000 --out model[/bold]
     """
     _at_least(0, seed=seed)
     _at_least(1, steps=steps, batch=batch, checkpoint_every=checkpoint_every)

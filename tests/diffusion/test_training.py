@@ -13,8 +13,8 @@ from diffusers import DDPMPipeline, DDPMScheduler
 from safetensors.torch import load_file
 
 from voltaspin.diffusion import training
-from voltaspin.diffusion.sampling import load_pipeline
-from voltaspin.diffusion.training import TrainSpec, diffusion_loss, learning_rate, train
+from voltaspin.diffusion.sampling import load_pipeline, to_uint8
+from voltaspin.diffusion.training import TrainSpec, diffusion_loss, encode, learning_rate, train
 from voltaspin.errors import InputError
 from voltaspin.noise import PseudoSource, RecordedSource
 
@@ -62,9 +62,20 @@ def test_time_steps_are_stratified_and_batches_are_a_permutation_per_epoch(squar
         t = np.sort(training._timesteps(spec, step))
         assert np.array_equal(t * spec.batch // spec.num_train_timesteps, np.arange(spec.batch))
     epoch = np.concatenate([training._batch(squares.images, spec, i) for i in range(8)])
-    assert {x.tobytes() for x in epoch} == {x.tobytes() for x in squares.images.astype(np.float32) / 127.5 - 1}
+    encoded = encode(squares.images, margin=spec.saturation_margin)
+    assert {x.tobytes() for x in epoch} == {x.tobytes() for x in encoded}
     again = np.concatenate([training._batch(squares.images, spec, i) for i in range(8, 16)])
     assert not np.array_equal(epoch, again)
+
+
+def test_every_grey_level_survives_encoding_and_black_survives_a_little_noise():
+    levels = np.arange(256, dtype=np.uint8)
+    x = encode(levels, margin=0.05)
+    assert np.array_equal(to_uint8(torch.from_numpy(x)), levels)
+    assert x[0] == np.float32(-1.05)
+    assert x[255] == np.float32(1.05)
+    assert np.array_equal(encode(levels, margin=0.0), levels.astype(np.float32) / 127.5 - 1)
+    assert to_uint8(torch.tensor([x[0] + 0.045, x[255] - 0.045])).tolist() == [0, 255]
 
 
 def test_training_lowers_the_loss_and_diffusers_loads_the_folder(squares, spec, tmp_path):

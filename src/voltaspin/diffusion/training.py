@@ -48,7 +48,7 @@ class TrainSpec(Spec):
     data: str = "fashion-mnist"
     noise: str = "software"
     seed: int = Field(0, ge=0)
-    steps: int = Field(8000, gt=0)
+    steps: int = Field(12000, gt=0)
     batch: int = Field(64, gt=0)
     learning_rate: float = Field(1.5e-3, gt=0)
     warmup: int = Field(250, ge=0)
@@ -61,6 +61,7 @@ class TrainSpec(Spec):
     num_train_timesteps: int = Field(1000, gt=1)
     beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "squaredcos_cap_v2"
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = "v_prediction"
+    saturation_margin: float = Field(0.05, ge=0, lt=1)
     precision: Literal["auto", "bf16", "float32"] = "auto"
     checkpoint_every: int = Field(500, gt=0)
 
@@ -120,7 +121,24 @@ def make_scheduler(spec: TrainSpec) -> DDPMScheduler:
         prediction_type=spec.prediction_type,
         timestep_spacing="trailing",
         variance_type="fixed_small",
+        clip_sample_range=1 + spec.saturation_margin,
     )
+
+
+def encode(images: NDArray[np.uint8], *, margin: float) -> NDArray[np.float32]:
+    """Grey levels as the network sees them: [-1, 1], but black and white lie ``margin`` further out.
+
+    Every decoder clamps to [-1, 1], so what the last step leaves of the noise on a black background (about 1 %)
+    is clamped to black as well, instead of showing as a faint grain that no real image has.
+
+    Args:
+        images: uint8, any shape.
+        margin: how far 0 and 255 lie beyond -1 and 1.
+    """
+    x = images.astype(np.float32) / 127.5 - 1
+    x[images == 0] -= margin
+    x[images == 255] += margin
+    return x
 
 
 def train(
@@ -135,7 +153,7 @@ def train(
     """Train a diffusion model and leave it in ``out`` as a diffusers pipeline folder.
 
     Args:
-        images: uint8 (n, channels, size, size); scaled to [-1, 1].
+        images: uint8 (n, channels, size, size); see :func:`encode` for their scale.
         source: where the forward process gets its noise. Stream ``step * batch + slot`` of an addressable
             source belongs to one training example, so no two share numbers.
         out: output folder; must be empty or new unless ``resume``.
@@ -286,7 +304,7 @@ def _batch(images: NDArray[np.uint8], spec: TrainSpec, step: int) -> NDArray[np.
     epoch, slot = divmod(step, per_epoch)
     order = np.random.Generator(np.random.Philox(key=derive_key(spec.seed, "shuffle", epoch))).permutation(len(images))
     chosen = images[np.sort(order[slot * spec.batch : (slot + 1) * spec.batch])]
-    return chosen.astype(np.float32) / 127.5 - 1
+    return encode(chosen, margin=spec.saturation_margin)
 
 
 def _timesteps(spec: TrainSpec, step: int) -> NDArray[np.int64]:
