@@ -37,9 +37,9 @@ def call(capsys, *arguments):
 def refused(capsys, *arguments):
     """The one line that a refusal prints."""
     status, out, err = call(capsys, *arguments)
-    lines = [line for line in err.splitlines() if line.startswith("voltaspin: ")]
-    assert (status, out, len(lines)) == (2, "", 1), err
-    return lines[0]
+    assert (status, out, err.count("\n")) == (2, "", 1), err
+    assert err.startswith("voltaspin: ")
+    return err
 
 
 def test_every_command_has_a_help_with_an_example(capsys):

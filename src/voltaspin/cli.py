@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import sys
 import tempfile
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from voltaspin.noise import NoiseSource
+
+INTERRUPTED = 130  #: exit status after Ctrl-C, as shells have it
 
 app = typer.Typer(
     name="voltaspin",
@@ -90,6 +93,7 @@ def device(
 
     junction = presets.get(preset)
     pulse = Pulse(voltage=junction.V_c if voltage is None else voltage, width=width * 1e-9)
+    dt = min(2e-12, 0.7 * llg.time_step_limit(junction, pulse.voltage))
     result: dict[str, Any] = {
         "preset": preset,
         "Delta": junction.Delta(),
@@ -103,7 +107,7 @@ def device(
     }
     wells: tuple[tuple[str, Literal["up", "down"]], ...] = (("p01", "up"), ("p10", "down"))
     for name, initial in wells:
-        found = llg.switching_probability(junction, pulse, initial=initial, n_devices=devices, dt=2e-12, seed=seed)
+        found = llg.switching_probability(junction, pulse, initial=initial, n_devices=devices, dt=dt, seed=seed)
         result[name] = {"value": found.value, "error": found.error, "n": devices}
     if as_json:
         _print_json(result)
@@ -133,8 +137,12 @@ def bits(
     _at_least(0, seed=seed)
     _at_least(1, count=count)
     source = make_source(noise, seed=seed, raw=raw)
+    if source.bits_left is not None and source.bits_left < count:
+        raise InputError(f"--count {count}: {source.name} has {source.bits_left} bits; ask for at most as many")
     left, block = count, 8 * 2**20
     if out == "-":
+        if as_json:
+            raise InputError("--json and --out - both want standard output; write the bits to a file")
         with contextlib.suppress(BrokenPipeError):
             while left > 0:
                 sys.stdout.buffer.write(bytes(source.bits(min(left, block))))
@@ -142,6 +150,8 @@ def bits(
             sys.stdout.buffer.flush()
         return
     target = Path(out)
+    if not out or target.is_dir():
+        raise InputError(f"--out {out!r} is a folder or empty; give the name of a file, or - for standard output")
     _writable(target.parent)
     part = target.with_name(f".{target.name}.part")
     try:
@@ -198,12 +208,13 @@ def train(
 
         result = run_training(images, source, out, spec=spec, resume=resume, progress=show)
     if not result.finished:
-        print(f"interrupted at step {result.step}; continue with --resume", file=sys.stderr)
-        raise typer.Exit(130)
+        print(f"stopped after step {result.step}; continue with --resume", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED)
     if as_json:
         _print_json({"model": str(out), "steps": result.step, "loss": result.loss, "seconds": result.seconds})
     else:
-        print(f"{out}: {result.step} steps, mean loss of the last 50 {result.loss:.4f}, {result.seconds:.0f} s")
+        loss = "nothing left to do" if result.loss is None else f"mean loss of the last 50 {result.loss:.4f}"
+        print(f"{out}: {result.step} steps, {loss}, {result.seconds:.0f} s")
 
 
 @app.command()
@@ -267,6 +278,7 @@ def sample(
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="Folder of PNG images of one size.")],
     reference: Annotated[str, typer.Option("--reference", help="Reference statistics.")] = "fashion-mnist",
+    seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Score a folder of images against held-out real ones: KID and FD with intervals.
@@ -275,7 +287,8 @@ def evaluate(
     """
     from voltaspin.metrics import evaluate_folder
 
-    scores = evaluate_folder(folder, reference=reference)
+    _at_least(0, seed=seed)
+    scores = evaluate_folder(folder, reference=reference, seed=seed)
     if as_json:
         _print_json(scores.to_json())
     else:
@@ -289,7 +302,11 @@ def make_source(noise: str, *, seed: int, raw: bool = False) -> NoiseSource:
     if noise == "software":
         return room.PseudoSource(seed=seed)
     if noise == "memory":
-        return room.MemorySource(seed=seed, k=1 if raw else 2)
+        from voltaspin.memory import MagnetoelectricMemory
+
+        return room.MemorySource(memory=MagnetoelectricMemory(seed=seed), seed=seed, k=1 if raw else 2)
+    if raw:
+        raise InputError(f"--raw takes the memory's bits without XOR; --noise {noise} has none, so leave it out")
     if not Path(noise).is_file():
         raise InputError(f"noise {noise!r} is neither 'software', 'memory' nor a file of raw bits")
     return room.RecordedSource(noise)
@@ -323,7 +340,8 @@ def _progress() -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
-        console=Console(stderr=True),
+        console=(console := Console(stderr=True)),
+        disable=not console.is_terminal,
     )
 
 
@@ -351,10 +369,17 @@ def _errors_in_one_line(arguments: list[str] | None) -> Iterator[None]:
         _fail(str(error))
     except (KeyboardInterrupt, typer.Abort):
         print("voltaspin: interrupted", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
-        _fail(f"{error.strerror or error}{where}; free some space or choose another folder")
+        remedy = (
+            "free some space or choose another folder"
+            if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+            else ("check the path and its permissions")
+        )
+        _fail(f"{error.strerror or error}{where}; {remedy}")
+    except MemoryError as error:
+        _fail(f"not enough memory ({error}); ask for less at once")
     except Exception as error:
         # typer's usage errors, whose base class moved between its versions, know how to say what was wrong.
         if not hasattr(error, "format_message"):
@@ -372,4 +397,6 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point of the ``voltaspin`` command: bad input is one line on standard error and status 2."""
     with _errors_in_one_line(arguments):
         status = typer.main.get_command(app).main(args=arguments, prog_name="voltaspin", standalone_mode=False)
+        if status == INTERRUPTED:
+            print("voltaspin: interrupted", file=sys.stderr)
         sys.exit(status or 0)

@@ -7,6 +7,7 @@ with the package is this same run with 5,000 images per arm (scripts/ship_study.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from voltaspin.errors import InputError
 from voltaspin.ledger import Ledger
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.metrics import Extractor, Row, garments, paired_difference, reference, score_features
+from voltaspin.metrics.features import file_sha256
 from voltaspin.noise import MemorySource, NoiseSource, PseudoSource
 from voltaspin.noise.analysis import BitStatistics, Estimate, bit_statistics
 from voltaspin.report import results as r
@@ -119,7 +121,7 @@ def run_demo(*, out: Path, images: int, steps: int, seed: int, progress: Progres
         | {
             "K_eff_spread": K_EFF_SPREAD,
             "stray_field_spread_T": STRAY_SPREAD,
-            "precision": "bf16" if bf16_is_faster() else "float32",
+            "precision": "bf16" if bf16_is_faster("cpu") else "float32",
             "argv": sys.argv[1:],
         },
         environment=environment(),
@@ -137,13 +139,26 @@ def run_demo(*, out: Path, images: int, steps: int, seed: int, progress: Progres
         "forward": strip,
         **{f"arm:{arm.key}": grid_png(arm.images[:32], 8) for arm in arms},
     }
-    write_page(results, pictures, out / "index.html")
-    (out / "pictures").mkdir(exist_ok=True)
-    for name, png in pictures.items():
-        (out / "pictures" / f"{name.replace(':', '-')}.png").write_bytes(png)
-    results.save(out / "results.json")
+    write_report(results, pictures, out)
     progress("page", 1, 1)
     return results
+
+
+def write_report(results: r.DemoResults, pictures: dict[str, bytes], out: Path) -> None:
+    """Write page, pictures and numbers beside their places, then move them, so that they always belong together."""
+    part = out / ".report.part"
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        (part / "pictures").mkdir(parents=True)
+        for name, png in pictures.items():
+            (part / "pictures" / f"{name.replace(':', '-')}.png").write_bytes(png)
+        write_page(results, pictures, part / "index.html")
+        results.save(part / "results.json")
+        shutil.rmtree(out / "pictures", ignore_errors=True)
+        for item in sorted(part.iterdir()):
+            item.replace(out / item.name)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 class Clock:
@@ -179,7 +194,8 @@ def device_section(seed: int, progress: Progress) -> tuple[r.Device, SwitchingMo
         progress=lambda a, b: progress("1 device: single cells", a, b),
     )
     nominal = next(c for c in found.corners if c.K_eff_scale == 1 and c.B_z == 0)
-    lag1, spread = 1 - nominal.p01 - nominal.p10, 1.96 * 2**0.5 * nominal.error
+    # One count stands behind both probabilities where p10 is the mirror of p01.
+    lag1, spread = 1 - nominal.p01 - nominal.p10, 1.96 * (2 if found.mirrored else 2**0.5) * nominal.error
     derived = (
         r.Quantity(name="Delta", value=junction.Delta(), unit="k_B T", note="without the in-plane field"),
         r.Quantity(name="barrier", value=junction.barrier(), unit="k_B T", note="with the in-plane field"),
@@ -208,6 +224,7 @@ def device_section(seed: int, progress: Progress) -> tuple[r.Device, SwitchingMo
         n_devices=n_devices,
         dt=dt,
         fit_error=model.fit_error,
+        mirrored=found.mirrored,
     )
     return section, model
 
@@ -285,6 +302,9 @@ def bit_quality(label: str, found: BitStatistics) -> r.BitQuality:
         histogram_counts=tuple(map(float, counts)),
         worst_cell=float(means[found.worst_cells[0]]),
         cycles=found.n_cycles,
+        cell_lag1_mean=float(np.nanmean(found.cell_lag1)),
+        cell_lag1_std=float(np.nanstd(found.cell_lag1)),
+        cell_lag1_sampling_std=found.n_cycles**-0.5,
     )
 
 
@@ -330,7 +350,8 @@ def draw_images(
     record, stored = folder / f"{arm.key}.json", folder / f"{arm.key}.npy"
     part = f"4 reverse: {arm.name}"
     arm.steps = steps
-    if record.is_file() and stored.is_file() and (known := read_json(record)).get("settings") == wanted:
+    known = read_json(record) if record.is_file() and stored.is_file() else {}
+    if known.get("settings") == wanted and known.get("sha256") == file_sha256(stored):
         arm.images, arm.ledger = np.load(stored, allow_pickle=False), Ledger.from_dict(known["ledger"])
         progress(part, images * steps, images * steps)
         return
@@ -344,10 +365,15 @@ def draw_images(
     )
     arm.images, arm.ledger = made.images, arm.source.ledger
     temporary = stored.with_suffix(".part")
-    with temporary.open("wb") as file:
-        np.save(file, made.images, allow_pickle=False)
-    temporary.replace(stored)
-    write_json(record, {"settings": wanted, "ledger": arm.ledger.to_dict(), "seconds": made.seconds})
+    try:
+        with temporary.open("wb") as file:
+            np.save(file, made.images, allow_pickle=False)
+        temporary.replace(stored)
+    finally:
+        temporary.unlink(missing_ok=True)
+    # Written last, with the hash of what it speaks of: a record never stands beside other images.
+    found = {"settings": wanted, "sha256": file_sha256(stored), "ledger": arm.ledger.to_dict()}
+    write_json(record, found | {"seconds": made.seconds})
 
 
 def quality_section(arms: tuple[Arm, ...], control: Arm, *, steps: int, command: str, progress: Progress) -> r.Quality:

@@ -171,3 +171,23 @@ def test_models_that_cannot_be_read(tmp_path):
     (folder / "unet" / "config.json").write_text('{"_class_name": "UNet2DModel", ')
     with pytest.raises(InputError, match="not readable JSON"):
         load_pipeline(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        ("unet/config.json", "[1]", "no JSON object"),
+        ("scheduler/scheduler_config.json", '{"beta_schedule": "foo"}', "cannot be loaded"),
+        ("scheduler/scheduler_config.json", '{"num_train_timesteps": "x"}', "cannot be loaded"),
+        ("scheduler/scheduler_config.json", '{"prediction_type": "nonsense"}', "prediction_type='nonsense'"),
+        ("scheduler/scheduler_config.json", '{"thresholding": true}', "thresholding=True is not supported"),
+    ],
+)
+def test_damaged_configurations_are_refused(tmp_path, file, content, says):
+    folder = tmp_path / "m"
+    shutil.copytree(shipped_model(), folder)
+    (folder / file).write_text(content)
+    with pytest.raises(InputError, match=says):
+        load_pipeline(folder)
+    with pytest.raises(InputError, match="is a file; give the pipeline folder"):
+        load_pipeline(folder / "model_index.json")

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import math
 import os
 import signal
 
@@ -15,7 +14,7 @@ from safetensors.torch import load_file
 from voltaspin.diffusion import training
 from voltaspin.diffusion.sampling import load_pipeline, to_uint8
 from voltaspin.diffusion.training import TrainSpec, diffusion_loss, encode, learning_rate, train
-from voltaspin.errors import InputError
+from voltaspin.errors import InputError, NoiseExhaustedError
 from voltaspin.noise import PseudoSource, RecordedSource
 
 
@@ -111,7 +110,7 @@ def test_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted_run(squares, s
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
     done = train(squares, PseudoSource(seed=1), tmp_path / "parts", spec=spec, resume=True)
     assert done.step == spec.steps
-    assert math.isnan(done.loss)
+    assert done.loss is None
 
 
 def test_a_recorded_source_goes_on_where_it_stood(squares, spec, tmp_path):
@@ -166,3 +165,39 @@ def test_what_cannot_be_trained_or_resumed_is_said(squares, spec, tmp_path):
         train(squares, PseudoSource(), tmp_path / "n", spec=spec.model_copy(update={"channels": (8,) * 5}))
     with pytest.raises(InputError, match="fewer than the batch of 100"):
         train(squares, PseudoSource(), tmp_path / "n", spec=spec.model_copy(update={"batch": 100}))
+
+
+def test_no_example_shares_its_stream_with_an_image_that_sampling_draws(squares, spec, tmp_path):
+    class Spy:
+        def __init__(self):
+            self.inner, self.streams = PseudoSource(seed=1), []
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+        def normal(self, shape, *, streams, step):
+            self.streams += streams
+            return self.inner.normal(shape, streams=streams, step=step)
+
+    spy = Spy()
+    train(squares, spy, tmp_path / "m", spec=spec)
+    assert len(set(spy.streams)) == len(spy.streams) == spec.steps * spec.batch
+    assert min(spy.streams) >= 2**60
+
+
+def test_recorded_bits_that_cannot_last_are_refused_before_the_first_step(squares, spec, tmp_path):
+    file = tmp_path / "bits.bin"
+    file.write_bytes(bytes(64 * 8 * 2 * 3))
+    with pytest.raises(NoiseExhaustedError, match=r"6 training steps need 49152 bits .* has 24576 .* at most 3 steps"):
+        train(squares, RecordedSource(file), tmp_path / "m", spec=spec)
+
+
+def test_a_run_that_lost_its_export_gets_it_back(squares, spec, tmp_path):
+    out = tmp_path / "m"
+    train(squares, PseudoSource(seed=1), out, spec=spec)
+    before = weights(out)
+    (out / "model_index.json").unlink()
+    (out / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    train(squares, PseudoSource(seed=1), out, spec=spec, resume=True)
+    assert same(weights(out), before)
+    assert (out / "model_index.json").is_file()

@@ -118,6 +118,7 @@ def curve(label: str, voltage: float, widths: np.ndarray, decay: float) -> R.Cur
         p01=p,
         p10=np.clip(p - 0.012, 0, 1),
         error=np.full(len(t), 0.006),
+        n_devices=2500,
     )
 
 
@@ -136,6 +137,9 @@ def bit_quality(label: str, bias: float, lag: float, cell_std: float) -> R.BitQu
         histogram_counts=np.round(4000 * np.exp(-(((middle - 0.5 - bias) / cell_std) ** 2) / 2)),
         worst_cell=0.5 + bias + 3.4 * cell_std,
         cycles=2000,
+        cell_lag1_mean=0.0011,
+        cell_lag1_std=0.0225,
+        cell_lag1_sampling_std=0.0224,
     )
 
 
@@ -178,7 +182,7 @@ def build_results(**changes: Any) -> R.DemoResults:
             n_devices=20000,
             dt=2e-12,
             fit_error=0.0081,
-            fit_sigma=1.9,
+            mirrored=False,
         ),
         "memory": R.Memory(
             rows=128,

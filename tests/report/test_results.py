@@ -73,13 +73,14 @@ def test_arrays_are_accepted():
         p01=np.zeros(3),
         p10=np.ones(3),
         error=np.zeros(3),
+        n_devices=10,
     )
     assert curve.widths == (0.0, 1.0, 2.0)
 
 
 def test_columns_must_match():
     with pytest.raises(ValueError, match="different"):
-        Curve(label="a", voltage=1.0, widths=[1, 2], p01=[0], p10=[0, 0], error=[0, 0])
+        Curve(label="a", voltage=1.0, widths=[1, 2], p01=[0], p10=[0, 0], error=[0, 0], n_devices=1)
 
 
 def test_an_interval_has_its_ends_in_order():

@@ -40,6 +40,8 @@ class FairPulse:
         corners: what was simulated for ``pulse``.
         curves: dicts with ``voltage``, ``widths``, ``p01``, ``p10``, ``error`` of the nominal cell.
         verdict: the outcome in one sentence.
+        mirrored: p10 was not simulated but taken from p01 at the opposite stray field, which mirror symmetry
+            allows without a bias field along z (and without torque); then the errors of p01 and p10 are one.
     """
 
     pulse: Pulse
@@ -49,6 +51,7 @@ class FairPulse:
     corners: list[Corner]
     curves: list[dict[str, Any]]
     verdict: str
+    mirrored: bool
 
 
 #: Widths [s] that :func:`fair_pulse` scans: the short plateaus closely, then out to where memory is lost.
@@ -81,7 +84,7 @@ def fair_pulse(
     candidate (the eight flattest widths around 1/2 of each curve and its longest), middles of the sides left
     out, with a quarter; the box of the three best with all devices, shortest first, until one meets. The box
     is the nominal cell, the four corners at +-B_z and +-K_eff, and the four middles of its sides. A pulse
-    meets the tolerance only if the worst deviation plus two binomial standard errors fits; the worst of 18
+    meets the tolerance only if the worst deviation plus two binomial standard errors fits; the worst of the
     counts lies about 1.5 errors above the truth, so a pulse at the limit is rejected rather than accepted.
 
     Args:
@@ -151,6 +154,7 @@ def fair_pulse(
                 "p01": p01.tolist(),
                 "p10": p10.tolist(),
                 "error": shares["up"][1].tolist(),
+                "n_devices": few,
             }
         )
         candidates += [Pulse(voltage=float(v), width=float(widths[k])) for k in _plateaus(p01, p10)]
@@ -195,12 +199,13 @@ def fair_pulse(
     verdict = (
         f"{what} gives 1/2 within {tolerance:g} {over}: worst deviation {worst:.4f} +- {error:.4f}."
         if meets
-        else f"No pulse scanned gives 1/2 within {tolerance:g} {over}; the best, {what}, deviates by "
+        else f"None of the {_FINAL} finalists among {len(voltages) * len(widths)} scanned pulses gives 1/2 within "
+        f"{tolerance:g} {over}; the best, {what}, deviates by "
         f"{worst:.4f} +- {error:.4f}, so its bits need conditioning or a trim of the stray field."
     )
     if progress is not None:
         progress(total, total)
-    return FairPulse(pulse, meets, worst, error, corners, curves, verdict)
+    return FairPulse(pulse, meets, worst, error, corners, curves, verdict, junction.B_bias[2] == 0)
 
 
 def _worst(corners: list[Corner]) -> float:

@@ -11,9 +11,9 @@ import torch
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
-def bf16_is_faster() -> bool:
-    """bf16 pays off where the hardware multiplies it: 0.66 against 1.29 s per step on AVX512-BF16."""
-    if torch.cuda.is_available():
+def bf16_is_faster(device: str) -> bool:
+    """bf16 pays off where ``device`` multiplies it: 0.66 against 1.29 s per training step on AVX512-BF16."""
+    if device == "cuda":
         return torch.cuda.is_bf16_supported()
     try:
         return bool(torch.cpu._is_avx512_bf16_supported())

@@ -210,9 +210,11 @@ def read_pictures(folder: Path, files: list[Path]) -> NDArray[np.uint8]:
     for file in files:
         try:
             with Image.open(file) as picture:
-                grey = picture.mode in ("1", "L", "LA", "I", "I;16", "F")
+                if picture.mode.startswith("I") or picture.mode == "F":
+                    raise InputError(f"{file} has more than 8 bit per pixel ({picture.mode}); save it with 8 bit")
+                grey = picture.mode in ("1", "L", "LA")
                 arrays.append(np.asarray(picture.convert("L" if grey else "RGB")))
-        except (UnidentifiedImageError, OSError) as error:
+        except (UnidentifiedImageError, OSError, SyntaxError) as error:
             raise InputError(f"{file} cannot be read as an image ({error}); remove it or save it again") from None
         if arrays[-1].shape[:2] != arrays[0].shape[:2]:
             raise InputError(

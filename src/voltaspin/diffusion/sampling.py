@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from voltaspin.context import RunContext
@@ -28,7 +27,7 @@ from voltaspin.errors import InputError, NoiseExhaustedError
 from voltaspin.noise import NoiseSource
 from voltaspin.specs import read_json
 
-PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
+PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,7 @@ class Samples:
         draws: Gaussian numbers per image, the first latent included.
         seconds: wall time; ``noise_seconds`` of it in the noise source.
         noise: the source's provenance, JSON-able.
+        precision: of the network, ``bf16`` or ``float32``.
     """
 
     images: NDArray[np.uint8]
@@ -74,6 +74,7 @@ class Samples:
     seconds: float
     noise_seconds: float
     noise: dict[str, Any] = field(default_factory=dict)
+    precision: str = "float32"
 
 
 def shipped_model() -> Path:
@@ -90,6 +91,10 @@ def load_pipeline(folder: Path | str) -> Pipeline:
     folder = Path(folder)
     if folder.suffix in PICKLES:
         raise InputError(f"{folder} is a pickle, which can run code when it is read; convert it to safetensors first")
+    if folder.is_file():
+        raise InputError(
+            f"{folder} is a file; give the pipeline folder that holds model_index.json, unet and scheduler"
+        )
     if not folder.is_dir():
         raise InputError(f"model folder {folder} does not exist; train one with 'voltaspin train --out {folder}'")
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
@@ -103,15 +108,26 @@ def load_pipeline(folder: Path | str) -> Pipeline:
         raise InputError(f"{folder} is no pipeline folder: {weights.relative_to(folder)} is missing")
     config = read_json(folder / "unet" / "config.json")
     schedule = read_json(folder / "scheduler" / "scheduler_config.json")
+    if not isinstance(config, dict) or not isinstance(schedule, dict):
+        raise InputError(
+            f"{folder}: unet/config.json or scheduler_config.json is no JSON object; fetch the model again"
+        )
     if config.get("_class_name") != "UNet2DModel" or config.get("num_class_embeds"):
         raise InputError(f"{folder} holds a {config.get('_class_name')}; only an unconditional UNet2DModel is sampled")
     try:
         unet = UNet2DModel.from_config(config)
         unet.load_state_dict(load_file(weights))
-    except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{weights} cannot be loaded ({reason}); it is truncated or of another model") from None
-    scheduler = DDPMScheduler.from_config(schedule)
+        scheduler = DDPMScheduler.from_config(schedule)
+    except Exception as error:  # whatever diffusers makes of a damaged configuration
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{folder} cannot be loaded ({reason}); it is truncated, damaged or of another model"
+        ) from None
+    if scheduler.config.prediction_type not in ("epsilon", "v_prediction", "sample"):
+        raise InputError(
+            f"{folder}: prediction_type={scheduler.config.prediction_type!r} is not supported; use epsilon, "
+            "v_prediction or sample"
+        )
     if scheduler.config.thresholding or scheduler.config.variance_type not in ("fixed_small", "fixed_large"):
         raise InputError(
             f"{folder}: variance_type={scheduler.config.variance_type!r}, thresholding="
@@ -255,7 +271,7 @@ def sample(
             f"left; record more, or ask for at most {left // (per_image * coins)} images"
         )
     device = pipeline.unet.device
-    bf16 = precision == "bf16" or (precision == "auto" and bf16_is_faster())
+    bf16 = precision == "bf16" or (precision == "auto" and bf16_is_faster(device.type))
     pixels, started, in_noise = [], time.monotonic(), 0.0
 
     def draw(context: RunContext) -> torch.Tensor:
@@ -290,6 +306,7 @@ def sample(
         seconds=time.monotonic() - started,
         noise_seconds=in_noise,
         noise=source.provenance.to_json(),
+        precision="bf16" if bf16 else "float32",
     )
 
 

@@ -33,17 +33,21 @@ from safetensors.torch import load_file, save_file
 from voltaspin.context import RunContext
 from voltaspin.diffusion.backend import bf16_is_faster, keep_freed_memory
 from voltaspin.diffusion.data import ImageSet
-from voltaspin.errors import InputError
+from voltaspin.errors import InputError, NoiseExhaustedError
 from voltaspin.noise import NoiseSource
 from voltaspin.specs import Spec, environment, read_json, write_json
 from voltaspin.streams import Stream, derive_key
+
+#: First stream of training examples: far from the image numbers that sampling draws from, so that no model has
+#: seen the latents that it is later given.
+FIRST_STREAM = 2**60
 
 
 class TrainSpec(Spec):
     """Everything that decides the weights of a training run, beside the images and the noise source."""
 
     KIND: ClassVar[str] = "train"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     data: str = "fashion-mnist"
     noise: str = "software"
@@ -69,7 +73,11 @@ class TrainSpec(Spec):
         """The same with ``auto`` decided for this machine, so that a resumed run cannot change its mind."""
         if self.precision != "auto":
             return self
-        return self.model_copy(update={"precision": "bf16" if bf16_is_faster() else "float32"})
+        return self.model_copy(
+            update={
+                "precision": "bf16" if bf16_is_faster("cuda" if torch.cuda.is_available() else "cpu") else "float32"
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -80,14 +88,14 @@ class TrainResult:
         folder: a diffusers pipeline folder (moving-average weights) with ``train.json`` and ``log.jsonl``.
         step: optimizer steps done in all.
         finished: False after an interrupt; ``resume=True`` continues.
-        loss: mean loss over the last steps of this call, NaN if there were none.
+        loss: mean loss over the last steps of this call, None if there were none.
         seconds: wall time of this call.
     """
 
     folder: Path
     step: int
     finished: bool
-    loss: float
+    loss: float | None
     seconds: float
 
 
@@ -154,8 +162,9 @@ def train(
 
     Args:
         images: uint8 (n, channels, size, size); see :func:`encode` for their scale.
-        source: where the forward process gets its noise. Stream ``step * batch + slot`` of an addressable
-            source belongs to one training example, so no two share numbers.
+        source: where the forward process gets its noise. Stream ``FIRST_STREAM + step * batch + slot`` of an
+            addressable source belongs to one training example, so no two share numbers, and none shares them with
+            sampling. A memory therefore starts every example from a reset.
         out: output folder; must be empty or new unless ``resume``.
         spec: the configuration; ``precision="auto"`` is resolved here and recorded.
         resume: continue from the last whole checkpoint in ``out``, which must be of the same configuration.
@@ -215,14 +224,23 @@ def train(
     alpha_bar = scheduler.alphas_cumprod.to(accelerator.device)
 
     def save() -> None:
-        _save_checkpoint(out, step, unwrapped, optimizer.optimizer, ema, names, source, spec, images)
+        if not (out / _checkpoint_name(step)).exists():
+            _save_checkpoint(out, step, unwrapped, optimizer.optimizer, ema, names, source, spec, images)
         _export(out, unwrapped, scheduler, ema)
 
+    examples = (spec.steps - step) * spec.batch
+    if source.bits_left is not None and source.bits_left < (
+        need := examples * channels * height * width * source.bits_per_normal
+    ):
+        raise NoiseExhaustedError(
+            f"{spec.steps - step} training steps need {need} bits and {source.name} has {source.bits_left} left; "
+            f"record more, or train at most {source.bits_left // (need // (spec.steps - step))} steps"
+        )
     started, losses = time.monotonic(), []
     with _interruptible() as stop, (out / "log.jsonl").open("a", encoding="utf-8") as log:
         while step < spec.steps and not stop.is_set():
             x0 = torch.from_numpy(_batch(images.images, spec, step)).to(accelerator.device)
-            context = RunContext(images=tuple(range(step * spec.batch, (step + 1) * spec.batch)))
+            context = RunContext(images=tuple(FIRST_STREAM + step * spec.batch + slot for slot in range(spec.batch)))
             noise = torch.from_numpy(
                 source.normal(
                     tuple(x0.shape), streams=context.images, step=context.step if source.addressable else None
@@ -253,13 +271,12 @@ def train(
                 log.flush()
             if step % spec.checkpoint_every == 0 and step < spec.steps:
                 save()
-        if losses:
-            save()
+        save()
     return TrainResult(
         folder=out,
         step=step,
         finished=step >= spec.steps,
-        loss=float(np.mean(losses[-50:])) if losses else float("nan"),
+        loss=float(np.mean(losses[-50:])) if losses else None,
         seconds=time.monotonic() - started,
     )
 
@@ -337,6 +354,10 @@ def _interruptible() -> Iterator[threading.Event]:
 # Checkpoints: a folder that is renamed into place when it is whole, so that its name promises its content.
 
 
+def _checkpoint_name(step: int) -> str:
+    return f"checkpoint-{step:08d}"
+
+
 def _latest_checkpoint(out: Path) -> Path | None:
     found = sorted(p for p in out.glob("checkpoint-*") if (p / "state.json").is_file())
     return found[-1] if found else None
@@ -353,8 +374,8 @@ def _save_checkpoint(
     spec: TrainSpec,
     images: ImageSet,
 ) -> None:
-    target = out / f"checkpoint-{step:08d}"
-    part = out / f".checkpoint-{step:08d}.part"
+    target = out / _checkpoint_name(step)
+    part = out / f".{target.name}.part"
     shutil.rmtree(part, ignore_errors=True)
     try:
         part.mkdir()
@@ -377,8 +398,6 @@ def _save_checkpoint(
                 "environment": environment(),
             },
         )
-        if target.exists():
-            shutil.rmtree(target)
         part.replace(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -432,7 +451,8 @@ def _same_run(spec: TrainSpec, record: dict[str, Any], images: ImageSet, out: Pa
     recorded = TrainSpec.from_json(record["spec"], where=str(out))
     asked = spec.model_copy(update={"precision": recorded.precision if spec.precision == "auto" else spec.precision})
     for field in type(spec).model_fields:
-        if field != "checkpoint_every" and getattr(asked, field) != getattr(recorded, field):
+        # The data and a recorded file are compared by hash below: their paths may be written in another way.
+        if field not in ("checkpoint_every", "data", "noise") and getattr(asked, field) != getattr(recorded, field):
             raise InputError(
                 f"{out} was trained with {field}={getattr(recorded, field)!r}, not {getattr(asked, field)!r}; "
                 "resume with the recorded value, or start in another folder"

@@ -120,7 +120,13 @@ def _cell(score: Score | None, unit: float = 1.0) -> str:
 
 
 def score_features(
-    features: ArrayLike, against: Reference, *, subject: str = "images", noise: str = "", shared: str = ""
+    features: ArrayLike,
+    against: Reference,
+    *,
+    subject: str = "images",
+    noise: str = "",
+    shared: str = "",
+    seed: int = 0,
 ) -> Row:
     """KID and, where there are images enough, FD of features against the held-out reference.
 
@@ -128,6 +134,7 @@ def score_features(
         features: from the extractor that made the reference, float (n, 64), not standardised, n >= 4.
         against: the reference.
         subject, noise, shared: what the scores say of themselves.
+        seed: of the dealing of images into parts, for the FD extrapolated in 1/n.
 
     Raises:
         InputError: another shape, NaN, or fewer than 4 images.
@@ -146,7 +153,7 @@ def score_features(
     if n < 4 * FEATURES:
         why = f"No FD extrapolated: {n} images are too few to deal out; score at least {4 * FEATURES}."
         return Row(subject, kid, plain, reason=why)
-    return Row(subject, kid, plain, named("FD extrapolated", fd_extrapolated(x, y)))
+    return Row(subject, kid, plain, named("FD extrapolated", fd_extrapolated(x, y, seed=seed)))
 
 
 def paired_difference(
@@ -191,6 +198,7 @@ def evaluate(
     extractor: Extractor | None = None,
     noise: str = "",
     shared: str = "",
+    seed: int = 0,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Score a stack of images against held-out real ones.
@@ -201,6 +209,7 @@ def evaluate(
         extractor: the shipped one if None; must be the one that made the reference.
         noise: where the noise of the images came from.
         shared: what they share with another arm.
+        seed: see :func:`score_features`.
         progress: called with (done, n) while features are computed.
 
     Returns:
@@ -224,7 +233,7 @@ def evaluate(
         return score_features(against.features[name][:n], against, subject=SETS[name], shared=coupled)
 
     return Evaluation(
-        images=score_features(features, against, noise=noise, shared=shared),
+        images=score_features(features, against, noise=noise, shared=shared, seed=seed),
         floor=stored("real"),
         yardsticks=(stored("blur"), stored("noise")),
         reference=against.name,
@@ -239,6 +248,7 @@ def evaluate_folder(
     *,
     extractor: Extractor | None = None,
     noise: str = "",
+    seed: int = 0,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Score the PNG files of a folder, ``grid.png`` apart; as :func:`evaluate`.
@@ -246,7 +256,9 @@ def evaluate_folder(
     Raises:
         InputError: no folder, no image in it, mixed or wrong sizes, colour, or an unreadable file.
     """
-    return evaluate(read_folder(folder), reference=reference, extractor=extractor, noise=noise, progress=progress)
+    return evaluate(
+        read_folder(folder), reference=reference, extractor=extractor, noise=noise, seed=seed, progress=progress
+    )
 
 
 def read_folder(folder: Path | str) -> NDArray[np.uint8]:

@@ -47,6 +47,7 @@ def write_images(
         "model": model,
         "images": len(samples.images),
         "steps": samples.steps,
+        "precision": samples.precision,
         "normals_per_image": samples.draws,
         "seconds": samples.seconds,
         "noise_seconds": samples.noise_seconds,

@@ -268,6 +268,10 @@ def _bits_table(results: DemoResults) -> Table:
         table.add_row(f"lag-1 autocorrelation, {bits.label}", interval(bits.lag1))
         spread = f"{number(bits.cell_std)} (sampling alone {number(bits.sampling_std)}), worst {bits.worst_cell:.4f}"
         table.add_row(f"spread of the cells' means, {bits.label}", spread)
+        lag1 = f"{number(bits.cell_lag1_mean)} ± {number(bits.cell_lag1_std)}"
+        table.add_row(
+            f"lag 1 of single cells, {bits.label}", f"{lag1} (sampling alone ± {number(bits.cell_lag1_sampling_std)})"
+        )
     return table
 
 

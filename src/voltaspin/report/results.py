@@ -90,6 +90,7 @@ class Curve(Part):
         widths: [s], increasing.
         p01, p10: probability that the pulse flips a 0 and a 1, shape of ``widths``.
         error: standard error of either, shape of ``widths``.
+        n_devices: trajectories behind each point.
     """
 
     label: str
@@ -98,6 +99,7 @@ class Curve(Part):
     p01: Numbers
     p10: Numbers
     error: Numbers
+    n_devices: int = Field(ge=1)
 
     @model_validator(mode="after")
     def _same_length(self) -> Self:
@@ -141,9 +143,9 @@ class Device(Part):
         junction: name of the preset or file.
         derived: Delta, barrier, V_c, B_k, R_P and so on.
         lag1: ``1 - p01 - p10`` at the chosen pulse: the correlation of a cell that is not reset.
-        n_devices, dt: size and time step [s] of the trajectories.
-        fit_error: largest deviation of the switching model from the trajectories, in probability.
-        fit_sigma: the same deviation in standard errors, where known.
+        n_devices, dt: trajectories behind each corner, and their time step [s].
+        fit_error: leave-one-out RMS error of the switching model on its own grid, in probability.
+        mirrored: p10 of the corners is p01 at the opposite stray field, by symmetry.
     """
 
     junction: str
@@ -155,7 +157,7 @@ class Device(Part):
     n_devices: int
     dt: float
     fit_error: float
-    fit_sigma: float | None = None
+    mirrored: bool = False
 
 
 # 2 memory ---------------------------------------------------------------------------------------------
@@ -175,6 +177,8 @@ class BitQuality(Part):
         histogram_edges, histogram_counts: per-cell mean; one edge more than counts.
         worst_cell: the per-cell mean furthest from 1/2.
         cycles: bits per cell.
+        cell_lag1_mean, cell_lag1_std: lag-1 autocorrelation of single cells, over the cells.
+        cell_lag1_sampling_std: the spread that sampling alone would give.
     """
 
     label: str
@@ -188,6 +192,9 @@ class BitQuality(Part):
     histogram_counts: Numbers
     worst_cell: float
     cycles: int = Field(ge=1)
+    cell_lag1_mean: float
+    cell_lag1_std: float
+    cell_lag1_sampling_std: float
 
     @model_validator(mode="after")
     def _edges(self) -> Self:
