@@ -50,6 +50,27 @@ def test_every_command_has_a_help_with_an_example(capsys):
         assert "Example" in out
 
 
+def test_no_command_shows_the_help(capsys):
+    status, out, err = call(capsys)
+    assert (status, err) == (2, "")
+    assert "Usage: voltaspin" in out
+
+
+def test_ctrl_c_says_so_and_leaves_nothing(tmp_path):
+    running = subprocess.Popen(
+        [sys.executable, "-m", "voltaspin", "bits", "--count", "100000000000", "--out", str(tmp_path / "b.bin")],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=120)
+    assert (running.returncode, err) == (130, "voltaspin: interrupted\n")
+    assert not list(tmp_path.iterdir())
+
+
 def test_bits_to_a_file_and_to_standard_output_are_the_same(tmp_path, capsysbinary):
     with pytest.raises(SystemExit) as caught:
         main(["bits", "--count", "100003", "--out", str(tmp_path / "b.bin"), "--seed", "3"])

@@ -384,6 +384,8 @@ def _errors_in_one_line(arguments: list[str] | None) -> Iterator[None]:
         # typer's usage errors, whose base class moved between its versions, know how to say what was wrong.
         if not hasattr(error, "format_message"):
             raise
+        if not error.format_message():  # no command at all: the help is printed already
+            sys.exit(2)
         given = " ".join(sys.argv[1:] if arguments is None else arguments)
         _fail(f"{error.format_message()} in: {given}; see --help")
 
