@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130  #: exit status after Ctrl-C, as shells have it
 
+_made: list[Path] = []  # output folders that this process made
+
 app = typer.Typer(
     name="voltaspin",
     help="Diffusion models on voltage-controlled magnetic memory.",
@@ -322,7 +324,9 @@ def _at_least(least: float, **options: float) -> None:
 def _writable(folder: Path) -> None:
     """Make the folder and try a file in it, so that hours of work do not end in a full stop."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            _made.append(folder)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -368,6 +372,7 @@ def _errors_in_one_line(arguments: list[str] | None) -> Iterator[None]:
     except InputError as error:
         _fail(str(error))
     except (KeyboardInterrupt, typer.Abort):
+        _leave_nothing()
         print("voltaspin: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except OSError as error:
@@ -390,7 +395,15 @@ def _errors_in_one_line(arguments: list[str] | None) -> Iterator[None]:
         _fail(f"{error.format_message()} in: {given}; see --help")
 
 
+def _leave_nothing() -> None:
+    """Remove the output folders that this process made and left empty."""
+    for folder in _made:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
 def _fail(message: str) -> None:
+    _leave_nothing()
     print(f"voltaspin: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)
 
@@ -400,5 +413,6 @@ def main(arguments: list[str] | None = None) -> None:
     with _errors_in_one_line(arguments):
         status = typer.main.get_command(app).main(args=arguments, prog_name="voltaspin", standalone_mode=False)
         if status == INTERRUPTED:
+            _leave_nothing()
             print("voltaspin: interrupted", file=sys.stderr)
         sys.exit(status or 0)
