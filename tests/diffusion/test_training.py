@@ -152,7 +152,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(squares, spec, tmp_path, m
 
 def test_what_cannot_be_trained_or_resumed_is_said(squares, spec, tmp_path):
     out = tmp_path / "m"
-    with pytest.raises(InputError, match="no checkpoint to resume"):
+    with pytest.raises(InputError, match="no run to resume"):
         train(squares, PseudoSource(), out, spec=spec, resume=True)
     train(squares, PseudoSource(), out, spec=spec.model_copy(update={"steps": 2}))
     with pytest.raises(InputError, match="is not empty"):
@@ -190,6 +190,18 @@ def test_recorded_bits_that_cannot_last_are_refused_before_the_first_step(square
     file.write_bytes(bytes(64 * 8 * 2 * 3))
     with pytest.raises(NoiseExhaustedError, match=r"6 training steps need 49152 bits .* has 24576 .* at most 3 steps"):
         train(squares, RecordedSource(file), tmp_path / "m", spec=spec)
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_stopped_before_its_first_checkpoint_begins_again(squares, spec, tmp_path, resume):
+    out = tmp_path / "m"
+    train(squares, PseudoSource(seed=1), tmp_path / "whole", spec=spec)
+    out.mkdir()
+    (out / "train.json").write_text((tmp_path / "whole" / "train.json").read_text())
+    (out / "log.jsonl").write_text("half a li")
+    assert train(squares, PseudoSource(seed=1), out, spec=spec, resume=resume).finished
+    assert same(weights(out), weights(tmp_path / "whole"))
 
 
 def test_a_run_that_lost_its_export_gets_it_back(squares, spec, tmp_path):

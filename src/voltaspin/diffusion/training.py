@@ -41,6 +41,7 @@ from voltaspin.streams import Stream, derive_key
 #: First stream of training examples: far from the image numbers that sampling draws from, so that no model has
 #: seen the latents that it is later given.
 FIRST_STREAM = 2**60
+_BEFORE_FIRST_CHECKPOINT = {"train.json", "log.jsonl"}  #: all that a run leaves which was stopped early
 
 
 class TrainSpec(Spec):
@@ -167,7 +168,8 @@ def train(
             sampling. A memory therefore starts every example from a reset.
         out: output folder; must be empty or new unless ``resume``.
         spec: the configuration; ``precision="auto"`` is resolved here and recorded.
-        resume: continue from the last whole checkpoint in ``out``, which must be of the same configuration.
+        resume: continue from the last whole checkpoint in ``out``, which must be of the same configuration, or
+            from the start where the run was stopped before its first.
         progress: called as ``progress(step, steps, loss)`` after each step.
 
     Returns:
@@ -185,16 +187,14 @@ def train(
     if n < spec.batch:
         raise InputError(f"{images.name} has {n} images, fewer than the batch of {spec.batch}; use a smaller batch")
     checkpoint = _latest_checkpoint(out)
-    if resume:
-        if checkpoint is None:
-            raise InputError(f"{out} has no checkpoint to resume; start it without --resume")
-        record = read_json(checkpoint / "state.json")
-        spec = _same_run(spec, record, images, out)
-    elif checkpoint is not None or (out.exists() and any(out.iterdir())):
+    if resume and checkpoint is not None:
+        spec = _same_run(spec, read_json(checkpoint / "state.json"), images, out)
+    elif resume and not (out / "train.json").is_file():
+        raise InputError(f"{out} has no run to resume; start it without --resume")
+    elif checkpoint is not None or (out.exists() and {p.name for p in out.iterdir()} - _BEFORE_FIRST_CHECKPOINT):
         raise InputError(f"{out} is not empty; choose another folder, or continue that run with --resume")
-    else:
+    else:  # new, or stopped before its first checkpoint: nothing is lost by beginning again
         spec = spec.resolved()
-        out.mkdir(parents=True, exist_ok=True)
 
     from accelerate import Accelerator
 
@@ -211,11 +211,18 @@ def train(
     )
     ema = EMAModel(model.parameters(), decay=spec.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
     names = [name for name, _ in model.named_parameters()]
-    step = 0
-    if resume and checkpoint is not None:
-        step = _load_checkpoint(checkpoint, model, optimizer, ema, names, source)
-        ema.to(accelerator.device)
-    else:
+    step = 0 if checkpoint is None else _load_checkpoint(checkpoint, model, optimizer, ema, names, source)
+    examples = (spec.steps - step) * spec.batch
+    if source.bits_left is not None and source.bits_left < (
+        need := examples * channels * height * width * source.bits_per_normal
+    ):
+        raise NoiseExhaustedError(
+            f"{spec.steps - step} training steps need {need} bits and {source.name} has {source.bits_left} left; "
+            f"record more, or train at most {source.bits_left // (need // (spec.steps - step))} steps"
+        )
+    if checkpoint is None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "log.jsonl").unlink(missing_ok=True)
         write_json(out / "train.json", spec.to_json() | {"environment": environment(), "data_sha256": images.sha256})
     unwrapped = model
     model, optimizer = accelerator.prepare(model, optimizer)
@@ -228,14 +235,6 @@ def train(
             _save_checkpoint(out, step, unwrapped, optimizer.optimizer, ema, names, source, spec, images)
         _export(out, unwrapped, scheduler, ema)
 
-    examples = (spec.steps - step) * spec.batch
-    if source.bits_left is not None and source.bits_left < (
-        need := examples * channels * height * width * source.bits_per_normal
-    ):
-        raise NoiseExhaustedError(
-            f"{spec.steps - step} training steps need {need} bits and {source.name} has {source.bits_left} left; "
-            f"record more, or train at most {source.bits_left // (need // (spec.steps - step))} steps"
-        )
     started, losses = time.monotonic(), []
     with _interruptible() as stop, (out / "log.jsonl").open("a", encoding="utf-8") as log:
         while step < spec.steps and not stop.is_set():
