@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
+from diffusers import DDPMScheduler, UNet2DModel
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
@@ -314,8 +314,3 @@ def to_uint8(x: torch.Tensor) -> NDArray[np.uint8]:
     """[-1, 1] to grey levels, rounded as diffusers rounds them."""
     scaled = ((x / 2 + 0.5).clamp(0, 1) * 255).round()
     return np.asarray(scaled.to(torch.uint8).cpu().numpy())
-
-
-def ddim_scheduler(scheduler: DDPMScheduler) -> DDIMScheduler:
-    """diffusers' DDIM schedule of the same model, for comparison and export."""
-    return DDIMScheduler.from_config(scheduler.config)
