@@ -78,7 +78,9 @@ def demo(
 
 @app.command()
 def device(
-    preset: Annotated[str, typer.Option("--preset", help="generator or storage.")] = "generator",
+    preset: Annotated[
+        str, typer.Option("--preset", help="A preset; `voltaspin device list` names them.")
+    ] = "generator",
     voltage: Annotated[float | None, typer.Option("--voltage", help="Pulse [V]; default: V_c.")] = None,
     width: Annotated[float, typer.Option("--width", help="Pulse width [ns].")] = 0.6,
     devices: Annotated[int, typer.Option("--devices", help="Trajectories.")] = 20_000,

@@ -165,22 +165,3 @@ def test_energy_scale_of_a_published_cell() -> None:
 def test_pulse_refuses(change: dict[str, float]) -> None:
     with pytest.raises(InputError):
         Pulse(**{"voltage": 1.0, "width": 1 * ns, **change})
-
-
-def test_presets_name_their_sources() -> None:
-    assert presets.names() == ("generator", "storage")
-    for name in presets.names():
-        junction, sources = presets.get(name), presets.sources(name)
-        assert junction.name == name
-        for key, number in sources.items():
-            if key == "Delta":
-                assert junction.Delta() == pytest.approx(number.value)
-            elif key == "B_bias":
-                assert junction.B_bias[0] == number.value
-            else:
-                assert getattr(junction, key) == number.value
-        given_by_hand = set(Junction.__dataclass_fields__) - {"N", "K_i", "name"}
-        assert given_by_hand <= set(sources)
-    for ask in (presets.get, presets.sources):
-        with pytest.raises(InputError, match="known: generator, storage"):
-            ask("other")

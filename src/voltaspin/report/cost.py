@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
-from scipy.constants import epsilon_0
-
 from voltaspin.errors import InputError
 from voltaspin.ledger import Ledger
 from voltaspin.report.results import Boundary, CostRow
@@ -201,13 +199,10 @@ class CellPulse:
 
         The conductance is the mean of the two states, as in ``Pulse.energy``.
         """
-        permittivity = (table or CostTable.default()).permittivity.value
-        capacitance = epsilon_0 * permittivity * junction.area / junction.t_ox
-        return cls(
-            voltage=pulse.voltage,
-            ohmic=pulse.energy(junction),
-            charging=capacitance * pulse.voltage**2,
-        )
+        from voltaspin.device.transport import pulse_energy
+
+        energy = pulse_energy(junction, pulse, eps_r=(table or CostTable.default()).permittivity.value)
+        return cls(voltage=pulse.voltage, ohmic=energy.ohmic, charging=energy.capacitive)
 
 
 def action_energies(

@@ -1,0 +1,388 @@
+"""The exact counterpart of the LLG: density of the magnetisation on the sphere, and what a pulse does to it.
+
+Solves dP/dt = -div(P v) + D lap P with the drift v of the macrospin equation (precession, damping, in-plane
+and axial field, VCMA, spin torque) and D = alpha_G gamma' k_B T / (Ms volume), in spherical harmonics
+(:mod:`voltaspin.device.sphere`). A probability of 1e-9 costs what one of 1/2 costs.
+
+The observable travels instead of the density where that saves work: the probability to be found in a well
+``relax`` after the pulse is one function on the sphere, common to all pulses of a junction.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from voltaspin.device.equilibrium import well_sign
+from voltaspin.device.junction import Junction, Pulse, Well, require_positive
+from voltaspin.device.llg import spin_torque_field
+from voltaspin.device.sphere import Floats, Generator, basis, from_latitudes, latitude
+from voltaspin.errors import InputError
+from voltaspin.units import gamma_e, k_B
+
+Progress = Callable[[int, int], None]
+
+MAX_DEGREE = 200
+COARSER = 0.8  #: the second degree, of which the difference is the error, as a share of the first
+_FLOOR = 1e-12  #: what rounding leaves of a probability
+
+# --- the equation --------------------------------------------------------------------------------------
+
+
+def term_weights(junction: Junction, voltage: float, *, spin_torque: bool = False) -> Floats:
+    """Weights of the seven operators at ``voltage`` [V]: float64 (7,) [1/s], linear in the fields.
+
+    The in-plane field is turned onto x, which changes no probability of a round pillar.
+    """
+    alpha = junction.alpha_G
+    rate = gamma_e / (1 + alpha**2)
+    B_k, B_x, B_z = junction.B_k(voltage), junction.B_in_plane, junction.B_bias[2]
+    a_J = spin_torque_field(junction, voltage) if spin_torque else 0.0
+    diffusion = alpha * rate * k_B * junction.temperature / (junction.Ms * junction.volume)
+    return np.array(
+        [
+            rate * B_k, alpha * rate * B_k, rate * B_x, alpha * rate * B_x, rate * (B_z - alpha * a_J),
+            rate * (alpha * B_z + a_J), diffusion,
+        ]
+    )  # fmt: skip
+
+
+def generator(junction: Junction, voltage: float, *, degree: int, spin_torque: bool = False) -> Generator:
+    """The Fokker-Planck operator of the junction at ``voltage`` [V] in harmonics up to ``degree``."""
+    return Generator(basis(degree), term_weights(junction, voltage, spin_torque=spin_torque))
+
+
+def boltzmann_exponents(junction: Junction) -> Floats:
+    """(Delta, b_x, b_z): thermal equilibrium at zero voltage is exp(Delta z^2 + b_x x + b_z z)."""
+    to_kT = junction.Ms * junction.volume / (k_B * junction.temperature)
+    return np.array([junction.Delta(), junction.B_in_plane * to_kT, junction.B_bias[2] * to_kT])
+
+
+@lru_cache(maxsize=4)
+def _half_sphere(degree: int) -> tuple[Floats, Floats, Floats]:
+    """Nodes and weights on 0 < z < 1 and the latitude parts there."""
+    nodes, weights = np.polynomial.legendre.leggauss(max(120, 2 * degree))
+    z = (nodes + 1) / 2
+    return z, weights / 2, latitude(degree, z)
+
+
+def well_density(exponents: Floats, *, degree: int, well: Well) -> Floats:
+    """Thermal equilibrium cut to one half of the sphere, integral 1: coefficients (size,).
+
+    Args:
+        exponents: (Delta, b_x, b_z) as :func:`boltzmann_exponents`.
+        degree: of the harmonics.
+        well: ``"up"`` (z > 0) or ``"down"``.
+    """
+    from scipy.special import ive
+
+    sign = well_sign(well)
+    Delta, b_x, b_z = exponents[0], exponents[1], sign * exponents[2]
+    z, weights, parts = _half_sphere(degree)
+    s = np.sqrt(1 - z**2)
+    log_density = Delta * z**2 + b_z * z + b_x * s
+    density = weights * np.exp(log_density - log_density.max())
+    m = np.arange(degree + 1)
+    around = ive(m[:, None], b_x * s)  # integral of cos(m phi) exp(b_x s cos phi), over 2 pi exp(b_x s)
+    coefficients = np.einsum("mlz,mz->ml", parts, around * density)
+    total = float(np.sum(around[0] * density))
+    return from_latitudes(degree, _mirrored(coefficients / total, sign))
+
+
+def well_indicator(degree: int, well: Well) -> Floats:
+    """The function that is 1 in one half of the sphere and 0 in the other: coefficients (size,)."""
+    _, weights, parts = _half_sphere(degree)
+    coefficients = np.zeros((degree + 1, degree + 1))
+    coefficients[0] = 2 * math.pi * (parts[0] @ weights)
+    return from_latitudes(degree, _mirrored(coefficients, well_sign(well)))
+
+
+def _mirrored(coefficients: Floats, sign: int) -> Floats:
+    """Coefficients (m, l) of the function of -z where ``sign`` is -1."""
+    odd = np.indices(coefficients.shape).sum(axis=0) % 2
+    return coefficients if sign > 0 else coefficients * np.where(odd, -1.0, 1.0)
+
+
+# --- pulses --------------------------------------------------------------------------------------------
+
+
+def staircase(pulse: Pulse, junction: Junction, begin: float, end: float) -> Iterator[tuple[float, float]]:
+    """Constant voltages [V] and their durations [s] that act as the pulse does between two times.
+
+    Flat parts stay one step. A changing voltage is replaced by the pair of constants of the commutator-free
+    Magnus scheme of fourth order, which fits because the equation is linear in the voltage.
+
+    Source: S. Blanes and P. C. Moan, Appl. Numer. Math. 56, 1519 (2006).
+    """
+    knots = np.unique(np.clip([begin, *pulse.knots, end], begin, end))
+    plus, minus = 0.5 + 1 / math.sqrt(3), 0.5 - 1 / math.sqrt(3)
+    turn = gamma_e * abs(junction.B_k(1.0) - junction.B_k(0.0))
+    for a, b in pairwise(map(float, knots)):
+        inside = pulse.voltage_at(a + (b - a) * np.array([1e-6, 0.5, 1 - 1e-6]))
+        swing = float(np.ptp(inside))
+        if swing <= 1e-9 * abs(pulse.voltage):
+            yield float(inside[1]), float(b - a)
+            continue
+        steps = max(2, math.ceil(turn * swing * (b - a) / 0.4))
+        if pulse.tau > 0:
+            steps = max(steps, math.ceil(2 * (b - a) / pulse.tau))
+        h = (b - a) / steps
+        for k in range(steps):
+            middle = a + (k + 0.5) * h
+            V1, V2 = pulse.voltage_at(np.array([middle - h / math.sqrt(12), middle + h / math.sqrt(12)]))
+            yield float(plus * V1 + minus * V2), h / 2
+            yield float(minus * V1 + plus * V2), h / 2
+
+
+# --- probabilities -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FokkerPlanckResult:
+    """A switching probability with its numerical error.
+
+    Args:
+        value: probability to be found in the other well (P_sw).
+        WER: probability to be found in the first well, 1 - value without cancellation.
+        error: change of either between the two degrees, at least the rounding.
+        degree: of the finer solution.
+    """
+
+    value: float
+    WER: float
+    error: float
+    degree: int
+
+
+def least_degree(junction: Junction) -> int:
+    """Degree to begin with: the width of the density in a well is 1 / sqrt(2 Delta)."""
+    exponents = np.abs(boltzmann_exponents(junction))
+    return int(12 + 6 * math.sqrt(exponents.sum()))
+
+
+def switching_probability(
+    junction: Junction,
+    pulse: Pulse,
+    *,
+    initial: Well = "up",
+    relax: float = 10e-9,
+    spin_torque: bool = False,
+    degree: int | None = None,
+    rtol: float = 0.01,
+) -> FokkerPlanckResult:
+    """Probability that one pulse flips the bit, down to write error rates of 1e-9 and below.
+
+    Begins in thermal equilibrium in the well ``initial`` at zero voltage; the sign of m_z is judged ``relax``
+    after the pulse.
+
+    Args:
+        junction: at a temperature above zero.
+        pulse: its edges, low-pass and jitter included.
+        initial: ``"up"`` (bit 0) or ``"down"`` (bit 1).
+        relax: time at zero voltage [s].
+        spin_torque: see :func:`voltaspin.device.llg.spin_torque_field`.
+        degree: of the harmonics; raised until two degrees agree where absent.
+        rtol: largest relative error of the smaller of P_sw and WER (beyond a rounding of 1e-12).
+
+    Returns:
+        Both probabilities and the difference between two degrees.
+
+    Raises:
+        InputError: a degree, or the largest, does not resolve the barrier; a temperature of zero.
+
+    Source: W. F. Brown, Phys. Rev. 130, 1677 (1963), for the equation.
+    """
+    _checked(junction, relax, degree, rtol)
+    other: Well = "down" if initial == "up" else "up"
+
+    def solve(degree: int) -> tuple[float, float]:
+        start = well_density(boltzmann_exponents(junction), degree=degree, well=initial)
+        flips, stays = 0.0, 0.0
+        for width, share in _widths(pulse):
+            end = _after(junction, pulse.with_width(width), start, degree, relax, spin_torque)
+            flips += share * float(_observable(junction, degree, other, end[1]) @ end[0])
+            stays += share * float(_observable(junction, degree, initial, end[1]) @ end[0])
+        return flips, stays
+
+    fine = least_degree(junction) if degree is None else degree
+    coarse = solve(max(int(COARSER * fine), 4))
+    while True:
+        result = solve(fine)
+        error = max(abs(result[0] - coarse[0]), abs(result[1] - coarse[1]), 1e-14)
+        limit = rtol * min(max(result[0], 0), max(result[1], 0)) + _FLOOR
+        if error <= limit:
+            return FokkerPlanckResult(result[0], result[1], error, fine)
+        if degree is not None or fine >= MAX_DEGREE:
+            raise _unresolved(junction, fine, error, limit)
+        coarse, fine = result, min(math.ceil(fine / COARSER), MAX_DEGREE)
+
+
+def _unresolved(junction: Junction, degree: int, error: float, limit: float) -> InputError:
+    more = math.ceil(degree / COARSER)
+    remedy = f"give at least {more}, or leave degree out" if more <= MAX_DEGREE else "give a larger rtol"
+    return InputError(
+        f"degree {degree} does not resolve a barrier of {junction.barrier():.3g} k_B T: the probability changes "
+        f"by {error:.2g} from degree {int(COARSER * degree)} on, where {limit:.2g} is allowed; {remedy}"
+    )
+
+
+def _checked(junction: Junction, relax: float, degree: int | None, rtol: float) -> None:
+    require_positive("temperature", junction.temperature, "K", "at zero kelvin nothing diffuses; use the LLG")
+    require_positive("relax", relax, "s", "give the time before the bit is read, e.g. 10 * ns", zero=True)
+    require_positive("rtol", rtol, "", "give a relative tolerance, e.g. 0.01")
+    if degree is not None and not 5 <= degree <= MAX_DEGREE:
+        raise InputError(f"degree = {degree!r} must lie from 5 to {MAX_DEGREE}; leave it out to have it chosen")
+
+
+def _widths(pulse: Pulse) -> list[tuple[float, float]]:
+    """Widths [s] and shares that stand for the jitter: Gauss-Hermite nodes."""
+    if pulse.jitter == 0:
+        return [(pulse.width, 1.0)]
+    nodes, shares = np.polynomial.hermite_e.hermegauss(9)
+    return [
+        (pulse.width + pulse.jitter * float(x), float(s / shares.sum())) for x, s in zip(nodes, shares, strict=True)
+    ]
+
+
+def _after(
+    junction: Junction, pulse: Pulse, density: Floats, degree: int, relax: float, spin_torque: bool
+) -> tuple[Floats, float]:
+    """Density when the voltage has vanished, and what is left of ``relax`` then."""
+    tail = min(pulse.tail, relax)
+    for voltage, duration in staircase(pulse, junction, 0.0, pulse.duration + tail):
+        step = generator(junction, voltage, degree=degree, spin_torque=spin_torque)
+        density = step.propagate(density, duration)
+    return density, relax - tail
+
+
+def _observable(junction: Junction, degree: int, well: Well, relax: float) -> Floats:
+    """Probability to be found in ``well`` after ``relax`` at zero voltage, as a function of the start."""
+    up = _found_up(junction, degree, relax)
+    return up if well == "up" else _one(degree) - up
+
+
+@lru_cache(maxsize=32)
+def _found_up(junction: Junction, degree: int, relax: float) -> Floats:
+    rest = generator(junction, 0.0, degree=degree)
+    function = rest.propagate(well_indicator(degree, "up"), relax, adjoint=True)
+    function.setflags(write=False)
+    return function
+
+
+def _one(degree: int) -> Floats:
+    """The function that is 1 everywhere."""
+    function = np.zeros(2 * (degree + 1) ** 2)
+    function[0] = math.sqrt(4 * math.pi)
+    return function
+
+
+@dataclass(frozen=True)
+class SwitchingMap:
+    """Switching probabilities over voltage and width.
+
+    Args:
+        voltages: float64 (n,) [V].
+        widths: float64 (m,) [s].
+        P_sw, WER: float64 (n, m), to be found in the other and in the first well.
+        error: float64 (n, m), change between the two degrees.
+        degree: of the finer solution.
+    """
+
+    voltages: Floats
+    widths: Floats
+    P_sw: Floats
+    WER: Floats
+    error: Floats
+    degree: int
+
+
+def switching_map(
+    junction: Junction,
+    *,
+    voltages: ArrayLike,
+    widths: ArrayLike,
+    initial: Well = "up",
+    relax: float = 10e-9,
+    rise: float = 0.0,
+    fall: float = 0.0,
+    spin_torque: bool = False,
+    degree: int | None = None,
+    atol: float = 1e-3,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> SwitchingMap:
+    """P_sw and WER on a grid of pulses: one passage per voltage serves all widths.
+
+    Args:
+        junction: at a temperature above zero.
+        voltages: of the pulses [V], (n,).
+        widths: at half height [s], (m,), ascending.
+        initial, relax, spin_torque: as :func:`switching_probability`.
+        rise, fall: durations of linear edges [s].
+        degree: of the harmonics; :func:`least_degree` where absent.
+        atol: largest admitted difference between the two degrees; the WER of each point carries its own.
+        threads: at most so many; all cores where absent.
+        progress: called with (done, total) voltages.
+
+    Returns:
+        The map with the error of every point.
+
+    Raises:
+        InputError: widths that do not ascend, or as :func:`switching_probability`.
+    """
+    _checked(junction, relax, degree, 1.0)
+    V, w = np.atleast_1d(np.asarray(voltages, float)), np.atleast_1d(np.asarray(widths, float))
+    if V.ndim != 1 or w.ndim != 1 or not len(V) or not len(w) or np.any(np.diff(w) <= 0):
+        raise InputError("voltages and widths must be lists of at least one value, the widths ascending")
+    fine = least_degree(junction) if degree is None else degree
+    degrees = (max(int(COARSER * fine), 4), fine)
+    for d in degrees:
+        basis(d)
+        _observable(junction, d, initial, relax)  # before the threads, so that they share it
+    done = 0
+
+    def row(voltage: float) -> Floats:
+        nonlocal done
+        out = np.stack([_along(junction, voltage, w, initial, relax, rise, fall, spin_torque, d) for d in degrees])
+        done += 1
+        if progress is not None:
+            progress(done, len(V))
+        return out
+
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        stays = np.stack(list(pool.map(row, map(float, V))), axis=1)
+    error = np.maximum(abs(stays[1] - stays[0]), 1e-14)
+    if error.max() > atol:
+        raise _unresolved(junction, fine, float(error.max()), atol)
+    return SwitchingMap(V, w, 1 - stays[1], stays[1], error, fine)
+
+
+def _along(
+    junction: Junction, voltage: float, widths: Floats, initial: Well, relax: float, rise: float, fall: float,
+    spin_torque: bool, degree: int,
+) -> Floats:  # fmt: skip
+    """Probability to stay after each width: the density walks along the top, the observable back up the fall."""
+    pulses = [Pulse(voltage=voltage, width=float(w), rise=rise, fall=fall) for w in widths]
+    density = well_density(boltzmann_exponents(junction), degree=degree, well=initial)
+    seen = _observable(junction, degree, initial, relax)
+    last = pulses[-1]
+    for v, duration in reversed(list(staircase(last, junction, last.duration - fall, last.duration))):
+        step = generator(junction, v, degree=degree, spin_torque=spin_torque)
+        seen = step.propagate(seen, duration, adjoint=True)
+    for v, duration in staircase(last, junction, 0.0, rise):
+        density = generator(junction, v, degree=degree, spin_torque=spin_torque).propagate(density, duration)
+    top = generator(junction, voltage, degree=degree, spin_torque=spin_torque)
+    now, stays = rise, np.empty(len(pulses))
+    for k, pulse in enumerate(pulses):
+        density = top.propagate(density, pulse.duration - fall - now)
+        now = pulse.duration - fall
+        stays[k] = seen @ density
+    return stays
