@@ -1,24 +1,29 @@
-"""Cost of one device-step of the LLG kernel, against the same work in plain NumPy.
+"""Cost of one device-step of the LLG kernel, in one run against cmtj and against plain NumPy.
 
-Run: python benchmarks/llg.py
+Run: python benchmarks/llg.py        (pip install cmtj for the comparison with it)
+
+Times are process times of one thread, the best of several tries; the pairs of one and two threads are wall times.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import time
+from collections.abc import Callable
 
 import numpy as np
 
 from voltaspin.device import presets
-from voltaspin.device.llg import equilibrium, run, thermal_field_std
+from voltaspin.device.llg import equilibrium, run, thermal_field_std, time_step_limit
 from voltaspin.units import gamma_e
 
-N, STEPS, DT = 8192, 1000, 1e-12
+N, STEPS, DT = 10_000, 1000, 1e-12
+JUNCTION = presets.generator
 
 
-def in_numpy(m: np.ndarray, steps: int) -> np.ndarray:
+def in_numpy(m: np.ndarray, steps: int) -> None:
     """The same Heun scheme with whole-array operations and NumPy's own Gaussians."""
-    j, rng = presets.generator, np.random.default_rng(0)
+    j, rng = JUNCTION, np.random.default_rng(0)
     sigma = thermal_field_std(alpha_G=j.alpha_G, Ms=j.Ms, volume=j.volume, temperature=j.temperature, dt=DT)
     rate = gamma_e / (1 + j.alpha_G**2) * DT
     bias, axis = np.asarray(j.B_bias, np.float32), np.array([0, 0, j.B_k()], np.float32)
@@ -32,25 +37,72 @@ def in_numpy(m: np.ndarray, steps: int) -> np.ndarray:
         first = slope(m)
         m = m + (first + slope(m + first)) / 2
         m = (m / np.linalg.norm(m, axis=1, keepdims=True)).astype(np.float32)
-    return m
+
+
+def in_cmtj(devices: int, steps: int) -> None:
+    """The same layer in cmtj, its Heun solver, logging only at the end; one junction after the other."""
+    from cmtj import AxialDriver, CVector, Junction, Layer, NullDriver, ScalarDriver, SolverMode
+
+    del AxialDriver, NullDriver
+    j = JUNCTION
+    demag = [CVector(j.N[0], 0, 0), CVector(0, j.N[1], 0), CVector(0, 0, j.N[2])]
+    for k in range(devices):
+        layer = Layer(
+            "free", CVector(0, 0, 1), CVector(0, 0, 1), j.Ms * 4e-7 * np.pi, j.t_F, j.area, demag, damping=j.alpha_G
+        )
+        junction = Junction([layer])
+        junction.setLayerAnisotropyDriver("free", ScalarDriver.getConstantDriver(j.K_i / j.t_F))
+        junction.setLayerTemperatureDriver("free", ScalarDriver.getConstantDriver(j.temperature))
+        span = steps * DT
+        junction.runSimulation(span, DT, span, solverMode=SolverMode.Heun)
+        del k
+
+
+def cost(work: Callable[[], object], device_steps: int, tries: int) -> float:
+    """Nanoseconds per device-step: the best of ``tries``."""
+    best = np.inf
+    for _ in range(tries):
+        before = time.process_time()
+        work()
+        best = min(best, time.process_time() - before)
+    return best / device_steps * 1e9
 
 
 def main() -> None:
-    start = equilibrium(presets.generator, N)
-    run(presets.generator, start, duration=DT, dt=DT)  # compiles
-    costs = {}
-    for name, steps, work in (
-        ("kernel, one thread", STEPS, lambda: run(presets.generator, start, duration=STEPS * DT, dt=DT, threads=1)),
-        ("NumPy", STEPS // 20, lambda: in_numpy(start, STEPS // 20)),
-    ):
-        best = np.inf
-        for _ in range(3):
-            before = time.process_time()
-            work()
-            best = min(best, time.process_time() - before)
-        costs[name] = best / N / steps * 1e9
-        print(f"{name:20s} {costs[name]:7.1f} ns per device-step")
-    print(f"ratio {costs['NumPy'] / costs['kernel, one thread']:.0f}")
+    start = equilibrium(JUNCTION, N)
+    schemes = ("heun", "rotation")
+    for scheme in schemes:
+        run(JUNCTION, start, duration=DT, dt=DT, scheme=scheme)  # compiles
+    costs = {
+        scheme: cost(
+            lambda scheme=scheme: run(JUNCTION, start, duration=STEPS * DT, dt=DT, threads=1, scheme=scheme),
+            N * STEPS, 5,
+        )
+        for scheme in schemes
+    }  # fmt: skip
+    for scheme in schemes:
+        print(f"{scheme}, float32, one thread, {N} devices: {costs[scheme]:.2f} ns per device-step", flush=True)
+    steps = {scheme: time_step_limit(JUNCTION, JUNCTION.V_c, scheme=scheme) for scheme in schemes}
+    for scheme in schemes:
+        per_ns = costs[scheme] * 1e-9 / steps[scheme]
+        print(f"  longest step for 1 % bias {steps[scheme] * 1e12:.1f} ps: {per_ns:.0f} s per device and second")
+    numpy_cost = cost(lambda: in_numpy(start, STEPS // 20), N * (STEPS // 20), 2)
+    print(f"NumPy: {numpy_cost:.0f} ns per device-step, {numpy_cost / costs['heun']:.0f} times as much as heun")
+    if importlib.util.find_spec("cmtj") is None:
+        print("cmtj is not installed: pip install cmtj")
+    else:
+        devices, long = 4, 50_000
+        cmtj_cost = cost(lambda: in_cmtj(devices, long), devices * long, 3)
+        print(f"cmtj, Heun: {cmtj_cost:.0f} ns per device-step, {cmtj_cost / costs['heun']:.0f} times as much as heun")
+    ratios = []
+    for _ in range(7):
+        wall = []
+        for threads in (1, 2):
+            before = time.perf_counter()
+            run(JUNCTION, start, duration=STEPS * DT, dt=DT, threads=threads)
+            wall.append(time.perf_counter() - before)
+        ratios.append(wall[0] / wall[1])
+    print(f"two threads: {np.median(ratios):.2f} times one ({min(ratios):.2f} to {max(ratios):.2f} in 7 pairs)")
 
 
 if __name__ == "__main__":

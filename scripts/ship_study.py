@@ -20,7 +20,7 @@ def main() -> None:
     card = {
         "command": study.command,
         "model_sha256": results.configuration["model_sha256"],
-        "configuration": results.configuration,
+        "configuration": {k: v for k, v in results.configuration.items() if k != "argv"},  # it names a folder
         "environment": results.environment,
         "seconds": results.seconds,
         "noise": {arm.key: arm.noise for arm in results.reverse.arms},

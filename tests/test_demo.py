@@ -1,6 +1,7 @@
 """The whole job in small: one run of the demo, its page and its numbers."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from voltaspin import demo
 from voltaspin.diffusion.sampling import load_pipeline, shipped_model
 from voltaspin.report.results import DemoResults
+from voltaspin.specs import read_json
 
 pytestmark = pytest.mark.slow
 
@@ -90,3 +92,17 @@ def test_a_second_run_takes_finished_arms_over_and_finds_the_same(run, monkeypat
     changed = settings | {"steps": 4}
     with pytest.raises(AssertionError, match="sampled again"):
         demo.draw_images(arm, pipeline, images=6, steps=4, out=out, settings=changed, progress=lambda *a: None)
+
+
+def test_the_study_that_ships_is_of_the_model_that_ships():
+    study = demo.shipped_study()
+    assert study is not None
+    assert study.n >= 5000
+    assert study.steps == 50
+    assert [row.arm for row in study.rows] == ["software", "software16", "raw", "conditioned"]
+    assert study.control is not None
+    assert study.control.detected
+    assert study.control.difference.kid.low > 0
+    card = read_json(Path(demo.__file__).parent / "data" / "study-card.json")
+    assert card["model_sha256"] == load_pipeline(shipped_model()).sha256
+    assert card["command"] == study.command

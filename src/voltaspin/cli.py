@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voltaspin.cli_device import app as device_app
 from voltaspin.errors import InputError
+from voltaspin.terminal import at_least, bar_per_part, leave_nothing, print_json, progress_bars, writable
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from voltaspin.noise import NoiseSource
 
 INTERRUPTED = 130  #: exit status after Ctrl-C, as shells have it
-
-_made: list[Path] = []  # output folders that this process made
 
 app = typer.Typer(
     name="voltaspin",
@@ -32,6 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.add_typer(device_app, name="device")
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it does not exist.")]
 Seed = Annotated[int, typer.Option("--seed", help="Decides every simulated random number.")]
@@ -58,71 +55,22 @@ def demo(
 
     Example: [bold]voltaspin demo --out demo-report --images 256 --steps 50[/bold]
     """
-    _at_least(0, seed=seed)
-    _at_least(4, images=images)
-    _at_least(2, steps=steps)
-    _writable(out)
+    at_least(0, seed=seed)
+    at_least(4, images=images)
+    at_least(2, steps=steps)
+    writable(out)
     from voltaspin.demo import run_demo
     from voltaspin.report.page import summary_table
 
-    with _progress() as bars:
-        results = run_demo(out=out, images=images, steps=steps, seed=seed, progress=_bar_per_part(bars))
+    with progress_bars() as bars:
+        results = run_demo(out=out, images=images, steps=steps, seed=seed, progress=bar_per_part(bars))
     if as_json:
-        _print_json(results.to_json())
+        print_json(results.to_json())
         return
     from rich.console import Console
 
     Console().print(summary_table(results))
     print(f"page: {(out / 'index.html').resolve()}")
-
-
-@app.command()
-def device(
-    preset: Annotated[
-        str, typer.Option("--preset", help="A preset; `voltaspin device list` names them.")
-    ] = "generator",
-    voltage: Annotated[float | None, typer.Option("--voltage", help="Pulse [V]; default: V_c.")] = None,
-    width: Annotated[float, typer.Option("--width", help="Pulse width [ns].")] = 0.6,
-    devices: Annotated[int, typer.Option("--devices", help="Trajectories.")] = 20_000,
-    seed: Seed = 0,
-    as_json: AsJson = False,
-) -> None:
-    """A junction's derived values, and its switching probability under one pulse.
-
-    Example: [bold]voltaspin device --preset generator --width 0.6[/bold]
-    """
-    _at_least(0, seed=seed)
-    _at_least(1, devices=devices)
-    from voltaspin.device import Pulse, llg, presets
-
-    junction = presets.get(preset)
-    pulse = Pulse(voltage=junction.V_c if voltage is None else voltage, width=width * 1e-9)
-    dt = min(2e-12, 0.7 * llg.time_step_limit(junction, pulse.voltage))
-    result: dict[str, Any] = {
-        "preset": preset,
-        "Delta": junction.Delta(),
-        "barrier": junction.barrier(),
-        "V_c_V": junction.V_c,
-        "B_k_mT": junction.B_k() * 1e3,
-        "K_eff_J_per_m3": junction.K_eff(),
-        "R_P_ohm": junction.R_P,
-        "pulse": {"voltage_V": pulse.voltage, "width_ns": width},
-        "seed": seed,
-    }
-    wells: tuple[tuple[str, Literal["up", "down"]], ...] = (("p01", "up"), ("p10", "down"))
-    for name, initial in wells:
-        found = llg.switching_probability(junction, pulse, initial=initial, n_devices=devices, dt=dt, seed=seed)
-        result[name] = {"value": found.value, "error": found.error, "n": devices}
-    if as_json:
-        _print_json(result)
-        return
-    print(
-        f"{preset}: Delta {result['Delta']:.1f}, barrier with the in-plane field {result['barrier']:.1f} k_B T, "
-        f"V_c {junction.V_c:.3f} V, B_k {result['B_k_mT']:.1f} mT, R_P {junction.R_P / 1e3:.0f} kOhm"
-    )
-    for name in ("p01", "p10"):
-        value = result[name]
-        print(f"{name} = {value['value']:.4f} +- {value['error']:.4f} at {pulse.voltage:.3f} V, {width:g} ns")
 
 
 @app.command()
@@ -138,8 +86,8 @@ def bits(
 
     Example: [bold]voltaspin bits --count 8000000 --out bits.bin[/bold]
     """
-    _at_least(0, seed=seed)
-    _at_least(1, count=count)
+    at_least(0, seed=seed)
+    at_least(1, count=count)
     source = make_source(noise, seed=seed, raw=raw)
     if source.bits_left is not None and source.bits_left < count:
         raise InputError(f"--count {count}: {source.name} has {source.bits_left} bits; ask for at most as many")
@@ -156,10 +104,10 @@ def bits(
     target = Path(out)
     if not out or target.is_dir():
         raise InputError(f"--out {out!r} is a folder or empty; give the name of a file, or - for standard output")
-    _writable(target.parent)
+    writable(target.parent)
     part = target.with_name(f".{target.name}.part")
     try:
-        with part.open("wb") as file, _progress() as bars:
+        with part.open("wb") as file, progress_bars() as bars:
             bar = bars.add_task("bits", total=count)
             while left > 0:
                 file.write(bytes(source.bits(min(left, block))))
@@ -169,7 +117,7 @@ def bits(
     finally:
         part.unlink(missing_ok=True)
     if as_json:
-        _print_json(
+        print_json(
             {
                 "file": str(target),
                 "bits": count,
@@ -195,16 +143,16 @@ def train(
 
     Example: [bold]voltaspin train --data fashion-mnist --noise memory --steps 12000 --out model[/bold]
     """
-    _at_least(0, seed=seed)
-    _at_least(1, steps=steps, batch=batch, checkpoint_every=checkpoint_every)
-    _writable(out)
+    at_least(0, seed=seed)
+    at_least(1, steps=steps, batch=batch, checkpoint_every=checkpoint_every)
+    writable(out)
     from voltaspin.diffusion import TrainSpec, load_images
     from voltaspin.diffusion import train as run_training
 
     images = load_images(data, split="train")
     source = make_source(noise, seed=seed)
     spec = TrainSpec(data=data, noise=noise, seed=seed, steps=steps, batch=batch, checkpoint_every=checkpoint_every)
-    with _progress() as bars:
+    with progress_bars() as bars:
         bar = bars.add_task("train", total=steps)
 
         def show(step: int, total: int, loss: float) -> None:
@@ -215,7 +163,7 @@ def train(
         print(f"stopped after step {result.step}; continue with --resume", file=sys.stderr)
         raise typer.Exit(INTERRUPTED)
     if as_json:
-        _print_json({"model": str(out), "steps": result.step, "loss": result.loss, "seconds": result.seconds})
+        print_json({"model": str(out), "steps": result.step, "loss": result.loss, "seconds": result.seconds})
     else:
         loss = "nothing left to do" if result.loss is None else f"mean loss of the last 50 {result.loss:.4f}"
         print(f"{out}: {result.step} steps, {loss}, {result.seconds:.0f} s")
@@ -241,9 +189,9 @@ def sample(
 
     Example: [bold]voltaspin sample --noise memory --count 64 --steps 50 --out images[/bold]
     """
-    _at_least(0, seed=seed)
-    _at_least(1, count=count, steps=steps, batch=batch)
-    _writable(out)
+    at_least(0, seed=seed)
+    at_least(1, count=count, steps=steps, batch=batch)
+    writable(out)
     from voltaspin.diffusion.sampling import load_pipeline, shipped_model
     from voltaspin.diffusion.sampling import sample as run_sampling
     from voltaspin.report.images import write_images
@@ -252,7 +200,7 @@ def sample(
         raise InputError(f"sampler {sampler!r} is unknown; use ddpm or ddim")
     pipeline = load_pipeline(shipped_model() if model is None else model)
     source = make_source(noise, seed=seed)
-    with _progress() as bars:
+    with progress_bars() as bars:
         bar = bars.add_task("sample", total=count * steps)
         samples = run_sampling(
             pipeline,
@@ -273,7 +221,7 @@ def sample(
         ledger=source.ledger,
     )
     if as_json:
-        _print_json(record)
+        print_json(record)
     else:
         print(f"{out}: {count} images, grid.png, run.json ({samples.seconds:.1f} s)")
 
@@ -291,10 +239,10 @@ def evaluate(
     """
     from voltaspin.metrics import evaluate_folder
 
-    _at_least(0, seed=seed)
+    at_least(0, seed=seed)
     scores = evaluate_folder(folder, reference=reference, seed=seed)
     if as_json:
-        _print_json(scores.to_json())
+        print_json(scores.to_json())
     else:
         print(scores)
 
@@ -316,57 +264,6 @@ def make_source(noise: str, *, seed: int, raw: bool = False) -> NoiseSource:
     return room.RecordedSource(noise)
 
 
-def _at_least(least: float, **options: float) -> None:
-    """Raise InputError for the first option below ``least``; the message names option and value."""
-    for name, value in options.items():
-        if value < least:
-            raise InputError(f"--{name.replace('_', '-')} {value:g}: give at least {least:g}")
-
-
-def _writable(folder: Path) -> None:
-    """Make the folder and try a file in it, so that hours of work do not end in a full stop."""
-    try:
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            _made.append(folder)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"output folder {folder} cannot be written ({error.strerror}); choose another with --out"
-        ) from None
-
-
-def _progress() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    return Progress(
-        TextColumn("{task.description:<34}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        console=(console := Console(stderr=True)),
-        disable=not console.is_terminal,
-    )
-
-
-def _bar_per_part(bars: Progress) -> Callable[[str, int, int], None]:
-    """``show(part, done, total)``: a bar for each part, added when the part first reports."""
-    tasks: dict[str, Any] = {}
-
-    def show(part: str, done: int, total: int) -> None:
-        if part not in tasks:
-            tasks[part] = bars.add_task(part, total=total)
-        bars.update(tasks[part], completed=done, total=total)
-
-    return show
-
-
-def _print_json(data: Any) -> None:
-    print(json.dumps(data, indent=1, allow_nan=False))
-
-
 @contextlib.contextmanager
 def _errors_in_one_line(arguments: list[str] | None) -> Iterator[None]:
     try:
@@ -374,7 +271,7 @@ def _errors_in_one_line(arguments: list[str] | None) -> Iterator[None]:
     except InputError as error:
         _fail(str(error))
     except (KeyboardInterrupt, typer.Abort):
-        _leave_nothing()
+        leave_nothing()
         print("voltaspin: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except OSError as error:
@@ -397,15 +294,8 @@ def _errors_in_one_line(arguments: list[str] | None) -> Iterator[None]:
         _fail(f"{error.format_message()} in: {given}; see --help")
 
 
-def _leave_nothing() -> None:
-    """Remove the output folders that this process made and left empty."""
-    for folder in _made:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-
-
 def _fail(message: str) -> None:
-    _leave_nothing()
+    leave_nothing()
     print(f"voltaspin: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)
 
@@ -415,6 +305,6 @@ def main(arguments: list[str] | None = None) -> None:
     with _errors_in_one_line(arguments):
         status = typer.main.get_command(app).main(args=arguments, prog_name="voltaspin", standalone_mode=False)
         if status == INTERRUPTED:
-            _leave_nothing()
+            leave_nothing()
             print("voltaspin: interrupted", file=sys.stderr)
         sys.exit(status or 0)

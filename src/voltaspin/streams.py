@@ -33,15 +33,15 @@ def philox4x32(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
     that only stores the four words vectorises.
     """
     for _ in range(10):
-        p0 = c0 * _M0
-        p1 = c2 * _M1
+        p0 = (c0 & _LOW) * _M0
+        p1 = (c2 & _LOW) * _M1
         c0 = (p1 >> _HALF) ^ c1 ^ k0
-        c1 = p1 & _LOW
+        c1 = p1
         c2 = (p0 >> _HALF) ^ c3 ^ k1
-        c3 = p0 & _LOW
+        c3 = p0
         k0 = (k0 + _W0) & _LOW
         k1 = (k1 + _W1) & _LOW
-    return c0, c1, c2, c3
+    return c0 & _LOW, c1 & _LOW, c2 & _LOW, c3 & _LOW
 
 
 @numba.njit(inline="always")

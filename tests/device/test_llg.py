@@ -10,7 +10,7 @@ from scipy import stats
 
 from voltaspin.device import Pulse, presets
 from voltaspin.device.equilibrium import equilibrium, well_bottom
-from voltaspin.device.heun import LANES, _cos_pi, _log, _sin_pi
+from voltaspin.device.kernel import LANES, _cos_pi, _log, _sin_pi
 from voltaspin.device.llg import (
     binomial_error,
     run,
@@ -37,7 +37,8 @@ def test_same_bits_for_any_threads_and_parts() -> None:
     for threads in (2, 3, 7):
         np.testing.assert_array_equal(run(GENERATOR, start(n), duration=50e-12, seed=1, threads=threads), whole)
     parts = [
-        run(GENERATOR, start(n)[a:b], duration=50e-12, seed=1, first_device=a) for a, b in ((0, 5), (5, 200), (200, n))
+        run(GENERATOR, start(n)[a:b], duration=50e-12, seed=1, devices=np.arange(a, b))
+        for a, b in ((0, 5), (5, 200), (200, n))
     ]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
@@ -245,3 +246,81 @@ def test_importing_the_room_is_cheap() -> None:
     code = "import sys, voltaspin.device as d; d.Junction; print('torch' in sys.modules, 'numba' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize("scheme", ["heun", "rotation"])
+def test_fast_kernel_follows_the_oracle(scheme: str) -> None:
+    # The same words, the same Gaussians to rounding, the same steps: float32 against float64 over 100 steps with
+    # every term switched on. Rounding of 6e-8 per operation grows at most linearly with the steps here.
+    rng = np.random.default_rng(0)
+    n = LANES + 9
+    own = {
+        "K_eff_scale": rng.uniform(0.9, 1.1, n), "xi_scale": rng.uniform(0.9, 1.1, n),
+        "diameter_scale": rng.uniform(0.95, 1.05, n), "RA_scale": rng.uniform(0.8, 1.2, n),
+        "B_z": rng.uniform(-5e-3, 5e-3, n),
+    }  # fmt: skip
+    junction = replace(GENERATOR, B_bias=(0.03, -0.01, 0.004), RA=50e-12)
+    options = {
+        "duration": 100e-12, "voltage": (0.3, 1.4), "seed": 3, "cells": own, "spin_torque": True, "scheme": scheme,
+        "first_step": 2,
+    }  # fmt: skip
+    fast = run(junction, start(n), **options)  # type: ignore[arg-type]
+    slow = run(junction, start(n), dtype=np.float64, **options)  # type: ignore[arg-type]
+    assert fast.dtype == np.float32
+    assert slow.dtype == np.float64
+    np.testing.assert_allclose(fast, slow, atol=100 * 4 * 6e-8)
+    np.testing.assert_allclose(np.linalg.norm(fast, axis=1), 1, atol=1e-6)
+
+
+def test_own_values_are_those_of_a_varied_junction() -> None:
+    # Without heat a device with its own values moves as the junction that has them.
+    cold = replace(GENERATOR, temperature=0.0)
+    own = {"K_eff_scale": 0.93, "B_z": -3e-3, "xi_scale": 1.05, "diameter_scale": 1.04, "RA_scale": 0.9}
+    options = {"duration": 300e-12, "voltage": 1.3, "spin_torque": True, "dtype": np.float64}
+    varied = run(cold.with_variation(**own), start(1), **options)  # type: ignore[arg-type]
+    np.testing.assert_allclose(run(cold, start(1), cells=own, **options), varied, atol=1e-12)  # type: ignore[arg-type]
+
+
+def test_both_schemes_tend_to_the_same_paths() -> None:
+    # The same noise at the same step: schemes differ by their own error only, and that shrinks with the step.
+    cold = replace(GENERATOR, temperature=0.0)
+    apart = []
+    for dt in (2e-12, 1e-12):
+        ends = [
+            run(cold, start(1), duration=200e-12, voltage=1.2, dt=dt, scheme=scheme, dtype=np.float64)
+            for scheme in ("heun", "rotation")
+        ]
+        apart.append(float(np.abs(ends[0] - ends[1]).max()))
+    assert apart[0] < 1e-3
+    assert 3 < apart[0] / apart[1] < 5  # second order
+
+
+def test_shaped_pulses_agree_with_fokker_planck() -> None:
+    from voltaspin.device import fokker_planck
+
+    small = GENERATOR.with_variation(K_eff_scale=0.4)
+    n = 20_000
+    for pulse in (
+        Pulse(voltage=1.2 * small.V_c, width=0.3e-9, tau=0.04e-9),
+        Pulse(voltage=1.2 * small.V_c, width=0.5e-9, jitter=0.05e-9),
+        Pulse(voltage=1.2 * small.V_c, width=0.4e-9, rise=0.1e-9, fall=0.2e-9),
+    ):
+        counted = switching_probability(small, pulse, n_devices=n, relax=1e-9, dt=1e-12, seed=5)
+        exact = fokker_planck.switching_probability(small, pulse, relax=1e-9)
+        assert counted.value == pytest.approx(exact.value, abs=4 * counted.error)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scheme": "euler"}, "scheme 'euler' is unknown; use 'heun' or 'rotation'"),
+        ({"dtype": np.float16}, "use float32, or float64"),
+        ({"cells": {"colour": 1.0}}, "'colour' is no quantity of a cell; known: K_eff_scale"),
+        ({"cells": {"K_eff_scale": -1.0}}, "a factor that is not positive"),
+        ({"cells": {"B_z": np.zeros(3)}}, "2 devices need as many values"),
+        ({"devices": [1, 2, 3]}, "2 devices need as many numbers"),
+    ],
+)
+def test_new_options_refuse_nonsense(options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        run(GENERATOR, start(2), duration=1e-12, **options)  # type: ignore[arg-type]

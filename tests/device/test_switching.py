@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 
 from voltaspin.device import Pulse, SwitchingModel, presets
 from voltaspin.device.llg import switching_probability
-from voltaspin.device.switching import _fit, _logistic, _logistic_regression
+from voltaspin.device.response import logistic as _logistic
+from voltaspin.device.switching import _fit, _logistic_regression
 from voltaspin.errors import InputError
 from voltaspin.specs import read_json, write_json
 from voltaspin.streams import Stream
@@ -85,8 +87,8 @@ def test_torque_or_bias_builds_both_wells() -> None:
 @pytest.mark.parametrize(
     ("scale", "B_z", "message"),
     [
-        (1.3, 0.0, r"K_eff_scale = 1.3 is outside the range 0.75 to 1.25 .*K_eff_range="),
-        (1.0, -9e-3, r"B_z = -0.009 T is outside .*B_z_range="),
+        (1.3, 0.0, r"K_eff_scale = 1.3 is outside the range 0.75 to 1.25 .*K_eff="),
+        (1.0, -9e-3, r"B_z = -0.009 T is outside .*B_z="),
         (math.nan, 0.0, "not finite"),
     ],
 )
@@ -155,6 +157,7 @@ class TestShipped:
         assert shipped.junction == GENERATOR
         assert shipped.pulse == PULSE
         assert "from_llg" in shipped.provenance["command"]
+        assert shipped.chi2_per_dof is not None
         assert shipped.chi2_per_dof < 2
         p01, p10 = shipped.probabilities(K_eff_scale=1.0, B_z=0.0)
         assert abs(p01 - 0.5) < 0.01
@@ -174,3 +177,74 @@ class TestShipped:
             )
             p01, _ = shipped.probabilities(K_eff_scale=s, B_z=b)
             assert abs(fresh.value - float(p01)) < 3 * math.hypot(fresh.error, shipped.fit_error)
+
+
+class TestFromFokkerPlanck:
+    soft = GENERATOR.with_variation(K_eff_scale=0.3)
+    pulse = Pulse(voltage=1.3 * soft.V_c, width=0.25e-9)
+    options: ClassVar[dict[str, Any]] = {"solutions": 96, "relax": 1e-9, "degree": 22, "cached": False}
+
+    @pytest.fixture(scope="class")
+    def model(self) -> SwitchingModel:
+        return SwitchingModel.from_fokker_planck(
+            self.soft, self.pulse, K_eff=0.1, B_z=2e-3, xi=0.05, diameter=0.0, **self.options
+        )
+
+    def test_answers_as_fresh_solutions_do(self, model: SwitchingModel) -> None:
+        from voltaspin.device.fokker_planck import switching_pair
+
+        assert model.worst_error is not None
+        assert 0 < model.fit_error <= model.worst_error < 0.05
+        rng = np.random.default_rng(5)
+        for s, x, b in rng.uniform(-1, 1, (12, 3)) * [0.1, 0.05, 2e-3] + [1, 1, 0]:
+            cell = self.soft.with_variation(K_eff_scale=s, xi_scale=x, B_z=b)
+            exact = switching_pair(cell, self.pulse, relax=1e-9, spin_torque=False, degree=22)
+            found = model.probabilities(K_eff_scale=s, xi_scale=x, B_z=b)
+            # Held-out cells measured the error; twelve more stay within twice their largest.
+            assert abs(float(found[0]) - exact[0]) < 2 * model.worst_error
+            assert abs(float(found[1]) - exact[1]) < 2 * model.worst_error
+
+    def test_refuses_what_it_was_not_built_for(self, model: SwitchingModel) -> None:
+        with pytest.raises(InputError, match=r"diameter_scale = 1.02 is outside the range 1 to 1 .*diameter=\.\.\."):
+            model.probabilities(diameter_scale=[1.0, 1.02])
+
+    def test_is_kept_in_the_cache(self, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+        monkeypatch.setenv("VOLTASPIN_CACHE", str(tmp_path))
+        few = {**self.options, "solutions": 20, "cached": True}
+        first = SwitchingModel.from_fokker_planck(self.soft, self.pulse, xi=0, diameter=0, **few)
+        kept = list(tmp_path.rglob("*.json"))
+        assert len(kept) == 1
+        monkeypatch.setattr("voltaspin.device.surrogate.build", None)  # never called again
+        assert SwitchingModel.from_fokker_planck(self.soft, self.pulse, xi=0, diameter=0, **few) == first
+
+    def test_bad_input(self) -> None:
+        for options, message in (
+            ({"K_eff": -0.1}, "half range -0.1 of K_eff_scale"),
+            ({"xi": 1.0}, "half range 1.0 of xi_scale"),
+            ({"solutions": 5}, "5 solutions cannot carry a fit"),
+        ):
+            with pytest.raises(InputError, match=message):
+                SwitchingModel.from_fokker_planck(self.soft, self.pulse, **{**self.options, **options})
+
+
+def test_measurements_become_a_model() -> None:
+    from voltaspin.device.measurements import SwitchingData
+
+    fields = np.linspace(-4e-3, 4e-3, 9)
+    exact = _logistic(np.stack([0.1 + 60 * fields, -0.05 - 55 * fields]))
+    counts = np.random.default_rng(3).binomial(20_000, exact)
+    data = [
+        SwitchingData(
+            voltage=np.full(9, 1.5), width=np.full(9, 0.3e-9), B_z=fields, P_sw=k / 20_000, trials=20_000, initial=well
+        )
+        for k, well in zip(counts, ("up", "down"), strict=True)
+    ]
+    model = SwitchingModel.from_measurements(*data)
+    assert model.pulse == Pulse(voltage=1.5, width=0.3e-9)
+    p01, p10 = model.probabilities(B_z=[-2e-3, 0.0, 3e-3])
+    expected = _logistic(np.array([[0.1 + 60 * b, -0.05 - 55 * b] for b in (-2e-3, 0.0, 3e-3)]))
+    # 20,000 pulses per point, several points per coefficient: 0.0035 a point.
+    np.testing.assert_allclose(p01, expected[:, 0], atol=4 * 0.0035)
+    np.testing.assert_allclose(p10, expected[:, 1], atol=4 * 0.0035)
+    with pytest.raises(InputError, match=r"K_eff_scale = 1\.1 is outside the range 1 to 1"):
+        model.probabilities(K_eff_scale=1.1)

@@ -11,11 +11,12 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler
 from safetensors.torch import load_file
 
-from voltaspin.diffusion import training
+from voltaspin.diffusion import checkpoints, training
 from voltaspin.diffusion.sampling import load_pipeline, to_uint8
 from voltaspin.diffusion.training import TrainSpec, diffusion_loss, encode, learning_rate, train
 from voltaspin.errors import InputError, NoiseExhaustedError
 from voltaspin.noise import PseudoSource, RecordedSource
+from voltaspin.specs import read_json, write_json
 
 
 def weights(folder):
@@ -130,20 +131,22 @@ def test_a_recorded_source_goes_on_where_it_stood(squares, spec, tmp_path):
 def test_a_full_disk_leaves_the_last_checkpoint_whole(squares, spec, tmp_path, monkeypatch):
     out = tmp_path / "m"
     written = []
-    save = training.save_file
+    save = checkpoints.save_file
 
     def full(tensors, path):
         written.append(path)
         if len(written) == 5:  # the second checkpoint: its second file breaks off
             path.write_bytes(b"half")
-            raise training.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+            raise checkpoints.SafetensorError(
+                "Error while serializing: I/O error: No space left on device (os error 28)"
+            )
         save(tensors, path)
 
-    monkeypatch.setattr(training, "save_file", full)
+    monkeypatch.setattr(checkpoints, "save_file", full)
     with pytest.raises(OSError, match="No space left") as caught:
         train(squares, PseudoSource(seed=1), out, spec=spec)
     assert caught.value.errno == errno.ENOSPC
-    monkeypatch.setattr(training, "save_file", save)
+    monkeypatch.setattr(checkpoints, "save_file", save)
     assert [p.name for p in sorted(out.glob("*checkpoint*"))] == ["checkpoint-00000002"]
     train(squares, PseudoSource(seed=1), out, spec=spec, resume=True)
     train(squares, PseudoSource(seed=1), tmp_path / "whole", spec=spec)
@@ -213,3 +216,13 @@ def test_a_run_that_lost_its_export_gets_it_back(squares, spec, tmp_path):
     train(squares, PseudoSource(seed=1), out, spec=spec, resume=True)
     assert same(weights(out), before)
     assert (out / "model_index.json").is_file()
+
+
+def test_resuming_with_other_threads_is_said(squares, spec, tmp_path):
+    out = tmp_path / "m"
+    short = spec.model_copy(update={"checkpoint_every": 2})
+    train(squares, PseudoSource(seed=1), out, spec=short)
+    state = next(out.glob("checkpoint-*")) / "state.json"
+    write_json(state, {**read_json(state), "threads": torch.get_num_threads() + 1})
+    with pytest.warns(UserWarning, match="threads and goes on with"):
+        train(squares, PseudoSource(seed=1), out, spec=short, resume=True)

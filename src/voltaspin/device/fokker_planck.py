@@ -225,6 +225,24 @@ def switching_probability(
         coarse, fine = result, min(math.ceil(fine / COARSER), MAX_DEGREE)
 
 
+def switching_pair(
+    junction: Junction, pulse: Pulse, *, relax: float, spin_torque: bool, degree: int
+) -> tuple[float, float]:
+    """(p01, p10) at one degree, without a second one to compare: for fits that are checked as a whole.
+
+    The arguments are those of :func:`switching_probability`; both directions share all that is costly.
+    """
+    flips = []
+    for initial, other in (("up", "down"), ("down", "up")):
+        start = well_density(boltzmann_exponents(junction), degree=degree, well=initial)  # type: ignore[arg-type]
+        share = 0.0
+        for width, part in _widths(pulse):
+            end, left = _after(junction, pulse.with_width(width), start, degree, relax, spin_torque)
+            share += part * float(_observable(junction, degree, other, left) @ end)  # type: ignore[arg-type]
+        flips.append(share)
+    return flips[0], flips[1]
+
+
 def _unresolved(junction: Junction, degree: int, error: float, limit: float) -> InputError:
     more = math.ceil(degree / COARSER)
     remedy = f"give at least {more}, or leave degree out" if more <= MAX_DEGREE else "give a larger rtol"

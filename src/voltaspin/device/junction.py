@@ -162,16 +162,33 @@ class Junction:
         K_eff = Delta * k_B * temperature / bare.volume
         return replace(bare, K_i=(K_eff - bare.K_eff()) * t_F)
 
-    def with_variation(self, *, K_eff_scale: float = 1.0, B_z: float = 0.0) -> Junction:
-        """The same junction with K_eff(0) multiplied and a stray field added along z.
+    def with_variation(
+        self,
+        *,
+        K_eff_scale: float = 1.0,
+        B_z: float = 0.0,
+        xi_scale: float = 1.0,
+        diameter_scale: float = 1.0,
+        RA_scale: float = 1.0,
+    ) -> Junction:
+        """The same junction as another cell of an array has it.
 
         Args:
-            K_eff_scale: factor on K_eff at zero voltage [1]; the VCMA effect and V_c/K_eff stay.
-            B_z: stray field [T], added to ``B_bias``.
+            K_eff_scale: factor on K_eff at zero voltage [1]; what the voltage takes away stays.
+            B_z: stray field along z [T], added to ``B_bias``.
+            xi_scale: factor on the VCMA coefficient [1].
+            diameter_scale: factor on the diameter [1]; K_eff and the demagnetising factors stay as stated.
+            RA_scale: factor on the resistance-area product [1].
         """
         x, y, z = self.B_bias
-        K_i = self.K_i + (K_eff_scale - 1) * self.K_eff() * self.t_F
-        return replace(self, K_i=K_i, B_bias=(x, y, z + B_z))
+        return replace(
+            self,
+            K_i=self.K_i + (K_eff_scale - 1) * self.K_eff() * self.t_F,
+            B_bias=(x, y, z + B_z),
+            xi=self.xi * xi_scale,
+            diameter=self.diameter * diameter_scale,
+            RA=self.RA * RA_scale,
+        )
 
     @property
     def area(self) -> float:

@@ -14,22 +14,30 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from voltaspin.device.equilibrium import equilibrium, well_bottom, well_sign
-from voltaspin.device.heun import LANES, heun
 from voltaspin.device.junction import Junction, Pulse, Well, require_positive
+from voltaspin.device.kernel import HEUN, LANES, ROTATION, advance, advance64
+from voltaspin.device.response import QUANTITIES, Quantity
 from voltaspin.errors import InputError
-from voltaspin.streams import derive_key
+from voltaspin.streams import Stream, derive_key
 from voltaspin.units import e_charge, gamma_e, hbar, k_B
 
+Floats = NDArray[np.float32] | NDArray[np.float64]
+Cells = Mapping[Quantity, ArrayLike]
+Waveform = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+Scheme = Literal["heun", "rotation"]
 Progress = Callable[[int, int], None]
+
+SCHEMES: dict[str, int] = {"heun": HEUN, "rotation": ROTATION}
 
 # --- field ---------------------------------------------------------------------------------------------
 
@@ -82,23 +90,39 @@ def thermal_field_std(*, alpha_G: float, Ms: float, volume: float, temperature: 
 # --- integrate -----------------------------------------------------------------------------------------
 
 
-def time_step_limit(junction: Junction, *voltages: float) -> float:
-    """Longest time step that :func:`run` admits [s], for zero and the given voltages [V].
+def time_step_limit(
+    junction: Junction, *voltages: float, tolerance: float = 0.01, scheme: Scheme = "heun", cells: Cells | None = None
+) -> float:
+    """Longest time step [s] whose bias stays below ``tolerance``, for zero and the given voltages [V].
 
-    Three bounds, of which the first usually holds: Heun's relative excess (omega dt)^3 / (8 alpha_G) of the
-    in-well fluctuation stays below 1 %; the precession angle of one step below 0.2 rad; one thermal kick
-    below 0.1 rad.
+    Of the bounds the first usually holds: the relative excess of the in-well fluctuation <1 - m_z^2>, which is
+    (omega dt)^3 / (8 alpha_G) for Heun's scheme and (omega dt)^2 / 12 for the rotation scheme; the turn of one
+    step below 0.2 rad (Heun) or 0.5 rad (rotation); one thermal kick below 0.1 rad.
+
+    Args:
+        junction: with the largest fields of ``cells`` where given.
+        voltages: that will be applied [V].
+        tolerance: relative bias of the fluctuation [1].
+        scheme: see :func:`run`.
+        cells: see :func:`run`.
     """
-    B_z = max(abs(junction.B_k(v)) for v in (0.0, *voltages)) + abs(junction.B_bias[2])
-    omega = gamma_e * max(B_z, math.hypot(*junction.B_bias))
+    require_positive("tolerance", tolerance, "", "give a relative bias, e.g. 0.01")
+    spread = _spread(cells, 1) if cells else {}
+    top = float(np.max(spread.get("K_eff_scale", 1.0)))
+    stray = float(np.max(np.abs(np.asarray(spread.get("B_z", 0.0)) + junction.B_bias[2])))
+    thinnest = float(np.min(spread.get("diameter_scale", 1.0)))
+    stiff = junction.with_variation(K_eff_scale=top, diameter_scale=thinnest)
+    B_z = max(abs(stiff.B_k(v)) for v in (0.0, *voltages)) + stray
+    omega = gamma_e * max(B_z, math.hypot(junction.B_in_plane, stray))
     limits = [math.inf]
-    if omega > 0:
-        limits += [(0.01 * 8 * junction.alpha_G) ** (1 / 3) / omega, 0.2 / omega]
+    if omega > 0 and scheme == "heun":
+        limits += [(8 * junction.alpha_G * tolerance) ** (1 / 3) / omega, 0.2 / omega]
+    elif omega > 0:
+        limits += [math.sqrt(12 * tolerance) / omega, 0.5 / omega]
     if junction.temperature > 0:
         one_second = thermal_field_std(
-            alpha_G=junction.alpha_G, Ms=junction.Ms, volume=junction.volume,
-            temperature=junction.temperature, dt=1.0,
-        )  # fmt: skip
+            alpha_G=junction.alpha_G, Ms=junction.Ms, volume=stiff.volume, temperature=junction.temperature, dt=1.0
+        )
         limits.append((0.1 / (gamma_e * one_second)) ** 2)
     return min(limits)
 
@@ -108,61 +132,71 @@ def run(
     m: ArrayLike,
     *,
     duration: float,
-    voltage: float | tuple[float, float] = 0.0,
+    voltage: float | tuple[float, float] | Waveform = 0.0,
     dt: float = 1e-12,
     seed: int = 0,
     ensemble: str | int = 0,
     first_step: int = 0,
-    first_device: int = 0,
+    devices: ArrayLike | None = None,
+    cells: Cells | None = None,
     spin_torque: bool = False,
+    scheme: Scheme = "heun",
+    dtype: DTypeLike = np.float32,
     threads: int | None = None,
-) -> NDArray[np.float32]:
+) -> Floats:
     """Let every device move for ``duration``.
 
     Args:
-        junction: all devices are equal.
+        junction: nominal device.
         m: (n, 3), unit vectors at the start; not changed.
         duration: [s]; divided into the least number of equal steps that are not longer than ``dt``.
-        voltage: constant [V], or (at the start, at the end) of a linear ramp.
+        voltage: constant [V], (at the start, at the end) of a linear ramp, or a function from times [s] since
+            the start to volts.
         dt: time step [s].
         seed: of all randomness.
         ensemble: name of the noise under the seed: equal names repeat it, different names share nothing.
         first_step: position in the noise; count on from a run to its continuation.
-        first_device: number of the first device, for a part of a larger ensemble.
+        devices: numbers that decide the noise of each device, (n,); 0 to n - 1 where absent.
+        cells: what each device has of its own: any of K_eff_scale, xi_scale, diameter_scale, RA_scale [1] and
+            B_z [T], (n,) or one for all; see :meth:`voltaspin.device.junction.Junction.with_variation`.
         spin_torque: add the Slonczewski torque, see :func:`spin_torque_field`.
+        scheme: ``"heun"``, or ``"rotation"``, which keeps the length of m by construction and bears steps
+            several times longer (docs/log.md).
+        dtype: float32, or float64 for the slow kernel that is the oracle of the fast one.
         threads: at most so many; all cores where absent. The result does not depend on it.
 
     Returns:
-        float32 (n, 3), unit vectors at the end.
+        float32 or float64 (n, 3), unit vectors at the end.
 
     Raises:
-        InputError: a time step beyond :func:`time_step_limit`, a bad duration or bad start vectors.
+        InputError: a time step beyond :func:`time_step_limit`, a bad duration, bad start vectors, an unknown
+            quantity, scheme or type.
 
     Source: Heun scheme for the Stratonovich equation, J. L. Garcia-Palacios and F. J. Lazaro, Phys. Rev. B
-    58, 14937 (1998).
+    58, 14937 (1998); on the rotation group, S. J. A. Malham and A. Wiese, SIAM J. Sci. Comput. 30, 597 (2008).
     """
-    state = _unit_vectors(m)
-    ends = (voltage, voltage) if isinstance(voltage, int | float) else voltage
-    if not all(math.isfinite(v) for v in ends):
+    if scheme not in SCHEMES:
+        raise InputError(f"scheme {scheme!r} is unknown; use {' or '.join(map(repr, SCHEMES))}")
+    state = _unit_vectors(m, dtype)
+    wave = _waveform(voltage, duration)
+    probe = wave(np.linspace(0, duration, 65))
+    if not np.isfinite(probe).all():
         raise InputError(f"voltage = {voltage!r} V must be finite")
-    steps, dt = _steps(junction, duration, dt, *ends)
-    ramp = ends[0] + (ends[1] - ends[0]) * np.arange(steps + 1) / max(steps, 1)
-    B_k = np.array([junction.B_k(float(v)) for v in ramp] if ends[0] != ends[1] else [junction.B_k(ends[0])])
-    a_J = ramp * (spin_torque_field(junction, 1.0) if spin_torque else 0.0)
-    per_step = [np.broadcast_to(f, steps + 1) for f in (B_k, a_J)]
-    B_k2, a_J2 = (np.stack([f[:-1], f[1:]], axis=1).astype(np.float32) for f in per_step)
-    thermal = thermal_field_std(
-        alpha_G=junction.alpha_G, Ms=junction.Ms, volume=junction.volume,
-        temperature=junction.temperature, dt=dt,
-    )  # fmt: skip
+    steps, dt = _steps(junction, duration, dt, float(probe.min()), float(probe.max()), scheme=scheme, cells=cells)
+    volts = np.asarray(wave(np.linspace(0, duration, steps + 1)), np.float64)
+    ends = np.stack([volts[:-1], volts[1:]], axis=1).astype(state.dtype)
+    cell = _cell_fields(junction, len(state), dt, cells, spin_torque).astype(state.dtype)
+    ids = np.arange(len(state), dtype=np.uint64) if devices is None else np.asarray(devices, np.uint64)
+    if ids.shape != (len(state),):
+        raise InputError(f"devices has shape {ids.shape}; {len(state)} devices need as many numbers")
     key = np.uint64(derive_key(seed, "llg", ensemble, repr(junction)))
-    rate_dt = gamma_e / (1 + junction.alpha_G**2) * dt
+    kernel = advance if state.dtype == np.float32 else advance64
+    real = state.dtype.type
 
     def part(begin: int, end: int) -> None:
-        heun(
-            state[begin:end], key, np.int64(first_device + begin), np.int64(first_step), B_k2, a_J2,
-            np.asarray(junction.B_bias, np.float32), np.float32(thermal), np.float32(rate_dt),
-            np.float32(junction.alpha_G),
+        kernel(
+            state[begin:end], key, ids[begin:end], np.int64(first_step), ends, cell[:, begin:end],
+            real(gamma_e / (1 + junction.alpha_G**2) * dt), real(junction.alpha_G), SCHEMES[scheme],
         )  # fmt: skip
 
     workers = _threads(threads)
@@ -178,51 +212,120 @@ def run(
 
 
 def trajectory(
-    junction: Junction, m: ArrayLike, *, duration: float, samples: int, dt: float = 1e-12, **options: object
-) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    junction: Junction,
+    m: ArrayLike,
+    *,
+    duration: float,
+    samples: int,
+    dt: float = 1e-12,
+    voltage: float | Waveform = 0.0,
+    scheme: Scheme = "heun",
+    **options: Any,
+) -> tuple[NDArray[np.float64], Floats]:
     """Positions at ``samples`` equally spaced times.
 
     Args:
-        junction, m, duration, dt: as :func:`run`, which takes the other options too (no ramp).
+        junction, m, duration, dt, voltage, scheme: as :func:`run`, which takes the other options too.
         samples: how many times after the start.
 
     Returns:
-        (times float64 (samples + 1,) [s], m float32 (samples + 1, n, 3)), the start included.
+        (times float64 (samples + 1,) [s], m (samples + 1, n, 3)), the start included.
 
     Raises:
         InputError: as :func:`run`.
     """
     if samples < 1:
         raise InputError(f"samples = {samples} must be at least 1")
-    state = _unit_vectors(m)
-    path = [state]
-    voltage = options.get("voltage", 0.0)
-    ends = voltage if isinstance(voltage, int | float) else 0.0
-    steps, _ = _steps(junction, duration / samples, dt, float(ends))
+    piece = duration / samples
+    wave = _waveform(voltage, duration)
+    probe = wave(np.linspace(0, duration, 65))
+    # Every piece takes as many steps as the stiffest, so that the noise goes on where it stopped.
+    steps, _ = _steps(junction, piece, dt, float(probe.min()), float(probe.max()), scheme=scheme)
+    path: list[Floats] = [_unit_vectors(m, options.get("dtype", np.float32))]
     for k in range(samples):
-        state = run(
-            junction, state, duration=duration / samples, dt=dt, first_step=k * steps,
-            **options,  # type: ignore[arg-type]
+
+        def shifted(t: NDArray[np.float64], begin: float = k * piece) -> NDArray[np.float64]:
+            return wave(t + begin)
+
+        path.append(
+            run(
+                junction, path[-1], duration=piece, dt=piece / steps * (1 + 1e-12) if steps else dt,
+                voltage=shifted, first_step=k * steps, scheme=scheme, **options,
+            )
         )  # fmt: skip
-        path.append(state)
-    return np.linspace(0, duration, samples + 1), np.stack(path)
+    together = np.empty((samples + 1, *path[0].shape), path[0].dtype)
+    for k, positions in enumerate(path):
+        together[k] = positions
+    return np.linspace(0, duration, samples + 1), together
 
 
-def _steps(junction: Junction, duration: float, dt: float, *voltages: float) -> tuple[int, float]:
+def _waveform(voltage: float | tuple[float, float] | Waveform, duration: float) -> Waveform:
+    if callable(voltage):
+        return voltage
+    begin, end = (voltage, voltage) if isinstance(voltage, int | float) else voltage
+    return lambda t: begin + (end - begin) * np.asarray(t, np.float64) / (duration or 1.0)
+
+
+def _cell_fields(junction: Junction, n: int, dt: float, cells: Cells | None, spin_torque: bool) -> NDArray[np.float64]:
+    """What the kernels want to know of each device: float64 (7, n)."""
+    own = {q: np.ones(n) if q != "B_z" else np.zeros(n) for q in QUANTITIES}
+    own.update(_spread(cells, n))
+    thermal = thermal_field_std(
+        alpha_G=junction.alpha_G, Ms=junction.Ms, volume=junction.volume, temperature=junction.temperature, dt=dt
+    )
+    x, y, z = junction.B_bias
+    one = np.ones(n)
+    return np.stack(
+        [
+            junction.B_k() * own["K_eff_scale"],
+            (junction.B_k(1.0) - junction.B_k(0.0)) * own["xi_scale"],
+            x * one,
+            y * one,
+            z + own["B_z"],
+            thermal / own["diameter_scale"],
+            (spin_torque_field(junction, 1.0) if spin_torque else 0.0) / own["RA_scale"],
+        ]
+    )
+
+
+def _spread(cells: Cells | None, n: int) -> dict[Quantity, NDArray[np.float64]]:
+    out: dict[Quantity, NDArray[np.float64]] = {}
+    for name, values in (cells or {}).items():
+        if name not in QUANTITIES:
+            raise InputError(f"{name!r} is no quantity of a cell; known: {', '.join(QUANTITIES)}")
+        array = np.asarray(values, np.float64)
+        if not np.isfinite(array).all() or (name != "B_z" and not (array > 0).all()):
+            raise InputError(f"{name} holds a value that is not finite, or a factor that is not positive")
+        if n > 1 and array.shape not in ((), (1,), (n,)):
+            raise InputError(f"{name} has shape {array.shape}; {n} devices need as many values, or one")
+        out[name] = np.broadcast_to(array, (n,)) if n > 1 else array.ravel()
+    return out
+
+
+def _steps(
+    junction: Junction,
+    duration: float,
+    dt: float,
+    *voltages: float,
+    scheme: Scheme = "heun",
+    cells: Cells | None = None,
+) -> tuple[int, float]:
     require_positive("duration", duration, "s", "give the time to simulate, e.g. 1 * ns", zero=True)
     require_positive("dt", dt, "s", "give the time step, e.g. 1 * ps")
-    limit = time_step_limit(junction, *voltages)
-    if dt > limit:
+    limit = time_step_limit(junction, *voltages, scheme=scheme, cells=cells)
+    if dt > limit * (1 + 1e-9):
         raise InputError(
             f"dt = {dt:.4g} s is above {limit:.3g} s, the longest step at which this junction is simulated "
-            "with less than 1 % bias; give a shorter dt"
+            f"with less than 1 % bias by the {scheme} scheme; give a shorter dt"
         )
     steps = math.ceil(duration / dt * (1 - 1e-9))
     return steps, duration / steps if steps else dt
 
 
-def _unit_vectors(m: ArrayLike) -> NDArray[np.float32]:
-    state = np.array(m, np.float32, ndmin=2)
+def _unit_vectors(m: ArrayLike, dtype: DTypeLike) -> Floats:
+    if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise InputError(f"dtype = {dtype!r} is not offered; use float32, or float64 for the oracle")
+    state = np.array(m, dtype, ndmin=2)
     if state.ndim != 2 or state.shape[1] != 3:
         raise InputError(f"m has shape {np.shape(m)}; give (n, 3) unit vectors")
     if not np.all(np.abs(np.linalg.norm(state, axis=1) - 1) < 1e-3):
@@ -242,8 +345,8 @@ def _threads(threads: int | None) -> int:
 
 
 def thermalise(
-    junction: Junction, n: int, *, well: Well = "up", seed: int = 0, dt: float = 1e-12, **options: int | None
-) -> NDArray[np.float32]:
+    junction: Junction, n: int, *, well: Well = "up", seed: int = 0, dt: float = 1e-12, **options: Any
+) -> Floats:
     """Let ``n`` devices move from the bottom of a well for five decay times at zero voltage.
 
     The LLG counterpart of :func:`voltaspin.device.equilibrium.equilibrium`, which is exact and cheaper; this
@@ -257,7 +360,7 @@ def thermalise(
     """
     start = np.tile(well_bottom(junction, well), (n, 1))
     duration = 5 * junction.relaxation_time
-    return run(junction, start, duration=duration, dt=dt, seed=seed, ensemble=f"thermalise/{well}", **options)  # type: ignore[arg-type]
+    return run(junction, start, duration=duration, dt=dt, seed=seed, ensemble=f"thermalise/{well}", **options)
 
 
 @dataclass(frozen=True)
@@ -293,7 +396,9 @@ def switching_curve(
     seed: int = 0,
     rise: float = 0.0,
     fall: float = 0.0,
+    cells: Cells | None = None,
     spin_torque: bool = False,
+    scheme: Scheme = "heun",
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -304,7 +409,7 @@ def switching_curve(
     of its own. Points of one curve share the devices of the pulse, so they are correlated.
 
     Args:
-        junction: all devices are equal.
+        junction: nominal device; all start in its equilibrium.
         voltage: of the pulse [V].
         widths: at half height [s], ascending.
         initial: ``"up"`` (bit 0) or ``"down"`` (bit 1).
@@ -313,8 +418,7 @@ def switching_curve(
         dt: longest time step [s].
         seed: of all randomness.
         rise, fall: durations of linear edges [s].
-        spin_torque: see :func:`spin_torque_field`.
-        threads: see :func:`run`.
+        cells, spin_torque, scheme, threads: see :func:`run`.
         progress: called with (done, total) branches.
 
     Returns:
@@ -326,19 +430,18 @@ def switching_curve(
     pulses = [Pulse(voltage=voltage, width=float(w), rise=rise, fall=fall) for w in widths]
     if not pulses or any(b.width <= a.width for a, b in pairwise(pulses)):
         raise InputError("widths must hold at least one width and ascend; sort them and drop the doubles")
-    if n_devices < 1:
-        raise InputError(f"n_devices = {n_devices} must be at least 1")
+    _at_least_one(n_devices)
     name = f"pulse/{voltage!r}/{rise!r}/{initial}"
 
-    def move(m: NDArray[np.float32], duration: float, volts: tuple[float, float], *, part: str, at: int):  # type: ignore[no-untyped-def]
-        steps, _ = _steps(junction, duration, dt, *volts)
+    def move(m: Floats, duration: float, volts: tuple[float, float], *, part: str, at: int) -> tuple[Floats, int]:
+        steps, _ = _steps(junction, duration, dt, *volts, scheme=scheme, cells=cells)
         moved = run(
             junction, m, duration=duration, voltage=volts, dt=dt, seed=seed, ensemble=f"{name}/{part}",
-            first_step=at, spin_torque=spin_torque, threads=threads,
+            first_step=at, cells=cells, spin_torque=spin_torque, scheme=scheme, threads=threads,
         )  # fmt: skip
         return moved, at + steps
 
-    m: NDArray[np.float32] = equilibrium(junction, n_devices, well=initial, seed=seed, ensemble=name)
+    m: Floats = equilibrium(junction, n_devices, well=initial, seed=seed, ensemble=name)
     m, step = move(m, rise, (0.0, voltage), part="top", at=0)
     past, flipped = rise, np.empty(len(pulses))
     for k, pulse in enumerate(pulses):
@@ -363,10 +466,15 @@ def switching_probability(
     n_devices: int = 100_000,
     dt: float = 1e-12,
     seed: int = 0,
+    cells: Cells | None = None,
     spin_torque: bool = False,
+    scheme: Scheme = "heun",
     threads: int | None = None,
 ) -> SwitchingResult:
     """Probability that one pulse flips the bit; the arguments are those of :func:`switching_curve`.
+
+    The pulse may have a low-pass and jitter; with jitter every device draws a width of its own, to the time
+    step.
 
     Returns:
         The share of devices found in the other well ``relax`` after the pulse, with its binomial error.
@@ -374,9 +482,54 @@ def switching_probability(
     Raises:
         InputError: as :func:`switching_curve`.
     """
-    value, error = switching_curve(
-        junction, voltage=pulse.voltage, widths=[pulse.width], initial=initial, n_devices=n_devices,
-        relax=relax, dt=dt, seed=seed, rise=pulse.rise, fall=pulse.fall, spin_torque=spin_torque,
-        threads=threads,
-    )  # fmt: skip
-    return SwitchingResult(float(value[0]), float(error[0]), n_devices)
+    if pulse.tau == 0 and pulse.jitter == 0:
+        value, error = switching_curve(
+            junction, voltage=pulse.voltage, widths=[pulse.width], initial=initial, n_devices=n_devices,
+            relax=relax, dt=dt, seed=seed, rise=pulse.rise, fall=pulse.fall, cells=cells,
+            spin_torque=spin_torque, scheme=scheme, threads=threads,
+        )  # fmt: skip
+        return SwitchingResult(float(value[0]), float(error[0]), n_devices)
+    _at_least_one(n_devices)
+    name = f"shaped/{pulse!r}/{initial}"
+    start = equilibrium(junction, n_devices, well=initial, seed=seed, ensemble=name)
+    widths = np.full(n_devices, pulse.width)
+    if pulse.jitter > 0:
+        widths += pulse.jitter * Stream.of(seed, "llg", "jitter", name).normals(n_devices)
+        widths = pulse.width + dt * np.rint((widths - pulse.width) / dt)
+    flipped = 0
+    for width in np.unique(widths):
+        chosen = np.flatnonzero(widths == width)
+        shaped = pulse.with_width(float(width))
+        end: Floats = start[chosen]
+        at = 0
+        for duration, volts in _pieces(shaped, relax):
+            span = np.atleast_1d(volts(np.linspace(0, duration, 65)) if callable(volts) else volts)
+            steps, _ = _steps(junction, duration, dt, *map(float, span), scheme=scheme, cells=cells)
+            end = run(
+                junction, end, duration=duration, voltage=volts, dt=dt, seed=seed, ensemble=name, first_step=at,
+                devices=chosen, cells=_of(cells, chosen, n_devices), spin_torque=spin_torque, scheme=scheme,
+                threads=threads,
+            )  # fmt: skip
+            at += steps
+        flipped += int(np.sum(np.sign(end[:, 2]) != well_sign(initial)))
+    share = np.array(flipped / n_devices)
+    return SwitchingResult(float(share), float(binomial_error(share, n_devices)), n_devices)
+
+
+def _pieces(pulse: Pulse, relax: float) -> list[tuple[float, tuple[float, float] | Waveform]]:
+    """Durations [s] and voltages of a pulse and the time after it, cut where the voltage jumps."""
+    if pulse.tau > 0:  # nothing jumps; the tail belongs to the time before the bit is read
+        return [(pulse.duration + relax, pulse.voltage_at)]
+    V = pulse.voltage
+    flat = pulse.duration - pulse.rise - pulse.fall
+    return [(pulse.rise, (0.0, V)), (flat, (V, V)), (pulse.fall, (V, 0.0)), (relax, (0.0, 0.0))]
+
+
+def _of(cells: Cells | None, chosen: NDArray[np.intp], n: int) -> Cells | None:
+    """The chosen devices' own values."""
+    return None if cells is None else {q: v[chosen] for q, v in _spread(cells, n).items()}
+
+
+def _at_least_one(n_devices: int) -> None:
+    if n_devices < 1:
+        raise InputError(f"n_devices = {n_devices} must be at least 1")

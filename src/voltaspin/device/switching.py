@@ -6,80 +6,81 @@ to a 1, ``p10`` that it flips a 1 to a 0. They differ as soon as there is a stra
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from voltaspin.cache import cache_folder
 from voltaspin.device.junction import Junction, Pulse, Well
+from voltaspin.device.response import UNITS, Quantity, Response, Variable, logistic, nominal
 from voltaspin.errors import InputError
 from voltaspin.specs import Spec, environment
 
+if TYPE_CHECKING:
+    from voltaspin.device.measurements import SwitchingData
+
 Progress = Callable[[int, int], None]
+Ranges = Mapping[Quantity, tuple[float, float]]
 
 
 class SwitchingTable(Spec):
     """A switching model as it stands in a file."""
 
     KIND: ClassVar[str] = "switching-model"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     junction: dict[str, Any] | None
     pulse: dict[str, float] | None
-    K_eff_range: tuple[float, float] | None
-    B_z_range_T: tuple[float, float] | None
+    ranges: dict[Quantity, tuple[float, float]] | None
+    variables: list[tuple[str, list[tuple[Quantity, int, float]], float, float]]
+    basis: Literal["power", "chebyshev"]
     link: Literal["identity", "logit"]
-    terms: list[tuple[int, int]]
+    terms: list[tuple[int, ...]]
     p01: list[float]
     p10: list[float]
     fit_error: float
-    chi2_per_dof: float
+    worst_error: float | None
+    chi2_per_dof: float | None
     provenance: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class SwitchingModel:
-    """Response of p01 and p10 of one pulse to a cell's own anisotropy and stray field.
+    """Response of p01 and p10 of one pulse to what a cell has of its own.
 
-    The logit of each probability (of a constant: the probability itself) is a polynomial in
-    x = (K_eff_scale - 1) / half width of its range and y = B_z / half width of its range, valid inside the
-    ranges only. Build one with :meth:`from_llg`, :meth:`constant`, :meth:`shipped` or :meth:`load`.
+    Every cell may have its own anisotropy, stray field, VCMA coefficient, diameter and resistance, as far as
+    the model was built for them; outside its ranges it refuses. Build one with :meth:`from_fokker_planck`
+    (exact, the default), :meth:`from_llg`, :meth:`from_measurements`, :meth:`constant`, :meth:`shipped` or
+    :meth:`load`.
 
     Args:
         junction, pulse: what was simulated; None for a constant.
-        K_eff_range: admitted factors on the nominal K_eff [1]; None admits any.
-        B_z_range: admitted stray field along z [T]; None admits any.
-        terms: exponents (i, j) of x^i y^j.
-        c01, c10: coefficients of p01 and p10, in the order of ``terms``.
-        link: what the polynomial gives.
-        fit_error: root-mean-square error with which a grid point is predicted from the others, as a
-            probability; it contains the counting error of the point.
-        chi2_per_dof: squared residuals over binomial variances; near 1 where the fit is as good as its data.
+        ranges: admitted values of each quantity of a cell; a quantity that is not there must be nominal.
+            None admits anything, without any effect.
+        response: the polynomials.
+        fit_error: root-mean-square error as a probability: on solutions that were held out (Fokker-Planck),
+            or of each grid point predicted from the others, its counting error included (LLG).
+        worst_error: largest error on the solutions that were held out; None where none were.
+        chi2_per_dof: squared residuals over binomial variances, near 1 where the fit is as good as its data;
+            None where nothing was counted.
         provenance: how the numbers were made.
     """
 
     junction: Junction | None
     pulse: Pulse | None
-    K_eff_range: tuple[float, float] | None
-    B_z_range: tuple[float, float] | None
-    terms: tuple[tuple[int, int], ...]
-    c01: tuple[float, ...]
-    c10: tuple[float, ...]
-    link: Literal["identity", "logit"] = "logit"
+    ranges: Ranges | None
+    response: Response
     fit_error: float = 0.0
-    chi2_per_dof: float = 0.0
+    worst_error: float | None = None
+    chi2_per_dof: float | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not len(self.terms) == len(self.c01) == len(self.c10) > 0:
-            raise InputError(
-                f"{len(self.terms)} terms need as many coefficients; got {len(self.c01)} for p01 and "
-                f"{len(self.c10)} for p10"
-            )
 
     @classmethod
     def constant(cls, p01: float, p10: float) -> SwitchingModel:
@@ -91,10 +92,79 @@ class SwitchingModel:
         for name, p in (("p01", p01), ("p10", p10)):
             if not 0 <= p <= 1:
                 raise InputError(f"{name} = {p!r} is no probability; give a number from 0 to 1")
-        return cls(
-            None, None, None, None, ((0, 0),), (float(p01),), (float(p10),), "identity",
-            provenance={"made": "constant"},
+        response = Response((), ((),), (float(p01),), (float(p10),), link="identity")
+        return cls(None, None, None, response, provenance={"made": "constant"})
+
+    @classmethod
+    def from_fokker_planck(
+        cls,
+        junction: Junction,
+        pulse: Pulse,
+        *,
+        K_eff: float = 0.2,
+        B_z: float = 5e-3,
+        xi: float = 0.08,
+        diameter: float = 0.08,
+        RA: float = 0.2,
+        relax: float = 10e-9,
+        spin_torque: bool = False,
+        solutions: int = 512,
+        degree: int | None = None,
+        seed: int = 0,
+        threads: int | None = None,
+        cached: bool = True,
+        progress: Progress | None = None,
+    ) -> SwitchingModel:
+        """Solve the Fokker-Planck equation for a few hundred cells and fit what they do.
+
+        Args:
+            junction, pulse: nominal cell and its pulse.
+            K_eff, xi, diameter, RA: half ranges of the factors on the nominal values [1], e.g. four standard
+                deviations; zero leaves a quantity out.
+            B_z: half range of the stray field along z [T].
+            relax: time at zero voltage before the bit is read [s].
+            spin_torque: of the current that the pulse drives; without it RA has no effect.
+            solutions: cells to solve for; one in five is held out and measures the error.
+            degree: of the harmonics; that of the stiffest cell where absent.
+            seed: of the choice of cells.
+            threads: at most so many; all cores where absent.
+            cached: read the model from the user's cache folder if it was built before, and keep it there.
+            progress: called with (done, total) solutions.
+
+        Returns:
+            The model; read ``fit_error`` and ``worst_error`` before you trust it.
+
+        Raises:
+            InputError: half ranges out of bounds, too few solutions, or as the Fokker-Planck solution.
+        """
+        from voltaspin.device.surrogate import build
+
+        half: dict[Quantity, float] = {
+            "K_eff_scale": K_eff, "B_z": B_z, "xi_scale": xi, "diameter_scale": diameter, "RA_scale": RA,
+        }  # fmt: skip
+        settings: dict[str, Any] = {
+            "made": "SwitchingModel.from_fokker_planck",
+            "half_ranges": dict(half),
+            "relax_s": relax,
+            "spin_torque": spin_torque,
+            "solutions": solutions,
+            "degree": degree,
+            "seed": seed,
+        }
+        path = _cache_file(junction, pulse, settings)
+        if cached and path.is_file():
+            return cls.load(path)
+        fit = build(
+            junction, pulse, half_ranges=half, relax=relax, spin_torque=spin_torque, solutions=solutions,
+            degree=degree, seed=seed, threads=threads, progress=progress,
         )  # fmt: skip
+        ranges = {q: (nominal(q) - h, nominal(q) + h) for q, h in half.items() if h > 0}
+        provenance = {**settings, "degree": fit.degree, "terms": len(fit.response.terms), "versions": environment()}
+        model = cls(junction, pulse, ranges, fit.response, fit.rms, fit.worst, None, provenance)
+        if cached:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            model.save(path)
+        return model
 
     @classmethod
     def from_llg(
@@ -161,9 +231,10 @@ class SwitchingModel:
             flips[w, g] = counted.value * n_devices
             if progress is not None:
                 progress(done, flips.size)
-        x = _scaled("K_eff_scale", np.array([s for s, _ in grid]), K_eff_range, 1.0, "")
-        y = _scaled("B_z", np.array([b for _, b in grid]), B_z_range, 0.0, " T")
-        terms, coefficients, fit_error, chi2_per_dof = _fit(x, y, flips, n_devices)
+        axes = (_axis("K_eff_scale", K_eff_range), _axis("B_z", B_z_range))
+        x, y = (np.array(column) for column in zip(*grid, strict=True))
+        at: dict[Quantity, NDArray[np.float64]] = {"K_eff_scale": x, "B_z": y}
+        terms, coefficients, fit_error, chi2_per_dof = _fit(axes[0](at), axes[1](at), flips, n_devices)
         c01 = tuple(map(float, coefficients[0]))
         if mirrored:
             c10 = tuple(c * (-1) ** j for c, (_, j) in zip(c01, terms, strict=True))
@@ -181,19 +252,40 @@ class SwitchingModel:
             "p10_from_mirror_symmetry": mirrored,
             "versions": environment(),
         }
-        return cls(
-            junction,
-            pulse,
-            K_eff_range,
-            B_z_range,
-            terms,
-            c01,
-            c10,
-            "logit",
-            fit_error,
-            chi2_per_dof,
-            provenance,
-        )
+        ranges: Ranges = {"K_eff_scale": K_eff_range, "B_z": B_z_range}
+        response = Response(axes, terms, c01, c10)
+        return cls(junction, pulse, ranges, response, fit_error, None, chi2_per_dof, provenance)
+
+    @classmethod
+    def from_measurements(cls, p01: SwitchingData, p10: SwitchingData, *, max_degree: int = 4) -> SwitchingModel:
+        """Counted flips of one pulse at several stray fields, smoothed and taken as they are.
+
+        No physics enters, so only the stray field of a cell may differ. To let cells differ in more, fit a
+        junction (:func:`voltaspin.device.fitting.fit_switching`) and use :meth:`from_fokker_planck`.
+
+        Args:
+            p01, p10: counts from up and from down, see
+                :func:`voltaspin.device.fitting.switching_model_from_measurements`.
+            max_degree: of the polynomials in B_z.
+
+        Raises:
+            InputError: different pulses, or too few fields.
+        """
+        from voltaspin.device.fitting import switching_model_from_measurements
+
+        measured = switching_model_from_measurements(p01, p10, max_degree=max_degree)
+        terms = tuple((j,) for j in range(len(measured.c01)))
+        response = Response((_axis("B_z", measured.B_z_range),), terms, measured.c01, measured.c10)
+        pulse = Pulse(voltage=measured.voltage, width=measured.width)
+        chi2_per_dof = measured.chi2 / measured.dof if measured.dof > 0 else None
+        provenance = {
+            "made": "SwitchingModel.from_measurements",
+            "points": len(p01) + len(p10),
+            "trials": int(p01.trials.sum() + p10.trials.sum()),
+            "versions": environment(),
+        }
+        ranges: Ranges = {"B_z": measured.B_z_range}
+        return cls(None, pulse, ranges, response, measured.fit_error, None, chi2_per_dof, provenance)
 
     @classmethod
     def shipped(cls) -> SwitchingModel:
@@ -202,13 +294,20 @@ class SwitchingModel:
         return cls.load(Path(str(resource)))
 
     def probabilities(
-        self, *, K_eff_scale: ArrayLike, B_z: ArrayLike
+        self,
+        *,
+        K_eff_scale: ArrayLike = 1.0,
+        B_z: ArrayLike = 0.0,
+        xi_scale: ArrayLike = 1.0,
+        diameter_scale: ArrayLike = 1.0,
+        RA_scale: ArrayLike = 1.0,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Probabilities that one pulse flips a 0 and a 1, for each cell.
 
         Args:
             K_eff_scale: K_eff of the cell over the nominal one [1], any shape.
-            B_z: its stray field along z [T], broadcast against ``K_eff_scale``.
+            B_z: its stray field along z [T]; all five are broadcast against each other.
+            xi_scale, diameter_scale, RA_scale: the same for VCMA coefficient, diameter and resistance [1].
 
         Returns:
             (p01, p10), each float64 in the common shape.
@@ -216,28 +315,48 @@ class SwitchingModel:
         Raises:
             InputError: a cell lies outside the range that was simulated.
         """
-        s, b = np.broadcast_arrays(np.asarray(K_eff_scale, np.float64), np.asarray(B_z, np.float64))
-        x = _scaled("K_eff_scale", s, self.K_eff_range, 1.0, "")
-        y = _scaled("B_z", b, self.B_z_range, 0.0, " T")
-        u01, u10 = np.zeros(s.shape), np.zeros(s.shape)
-        for (i, j), a01, a10 in zip(self.terms, self.c01, self.c10, strict=True):
-            power = x**i * y**j
-            u01 += a01 * power
-            u10 += a10 * power
-        return (u01, u10) if self.link == "identity" else (_logistic(u01), _logistic(u10))
+        given = (K_eff_scale, B_z, xi_scale, diameter_scale, RA_scale)
+        arrays = np.broadcast_arrays(*(np.asarray(v, np.float64) for v in given))
+        order: tuple[Quantity, ...] = ("K_eff_scale", "B_z", "xi_scale", "diameter_scale", "RA_scale")
+        cells = {q: a.ravel() for q, a in zip(order, arrays, strict=True)}
+        for q, values in cells.items():
+            self._within(q, values)
+        p01, p10 = self.response(cells)
+        return p01.reshape(arrays[0].shape), p10.reshape(arrays[0].shape)
+
+    def _within(self, quantity: Quantity, values: NDArray[np.float64]) -> None:
+        if values.size == 0:
+            return
+        unit = UNITS.get(quantity, "")
+        if not np.isfinite(values).all():
+            raise InputError(f"{quantity} holds a value that is not finite; every cell needs a number")
+        if self.ranges is None:
+            return
+        low, high = self.ranges.get(quantity, (nominal(quantity), nominal(quantity)))
+        least, most = float(values.min()), float(values.max())
+        if least < low or most > high:
+            worst = least if least < low else most
+            raise InputError(
+                f"{quantity} = {worst:.4g}{unit} is outside the range {low:g} to {high:g}{unit} of this switching "
+                "model; build a wider one with SwitchingModel.from_fokker_planck(..., "
+                f"{quantity.removesuffix('_scale')}=...) or narrow the variation"
+            )
 
     def save(self, path: Path | str) -> None:
         """Write versioned JSON."""
+        r = self.response
         SwitchingTable(
             junction=None if self.junction is None else asdict(self.junction),
             pulse=None if self.pulse is None else asdict(self.pulse),
-            K_eff_range=self.K_eff_range,
-            B_z_range_T=self.B_z_range,
-            link=self.link,
-            terms=list(self.terms),
-            p01=list(self.c01),
-            p10=list(self.c10),
+            ranges=None if self.ranges is None else dict(self.ranges),
+            variables=[(v.name, list(v.weights), v.centre, v.half) for v in r.variables],
+            basis=r.basis,
+            link=r.link,
+            terms=list(r.terms),
+            p01=list(r.c01),
+            p10=list(r.c10),
             fit_error=self.fit_error,
+            worst_error=self.worst_error,
             chi2_per_dof=self.chi2_per_dof,
             provenance=self.provenance,
         ).save(path)
@@ -251,37 +370,27 @@ class SwitchingModel:
             pulse = None if table.pulse is None else Pulse(**table.pulse)
         except TypeError as error:
             raise InputError(f"{path}: {error}; write it again with this version of voltaspin") from None
+        variables = tuple(Variable(name, tuple(w), centre, half) for name, w, centre, half in table.variables)
+        response = Response(variables, tuple(table.terms), tuple(table.p01), tuple(table.p10), table.basis, table.link)
         return cls(
-            junction, pulse, table.K_eff_range, table.B_z_range_T, tuple(table.terms), tuple(table.p01),
-            tuple(table.p10), table.link, table.fit_error, table.chi2_per_dof, table.provenance,
+            junction, pulse, table.ranges, response, table.fit_error, table.worst_error, table.chi2_per_dof,
+            table.provenance,
         )  # fmt: skip
+
+
+def _cache_file(junction: Junction, pulse: Pulse, settings: dict[str, Any]) -> Path:
+    what = json.dumps([asdict(junction), asdict(pulse), settings, SwitchingTable.VERSION, environment()["voltaspin"]])
+    return cache_folder() / "switching" / f"{hashlib.sha256(what.encode()).hexdigest()[:20]}.json"
 
 
 def _tuples(data: dict[str, Any]) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
 
 
-def _scaled(
-    name: str, value: NDArray[np.float64], span: tuple[float, float] | None, centre: float, unit: str
-) -> NDArray[np.float64]:
-    if value.size and not np.isfinite(value).all():
-        raise InputError(f"{name} holds a value that is not finite; every cell needs a number")
-    if span is None:
-        return value - centre
-    if value.size and (value.min() < span[0] or value.max() > span[1]):
-        worst = value.min() if value.min() < span[0] else value.max()
-        raise InputError(
-            f"{name} = {worst:.4g}{unit} is outside the range {span[0]:g} to {span[1]:g}{unit} of this "
-            "switching model; build a wider one with SwitchingModel.from_llg(..., "
-            f"{name.removesuffix('_scale')}_range=...) or narrow the variation"
-        )
-    return (value - centre) / (max(abs(span[0] - centre), abs(span[1] - centre)))
-
-
-def _logistic(u: NDArray[np.float64]) -> NDArray[np.float64]:
-    from scipy.special import expit
-
-    return np.asarray(expit(u))
+def _axis(quantity: Quantity, span: tuple[float, float]) -> Variable:
+    """The quantity itself, scaled so that the farther end of its range is at a distance of 1."""
+    centre = nominal(quantity)
+    return Variable(quantity, ((quantity, 1, 1.0),), centre, max(abs(span[0] - centre), abs(span[1] - centre)))
 
 
 def _check_range(name: str, span: tuple[float, float], centre: float) -> None:
@@ -307,7 +416,7 @@ def _fit(
             break
         X = np.stack([x**i * y**j for i, j in terms], axis=1)
         c = np.stack([_logistic_regression(X, k, n) for k in flips])
-        p = _logistic(c @ X.T)
+        p = logistic(c @ X.T)
         chi2 = float(np.sum((flips - n * p) ** 2 / (n * p * (1 - p))) / dof)
         # Each point predicted from the others, to first order: its residual over 1 - its leverage.
         leverage = np.empty_like(p)
@@ -334,5 +443,5 @@ def _logistic_regression(X: NDArray[np.float64], k: NDArray[np.float64], n: int)
             break
         c = new
         u = np.clip(X @ c, -30, 30)
-        p = _logistic(u)
+        p = logistic(u)
     return c

@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.cache import cache_folder
 from voltaspin.errors import InputError
 
 Split = Literal["train", "test"]
@@ -193,13 +194,6 @@ def _download(data: IdxDataset, file: str) -> Path:
         fetched.unlink()
         raise
     return fetched
-
-
-def cache_folder() -> Path:
-    """Where downloads go: ``VOLTASPIN_CACHE``, else the user's cache folder."""
-    import platformdirs
-
-    return Path(os.environ.get("VOLTASPIN_CACHE") or platformdirs.user_cache_dir("voltaspin"))
 
 
 def read_pictures(folder: Path, files: list[Path]) -> NDArray[np.uint8]:

@@ -7,14 +7,12 @@ a step is a function of (seed, step): which images, which time steps, and the no
 
 from __future__ import annotations
 
-import errno
 import json
 import math
-import os
-import shutil
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,14 +21,13 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import DDPMScheduler, UNet2DModel
 from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
 from pydantic import Field
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from voltaspin.context import RunContext
+from voltaspin.diffusion import checkpoints
 from voltaspin.diffusion.backend import bf16_is_faster, keep_freed_memory
 from voltaspin.diffusion.data import ImageSet
 from voltaspin.errors import InputError, NoiseExhaustedError
@@ -186,7 +183,7 @@ def train(
         raise InputError(f"images of {images.name} are {width}x{height} pixels; crop or pad them to a square")
     if n < spec.batch:
         raise InputError(f"{images.name} has {n} images, fewer than the batch of {spec.batch}; use a smaller batch")
-    checkpoint = _latest_checkpoint(out)
+    checkpoint = checkpoints.latest(out)
     if resume and checkpoint is not None:
         spec = _same_run(spec, read_json(checkpoint / "state.json"), images, out)
     elif resume and not (out / "train.json").is_file():
@@ -211,7 +208,7 @@ def train(
     )
     ema = EMAModel(model.parameters(), decay=spec.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
     names = [name for name, _ in model.named_parameters()]
-    step = 0 if checkpoint is None else _load_checkpoint(checkpoint, model, optimizer, ema, names, source)
+    step = 0 if checkpoint is None else checkpoints.load(checkpoint, model, optimizer, ema, names, source)
     examples = (spec.steps - step) * spec.batch
     if source.bits_left is not None and source.bits_left < (
         need := examples * channels * height * width * source.bits_per_normal
@@ -231,9 +228,9 @@ def train(
     alpha_bar = scheduler.alphas_cumprod.to(accelerator.device)
 
     def save() -> None:
-        if not (out / _checkpoint_name(step)).exists():
-            _save_checkpoint(out, step, unwrapped, optimizer.optimizer, ema, names, source, spec, images)
-        _export(out, unwrapped, scheduler, ema)
+        if not (out / checkpoints.checkpoint_name(step)).exists():
+            checkpoints.save(out, step, unwrapped, optimizer.optimizer, ema, names, source, spec, images.sha256)
+        checkpoints.export(out, unwrapped, scheduler, ema)
 
     started, losses = time.monotonic(), []
     with _interruptible() as stop, (out / "log.jsonl").open("a", encoding="utf-8") as log:
@@ -350,101 +347,6 @@ def _interruptible() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, previous)
 
 
-# Checkpoints: a folder that is renamed into place when it is whole, so that its name promises its content.
-
-
-def _checkpoint_name(step: int) -> str:
-    return f"checkpoint-{step:08d}"
-
-
-def _latest_checkpoint(out: Path) -> Path | None:
-    found = sorted(p for p in out.glob("checkpoint-*") if (p / "state.json").is_file())
-    return found[-1] if found else None
-
-
-def _save_checkpoint(
-    out: Path,
-    step: int,
-    model: UNet2DModel,
-    optimizer: torch.optim.Optimizer,
-    ema: EMAModel,
-    names: list[str],
-    source: NoiseSource,
-    spec: TrainSpec,
-    images: ImageSet,
-) -> None:
-    target = out / _checkpoint_name(step)
-    part = out / f".{target.name}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        part.mkdir()
-        moments: dict[str, torch.Tensor] = {}
-        for name, parameter in zip(names, model.parameters(), strict=True):
-            for key, value in optimizer.state[parameter].items():
-                moments[f"{name}|{key}"] = value
-        _write_tensors(part / "model.safetensors", dict(model.state_dict()))
-        _write_tensors(part / "ema.safetensors", dict(zip(names, ema.shadow_params, strict=True)))
-        _write_tensors(part / "optimizer.safetensors", moments)
-        write_json(
-            part / "state.json",
-            {
-                "step": step,
-                "spec": spec.to_json(),
-                "data_sha256": images.sha256,
-                "threads": torch.get_num_threads(),
-                "ema_step": ema.optimization_step,
-                "noise": {"name": source.name, "state": source.state_dict()},
-                "environment": environment(),
-            },
-        )
-        part.replace(target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    for old in sorted(out.glob("checkpoint-*"))[:-1]:
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    with _disk_errors(path):
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, path)
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-@contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    """safetensors reports a full disk as an error of its own; here it is the OSError that it is."""
-    try:
-        yield
-    except SafetensorError as error:
-        raise OSError(errno.ENOSPC, f"writing failed ({error})", str(path)) from None
-
-
-def _load_checkpoint(
-    checkpoint: Path,
-    model: UNet2DModel,
-    optimizer: torch.optim.Optimizer,
-    ema: EMAModel,
-    names: list[str],
-    source: NoiseSource,
-) -> int:
-    record = read_json(checkpoint / "state.json")
-    try:
-        model.load_state_dict(load_file(checkpoint / "model.safetensors"))
-        shadow = load_file(checkpoint / "ema.safetensors")
-        moments = load_file(checkpoint / "optimizer.safetensors")
-    except (SafetensorError, RuntimeError, FileNotFoundError) as error:
-        raise InputError(f"{checkpoint} is damaged ({error}); remove it and resume from the one before") from None
-    ema.shadow_params = [shadow[name] for name in names]
-    ema.optimization_step = record["ema_step"]
-    for name, parameter in zip(names, model.parameters(), strict=True):
-        optimizer.state[parameter] = {
-            key.split("|")[1]: value for key, value in moments.items() if key.split("|")[0] == name
-        }
-    source.load_state_dict(record["noise"]["state"])
-    return int(record["step"])
-
-
 def _same_run(spec: TrainSpec, record: dict[str, Any], images: ImageSet, out: Path) -> TrainSpec:
     """The specification to go on with: the recorded one, which may only differ in what changes no weight."""
     recorded = TrainSpec.from_json(record["spec"], where=str(out))
@@ -458,22 +360,10 @@ def _same_run(spec: TrainSpec, record: dict[str, Any], images: ImageSet, out: Pa
             )
     if record["data_sha256"] != images.sha256:
         raise InputError(f"{out} was trained on other images than {images.name} holds now; start in another folder")
+    if record["threads"] != torch.get_num_threads():
+        warnings.warn(
+            f"{out} was trained with {record['threads']} threads and goes on with {torch.get_num_threads()}: the "
+            "weights will differ in rounding from those of an uninterrupted run; set OMP_NUM_THREADS to get the same",
+            stacklevel=3,
+        )
     return recorded
-
-
-def _export(out: Path, model: UNet2DModel, scheduler: DDPMScheduler, ema: EMAModel) -> None:
-    """The moving-average weights as a diffusers pipeline folder, each file renamed into place."""
-    part = out / ".export.part"
-    shutil.rmtree(part, ignore_errors=True)
-    ema.store(model.parameters())
-    try:
-        ema.copy_to(model.parameters())
-        with _disk_errors(out):
-            DDPMPipeline(unet=model, scheduler=scheduler).save_pretrained(part)
-        for file in sorted(part.rglob("*.json")) + sorted(part.rglob("*.safetensors")):
-            target = out / file.relative_to(part)
-            target.parent.mkdir(exist_ok=True)
-            file.replace(target)
-    finally:
-        ema.restore(model.parameters())
-        shutil.rmtree(part, ignore_errors=True)

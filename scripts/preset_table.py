@@ -1,0 +1,197 @@
+"""Write docs/junctions.md: what follows from the numbers of every preset, and where the numbers come from.
+
+python scripts/preset_table.py [--out docs/junctions.md] [--records build/presets] [--presets NAME ...] [--quick]
+
+Minutes per preset. The records (device.json of each) are kept and not computed again while preset and version stay;
+remove them after a change of the physics.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from voltaspin.device import presets
+from voltaspin.device.characterise import QUICK, Characterisation, Effort, JunctionSpec, PulseRecord, characterise
+from voltaspin.errors import InputError
+from voltaspin.report.comparison import energy_text
+from voltaspin.report.cost import BOUNDARIES, CellPulse, CostTable, action_energies, si
+from voltaspin.report.device_figures import life_text
+from voltaspin.report.page import number
+from voltaspin.specs import environment
+from voltaspin.terminal import bar_per_part, progress_bars, write_whole
+
+HEADINGS = (
+    "preset", "Delta", "barrier (k_B T)", "V_c (V)", "period (ns)", "coin pulse", "its worst deviation from 1/2",
+    "widths within 0.01 of 1/2 (ns)", *(f"energy, {boundary}" for boundary in BOUNDARIES), "write pulse", "its WER",
+    "retention",
+)  # fmt: skip
+
+TEXT = """\
+# Junctions
+
+Made by `{command}` with {versions}. Nothing here is measured: each row follows from the numbers of a preset, which are
+listed below with their sources.
+
+{table}
+
+{notes}
+
+- **Delta** is without the in-plane field, the **barrier** with it. **V_c** cancels the anisotropy. **Period**: of one
+  turn about the in-plane field.
+- **Coin pulse**: the shortest rectangular pulse for which p01 and p10 stay within 0.01 of 1/2 over +-2 % of voltage,
+  +-20 K, and +-5 % of K_eff together with +-2 mT along z; where there is none, the one that deviates least. The worst
+  deviation is over that box. {coin}
+- **Energy** of one coin pulse, without reset and read: `cell` is the current through the barrier and the charge of the
+  oxide, `cell+line` adds {line}, `macro` adds drivers. Prices: {prices}.
+- **Write pulse**: the rectangular pulse with the lowest write error rate (WER). Edges, jitter and spread make a real
+  one worse.
+- **Retention**: mean life of one bit at the preset's temperature and without a voltage.
+- Bits are judged {relax} ns after a pulse; spin torque is {torque}. All junctions are macrospins, which flatters those
+  above 40 to 50 nm.
+
+## Where the numbers come from
+
+{sources}
+"""
+
+
+def energies(record: Characterisation, pulse: PulseRecord, table: CostTable) -> list[str]:
+    """Energy of one pulse at each boundary."""
+    cell = CellPulse(voltage=pulse.voltage, ohmic=pulse.energy.ohmic, charging=pulse.energy.capacitive)
+    prices = (action_energies(pulses={"pulse": cell}, boundary=b, table=table)["pulse"][0] for b in BOUNDARIES)
+    return [energy_text(price.value * 1e12) for price in prices]
+
+
+def cells(record: Characterisation, costs: CostTable, note: Notes) -> list[str]:
+    """One row; a blank carries the number of its reason."""
+    d, reasons = record.derived, record.reasons
+    blank = lambda part: note(reasons.get(part, "not found"))  # noqa: E731
+    row = [record.junction.name, number(d.Delta), number(d.barrier)]
+    row.append(blank("V_c") if d.V_c is None else number(d.V_c))
+    if d.V_c is not None and abs(d.V_c) > record.oxide.limit:
+        row[-1] += " " + note.mark(f"above the {number(record.oxide.limit)} V at which this oxide is taken to break")
+    row.append(blank("period") if d.period is None else number(d.period * 1e9))
+    if (coin := record.coin) is None:
+        row += [blank("coin")] * (3 + len(BOUNDARIES))
+    else:
+        row.append(f"{number(coin.voltage)} V, {number(coin.width * 1e9)} ns")
+        if not coin.searched:
+            why = reasons.get("search for the fair pulse", "a coin pulse is searched with an in-plane field only")
+            row[-1] += " " + note.mark(f"the fairest of a map, its tolerance not searched: {why}")
+            row.append(note(f"not searched: {why}"))
+        else:
+            row.append(f"{number(coin.worst_deviation or 0.0, 2)} ({coin.worst_case})")
+        fair = "the pulse itself is further than 0.01 from 1/2"
+        row.append(f"{number(coin.band[0] * 1e9)} to {number(coin.band[1] * 1e9)}" if coin.band else note(fair))
+        row += energies(record, coin, costs)
+    if (write := record.write) is None:
+        row += [blank("write")] * 2
+    else:
+        row += [f"{number(write.voltage)} V, {number(write.width * 1e9)} ns", number(write.WER, 2)]
+        if not write.searched:
+            why = reasons.get("search for the write pulse", "a quick run")
+            row[-2] += " " + note.mark(f"the best of a map: {why}")
+    life = record.retention.life if record.retention else None
+    row.append(life_text(life) if life else blank("life" if record.retention else "retention"))
+    return row
+
+
+class Notes:
+    """Footnotes, each reason once."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def mark(self, reason: str) -> str:
+        if reason not in self.reasons:
+            self.reasons.append(reason)
+        return f"[{self.reasons.index(reason) + 1}]"
+
+    def __call__(self, reason: str) -> str:
+        return f"– {self.mark(reason)}"
+
+    def __str__(self) -> str:
+        return "\n".join(f"{k}. {reason}" for k, reason in enumerate(self.reasons, 1))
+
+
+def document(records: Sequence[Characterisation], command: str, costs: CostTable) -> str:
+    """The page for these records; raises InputError where they were made under different conditions."""
+    if len({(r.relax, r.spin_torque, r.line_capacitance) for r in records}) != 1:
+        raise InputError("the records were made under different conditions; remove them and compute them again")
+    notes, first = Notes(), records[0]
+    rows = [cells(record, costs, notes) for record in records]
+    lines = ["| " + " | ".join(row) + " |" for row in (HEADINGS, ["---"] * len(HEADINGS), *rows)]
+    searched = any(r.coin is not None and r.coin.searched for r in records)
+    versions = ", ".join(f"{name} {first.environment[name]}" for name in ("voltaspin", "python", "numpy", "scipy"))
+    return TEXT.format(
+        command=command,
+        versions=versions,
+        table="\n".join(lines),
+        notes=str(notes),
+        coin="" if searched else "This run was quick and took the fairest of a coarse map instead.",
+        line=f"the {number(first.line_capacitance * 1e15)} fF of a line, charged once",
+        prices=costs.name,
+        relax=number(first.relax * 1e9),
+        torque="on" if first.spin_torque else "off",
+        sources="\n\n".join(described(record.junction.name) for record in records),
+    )
+
+
+def described(name: str) -> str:
+    """Every number of a preset with its grade and source."""
+    entry = presets.entry(name)
+    lines = [f"### {name}: {entry.title}", "", f"{entry.citation}. {entry.notes}".strip(), ""]
+    lines += ["| parameter | value | unit | grade | source |", "| --- | --- | --- | --- | --- |"]
+    for key, n in presets.sources(name).items():
+        span = "" if n.low is None or n.high is None else f" ({n.low:.4g} to {n.high:.4g})"
+        lines.append(f"| {key} | {n.value:.6g}{span} | {n.unit} | {n.grade} | {n.source} |")
+    return "\n".join(lines)
+
+
+def recorded(name: str, folder: Path, effort: Effort, costs: CostTable) -> Characterisation:
+    """The kept record of this preset, or a new one."""
+    path = folder / f"{name}{'-quick' if effort == QUICK else ''}.json"
+    junction, line = presets.get(name), si(costs.line_capacitance)
+    if path.exists():
+        try:
+            kept = Characterisation.load(path)
+            if (
+                kept.junction == JunctionSpec.of(junction)
+                and kept.line_capacitance == line
+                and kept.environment["voltaspin"] == environment()["voltaspin"]
+            ):
+                print(f"{name}: kept in {path}", file=sys.stderr)
+                return kept
+        except InputError as error:
+            print(f"{name}: {error}; computed again", file=sys.stderr)
+    print(f"{name}: computing", file=sys.stderr)
+    with progress_bars() as bars:
+        record = characterise(junction, effort=effort, line_capacitance=line, progress=bar_per_part(bars))
+    folder.mkdir(parents=True, exist_ok=True)
+    record.save(path)
+    return record
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("docs/junctions.md"))
+    parser.add_argument("--records", type=Path, default=Path("build/presets"), help="folder of device.json files")
+    parser.add_argument("--presets", nargs="+", default=list(presets.names()))
+    parser.add_argument("--quick", action="store_true", help="coarse grids, pulses taken from the map")
+    args = parser.parse_args(argv)
+    for name in args.presets:
+        presets.entry(name)  # an unknown name is refused before the others take their minutes
+    costs, effort = CostTable.default(), QUICK if args.quick else Effort()
+    records = [recorded(name, args.records, effort, costs) for name in args.presets]
+    command = "python scripts/preset_table.py" + (" --quick" if args.quick else "")
+    if args.presets != list(presets.names()):
+        command += " --presets " + " ".join(args.presets)
+    write_whole(args.out, document(records, command, costs).encode())
+    print(args.out)
+
+
+if __name__ == "__main__":
+    main()

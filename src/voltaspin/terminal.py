@@ -1,0 +1,86 @@
+"""What every command shares: checks before hours of work, progress on standard error, JSON on standard output."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from voltaspin.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+_made: list[Path] = []  # output folders that this process made
+
+
+def at_least(least: float, **options: float) -> None:
+    """Raise InputError for the first option below ``least``; the message names option and value."""
+    for name, value in options.items():
+        if value < least:
+            raise InputError(f"--{name.replace('_', '-')} {value:g}: give at least {least:g}")
+
+
+def writable(folder: Path) -> None:
+    """Make the folder and try a file in it, so that hours of work do not end in a full stop."""
+    try:
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            _made.append(folder)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"output folder {folder} cannot be written ({error.strerror}); choose another with --out"
+        ) from None
+
+
+def leave_nothing() -> None:
+    """Remove the output folders that this process made and left empty."""
+    for folder in _made:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all (a temporary file, then a rename)."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def progress_bars() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description:<34}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=(console := Console(stderr=True)),
+        disable=not console.is_terminal,
+    )
+
+
+def bar_per_part(bars: Progress) -> Callable[[str, int, int], None]:
+    """``show(part, done, total)``: a bar for each part, added when the part first reports."""
+    tasks: dict[str, Any] = {}
+
+    def show(part: str, done: int, total: int) -> None:
+        if part not in tasks:
+            tasks[part] = bars.add_task(part, total=total)
+        bars.update(tasks[part], completed=done, total=total)
+
+    return show
+
+
+def print_json(data: Any) -> None:
+    print(json.dumps(data, indent=1, allow_nan=False))

@@ -1,0 +1,65 @@
+"""The pulse for a purpose."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from voltaspin.device import Pulse, presets
+from voltaspin.device.fokker_planck import switching_probability
+from voltaspin.device.pulse_design import Tolerance, best_pulse
+
+CELL = presets.generator.with_variation(K_eff_scale=0.4)
+QUICK = {"relax": 1e-9}
+
+
+@pytest.fixture(scope="module")
+def write():  # type: ignore[no-untyped-def]
+    return best_pulse(CELL, target="write", **QUICK)  # type: ignore[arg-type]
+
+
+def test_write_pulse_is_a_local_best(write) -> None:  # type: ignore[no-untyped-def]
+    here = switching_probability(CELL, write.pulse, **QUICK).WER
+    assert write.WER == pytest.approx(here, rel=1e-6)
+    for dV, dw in ((0.03, 0), (-0.03, 0), (0, 0.03), (0, -0.03)):
+        other = Pulse(voltage=write.pulse.voltage * (1 + dV), width=write.pulse.width * (1 + dw))
+        assert switching_probability(CELL, other, **QUICK).WER > 0.999 * here
+
+
+def test_write_pulse_beats_a_grid(write) -> None:  # type: ignore[no-untyped-def]
+    from voltaspin.device.fokker_planck import switching_map
+
+    grid = switching_map(
+        CELL, voltages=np.linspace(0.7, 1.4, 15) * CELL.V_c, widths=np.linspace(0.3e-9, 1e-9, 29), atol=0.01, **QUICK
+    )
+    assert write.WER <= grid.WER.min() * 1.01
+    assert "writes with an error rate" in write.verdict
+
+
+def test_fair_pulse_reports_the_worst_of_its_box() -> None:
+    box = Tolerance(probability=0.03, B_z=1e-3, K_eff=0.02, voltage=0.01, temperature=5.0)
+    found = best_pulse(CELL, target="fair", tolerance=box, **QUICK)  # type: ignore[arg-type]
+    assert found.meets == (found.worst_deviation <= 0.03)
+    assert max(abs(found.p01 - 0.5), abs(found.p10 - 0.5)) <= found.worst_deviation + 1e-3
+    corner = CELL.with_variation(K_eff_scale=0.98, B_z=-1e-3)
+    assert abs(switching_probability(corner, found.pulse, **QUICK).value - 0.5) <= found.worst_deviation + 1e-3
+    assert found.p01 == found.p10  # by symmetry
+
+
+def test_dephased_pulse_stays_fair_beyond_its_width() -> None:
+    found = best_pulse(CELL, target="dephased", tolerance=Tolerance(probability=0.02), longest=6e-9, **QUICK)
+    for factor in (1.0, 1.1, 1.23, 1.4):
+        longer = Pulse(voltage=found.pulse.voltage, width=found.pulse.width * factor)
+        # Between the grid's widths the oscillation may be slightly larger.
+        assert abs(switching_probability(CELL, longer, **QUICK).value - 0.5) < 0.03
+
+
+def test_bad_input() -> None:
+    with pytest.raises(ValueError, match="target 'erase' is unknown"):
+        best_pulse(CELL, target="erase")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="set B_bias"):
+        best_pulse(replace(CELL, B_bias=(0.0, 0.0, 0.0)))
+    with pytest.raises(ValueError, match="must ascend"):
+        best_pulse(CELL, voltage_range=(1.0, 0.5))
+    with pytest.raises(ValueError, match="has forgotten its beginning"):
+        best_pulse(CELL, target="dephased", longest=0.3e-9, **QUICK)  # type: ignore[arg-type]
