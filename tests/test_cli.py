@@ -61,6 +61,8 @@ def test_ctrl_c_says_so_and_leaves_nothing(tmp_path):
         [sys.executable, "-m", "voltaspin", "bits", "--count", "100000000000", "--out", str(tmp_path / "b.bin")],
         stderr=subprocess.PIPE,
         text=True,
+        # A shell's background jobs ignore SIGINT, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     part = tmp_path / ".b.bin.part"

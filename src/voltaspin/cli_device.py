@@ -102,8 +102,8 @@ def _change(text: str) -> tuple[str, float]:
 def device(
     context: typer.Context,
     preset: Preset = "generator",
-    voltage: Annotated[float | None, typer.Option("--voltage", help="Pulse [V]; default: V_c.")] = None,
-    width: Annotated[float, typer.Option("--width", help="Pulse width [ns].")] = 0.6,
+    voltage: Annotated[float | None, typer.Option("--voltage", help="Pulse in V; default: V_c.")] = None,
+    width: Annotated[float, typer.Option("--width", help="Pulse width in ns.")] = 0.6,
     devices: Annotated[int, typer.Option("--devices", help="Trajectories.")] = 20_000,
     seed: Annotated[int, typer.Option("--seed", help="Decides every simulated random number.")] = 0,
     as_json: AsJson = False,
