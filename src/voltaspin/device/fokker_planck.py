@@ -345,10 +345,10 @@ def switching_map(
         widths: at half height [s], (m,), ascending.
         initial, relax, spin_torque: as :func:`switching_probability`.
         rise, fall: durations of linear edges [s].
-        degree: of the harmonics; :func:`least_degree` where absent.
+        degree: of the harmonics; raised until two degrees agree where absent.
         atol: largest admitted difference between the two degrees; the WER of each point carries its own.
         threads: at most so many; all cores where absent.
-        progress: called with (done, total) voltages.
+        progress: called with (done, total) voltages, twice or more of them: every degree is a pass.
 
     Returns:
         The map with the error of every point.
@@ -361,26 +361,33 @@ def switching_map(
     if V.ndim != 1 or w.ndim != 1 or not len(V) or not len(w) or np.any(np.diff(w) <= 0):
         raise InputError("voltages and widths must be lists of at least one value, the widths ascending")
     fine = least_degree(junction) if degree is None else degree
-    degrees = (max(int(COARSER * fine), 4), fine)
-    for d in degrees:
-        basis(d)
-        _observable(junction, d, initial, relax)  # before the threads, so that they share it
-    done = 0
 
-    def row(voltage: float) -> Floats:
-        nonlocal done
-        out = np.stack([_along(junction, voltage, w, initial, relax, rise, fall, spin_torque, d) for d in degrees])
-        done += 1
-        if progress is not None:
-            progress(done, len(V))
-        return out
+    def solve(degree: int, begun: int, passes: int) -> Floats:
+        basis(degree)
+        _observable(junction, degree, initial, relax)  # before the threads, so that they share it
+        done = 0
 
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        stays = np.stack(list(pool.map(row, map(float, V))), axis=1)
-    error = np.maximum(abs(stays[1] - stays[0]), 1e-14)
-    if error.max() > atol:
-        raise _unresolved(junction, fine, float(error.max()), atol)
-    return SwitchingMap(V, w, 1 - stays[1], stays[1], error, fine)
+        def row(voltage: float) -> Floats:
+            nonlocal done
+            stays = _along(junction, voltage, w, initial, relax, rise, fall, spin_torque, degree)
+            done += 1
+            if progress is not None:
+                progress(begun + done, passes * len(V))
+            return stays
+
+        with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+            return np.stack(list(pool.map(row, map(float, V))))
+
+    coarse, begun = solve(max(int(COARSER * fine), 4), 0, 2), len(V)
+    while True:
+        stays = solve(fine, begun, begun // len(V) + 1)
+        begun += len(V)
+        error = np.maximum(abs(stays - coarse), 1e-14)
+        if error.max() <= atol:
+            return SwitchingMap(V, w, 1 - stays, stays, error, fine)
+        if degree is not None or fine >= MAX_DEGREE:
+            raise _unresolved(junction, fine, float(error.max()), atol)
+        coarse, fine = stays, min(math.ceil(fine / COARSER), MAX_DEGREE)
 
 
 def _along(

@@ -56,7 +56,6 @@ def build(
     spin_torque: bool,
     solutions: int,
     degree: int | None,
-    seed: int,
     threads: int | None,
     progress: Progress | None,
 ) -> Fit:
@@ -79,7 +78,7 @@ def build(
     if solutions < 20:
         raise InputError(f"{solutions} solutions cannot carry a fit; give at least 20")
     variables = _variables(junction, pulse, half_ranges, used, spin_torque)
-    cube = qmc.Sobol(max(len(used), 1), seed=np.random.default_rng(seed)).random(solutions)
+    cube = qmc.Sobol(max(len(used), 1), scramble=False).random_base2((solutions - 1).bit_length())[:solutions]
     spread = np.cos(np.pi * cube)
     cells = {q: np.full(solutions, nominal(q)) for q in QUANTITIES}
     for column, q in enumerate(used):

@@ -110,7 +110,6 @@ class SwitchingModel:
         spin_torque: bool = False,
         solutions: int = 512,
         degree: int | None = None,
-        seed: int = 0,
         threads: int | None = None,
         cached: bool = True,
         progress: Progress | None = None,
@@ -126,7 +125,6 @@ class SwitchingModel:
             spin_torque: of the current that the pulse drives; without it RA has no effect.
             solutions: cells to solve for; one in five is held out and measures the error.
             degree: of the harmonics; that of the stiffest cell where absent.
-            seed: of the choice of cells.
             threads: at most so many; all cores where absent.
             cached: read the model from the user's cache folder if it was built before, and keep it there.
             progress: called with (done, total) solutions.
@@ -149,14 +147,13 @@ class SwitchingModel:
             "spin_torque": spin_torque,
             "solutions": solutions,
             "degree": degree,
-            "seed": seed,
         }
         path = _cache_file(junction, pulse, settings)
         if cached and path.is_file():
             return cls.load(path)
         fit = build(
             junction, pulse, half_ranges=half, relax=relax, spin_torque=spin_torque, solutions=solutions,
-            degree=degree, seed=seed, threads=threads, progress=progress,
+            degree=degree, threads=threads, progress=progress,
         )  # fmt: skip
         ranges = {q: (nominal(q) - h, nominal(q) + h) for q, h in half.items() if h > 0}
         provenance = {**settings, "degree": fit.degree, "terms": len(fit.response.terms), "versions": environment()}
