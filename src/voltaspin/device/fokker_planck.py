@@ -201,16 +201,9 @@ def switching_probability(
     Source: W. F. Brown, Phys. Rev. 130, 1677 (1963), for the equation.
     """
     _checked(junction, relax, degree, rtol)
-    other: Well = "down" if initial == "up" else "up"
 
     def solve(degree: int) -> tuple[float, float]:
-        start = well_density(boltzmann_exponents(junction), degree=degree, well=initial)
-        flips, stays = 0.0, 0.0
-        for width, share in _widths(pulse):
-            end = _after(junction, pulse.with_width(width), start, degree, relax, spin_torque)
-            flips += share * float(_observable(junction, degree, other, end[1]) @ end[0])
-            stays += share * float(_observable(junction, degree, initial, end[1]) @ end[0])
-        return flips, stays
+        return _outcome(junction, pulse, initial, degree, relax, spin_torque)
 
     fine = least_degree(junction) if degree is None else degree
     coarse = solve(max(int(COARSER * fine), 4))
@@ -232,15 +225,23 @@ def switching_pair(
 
     The arguments are those of :func:`switching_probability`; both directions share all that is costly.
     """
-    flips = []
-    for initial, other in (("up", "down"), ("down", "up")):
-        start = well_density(boltzmann_exponents(junction), degree=degree, well=initial)  # type: ignore[arg-type]
-        share = 0.0
-        for width, part in _widths(pulse):
-            end, left = _after(junction, pulse.with_width(width), start, degree, relax, spin_torque)
-            share += part * float(_observable(junction, degree, other, left) @ end)  # type: ignore[arg-type]
-        flips.append(share)
-    return flips[0], flips[1]
+    wells: tuple[Well, Well] = ("up", "down")
+    p01, p10 = (_outcome(junction, pulse, initial, degree, relax, spin_torque)[0] for initial in wells)
+    return p01, p10
+
+
+def _outcome(
+    junction: Junction, pulse: Pulse, initial: Well, degree: int, relax: float, spin_torque: bool
+) -> tuple[float, float]:
+    """(P_sw, WER) at one degree."""
+    other: Well = "down" if initial == "up" else "up"
+    start = well_density(boltzmann_exponents(junction), degree=degree, well=initial)
+    flips, stays = 0.0, 0.0
+    for width, share in _widths(pulse):
+        density, left = _after(junction, pulse.with_width(width), start, degree, relax, spin_torque)
+        flips += share * float(_observable(junction, degree, other, left) @ density)
+        stays += share * float(_observable(junction, degree, initial, left) @ density)
+    return flips, stays
 
 
 def _unresolved(junction: Junction, degree: int, error: float, limit: float) -> InputError:

@@ -118,21 +118,24 @@ def best_pulse(
     voltages = np.linspace(low, high, points[0])
     widths = np.linspace(longest / points[1], longest, points[1])
     symmetric = junction.B_bias[2] == 0 and not spin_torque
-    total, begun = len(voltages) * (1 if symmetric else 2), 0
+    wells = _WELLS[: 1 if symmetric else 2]
+    begun = reached = 0
 
-    def tick(done: int, _: int) -> None:
+    def tick(done: int, of: int) -> None:
+        nonlocal reached
+        reached = begun + of  # a map that raises its degree grows
         if progress is not None:
-            progress(begun + done, total)
+            progress(begun + done, begun + of * (len(wells) - len(maps)))
 
     maps: list[SwitchingMap] = []
-    for well in _WELLS[: 1 if symmetric else 2]:
+    for well in wells:
         maps.append(
             switching_map(
                 junction, voltages=voltages, widths=widths, initial=well, relax=relax,
                 spin_torque=spin_torque, threads=threads, progress=tick, atol=1e-2,
             )
         )  # fmt: skip
-        begun += len(voltages)
+        begun = reached
 
     def judge(pulse: Pulse) -> tuple[float, float, float]:
         flips, stays = [], []

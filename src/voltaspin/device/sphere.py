@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numba
 import numpy as np
@@ -233,9 +233,9 @@ class Generator:
     basis: Basis
     weights: Floats
 
-    @property
+    @cached_property
     def diagonals(self) -> Floats:
-        """Float64 (diagonals, size) [1/s]."""
+        """Float64 (diagonals, size) [1/s]; kept, since a walk along a pulse asks for them at every width."""
         return np.tensordot(self.weights, self.basis.data, axes=1)
 
     def extent(self) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from voltaspin.device.fokker_planck import least_degree, switching_pair
 from voltaspin.device.junction import Junction, Pulse
-from voltaspin.device.response import QUANTITIES, Quantity, Response, Variable, design, nominal
+from voltaspin.device.response import QUANTITIES, Quantity, Response, Variable, design, logistic, nominal
 from voltaspin.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -145,7 +145,7 @@ def _fitted(x: Floats, answers: Floats, variables: tuple[Variable, ...], degree:
                 for k in (0, 1)
             ]
         )
-        off = 1 / (1 + np.exp(-A[held] @ c.T)) - answers[held]
+        off = logistic(A[held] @ c.T) - answers[held]
         rms = float(np.sqrt(np.mean(off**2)))
         if best is None or rms < best.rms:
             response = Response(
