@@ -17,7 +17,7 @@ IMAGES, STEPS = 64, 3
 
 
 def main() -> None:
-    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 60
+    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     pipeline = load_pipeline(shipped_model())
     sources = {
         "software, float32": PseudoSource(seed=1),
