@@ -4,8 +4,8 @@ The only source of simulated chance of the hardware: trajectories, variation, pu
 at a position depends on nothing but its key and its position, so any thread count, chunk or batch size
 gives the same numbers, and any of them can be computed again alone.
 
-The generator is Philox4x32-10 (Salmon et al., SC'11, doi 10.1145/2063384.2063405), tested on the published
-known answers. A key is 64 bits; the 128-bit counter holds the stream (64 bits: an image, a device) and the
+The generator is Philox4x32-10 (Salmon et al., SC'11, doi 10.1145/2063384.2063405), in the thermal field of
+trajectories Philox4x32-7, both tested on the published known answers. A key is 64 bits; the 128-bit counter holds the stream (64 bits: an image, a device) and the
 block (64 bits: four 32-bit words each).
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
@@ -25,23 +26,30 @@ _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
-@numba.njit(inline="always")
-def philox4x32(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
-    """One block (ten rounds): four counter and two key words to four random words.
+def _philox4x32(rounds: int) -> Any:
+    @numba.njit(inline="always")  # type: ignore[untyped-decorator]
+    def philox4x32(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+        """One block: four counter and two key words to four random words.
 
-    All are uint64 that hold 32 bits: numba widens uint32 arithmetic anyway, and so a loop over lanes
-    that only stores the four words vectorises.
-    """
-    for _ in range(10):
-        p0 = (c0 & _LOW) * _M0
-        p1 = (c2 & _LOW) * _M1
-        c0 = (p1 >> _HALF) ^ c1 ^ k0
-        c1 = p1
-        c2 = (p0 >> _HALF) ^ c3 ^ k1
-        c3 = p0
-        k0 = (k0 + _W0) & _LOW
-        k1 = (k1 + _W1) & _LOW
-    return c0 & _LOW, c1 & _LOW, c2 & _LOW, c3 & _LOW
+        All are uint64 that hold 32 bits: numba widens uint32 arithmetic anyway, and so a loop over lanes
+        that only stores the four words vectorises.
+        """
+        for _ in range(rounds):
+            p0 = (c0 & _LOW) * _M0
+            p1 = (c2 & _LOW) * _M1
+            c0 = (p1 >> _HALF) ^ c1 ^ k0
+            c1 = p1
+            c2 = (p0 >> _HALF) ^ c3 ^ k1
+            c3 = p0
+            k0 = (k0 + _W0) & _LOW
+            k1 = (k1 + _W1) & _LOW
+        return c0 & _LOW, c1 & _LOW, c2 & _LOW, c3 & _LOW
+
+    return philox4x32
+
+
+philox4x32 = _philox4x32(10)
+philox4x32_7 = _philox4x32(7)  #: the fewest rounds that pass BigCrush (the paper's table 2), for the thermal field
 
 
 @numba.njit(inline="always")

@@ -10,7 +10,7 @@ from scipy import stats
 
 from voltaspin.device import Pulse, presets
 from voltaspin.device.equilibrium import equilibrium, well_bottom
-from voltaspin.device.kernel import LANES, _cos_pi, _log, _sin_pi
+from voltaspin.device.kernel import LANES, _log, gaussian_pair
 from voltaspin.device.llg import (
     binomial_error,
     run,
@@ -22,6 +22,7 @@ from voltaspin.device.llg import (
     trajectory,
 )
 from voltaspin.errors import InputError
+from voltaspin.streams import Stream
 from voltaspin.units import gamma_e, k_B
 
 GENERATOR = presets.generator
@@ -67,22 +68,37 @@ def test_seeds_ensembles_and_devices_do_not_share_numbers() -> None:
 
 
 @numba.njit(error_model="numpy")  # type: ignore[untyped-decorator]
-def _evaluate(u, t, out):  # type: ignore[no-untyped-def]
+def _evaluate(u, words, log, pairs):  # type: ignore[no-untyped-def]
     for i in range(u.shape[0]):
-        out[0, i] = _log(u[i])
-        out[1, i] = _cos_pi(t[i])
-        out[2, i] = _sin_pi(t[i])
+        log[i] = _log(u[i])
+        pairs[i, 0], pairs[i, 1] = gaussian_pair(words[i, 0], words[i, 1])
 
 
-def test_polynomials_are_exact_to_float32() -> None:
-    u = np.concatenate([np.linspace(2**-33, 1, 50_000), 2.0 ** -np.linspace(0, 33, 50_000)]).astype(np.float32)
-    t = np.linspace(-1, 1, 100_000, dtype=np.float32)
-    out = np.empty((3, u.size), np.float32)
-    _evaluate(u, t, out)
-    np.testing.assert_allclose(out[0], np.log(u.astype(float)), rtol=4e-7, atol=1e-9)
-    np.testing.assert_allclose(out[1], np.cos(np.pi * t.astype(float)), atol=4e-7)
-    np.testing.assert_allclose(out[2], np.sin(np.pi * t.astype(float)), atol=4e-7)
-    assert not np.isnan(np.sqrt(-2 * out[0])).any()  # a logarithm above zero would break the Gaussians
+def test_gaussians_are_exact_to_float32() -> None:
+    n = 200_000
+    u = np.concatenate([np.linspace(2**-33, 1, n // 2), 2.0 ** -np.linspace(0, 33, n // 2)]).astype(np.float32)
+    words = Stream.of(1, "test").words(2 * n).reshape(n, 2)
+    words[:4] = [[0, 0], [0, 2**31], [2**32 - 1, 2**31 - 1], [2**31, 2**32 - 1]]
+    log, pairs = np.empty(n, np.float32), np.empty((n, 2), np.float32)
+    _evaluate(u, words, log, pairs)
+    np.testing.assert_allclose(log, np.log(u.astype(float)), rtol=4e-7, atol=1e-9)
+    assert not np.isnan(np.sqrt(-2 * log)).any()  # a logarithm above zero would break the Gaussians
+
+    # The definition in float64: an angle of +-45 degrees, mirrored at the diagonal by bit 1, negated by bit 0.
+    radius = np.sqrt(-2 * np.log((words[:, 0].astype(float) + 0.5) * 2.0**-32))
+    point = radius * np.exp(1j * np.pi * words[:, 1].astype(np.int32) * 2.0**-33)
+    point = np.where(words[:, 1] & 2, point.imag + 1j * point.real, point) * np.where(words[:, 1] & 1, -1, 1)
+    # Near u = 1 the float32 logarithm of 1 - 2^-25 and of 1 differ by more than they are: an absolute error of the
+    # radius of sqrt(2 * 2^-24) there, 2e-6 elsewhere.
+    np.testing.assert_allclose(pairs, np.stack([point.real, point.imag], 1), atol=5e-4)
+    inner = radius > 0.05
+    np.testing.assert_allclose(pairs[inner], np.stack([point.real, point.imag], 1)[inner], atol=4e-6)
+
+    # All directions alike: 16 sectors of the circle, and no correlation of the two.
+    sectors = np.histogram(np.arctan2(pairs[4:, 1], pairs[4:, 0]), 16, (-np.pi, np.pi))[0]
+    assert stats.chisquare(sectors).pvalue > 1e-4
+    assert stats.kstest(pairs[4:].ravel(), "norm").pvalue > 1e-4
+    assert abs(np.corrcoef(pairs[4:].T)[0, 1]) < 4 / math.sqrt(n)
 
 
 def test_one_step_carries_exact_gaussians() -> None:

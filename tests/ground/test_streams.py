@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 
 from voltaspin.errors import InputError
-from voltaspin.streams import Stream, derive_key, philox4x32
+from voltaspin.streams import Stream, derive_key, philox4x32, philox4x32_7
 
-# Random123, file tests/kat_vectors, philox 4x32 with 10 rounds: counter, key, answer.
+# Random123, file tests/kat_vectors, philox 4x32 with 10 rounds, and with 7 below: counter, key, answer.
 KNOWN = [
     ([0, 0, 0, 0], [0, 0], [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
     ([0xFFFFFFFF] * 4, [0xFFFFFFFF] * 2, [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]),
@@ -27,6 +27,20 @@ KNOWN = [
 @pytest.mark.parametrize(("counter", "key", "answer"), KNOWN)
 def test_philox_known_answers(counter, key, answer):
     words = philox4x32(*map(np.uint64, counter), *map(np.uint64, key))
+    assert [int(w) for w in words] == answer
+
+
+SEVEN = [
+    [0x5F6FB709, 0x0D893F64, 0x4F121F81, 0x4F730A48],
+    [0x5207DDC2, 0x45165E59, 0x4D8EE751, 0x8C52F662],
+    [0x4DFCCABA, 0x190A87F0, 0xC47362BA, 0xB6B5242A],
+]
+
+
+@pytest.mark.parametrize(("known", "answer"), list(zip(KNOWN, SEVEN, strict=True)))
+def test_philox_of_seven_rounds_known_answers(known, answer):
+    counter, key, _ = known
+    words = philox4x32_7(*map(np.uint64, counter), *map(np.uint64, key))
     assert [int(w) for w in words] == answer
 
 

@@ -1,8 +1,9 @@
 """Steps of the stochastic macrospin equation for many devices: the hot kernels under ``llg``.
 
-float32, lane-blocked, with nothing but additions, multiplications, divisions and square roots, so that a
-result is the same on every processor. Gaussians come from the Box-Muller transform of 32-bit uniforms (they
-reach 6.7 sigma), with polynomials for log, sin and cos that are exact to float32.
+float32, lane-blocked, with nothing but additions, multiplications, fused multiply-adds that are asked for by
+name, conversions and square roots: each is rounded as IEEE 754 says, so that a result is the same on every
+processor. Gaussians come from the Box-Muller transform of 32-bit uniforms (they reach 6.7 sigma), with
+polynomials for log, sin and cos that are exact to float32.
 """
 
 from __future__ import annotations
@@ -11,26 +12,33 @@ import math
 
 import numba
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 
-from voltaspin.streams import high32, low32, philox4x32
+from voltaspin.streams import high32, low32, philox4x32_7
 
-# Least-squares fits on Chebyshev nodes: sin(pi a) and cos(pi a) for |a| <= 1/2, and the P of
-# log(1 + x) = x - x^2/2 + x^3 P(x) for 1/sqrt(2) <= 1 + x < sqrt(2). Errors: 2e-7 absolute, 1.7e-7 relative.
-_S0, _S1, _S2, _S3, _S4, _S5 = map(np.float32, (
-    3.1415927410125732, -5.167712688446045, 2.5501627922058105, -0.599247395992279, 0.08203117549419403,
-    -0.007000417914241552,
+# Least-squares fits on Chebyshev nodes: sin(pi a) and cos(pi a) for |a| <= 1/4, and the P of
+# log(1 + x) = x - x^2/2 + x^3 P(x) for 1/sqrt(2) <= 1 + x < sqrt(2). Errors: 6e-8 absolute, 1.7e-7 relative.
+_S0, _S1, _S2, _S3 = map(np.float32, (
+    3.1415927410125732, -5.167707920074463, 2.549767017364502, -0.5890768766403198,
 ))  # fmt: skip
-_C0, _C1, _C2, _C3, _C4, _C5, _C6 = map(np.float32, (
-    1.0, -4.934802055358887, 4.058712005615234, -1.3352622985839844, 0.23532544076442719,
-    -0.025776328518986702, 0.0018400063272565603,
-))  # fmt: skip
+_C0, _C1, _C2, _C3 = map(np.float32, (1.0, -4.934788227081299, 4.057577610015869, -1.3061283826828003))
 _P0, _P1, _P2, _P3, _P4, _P5, _P6 = map(np.float32, (
     0.33334267139434814, -0.25001293420791626, 0.19951410591602325, -0.16574572026729584,
     0.15020804107189178, -0.14316771924495697, 0.08479153364896774,
 ))  # fmt: skip
-_HALF, _ONE, _TWO, _LN2, _TWENTYFOURTH = map(np.float32, (0.5, 1.0, 2.0, math.log(2.0), 1 / 24))
-_STEP31, _STEP32, _MID32 = map(np.float32, (2.0**-31, 2.0**-32, 2.0**-33))
+_HALF, _ONE, _THREE_HALVES, _TWO, _LN2 = map(np.float32, (0.5, 1.0, 1.5, 2.0, math.log(2.0)))
+_SIXTH, _120TH, _24TH, _720TH = map(np.float32, (-1 / 6, 1 / 120, -1 / 24, 1 / 720))
+_STEP32, _MID32, _STEP33 = map(np.float32, (2.0**-32, 2.0**-33, 2.0**-33))
 _MANTISSA, _SQRT_HALF = np.int32(23), np.int32(0x3F3504F3)  # bits of float32(1 / sqrt(2))
+_SWAP, _SIGN = np.uint32(2), np.uint32(31)
+
+
+@intrinsic
+def fma(_context, a, b, c):  # type: ignore[no-untyped-def]
+    """a b + c of float32, rounded once: half the instructions of a polynomial."""
+    single = types.float32
+    return single(single, single, single), lambda _c, builder, _s, values: builder.fma(*values)
 
 
 @numba.njit(inline="always")
@@ -38,22 +46,26 @@ def _log(u):  # type: ignore[no-untyped-def]
     bits = np.float32(u).view(np.int32)
     exponent = np.int32(np.int32(bits - _SQRT_HALF) >> _MANTISSA)
     x = np.int32(bits - np.int32(exponent << _MANTISSA)).view(np.float32) - _ONE
-    p = (((((_P6 * x + _P5) * x + _P4) * x + _P3) * x + _P2) * x + _P1) * x + _P0
-    return np.float32(exponent) * _LN2 + (x - _HALF * (x * x) + (x * x) * x * p)
+    p = fma(fma(fma(fma(fma(fma(_P6, x, _P5), x, _P4), x, _P3), x, _P2), x, _P1), x, _P0)
+    return fma(np.float32(exponent), _LN2, fma(x * x, fma(x, p, -_HALF), x))
 
 
 @numba.njit(inline="always")
-def _cos_pi(t):  # type: ignore[no-untyped-def]
-    a = abs(t) - _HALF
-    q = a * a
-    return -a * (((((_S5 * q + _S4) * q + _S3) * q + _S2) * q + _S1) * q + _S0)
+def gaussian_pair(u, w):  # type: ignore[no-untyped-def]
+    """Two Gaussians from two random words, uint32.
 
-
-@numba.njit(inline="always")
-def _sin_pi(t):  # type: ignore[no-untyped-def]
-    a = abs(t) - _HALF
+    The first gives the radius. The second, as a signed number, an angle of at most 45 degrees; its lowest bit
+    then turns the point by half a circle, the next one mirrors it at the diagonal: together all directions. As
+    these bits also end the angle, they move it by 2^-30 of a circle at most.
+    """
+    bits = np.float32(math.sqrt(-_TWO * _log(fma(np.float32(u), _STEP32, _MID32)))).view(np.uint32)
+    radius = np.uint32(bits ^ np.uint32(w << _SIGN)).view(np.float32)
+    a = np.float32(np.int32(w)) * _STEP33
     q = a * a
-    return math.copysign((((((_C6 * q + _C5) * q + _C4) * q + _C3) * q + _C2) * q + _C1) * q + _C0, t)
+    cosine = radius * fma(fma(fma(_C3, q, _C2), q, _C1), q, _C0)
+    sine = radius * (a * fma(fma(fma(_S3, q, _S2), q, _S1), q, _S0))
+    swap = (w & _SWAP) != 0
+    return (sine if swap else cosine), (cosine if swap else sine)
 
 
 LANES = 128
@@ -62,58 +74,72 @@ HEUN, ROTATION = 0, 1  #: schemes
 
 
 @numba.njit(inline="always")
+def _slope(x, y, z, hx, hy, hz, K, a_J, alpha_G):  # type: ignore[no-untyped-def]
+    """m x B' + alpha_G m x (m x B'), the spin torque included: -dm/dt over gamma'."""
+    # Torque m x (m x p) with p = z adds a_J to the damping field and -alpha a_J to the other.
+    full = fma(K, z, hz)
+    ax, ay = alpha_G * hx, alpha_G * hy
+    turn, damp = fma(-alpha_G, a_J, full), fma(alpha_G, full, a_J)
+    dot = fma(x, ax, fma(y, ay, z * damp))
+    return (
+        fma(y, turn, fma(dot, x, fma(-z, hy, -ax))),
+        fma(z, hx, fma(dot, y, fma(-x, turn, -ay))),
+        fma(x, hy, fma(dot, z, fma(-y, hx, -damp))),
+    )
+
+
+@numba.njit(inline="always")
 def _heun(x, y, z, hx, hy, hz, K0, K1, a0, a1, rate_dt, alpha_G):  # type: ignore[no-untyped-def]
     """Predictor, corrector, renormalisation."""
-    half_rate = _HALF * rate_dt
-    # Torque m x (m x p) with p = z adds a_J to the damping field and -alpha a_J to the other.
-    ax, ay = alpha_G * hx, alpha_G * hy
-    full = hz + K0 * z
-    turn, damp = full - alpha_G * a0, alpha_G * full + a0
-    dot = x * ax + y * ay + z * damp
-    fx = (y * turn - z * hy) + (dot * x - ax)
-    fy = (z * hx - x * turn) + (dot * y - ay)
-    fz = (x * hy - y * hx) + (dot * z - damp)
-    u, v, w = x - rate_dt * fx, y - rate_dt * fy, z - rate_dt * fz
-    full = hz + K1 * w
-    turn, damp = full - alpha_G * a1, alpha_G * full + a1
-    dot = u * ax + v * ay + w * damp
-    x -= half_rate * (fx + (v * turn - w * hy) + (dot * u - ax))
-    y -= half_rate * (fy + (w * hx - u * turn) + (dot * v - ay))
-    z -= half_rate * (fz + (u * hy - v * hx) + (dot * w - damp))
-    norm = _ONE / math.sqrt(x * x + y * y + z * z)
+    fx, fy, fz = _slope(x, y, z, hx, hy, hz, K0, a0, alpha_G)
+    u, v, w = fma(-rate_dt, fx, x), fma(-rate_dt, fy, y), fma(-rate_dt, fz, z)
+    gx, gy, gz = _slope(u, v, w, hx, hy, hz, K1, a1, alpha_G)
+    half = -_HALF * rate_dt
+    x, y, z = fma(half, fx + gx, x), fma(half, fy + gy, y), fma(half, fz + gz, z)
+    # A turn by an angle t leaves |m|^2 = 1 + t^4 / 4: two Newton steps of 1 / sqrt are exact to float32 up to
+    # t = .7, and what is left after a larger one goes in the next step.
+    minus_half_square = -_HALF * fma(x, x, fma(y, y, z * z))
+    norm = _THREE_HALVES + minus_half_square
+    norm *= fma(minus_half_square, norm * norm, _THREE_HALVES)
     return x * norm, y * norm, z * norm
 
 
 @numba.njit(inline="always")
 def _turned(x, y, z, px, py, pz):  # type: ignore[no-untyped-def]
-    """m turned by the rotation vector p: Cayley's formula, its angle corrected to fifth order."""
-    half = _HALF + (px * px + py * py + pz * pz) * _TWENTYFOURTH
-    wx, wy, wz = half * px, half * py, half * pz
-    tx, ty, tz = wy * z - wz * y, wz * x - wx * z, wx * y - wy * x
-    q = _TWO / (_ONE + wx * wx + wy * wy + wz * wz)
+    """m turned by the rotation vector p: Rodrigues' formula, its sine and cosine to sixth order of the angle."""
+    q = fma(px, px, fma(py, py, pz * pz))
+    sine = fma(q, fma(q, _120TH, _SIXTH), _ONE)
+    cosine = fma(q, fma(q, _720TH, _24TH), _HALF)
+    tx, ty, tz = fma(py, z, -(pz * y)), fma(pz, x, -(px * z)), fma(px, y, -(py * x))
     return (
-        x + q * (tx + (wy * tz - wz * ty)),
-        y + q * (ty + (wz * tx - wx * tz)),
-        z + q * (tz + (wx * ty - wy * tx)),
+        fma(cosine, fma(py, tz, -(pz * ty)), fma(sine, tx, x)),
+        fma(cosine, fma(pz, tx, -(px * tz)), fma(sine, ty, y)),
+        fma(cosine, fma(px, ty, -(py * tx)), fma(sine, tz, z)),
+    )
+
+
+@numba.njit(inline="always")
+def _spin_field(x, y, z, hx, hy, hz, K, a_J, alpha_G):  # type: ignore[no-untyped-def]
+    """H of dm/dt = gamma' H x m: B + alpha m x B + a_J (m x p - alpha p), p = z."""
+    bz = fma(K, z, hz)
+    across, along = fma(alpha_G, bz, a_J), alpha_G * z
+    return (
+        fma(across, y, fma(-along, hy, hx)),
+        fma(-across, x, fma(along, hx, hy)),
+        fma(alpha_G, fma(x, hy, -(y * hx)), fma(-alpha_G, a_J, bz)),
     )
 
 
 @numba.njit(inline="always")
 def _rotation(x, y, z, hx, hy, hz, K0, K1, a0, a1, rate_dt, alpha_G):  # type: ignore[no-untyped-def]
     """Heun's scheme on the rotation group: m never leaves the sphere, and a constant field is followed exactly."""
-    bz = hz + K0 * z
-    px = hx + alpha_G * (y * bz - z * hy) + a0 * y
-    py = hy + alpha_G * (z * hx - x * bz) - a0 * x
-    pz = bz + alpha_G * (x * hy - y * hx) - alpha_G * a0
+    px, py, pz = _spin_field(x, y, z, hx, hy, hz, K0, a0, alpha_G)
     u, v, w = _turned(x, y, z, rate_dt * px, rate_dt * py, rate_dt * pz)
-    bz = hz + K1 * w
+    qx, qy, qz = _spin_field(u, v, w, hx, hy, hz, K1, a1, alpha_G)
     half = _HALF * rate_dt
-    px = half * (px + hx + alpha_G * (v * bz - w * hy) + a1 * v)
-    py = half * (py + hy + alpha_G * (w * hx - u * bz) - a1 * u)
-    pz = half * (pz + bz + alpha_G * (u * hy - v * hx) - alpha_G * a1)
-    x, y, z = _turned(x, y, z, px, py, pz)
-    # Rounding alone changes the length: one Newton step of 1 / sqrt is enough.
-    norm = _ONE + _HALF * (_ONE - (x * x + y * y + z * z))
+    x, y, z = _turned(x, y, z, half * (px + qx), half * (py + qy), half * (pz + qz))
+    # Rounding and the seventh order of the angle change the length: one Newton step of 1 / sqrt is enough.
+    norm = fma(-_HALF, fma(x, x, fma(y, y, z * z)), _THREE_HALVES)
     return x * norm, y * norm, z * norm
 
 
@@ -152,68 +178,30 @@ def advance(m, key, devices, first_step, volts, cell, rate_dt, alpha_G, scheme):
                 block = np.uint64(3 * group + q)
                 b0, b1 = low32(block), high32(block)
                 for j in range(LANES):
-                    w0, w1, w2, w3 = philox4x32(b0, b1, low32(ids[j]), high32(ids[j]), k0, k1)
+                    w0, w1, w2, w3 = philox4x32_7(b0, b1, low32(ids[j]), high32(ids[j]), k0, k1)
                     words[4 * q, j] = w0
                     words[4 * q + 1, j] = w1
                     words[4 * q + 2, j] = w2
                     words[4 * q + 3, j] = w3
             for p in range(6):
                 for j in range(LANES):
-                    r = math.sqrt(-_TWO * _log(np.float32(words[2 * p, j]) * _STEP32 + _MID32))
-                    t = np.float32(np.int32(words[2 * p + 1, j])) * _STEP31
-                    g[2 * p, j] = r * _cos_pi(t)
-                    g[2 * p + 1, j] = r * _sin_pi(t)
+                    g[2 * p, j], g[2 * p + 1, j] = gaussian_pair(words[2 * p, j], words[2 * p + 1, j])
             for q in range(begin, min(GROUP, begin + steps - done)):
                 v0, v1 = volts[done, 0], volts[done, 1]
                 done += 1
-                if scheme == ROTATION:
-                    for j in range(LANES):
-                        hx, hy, hz = (
-                            c[2, j] + c[5, j] * g[3 * q, j],
-                            c[3, j] + c[5, j] * g[3 * q + 1, j],
-                            c[4, j] + c[5, j] * g[3 * q + 2, j],
-                        )
-                        x, y, z = _rotation(
-                            s[0, j],
-                            s[1, j],
-                            s[2, j],
-                            hx,
-                            hy,
-                            hz,
-                            c[0, j] + c[1, j] * v0,
-                            c[0, j] + c[1, j] * v1,
-                            c[6, j] * v0,
-                            c[6, j] * v1,
-                            rate_dt,
-                            alpha_G,
-                        )
-                        s[0, j] = x
-                        s[1, j] = y
-                        s[2, j] = z
-                else:
-                    for j in range(LANES):
-                        hx, hy, hz = (
-                            c[2, j] + c[5, j] * g[3 * q, j],
-                            c[3, j] + c[5, j] * g[3 * q + 1, j],
-                            c[4, j] + c[5, j] * g[3 * q + 2, j],
-                        )
-                        x, y, z = _heun(
-                            s[0, j],
-                            s[1, j],
-                            s[2, j],
-                            hx,
-                            hy,
-                            hz,
-                            c[0, j] + c[1, j] * v0,
-                            c[0, j] + c[1, j] * v1,
-                            c[6, j] * v0,
-                            c[6, j] * v1,
-                            rate_dt,
-                            alpha_G,
-                        )
-                        s[0, j] = x
-                        s[1, j] = y
-                        s[2, j] = z
+                for j in range(LANES):
+                    hx = fma(c[5, j], g[3 * q, j], c[2, j])
+                    hy = fma(c[5, j], g[3 * q + 1, j], c[3, j])
+                    hz = fma(c[5, j], g[3 * q + 2, j], c[4, j])
+                    K0, K1 = fma(c[1, j], v0, c[0, j]), fma(c[1, j], v1, c[0, j])
+                    a0, a1 = c[6, j] * v0, c[6, j] * v1
+                    if scheme == ROTATION:
+                        x, y, z = _rotation(s[0, j], s[1, j], s[2, j], hx, hy, hz, K0, K1, a0, a1, rate_dt, alpha_G)
+                    else:
+                        x, y, z = _heun(s[0, j], s[1, j], s[2, j], hx, hy, hz, K0, K1, a0, a1, rate_dt, alpha_G)
+                    s[0, j] = x
+                    s[1, j] = y
+                    s[2, j] = z
         for j in range(min(LANES, n - start)):
             for q in range(3):
                 m[start + j, q] = s[q, j]
@@ -268,11 +256,12 @@ def advance64(m, key, devices, first_step, volts, cell, rate_dt, alpha_G, scheme
                 value = 3 * (step % GROUP) + q
                 pair = value // 2
                 block = np.uint64(3 * (step // GROUP) + pair // 2)
-                w0, w1, w2, w3 = philox4x32(low32(block), high32(block), low32(devices[i]), high32(devices[i]), k0, k1)
+                w0, w1, w2, w3 = philox4x32_7(low32(block), high32(block), low32(devices[i]), high32(devices[i]), k0, k1)
                 a, b = (w2, w3) if pair % 2 else (w0, w1)
-                radius = math.sqrt(-2 * math.log((float(a) + 0.5) * 2.0**-32))
-                angle = float(np.int32(np.uint32(b))) * 2.0**-31 * math.pi
-                g[q] = radius * (math.sin(angle) if value % 2 else math.cos(angle))
+                radius = math.sqrt(-2 * math.log((float(a) + 0.5) * 2.0**-32)) * (-1.0 if b & np.uint64(1) else 1.0)
+                angle = float(np.int32(np.uint32(b))) * 2.0**-33 * math.pi
+                first = (value % 2 == 0) != (b & np.uint64(2) != 0)
+                g[q] = radius * (math.cos(angle) if first else math.sin(angle))
             th = cell[5, i]
             h = (cell[2, i] + th * g[0], cell[3, i] + th * g[1], cell[4, i] + th * g[2])
             v0, v1 = volts[done, 0], volts[done, 1]
