@@ -406,9 +406,5 @@ def _along(
     for v, duration in staircase(last, junction, 0.0, rise):
         density = generator(junction, v, degree=degree, spin_torque=spin_torque).propagate(density, duration)
     top = generator(junction, voltage, degree=degree, spin_torque=spin_torque)
-    now, stays = rise, np.empty(len(pulses))
-    for k, pulse in enumerate(pulses):
-        density = top.propagate(density, pulse.duration - fall - now)
-        now = pulse.duration - fall
-        stays[k] = seen @ density
-    return stays
+    densities = top.walk(density, [pulse.duration - fall - rise for pulse in pulses])
+    return np.array([seen @ density for density in densities])

@@ -106,26 +106,37 @@ def design(x: Floats, terms: NDArray[np.int64]) -> Floats:
     return out
 
 
-@numba.njit(cache=True, nogil=True)
+_LANES = 64  # points side by side, so that the inner loops vectorise
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _sum(x, terms, c01, c10, chebyshev, u01, u10):  # type: ignore[no-untyped-def]
     axes, n = x.shape
     top = 0
     for t in range(terms.shape[0]):
         for a in range(axes):
             top = max(top, terms[t, a])
-    powers = np.ones((axes, top + 1))
-    for i in range(n):
+    powers = np.ones((axes, top + 1, _LANES))
+    product = np.empty(_LANES)
+    for start in range(0, n, _LANES):
+        count = min(_LANES, n - start)
         for a in range(axes):
             for k in range(1, top + 1):
+                before, here = powers[a, k - 1], powers[a, k]
+                for i in range(count):
+                    here[i] = x[a, start + i] * before[i]
                 if chebyshev and k > 1:
-                    powers[a, k] = 2 * x[a, i] * powers[a, k - 1] - powers[a, k - 2]
-                else:
-                    powers[a, k] = x[a, i] * powers[a, k - 1]
-        s01, s10 = 0.0, 0.0
+                    last = powers[a, k - 2]
+                    for i in range(count):
+                        here[i] = 2 * here[i] - last[i]
+        s01, s10 = u01[start : start + count], u10[start : start + count]
+        s01[:], s10[:] = 0.0, 0.0
         for t in range(terms.shape[0]):
-            product = 1.0
+            product[:] = 1.0
             for a in range(axes):
-                product *= powers[a, terms[t, a]]
-            s01 += c01[t] * product
-            s10 += c10[t] * product
-        u01[i], u10[i] = s01, s10
+                factor = powers[a, terms[t, a]]
+                for i in range(_LANES):
+                    product[i] *= factor[i]
+            for i in range(count):
+                s01[i] += c01[t] * product[i]
+                s10[i] += c10[t] * product[i]

@@ -12,6 +12,7 @@ generator with a vector is a handful of multiplications of contiguous runs.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -193,32 +194,34 @@ def from_latitudes(degree: int, part: Floats) -> Floats:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _advance(offsets, data, runs, pad, weights, decay, chunks, v):  # type: ignore[no-untyped-def]
-    """v := exp(t A) v in ``chunks`` equal Chebyshev expansions; A scaled so that its spectrum is i [-1, 1].
+def _expand(offsets, data, runs, pad, weights, v):  # type: ignore[no-untyped-def]
+    """Sums over k of weights[k, n] T_k(A) v, Chebyshev's T on i [-1, 1], for every n: float64 (n, padded size).
 
-    runs: int64 (n, 2), beginning and end of the stretches of a vector that hold coefficients.
+    A is scaled so that its spectrum is i [-1, 1]. runs: int64 (n, 2), beginning and end of the stretches of a
+    vector that hold coefficients.
     """
-    now, before, total = v.copy(), np.zeros_like(v), np.zeros_like(v)
-    for _ in range(chunks):
-        now[:], before[:], total[:] = v, 0.0, weights[0] * v
-        for k in range(1, weights.shape[0]):
-            factor = 1.0 if k == 1 else 2.0
-            weight = weights[k]
-            for r in range(runs.shape[0]):
-                first, last = runs[r, 0], runs[r, 1]
-                # `before` becomes the next term. Slices spare the check for negative indices, without which
-                # the inner loops vectorise: 7 times faster.
-                out, kept = before[pad + first : pad + last], total[pad + first : pad + last]
-                for d in range(offsets.shape[0]):
-                    source = now[pad + first + offsets[d] : pad + last + offsets[d]]
-                    row = data[d, first:last]
-                    for i in range(out.shape[0]):
-                        out[i] += factor * row[i] * source[i]
+    now, before = v.copy(), np.zeros_like(v)
+    totals = np.empty((weights.shape[1], v.shape[0]))
+    for n in range(weights.shape[1]):
+        totals[n] = weights[0, n] * v
+    for k in range(1, weights.shape[0]):
+        factor = 1.0 if k == 1 else 2.0
+        for r in range(runs.shape[0]):
+            first, last = runs[r, 0], runs[r, 1]
+            # `before` becomes the next term. Slices spare the check for negative indices, without which
+            # the inner loops vectorise: 7 times faster.
+            out = before[pad + first : pad + last]
+            for d in range(offsets.shape[0]):
+                source = now[pad + first + offsets[d] : pad + last + offsets[d]]
+                row = data[d, first:last]
+                for i in range(out.shape[0]):
+                    out[i] += factor * row[i] * source[i]
+            for n in range(weights.shape[1]):
+                kept, weight = totals[n, pad + first : pad + last], weights[k, n]
                 for i in range(out.shape[0]):
                     kept[i] += weight * out[i]
-            now, before = before, now
-        for i in range(v.shape[0]):
-            v[i] = decay * total[i]
+        now, before = before, now
+    return totals
 
 
 @dataclass(frozen=True)
@@ -259,7 +262,11 @@ class Generator:
 
     def propagate(self, v: Floats, time: float, *, adjoint: bool = False) -> Floats:
         """exp(time A) v, or exp(time A^T) v for ``adjoint``: float64 (size,)."""
-        return _propagate(self.basis, *self._oriented(adjoint), self.extent(), v, time)
+        return _propagate(self.basis, *self._oriented(adjoint), self.extent(), v, [time])[-1]
+
+    def walk(self, v: Floats, times: Sequence[float]) -> list[Floats]:
+        """exp(t A) v at every one of the ascending times: the expansions are shared by several of them."""
+        return _propagate(self.basis, *self._oriented(False), self.extent(), v, times)
 
     def propagate_with_slope(
         self, v: Floats, dv: Floats, d_weights: Floats, time: float, *, adjoint: bool = False
@@ -286,7 +293,7 @@ class Generator:
         both[len(offsets) :, gap : gap + size] = scale * d_diagonals
         start = np.zeros(2 * gap)
         start[:size], start[gap : gap + size] = v, scale * dv
-        end = _propagate(self.basis, np.concatenate([offsets, offsets - gap]), both, extent, start, time)
+        end = _propagate(self.basis, np.concatenate([offsets, offsets - gap]), both, extent, start, [time])[-1]
         return end[:size], end[gap : gap + size] / scale
 
     def _oriented(self, adjoint: bool) -> tuple[NDArray[np.int64], Floats]:
@@ -296,41 +303,71 @@ class Generator:
         return transposed(self.basis, self.diagonals)
 
 
-def _propagate(
-    basis: Basis, offsets: NDArray[np.int64], diagonals: Floats, extent: tuple[float, float], v: Floats, time: float
-) -> Floats:
-    """exp(time A) v for A given by diagonals, by Chebyshev expansions of the exponential on i [-1, 1].
+#: Longest expansion: its terms grow by exp(decay), which costs 1.5 of sixteen digits, and turn through the phase.
+_MOST_DECAY, _MOST_PHASE = 3.5, 150.0
 
-    The real part of the spectrum lies off that line; the expansion is restarted so often that it grows by no
-    more than e^2.5 in between, which costs about one of sixteen digits. A vector may hold several functions,
+
+def _propagate(
+    basis: Basis, offsets: NDArray[np.int64], diagonals: Floats, extent: tuple[float, float], v: Floats,
+    times: Sequence[float],
+) -> list[Floats]:  # fmt: skip
+    """exp(t A) v at ascending times, A given by diagonals, by Chebyshev expansions of the exponential on i [-1, 1].
+
+    The real part of the spectrum lies off that line: see _MOST_DECAY. A vector may hold several functions,
     each as long as its share of the diagonals.
     """
-    from scipy.special import jv
-
     depth, height = extent
     height = max(height, depth / 2)
-    if time == 0 or height == 0:
-        return v.copy()
-    chunks = max(1, math.ceil(max(depth / 2 * time / 2.5, height * time / 150)))
-    tau = time / chunks
-    z = height * tau
-    orders = np.arange(int(z + 12 * z ** (1 / 3) + 40))
-    bessel = jv(orders, z)
-    growth = np.exp(np.minimum(orders * math.asinh(depth / 2 / height), 40))
-    needed = int(np.flatnonzero(np.abs(bessel) * growth > 1e-17)[-1]) + 1
-    weights = np.where(orders == 0, 1.0, 2.0)[:needed] * bessel[:needed]
+    longest = np.inf if height == 0 else min(_MOST_DECAY / (depth / 2) if depth else np.inf, _MOST_PHASE / height)
     one = _runs(basis.degree)
     copies = 1 if len(v) == basis.size else 2
     runs = np.concatenate([one + k * (len(v) // copies) for k in range(copies)])
-    scaled = diagonals / height
-    middle = int(np.flatnonzero(offsets == 0)[0])
+    middle = offsets == 0
+    kept = middle | diagonals.any(axis=1)  # without a field along z a quarter of them is empty
+    offsets, middle, scaled = offsets[kept], middle[kept], diagonals[kept] / (height or 1.0)
     for first, last in runs:
-        scaled[middle, first:last] += depth / 2 / height
+        scaled[middle, first:last] += depth / 2 / (height or 1.0)
     pad = int(np.abs(offsets).max())
-    padded = np.zeros(len(v) + 2 * pad)
-    padded[pad : len(v) + pad] = v
-    _advance(offsets, scaled, runs, pad, weights, math.exp(-depth / 2 * tau), chunks, padded)
-    return padded[pad : len(v) + pad].copy()
+    now = np.zeros(len(v) + 2 * pad)
+    now[pad : len(v) + pad] = v
+    out = list[Floats]()
+    for spans, repeats in _plan(times, longest):
+        weights = _weights(depth / 2, height, spans) if spans[-1] * height > 0 else np.ones((1, len(spans)))
+        for _ in range(repeats):
+            totals = _expand(offsets, scaled, runs, pad, weights, now)
+            now = totals[-1]
+        out += [row[pad : len(v) + pad].copy() for row in totals]
+    return out
+
+
+def _plan(times: Sequence[float], longest: float) -> Iterator[tuple[Floats, int]]:
+    """Expansions that reach the ascending times: the spans that each serves, counted from the last time reached,
+    and how often it is repeated."""
+    reached, group = 0.0, list[float]()
+    for t in times:
+        if group and t - reached > longest:
+            yield np.array(group) - reached, 1
+            reached, group = group[-1], []
+        if t - reached > longest:
+            count = math.ceil((t - reached) / longest)
+            yield np.array([(t - reached) / count]), count
+            reached = t
+        else:
+            group.append(t)
+    if group:
+        yield np.array(group) - reached, 1
+
+
+def _weights(decay: float, turn: float, spans: Floats) -> Floats:
+    """Chebyshev coefficients of exp(t (-decay + turn i x)) for every span t: float64 (terms, spans)."""
+    from scipy.special import jv
+
+    z = turn * spans
+    orders = np.arange(int(z[-1] + 12 * z[-1] ** (1 / 3) + 40))[:, None]
+    bessel = jv(orders, z)
+    growth = np.exp(np.minimum(orders * math.asinh(decay / turn), 40))
+    needed = int(np.flatnonzero((np.abs(bessel) * growth).max(axis=1) > 1e-17)[-1]) + 1
+    return np.exp(-decay * spans) * np.where(orders == 0, 1.0, 2.0)[:needed] * bessel[:needed]
 
 
 def _runs(degree: int) -> NDArray[np.int64]:
