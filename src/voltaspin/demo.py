@@ -177,7 +177,7 @@ class Clock:
 def device_section(seed: int, progress: Progress) -> tuple[r.Device, SwitchingModel]:
     """P_sw against width from the stochastic LLG, the chosen pulse, and the response of single cells to it."""
     junction = presets.generator
-    n_devices, dt = 40_000, 2e-12
+    n_devices, dt = 40_000, 4e-12
     found = fair_pulse(
         junction,
         n_devices=n_devices,

@@ -4,9 +4,9 @@ The only source of simulated chance of the hardware: trajectories, variation, pu
 at a position depends on nothing but its key and its position, so any thread count, chunk or batch size
 gives the same numbers, and any of them can be computed again alone.
 
-The generator is Philox4x32-10 (Salmon et al., SC'11, doi 10.1145/2063384.2063405), in the thermal field of
-trajectories Philox4x32-7, both tested on the published known answers. A key is 64 bits; the 128-bit counter holds the stream (64 bits: an image, a device) and the
-block (64 bits: four 32-bit words each).
+The generator is Philox4x32-10 (Salmon et al., SC'11, doi 10.1145/2063384.2063405), for the thermal field of
+trajectories Philox4x32-7; both are tested on the published known answers. A key is 64 bits; the 128-bit
+counter holds the stream (64 bits: an image, a device) and the block (64 bits: four 32-bit words each).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
 def _philox4x32(rounds: int) -> Any:
-    @numba.njit(inline="always")  # type: ignore[untyped-decorator]
+    @numba.njit(inline="always")
     def philox4x32(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
         """One block: four counter and two key words to four random words.
 

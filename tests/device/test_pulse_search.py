@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from voltaspin.device import FairPulse, fair_pulse, presets
+from voltaspin.device import FairPulse, Pulse, fair_pulse, fokker_planck, presets
 from voltaspin.device.pulse_search import _plateaus
 from voltaspin.errors import InputError
 
@@ -50,14 +50,17 @@ def test_a_biased_junction_is_simulated_from_both_wells() -> None:
     found = fair_pulse(
         biased,
         voltages=[1.3 * GENERATOR.V_c],
-        widths=[0.28e-9],
+        widths=[0.2e-9],
         dt=3e-12,
         relax=3e-9,
         tolerance=0.2,
-        n_devices=200,
+        n_devices=4000,
     )
     nominal = found.corners[0]
-    assert nominal.p01 < nominal.p10
+    pulse = Pulse(voltage=1.3 * GENERATOR.V_c, width=0.2e-9)
+    for counted, initial in ((nominal.p01, "up"), (nominal.p10, "down")):  # 0.440 and 0.527: no mirror images
+        exact = fokker_planck.switching_probability(biased, pulse, initial=initial, relax=3e-9).value
+        assert counted == pytest.approx(exact, abs=4 * nominal.error)
 
 
 @pytest.mark.parametrize(

@@ -256,7 +256,9 @@ def advance64(m, key, devices, first_step, volts, cell, rate_dt, alpha_G, scheme
                 value = 3 * (step % GROUP) + q
                 pair = value // 2
                 block = np.uint64(3 * (step // GROUP) + pair // 2)
-                w0, w1, w2, w3 = philox4x32_7(low32(block), high32(block), low32(devices[i]), high32(devices[i]), k0, k1)
+                w0, w1, w2, w3 = philox4x32_7(
+                    low32(block), high32(block), low32(devices[i]), high32(devices[i]), k0, k1
+                )
                 a, b = (w2, w3) if pair % 2 else (w0, w1)
                 radius = math.sqrt(-2 * math.log((float(a) + 0.5) * 2.0**-32)) * (-1.0 if b & np.uint64(1) else 1.0)
                 angle = float(np.int32(np.uint32(b))) * 2.0**-33 * math.pi

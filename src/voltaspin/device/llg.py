@@ -90,14 +90,23 @@ def thermal_field_std(*, alpha_G: float, Ms: float, volume: float, temperature: 
 # --- integrate -----------------------------------------------------------------------------------------
 
 
+#: Relative bias of the fluctuation that the default time step allows.
+USUAL_BIAS = 1e-3
+
+
 def time_step_limit(
-    junction: Junction, *voltages: float, tolerance: float = 0.01, scheme: Scheme = "heun", cells: Cells | None = None
+    junction: Junction,
+    *voltages: float,
+    tolerance: float = 0.01,
+    scheme: Scheme = "rotation",
+    cells: Cells | None = None,
 ) -> float:
     """Longest time step [s] whose bias stays below ``tolerance``, for zero and the given voltages [V].
 
     Of the bounds the first usually holds: the relative excess of the in-well fluctuation <1 - m_z^2>, which is
-    (omega dt)^3 / (8 alpha_G) for Heun's scheme and (omega dt)^2 / 12 for the rotation scheme; the turn of one
-    step below 0.2 rad (Heun) or 0.5 rad (rotation); one thermal kick below 0.1 rad.
+    (omega dt)^3 / (8 alpha_G) for Heun's scheme and at most (omega dt)^2 / 12 for the rotation scheme, measured
+    is half of it (benchmarks/schemes.py); the turn of one step below 0.2 rad (Heun) or 0.5 rad (rotation); one
+    thermal kick below 0.1 rad.
 
     Args:
         junction: with the largest fields of ``cells`` where given.
@@ -133,14 +142,14 @@ def run(
     *,
     duration: float,
     voltage: float | tuple[float, float] | Waveform = 0.0,
-    dt: float = 1e-12,
+    dt: float | None = None,
     seed: int = 0,
     ensemble: str | int = 0,
     first_step: int = 0,
     devices: ArrayLike | None = None,
     cells: Cells | None = None,
     spin_torque: bool = False,
-    scheme: Scheme = "heun",
+    scheme: Scheme = "rotation",
     dtype: DTypeLike = np.float32,
     threads: int | None = None,
 ) -> Floats:
@@ -152,7 +161,7 @@ def run(
         duration: [s]; divided into the least number of equal steps that are not longer than ``dt``.
         voltage: constant [V], (at the start, at the end) of a linear ramp, or a function from times [s] since
             the start to volts.
-        dt: time step [s].
+        dt: longest time step [s]; the longest whose bias stays below 0.1 % where absent.
         seed: of all randomness.
         ensemble: name of the noise under the seed: equal names repeat it, different names share nothing.
         first_step: position in the noise; count on from a run to its continuation.
@@ -160,8 +169,8 @@ def run(
         cells: what each device has of its own: any of K_eff_scale, xi_scale, diameter_scale, RA_scale [1] and
             B_z [T], (n,) or one for all; see :meth:`voltaspin.device.junction.Junction.with_variation`.
         spin_torque: add the Slonczewski torque, see :func:`spin_torque_field`.
-        scheme: ``"heun"``, or ``"rotation"``, which keeps the length of m by construction and bears steps
-            several times longer (docs/log.md).
+        scheme: ``"rotation"``, which turns m by a rotation and so keeps its length, or ``"heun"``, the usual
+            one, which costs 0.8 of it per step and bears steps a third as long (docs/log.md).
         dtype: float32, or float64 for the slow kernel that is the oracle of the fast one.
         threads: at most so many; all cores where absent. The result does not depend on it.
 
@@ -217,9 +226,9 @@ def trajectory(
     *,
     duration: float,
     samples: int,
-    dt: float = 1e-12,
+    dt: float | None = None,
     voltage: float | Waveform = 0.0,
-    scheme: Scheme = "heun",
+    scheme: Scheme = "rotation",
     **options: Any,
 ) -> tuple[NDArray[np.float64], Floats]:
     """Positions at ``samples`` equally spaced times.
@@ -305,14 +314,18 @@ def _spread(cells: Cells | None, n: int) -> dict[Quantity, NDArray[np.float64]]:
 def _steps(
     junction: Junction,
     duration: float,
-    dt: float,
+    dt: float | None,
     *voltages: float,
-    scheme: Scheme = "heun",
+    scheme: Scheme = "rotation",
     cells: Cells | None = None,
 ) -> tuple[int, float]:
+    """How many steps of what length [s] a time takes."""
     require_positive("duration", duration, "s", "give the time to simulate, e.g. 1 * ns", zero=True)
-    require_positive("dt", dt, "s", "give the time step, e.g. 1 * ps")
     limit = time_step_limit(junction, *voltages, scheme=scheme, cells=cells)
+    if dt is None:
+        usual = time_step_limit(junction, *voltages, tolerance=USUAL_BIAS, scheme=scheme, cells=cells)
+        dt = min(usual, duration or 1.0)  # nothing moves a cold junction without a field
+    require_positive("dt", dt, "s", "give the time step, e.g. 1 * ps")
     if dt > limit * (1 + 1e-9):
         raise InputError(
             f"dt = {dt:.4g} s is above {limit:.3g} s, the longest step at which this junction is simulated "
@@ -345,7 +358,7 @@ def _threads(threads: int | None) -> int:
 
 
 def thermalise(
-    junction: Junction, n: int, *, well: Well = "up", seed: int = 0, dt: float = 1e-12, **options: Any
+    junction: Junction, n: int, *, well: Well = "up", seed: int = 0, dt: float | None = None, **options: Any
 ) -> Floats:
     """Let ``n`` devices move from the bottom of a well for five decay times at zero voltage.
 
@@ -392,13 +405,13 @@ def switching_curve(
     initial: Well = "up",
     n_devices: int = 10_000,
     relax: float = 10e-9,
-    dt: float = 1e-12,
+    dt: float | None = None,
     seed: int = 0,
     rise: float = 0.0,
     fall: float = 0.0,
     cells: Cells | None = None,
     spin_torque: bool = False,
-    scheme: Scheme = "heun",
+    scheme: Scheme = "rotation",
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -415,7 +428,7 @@ def switching_curve(
         initial: ``"up"`` (bit 0) or ``"down"`` (bit 1).
         n_devices: independent devices.
         relax: time at zero voltage before the sign of m_z is read [s].
-        dt: longest time step [s].
+        dt: see :func:`run`.
         seed: of all randomness.
         rise, fall: durations of linear edges [s].
         cells, spin_torque, scheme, threads: see :func:`run`.
@@ -464,17 +477,17 @@ def switching_probability(
     initial: Well = "up",
     relax: float = 10e-9,
     n_devices: int = 100_000,
-    dt: float = 1e-12,
+    dt: float | None = None,
     seed: int = 0,
     cells: Cells | None = None,
     spin_torque: bool = False,
-    scheme: Scheme = "heun",
+    scheme: Scheme = "rotation",
     threads: int | None = None,
 ) -> SwitchingResult:
     """Probability that one pulse flips the bit; the arguments are those of :func:`switching_curve`.
 
-    The pulse may have a low-pass and jitter; with jitter every device draws a width of its own, to the time
-    step.
+    The pulse may have a low-pass and jitter; with jitter every device draws a width of its own, to a quarter of
+    its standard deviation.
 
     Returns:
         The share of devices found in the other well ``relax`` after the pulse, with its binomial error.
@@ -495,7 +508,11 @@ def switching_probability(
     widths = np.full(n_devices, pulse.width)
     if pulse.jitter > 0:
         widths += pulse.jitter * Stream.of(seed, "llg", "jitter", name).normals(n_devices)
-        widths = pulse.width + dt * np.rint((widths - pulse.width) / dt)
+        grain = pulse.jitter / 4
+        widths = pulse.width + grain * np.rint((widths - pulse.width) / grain)
+    if dt is None and pulse.tau > 0:
+        limit = time_step_limit(junction, pulse.voltage, tolerance=USUAL_BIAS, scheme=scheme, cells=cells)
+        dt = min(limit, pulse.tau / 4)
     flipped = 0
     for width in np.unique(widths):
         chosen = np.flatnonzero(widths == width)

@@ -96,7 +96,7 @@ def fair_pulse(
         K_eff: largest relative deviation of K_eff [1].
         n_devices: per probability in the last stage.
         seed: of all randomness.
-        dt: time step [s]; 0.7 of the limit of the stiffest cell where absent (0.4 % bias).
+        dt: time step [s]; the longest with less than 0.1 % bias of the stiffest cell where absent.
         relax: time at zero voltage before the bit is read [s].
         threads: see :func:`voltaspin.device.llg.run`.
         progress: called with (done, total) units of work; the total can shrink at the end.
@@ -107,7 +107,13 @@ def fair_pulse(
     Raises:
         InputError: too few devices to decide, a bad tolerance or box, or as the LLG.
     """
-    from voltaspin.device.llg import binomial_error, switching_curve, switching_probability, time_step_limit
+    from voltaspin.device.llg import (
+        USUAL_BIAS,
+        binomial_error,
+        switching_curve,
+        switching_probability,
+        time_step_limit,
+    )
 
     if voltages is None:
         voltages = (junction.V_c, 1.3 * junction.V_c)
@@ -124,7 +130,7 @@ def fair_pulse(
         )
     if dt is None:
         stiffest = junction.with_variation(K_eff_scale=1 + K_eff, B_z=math.copysign(B_z, junction.B_bias[2]))
-        dt = 0.7 * time_step_limit(stiffest, *voltages)
+        dt = time_step_limit(stiffest, *voltages, tolerance=USUAL_BIAS)
     few = max(n_devices // 16, 1)
     wells: tuple[Well, ...] = ("up", "down")
     total = len(voltages) * (2 * len(widths) + 4 * 5) + 2 * 9

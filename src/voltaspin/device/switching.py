@@ -191,7 +191,7 @@ class SwitchingModel:
             junction, pulse: nominal cell and its pulse.
             n_devices: per grid point.
             seed: of all randomness.
-            dt: time step [s]; 0.6 of the limit of the stiffest cell where absent (0.2 % bias).
+            dt: time step [s]; the longest with less than 0.1 % bias of the stiffest cell where absent.
             relax: time at zero voltage before the bit is read [s]. The generator needs all 10 ns: in a stray
                 field of 8 mT its p01 is 0.536 after 5 ns, 0.549 after 7.5 ns and 0.550 from 10 ns on.
             K_eff_range: factors on the nominal K_eff [1], around 1.
@@ -206,7 +206,7 @@ class SwitchingModel:
         Raises:
             InputError: an empty range, a range without its nominal point, too few points, or as the LLG.
         """
-        from voltaspin.device.llg import switching_probability, time_step_limit
+        from voltaspin.device.llg import USUAL_BIAS, switching_probability, time_step_limit
 
         _check_range("K_eff_range", K_eff_range, 1.0)
         _check_range("B_z_range", B_z_range, 0.0)
@@ -217,7 +217,7 @@ class SwitchingModel:
         grid = [(float(s), float(b)) for s in _nodes(K_eff_range, K_eff_points) for b in _nodes(B_z_range, B_z_points)]
         if dt is None:
             cells = (junction.with_variation(K_eff_scale=s, B_z=b) for s, b in grid)
-            dt = 0.6 * min(time_step_limit(c, pulse.voltage) for c in cells)
+            dt = min(time_step_limit(c, pulse.voltage, tolerance=USUAL_BIAS) for c in cells)
         flips = np.empty((len(wells), len(grid)))
         for done, (w, g) in enumerate(np.ndindex(flips.shape), start=1):
             cell = junction.with_variation(K_eff_scale=grid[g][0], B_z=grid[g][1])
