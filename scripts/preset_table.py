@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from voltaspin.device import presets
-from voltaspin.device.characterise import QUICK, Characterisation, Effort, JunctionSpec, PulseRecord, characterise
+from voltaspin.device.characterisation import Characterisation, JunctionSpec, PulseRecord
+from voltaspin.device.characterise import QUICK, Effort, characterise
 from voltaspin.errors import InputError
 from voltaspin.report.comparison import energy_text
 from voltaspin.report.cost import BOUNDARIES, CellPulse, CostTable, action_energies, si

@@ -7,7 +7,7 @@ import pytest
 from voltaspin.cli import main
 from voltaspin.cli_device import SETTABLE, chosen_junction
 from voltaspin.device import Junction, presets
-from voltaspin.device.characterise import Characterisation, JunctionSpec
+from voltaspin.device.characterisation import Characterisation, JunctionSpec
 from voltaspin.device.junction import cylinder_demagnetisation
 
 

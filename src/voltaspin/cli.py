@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voltaspin.cli_device import app as device_app
+from voltaspin.cli_fit import fit
 from voltaspin.errors import InputError
 from voltaspin.terminal import at_least, bar_per_part, leave_nothing, print_json, progress_bars, writable
 
@@ -28,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+device_app.command()(fit)
 app.add_typer(device_app, name="device")
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it does not exist.")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -68,7 +69,7 @@ def chosen_junction(preset: str, changes: list[str] | None) -> Junction:
     from voltaspin.device import presets
 
     junction = presets.get(preset)
-    given = dict(_change(text) for text in changes or ())
+    given = dict(assigned("--set", text, SETTABLE) for text in changes or ())
     if "Delta" in given and "K_i" in given:
         raise InputError("--set Delta and --set K_i say the same twice; give one of them")
     new: dict[str, Any] = {key: v for key, v in given.items() if key not in ("B_x", "B_y", "B_z", "Nz", "Delta")}
@@ -86,15 +87,20 @@ def chosen_junction(preset: str, changes: list[str] | None) -> Junction:
     return replace(junction, name=", ".join([preset, *(text.strip() for text in changes or ())]))
 
 
-def _change(text: str) -> tuple[str, float]:
-    """``"t_F=1.2nm"`` to its name and its value in SI."""
+def assigned(option: str, text: str, known: Mapping[str, Mapping[str, float]]) -> tuple[str, float]:
+    """``"t_F=1.2nm"`` to its name and its value in SI; ``known`` has the units of each name, SI first.
+
+    Raises:
+        InputError: an unknown name, or a value that is no number of that unit.
+    """
     name, equals, value = (part.strip() for part in text.partition("="))
-    if not equals or name not in SETTABLE:
-        raise InputError(f"--set {text}: give NAME=VALUE with one of the names {', '.join(SETTABLE)}")
-    units = SETTABLE[name]
+    if not equals or name not in known:
+        raise InputError(f"{option} {text}: give NAME=VALUE with one of the names {', '.join(known)}")
+    units = known[name]
     match = _NUMBER.fullmatch(value)
     if match is None or (match[2] and match[2] not in units):
-        raise InputError(f"--set {text}: {name} takes a number, alone or in {' or '.join(units) or 'no unit'}")
+        listed = " or ".join(unit for unit in units if unit)
+        raise InputError(f"{option} {text}: {name} takes a number, alone or in {listed or 'no unit'}")
     return name, float(match[1]) * (units[match[2]] if match[2] else 1.0)
 
 
@@ -125,7 +131,6 @@ def device(
 
     junction = presets.get(preset)
     pulse = Pulse(voltage=junction.V_c if voltage is None else voltage, width=width * 1e-9)
-    dt = min(2e-12, 0.7 * llg.time_step_limit(junction, pulse.voltage))
     result: dict[str, Any] = {
         "preset": preset,
         "Delta": junction.Delta(),
@@ -139,7 +144,7 @@ def device(
     }
     wells: tuple[tuple[str, Literal["up", "down"]], ...] = (("p01", "up"), ("p10", "down"))
     for name, initial in wells:
-        found = llg.switching_probability(junction, pulse, initial=initial, n_devices=devices, dt=dt, seed=seed)
+        found = llg.switching_probability(junction, pulse, initial=initial, n_devices=devices, seed=seed)
         result[name] = {"value": found.value, "error": found.error, "n": devices}
     if as_json:
         print_json(result)

@@ -7,14 +7,8 @@ import pytest
 from scipy.constants import epsilon_0
 
 from voltaspin.device import Junction, Pulse, presets
-from voltaspin.device.characterise import (
-    QUICK,
-    Characterisation,
-    Effort,
-    JunctionSpec,
-    astroid,
-    characterise,
-)
+from voltaspin.device.characterisation import Characterisation, JunctionSpec
+from voltaspin.device.characterise import QUICK, Effort, astroid, characterise
 from voltaspin.device.fokker_planck import switching_probability
 from voltaspin.device.retention import flip_rate
 from voltaspin.errors import InputError

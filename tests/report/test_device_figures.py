@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from voltaspin.device import presets
-from voltaspin.device.characterise import Characterisation, Effort, characterise
+from voltaspin.device.characterisation import Characterisation
+from voltaspin.device.characterise import Effort, characterise
 from voltaspin.report.cost import CostTable
 from voltaspin.report.device_figures import device_charts, device_page, life_text, prefixed
 

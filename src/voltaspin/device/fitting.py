@@ -109,10 +109,12 @@ def fit_switching(
     found = at(step)
     (p,), (error,) = model([step])
     spread = np.sqrt(p * (1 - p) / trials)
-    if error[worst := int(np.argmax(error / spread))] > 0.5 * spread[worst]:
+    half = (p * trials + 0.5) / (trials + 1)  # half a count more: where nothing flips, p says too little of a count
+    counting = np.sqrt(half * (1 - half) / trials)
+    if error[worst := int(np.argmax(error / counting))] > 0.5 * counting[worst]:
         raise InputError(
             f"degree {L} leaves an error of {error[worst]:.2g} where point {worst + 1} has a standard error of "
-            f"{spread[worst]:.2g}; give degree={math.ceil(1.25 * L)} or more"
+            f"{counting[worst]:.2g}; give degree={math.ceil(1.25 * L)} or more"
         )
     return result(
         free, np.array([_parameter(found, name)[0] for name in free]), covariance,

@@ -14,6 +14,7 @@ _HOME = {
     "DemoResults": "results",
     "Score": "results",
     "charts": "figures",
+    "fit_overlay": "measurement_figures",
     "grid_png": "figures",
     "strip_png": "figures",
     "summary_table": "page",

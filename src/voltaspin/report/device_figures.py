@@ -1,4 +1,4 @@
-"""Figures and a page of one junction's characterisation, in the style of ``figures`` and ``page``.
+"""Figures and a page of one junction's characterisation, drawn with ``drawing``, its page like ``page``.
 
 A part that the junction does not have is left out, and the page says why.
 """
@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from voltaspin.device.characterise import Characterisation, ErrorCurve, PulseRecord
+from voltaspin.device.characterisation import Characterisation, ErrorCurve, PulseRecord
 from voltaspin.report.comparison import energy_text
-from voltaspin.report.figures import _DPI, _STYLE, BLUE, GREEN, GREY, INK, ORANGE, PURPLE, _png, _symbols
+from voltaspin.report.drawing import BLUE, DPI, GREEN, GREY, INK, ORANGE, PURPLE, STYLE, figure_png, mathtext
 from voltaspin.report.page import data_uri, number, seconds, symbols
 
 _PREFIXES = {-18: "a", -15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
@@ -42,7 +42,7 @@ def _text(value: float, unit: str, digits: int = 3) -> str:
 
 
 def _figure(width: float, height: float, columns: int = 1, *, sharey: bool = False) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     return figure, list(figure.subplots(1, columns, sharey=sharey, squeeze=False)[0])
 
 
@@ -57,7 +57,7 @@ def pulses_png(result: Characterisation) -> bytes:
     reach = max(c.widths[-1] for c in result.curves)
     for curve, colour in zip(result.curves, (GREY, BLUE, ORANGE), strict=True):
         widths, unit = prefixed([*curve.widths, reach], "s")
-        label = f"{_symbols(curve.label)} = {curve.voltage:.3g} V"
+        label = f"{mathtext(curve.label)} = {curve.voltage:.3g} V"
         axes.plot(widths[:-1], curve.p01, color=colour, label=label)
         if curve.p10 != curve.p01:
             axes.plot(widths[:-1], curve.p10, color=colour, linestyle=(0, (4, 1.6)), lw=1.4)
@@ -70,11 +70,11 @@ def pulses_png(result: Characterisation) -> bytes:
     share = f"{100 * max(best.p01):.3g} %" if max(best.p01) < 0.999 else "More than 99.9 %"
     mirrored = all(c.p10 == c.p01 for c in result.curves)
     axes.set_title(
-        f"{share} of the bits switch after {_text(at, 's')} at {_symbols(best.label)}"
+        f"{share} of the bits switch after {_text(at, 's')} at {mathtext(best.label)}"
         + ("" if mirrored else "; dashed: 1 to 0")
     )
     figure.legend(loc="outside lower center", ncols=3)
-    return _png(figure)
+    return figure_png(figure)
 
 
 def shmoo_png(result: Characterisation) -> bytes:
@@ -116,7 +116,7 @@ def shmoo_png(result: Characterisation) -> bytes:
     bar.outline.set_visible(False)
     axes.set_title("Where a pulse writes (dark) and where it tosses a coin (orange)")
     figure.legend(loc="outside lower center", ncols=4)
-    return _png(figure)
+    return figure_png(figure)
 
 
 def bathtub_png(result: Characterisation) -> bytes:
@@ -129,7 +129,7 @@ def bathtub_png(result: Characterisation) -> bytes:
     left.set_ylabel("write error rate")
     left.set_title(f"At {_text(result.write.width, 's')}; {number(result.write.WER, 2)} at the mark")
     right.set_title(f"At {_text(result.write.voltage, 'V')}")
-    return _png(figure)
+    return figure_png(figure)
 
 
 def _bathtub(axes: Axes, curve: ErrorCurve, best: float, unit: str, what: str) -> None:
@@ -175,7 +175,7 @@ def retention_png(result: Characterisation) -> bytes:
     left.set_title("Heat shortens a bit's life" + (f": {life_text(kept.life)} at {T:g} K" if kept.life else ""))
     sign = "negative" if result.junction.xi > 0 else "positive"
     right.set_title(f"A {sign} voltage prolongs it" if result.junction.xi else "A voltage does not touch it")
-    return _png(figure)
+    return figure_png(figure)
 
 
 def life_text(life: float) -> str:
@@ -222,7 +222,7 @@ def energy_png(result: Characterisation) -> bytes:
     more = f" and {energy_text(line * 1e12)} in the line" if line else ""
     axes.set_title(f"A {list(pulses)[-1]} pulse costs {energy_text(cell * 1e12)} in the cell{more}")
     figure.legend(loc="outside lower center", ncols=3)
-    return _png(figure)
+    return figure_png(figure)
 
 
 def sensitivity_png(result: Characterisation) -> bytes:
@@ -246,11 +246,11 @@ def sensitivity_png(result: Characterisation) -> bytes:
             "change of the probability (percentage points)" if name == "coin" else "change of the error rate (% of it)"
         )
         axes.margins(x=0.12)
-    return _png(figure)
+    return figure_png(figure)
 
 
 def _name(parameter: str) -> str:
-    return {"alpha_G": r"$\alpha_{\mathrm{G}}$", "xi": r"$\xi$"}.get(parameter, _symbols(parameter))
+    return {"alpha_G": r"$\alpha_{\mathrm{G}}$", "xi": r"$\xi$"}.get(parameter, mathtext(parameter))
 
 
 def astroid_png(result: Characterisation) -> bytes:
@@ -283,7 +283,7 @@ def astroid_png(result: Characterisation) -> bytes:
         f"A {sign} voltage shrinks the field that switches" if len(curves) > 1 else "The field that switches"
     )
     axes.legend(loc="upper right")
-    return _png(figure)
+    return figure_png(figure)
 
 
 def _shots(result: Characterisation) -> dict[str, PulseRecord]:
@@ -319,7 +319,7 @@ _FIGURES: dict[str, tuple[Callable[[Characterisation], bytes], Callable[[Charact
 
 def device_charts(result: Characterisation) -> dict[str, bytes]:
     """PNG bytes of every figure whose part exists, by name."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         return {name: draw(result) for name, (draw, part, _) in _FIGURES.items() if part(result)}
 
 

@@ -1,22 +1,16 @@
-"""Figures of the report, as PNG bytes. Matplotlib without pyplot, so that nothing global is left behind.
-
-One small palette (Okabe and Ito's, safe for colour-blind readers) and one style for all.
-"""
+"""Figures of the demo's report, and pictures of images, as PNG bytes."""
 
 from __future__ import annotations
 
 import io
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import matplotlib.ticker
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
@@ -24,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from voltaspin.errors import InputError
 from voltaspin.report.comparison import energy_text
+from voltaspin.report.drawing import BLUE, DPI, GREEN, GREY, INK, ORANGE, PURPLE, STYLE, figure_png, mathtext
 from voltaspin.report.results import (
     BitQuality,
     Cost,
@@ -36,53 +31,11 @@ from voltaspin.report.results import (
     Score,
 )
 
-INK, GREY, PALE = "#1f2430", "#737b8c", "#e4e7ee"
-BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#7b5ea7"
-_STYLE: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9.5,
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 9,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": PALE,
-    "grid.linewidth": 0.8,
-    "text.color": INK,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "legend.frameon": False,
-    "lines.linewidth": 1.8,
-}
-_DPI = 160
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.set_facecolor("none")
-    for axes in figure.axes:
-        axes.set_facecolor("none")
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def _symbols(text: str) -> str:
-    """``V_c`` with its index, for matplotlib; a dollar sign stays what it is."""
-    return re.sub(r"\b([A-Za-z]{1,3})_([A-Za-z0-9]{1,4})\b", r"$\1_{\\mathrm{\2}}$", text.replace("$", r"\$"))
-
 
 def switching_png(device: Device) -> bytes:
     """P_sw against pulse width, one panel per curve, with the band around 1/2 and the chosen pulse."""
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(9.6, 3.5), dpi=_DPI, layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(9.6, 3.5), dpi=DPI, layout="constrained")
         panels = figure.subplots(1, len(device.curves), sharey=True, squeeze=False)[0]
         tolerance, chosen = device.chosen.tolerance, device.chosen
         for axes, curve in zip(panels, device.curves, strict=True):
@@ -110,20 +63,20 @@ def switching_png(device: Device) -> bytes:
                 axes.xaxis.set_minor_formatter(NullFormatter())
             else:
                 axes.set_xlim(0, widths[-1] * 1.02)
-            axes.set_title(f"{_symbols(curve.label)}: {curve.voltage:.2f} V")
+            axes.set_title(f"{mathtext(curve.label)}: {curve.voltage:.2f} V")
             axes.set_xlabel("pulse width (ns)")
             axes.set_ylim(0, 1)
         panels[0].set_ylabel("switching probability")
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper right", ncols=2)
-        return _png(figure)
+        return figure_png(figure)
 
 
 def conditioning_png(memory: Memory) -> bytes:
     """Autocorrelation per lag and distribution of the cells' means, raw beside conditioned."""
     pairs = ((memory.raw, ORANGE, -0.12, "o"), (memory.conditioned, BLUE, 0.12, "s"))
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(9.6, 3.4), dpi=_DPI, layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(9.6, 3.4), dpi=DPI, layout="constrained")
         left, right = figure.subplots(1, 2)
         left.axhline(0, color=GREY, lw=1)
         for bits, colour, shift, marker in pairs:
@@ -144,7 +97,7 @@ def conditioning_png(memory: Memory) -> bytes:
         right.set_yticks([])
         right.set_ylim(top=right.get_ylim()[1] * 1.3)  # room for the legend
         right.legend(loc="upper left", ncols=2, fontsize=8)
-        return _png(figure)
+        return figure_png(figure)
 
 
 def _cell_histogram(axes: Axes, bits: BitQuality, colour: str) -> None:
@@ -172,8 +125,8 @@ def quality_png(quality: Quality) -> bytes:
     differences = {d.arm: d for d in quality.differences}
     if quality.control:
         differences[quality.control.row.arm] = quality.control.difference
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(10.6, 1.35 + 0.34 * len(rows)), dpi=_DPI, layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(10.6, 1.35 + 0.34 * len(rows)), dpi=DPI, layout="constrained")
         scored = [row.fd for _, row in rows if row.fd]
         kid, *more = figure.subplots(1, 3 if scored else 2, sharey=True)
         paired = more[-1]
@@ -200,7 +153,7 @@ def quality_png(quality: Quality) -> bytes:
         _wide_scale(paired, [d.kid for d in differences.values()])
         kid.set_title("KID")
         paired.set_title("KID less software noise")
-        return _png(figure)
+        return figure_png(figure)
 
 
 def _dot(axes: Axes, place: int, score: Score, colour: str) -> None:
@@ -236,8 +189,8 @@ def cost_png(cost: Cost) -> bytes:
     if not rows:
         raise InputError("no row of the cost section has an energy per bit; price a ledger that counts bits")
     rows.sort(key=lambda row: row.energy_per_bit or 0.0)
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(9.6, 1.2 + 0.31 * len(rows)), dpi=_DPI, layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(9.6, 1.2 + 0.31 * len(rows)), dpi=DPI, layout="constrained")
         axes = figure.subplots()
         for place, row in enumerate(rows):
             _cost_mark(axes, place, row)
@@ -255,7 +208,7 @@ def cost_png(cost: Cost) -> bytes:
         axes.set_xticks([t for t in ticks if low <= t <= high])
         axes.set_xticklabels([energy_text(t) for t in ticks if low <= t <= high])
         axes.set_xlabel("energy per bit")
-        return _png(figure)
+        return figure_png(figure)
 
 
 def _cost_mark(axes: Axes, place: int, row: CostRow) -> None:

@@ -28,7 +28,7 @@ from voltaspin.device.measurements import (
 from voltaspin.device.resistance import resistance
 from voltaspin.device.switching_field import switched
 from voltaspin.errors import InputError
-from voltaspin.report.figures import _DPI, _STYLE, BLUE, GREEN, GREY, INK, ORANGE, PURPLE, _png, _symbols
+from voltaspin.report.drawing import BLUE, DPI, GREEN, GREY, INK, ORANGE, PURPLE, STYLE, figure_png, mathtext
 
 Measured = SwitchingData | ResistanceData | TMRData | SwitchingFieldData | ResistanceSpread
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#56b4e9", "#cc79a7", "#e69f00", INK)
@@ -78,8 +78,8 @@ def fit_overlay(
     junction = result.junction
     if junction is None and kind is not ResistanceSpread:
         raise InputError(f"{kind.__name__} are drawn with the fitted junction, and this result has none; give its own")
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(9.6, 4.2), dpi=_DPI, layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(9.6, 4.2), dpi=DPI, layout="constrained")
         grid = figure.add_gridspec(2, 2, width_ratios=(3.4, 1), height_ratios=(3, 1))
         if kind is ResistanceSpread:
             inner = grid[:, 0].subgridspec(1, 2)
@@ -99,7 +99,7 @@ def fit_overlay(
             else:
                 _draw_curves(above, below, junction, sets)
         _write_parameters(figure.add_subplot(grid[:, 1]), result)
-        png = _png(figure)
+        png = figure_png(figure)
     if path is not None:
         Path(path).write_bytes(png)
     return png
@@ -112,7 +112,7 @@ def _write_parameters(axes: Axes, result: FitResult) -> None:
         factor, unit = _UNITS.get(estimate.unit, (1.0, estimate.unit))
         value, error = estimate.value * factor, estimate.error * factor
         places = max(0, 1 - math.floor(math.log10(error))) if error > 0 else 3
-        lines.append(f"{_NAMES.get(name, _symbols(name))} = {value:.{places}f} ± {error:.{places}f} {unit}".rstrip())
+        lines.append(f"{_NAMES.get(name, mathtext(name))} = {value:.{places}f} ± {error:.{places}f} {unit}".rstrip())
     if result.chi2 is not None and result.dof > 0:
         lines += ["", rf"$\chi^2$ = {result.chi2:.3g} for {result.dof} d.o.f."]
     if result.p_value is not None:
