@@ -33,8 +33,8 @@ HEADINGS = (
 TEXT = """\
 # Junctions
 
-Made by `{command}` with {versions}. Nothing here is measured: each row follows from the numbers of a preset, which are
-listed below with their sources.
+Made by `{command}` with {versions}.
+Nothing here is measured: each row follows from the numbers of a preset, which are listed below with their sources.
 
 {table}
 
@@ -44,9 +44,10 @@ listed below with their sources.
   turn about the in-plane field.
 - **Coin pulse**: the shortest rectangular pulse for which p01 and p10 stay within 0.01 of 1/2 over +-2 % of voltage,
   +-20 K, and +-5 % of K_eff together with +-2 mT along z; where there is none, the one that deviates least. The worst
-  deviation is over that box. {coin}
+  deviation is over that box.{coin}
 - **Energy** of one coin pulse, without reset and read: `cell` is the current through the barrier and the charge of the
-  oxide, `cell+line` adds {line}, `macro` adds drivers. Prices: {prices}.
+  oxide, `cell+line` adds {line}, `macro` adds drivers.
+  Prices: {prices}.
 - **Write pulse**: the rectangular pulse with the lowest write error rate (WER). Edges, jitter and spread make a real
   one worse.
 - **Retention**: mean life of one bit at the preset's temperature and without a voltage.
@@ -132,7 +133,7 @@ def document(records: Sequence[Characterisation], command: str, costs: CostTable
         versions=versions,
         table="\n".join(lines),
         notes=str(notes),
-        coin="" if searched else "This run was quick and took the fairest of a coarse map instead.",
+        coin="" if searched else " This run was quick and took the fairest of a coarse map instead.",
         line=f"the {number(first.line_capacitance * 1e15)} fF of a line, charged once",
         prices=costs.name,
         relax=number(first.relax * 1e9),

@@ -340,6 +340,18 @@ def test_switching_round_trip() -> None:
     assert fit.parameters["xi"].error < 0.05e-13
 
 
+def test_points_that_never_flip_ask_for_no_higher_degree() -> None:
+    # At 0.05 V nothing flips: an error of 7e-6 there is a hundredth of a count, though more than sqrt(p (1 - p) / n).
+    cell = CELL.with_variation(K_eff_scale=4.0)
+    blank = SwitchingData(
+        voltage=[0.05, 0.9, 0.95, 1.0], width=[3e-10] * 4, P_sw=0.0, trials=2000, relax=1e-9
+    )  # fmt: skip
+    P, _ = predict(cell, blank, degree=44)
+    counts = np.random.default_rng(1).binomial(2000, np.clip(P, 0, 1))
+    fit = fit_switching([replace(blank, P_sw=counts / 2000)], cell, free=("xi",), degree=44, threads=1)
+    close(fit, {"xi": cell.xi})
+
+
 def test_switching_pulls_and_Delta() -> None:
     pulls = []
     for seed in range(16):

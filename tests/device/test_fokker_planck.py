@@ -59,31 +59,6 @@ def test_free_spin_diffuses_exactly() -> None:
     assert end[2] * m2 == pytest.approx(start[2] * m2 * math.exp(-1.8), rel=1e-10, abs=1e-14)
 
 
-def test_tail_of_a_write_error() -> None:
-    result = switching_probability(GENERATOR, Pulse(voltage=GENERATOR.V_c, width=0.6e-9))
-    # 5e-9 in the reference, to one digit; ours converges over the degrees.
-    assert result.WER == pytest.approx(5.0e-9, rel=0.02)
-    assert result.error < 0.01 * result.WER
-    assert result.value + result.WER == pytest.approx(1, abs=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("width", "low", "high"),
-    [(0.22e-9, 0.4935, 0.5015), (0.30e-9, 0.4935, 0.5015), (0.34e-9, 0.4935, 0.5015), (1.2e-9, 0, 1e-3)],
-)
-def test_plateau_and_full_turn(width: float, low: float, high: float) -> None:
-    assert low <= switching_probability(GENERATOR, Pulse(voltage=GENERATOR.V_c, width=width)).value <= high
-
-
-def test_long_pulse_forgets_slowly_at_cancellation() -> None:
-    # At 1.3 V_c the oscillation is down to about 1 % by 5 ns; at V_c it takes more than 20 ns.
-    widths = np.linspace(4.5e-9, 5.5e-9, 21)
-    faster = switching_map(GENERATOR, voltages=[1.3 * GENERATOR.V_c], widths=widths, relax=5e-9)
-    slower = switching_map(GENERATOR, voltages=[GENERATOR.V_c], widths=np.linspace(19e-9, 20.2e-9, 13), relax=5e-9)
-    assert 0.002 < abs(faster.P_sw - 0.5).max() < 0.02
-    assert abs(slower.P_sw - 0.5).max() > 0.02
-
-
 def test_map_agrees_with_single_pulses() -> None:
     voltages, widths = [0.9 * SMALL.V_c, 1.2 * SMALL.V_c], [0.2e-9, 0.45e-9]
     options = {"relax": 2e-9, "spin_torque": True, "degree": DEGREE, "initial": "down"}

@@ -5,40 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.integrate import quad
 
 from voltaspin.device import Junction, presets
 from voltaspin.device.retention import depopulation, flip_rate, slow_mode
-from voltaspin.units import gamma_e, k_B
+from voltaspin.units import k_B
 
 GENERATOR = presets.generator
 
 
 def cell(Delta: float, B: tuple[float, float, float], alpha_G: float = 0.02) -> Junction:
     return replace(GENERATOR.with_variation(K_eff_scale=Delta / 40), B_bias=B, alpha_G=alpha_G)
-
-
-@pytest.mark.parametrize("Delta", [5.0, 8.0, 12.0, 18.0])
-def test_axial_eigenvalue_is_the_exact_integral(Delta: float) -> None:
-    # Mean first passage in m_z from the pole to the equator, written out apart from the package.
-    junction = cell(Delta, (0.0, 0.0, 0.0))
-    D = 0.02 * gamma_e / (1 + 0.02**2) * k_B * 300 / (junction.Ms * junction.volume)
-    time = quad(
-        lambda z: math.exp(-Delta * z * z) / (1 - z * z) * quad(lambda x: math.exp(Delta * (x * x)), z, 1)[0], 0, 1
-    )[0]
-    # The slowest mode is antisymmetric: its decay rate is twice the rate per well. It starts from the pole
-    # instead of the well's own distribution: the time to relax over the time to escape, Delta exp(-Delta).
-    assert flip_rate(junction, method="eigenvalue") == pytest.approx(
-        D / (2 * time), rel=2 * Delta * math.exp(-Delta) + 1e-6
-    )
-    assert flip_rate(junction, method="axial") == pytest.approx(D / (2 * time), rel=1e-6)
-
-
-def test_axial_rate_reaches_its_asymptote() -> None:
-    # tau = (1 + alpha^2) / (2 alpha gamma B_k) sqrt(pi / Delta) exp(Delta), relative correction about 1 / Delta.
-    junction = cell(80.0, (0.0, 0.0, 0.0))
-    tau = (1 + 0.02**2) / (2 * 0.02 * gamma_e * junction.B_k()) * math.sqrt(math.pi / 80) * math.exp(80)
-    assert flip_rate(junction) * 2 * tau == pytest.approx(1 - 1 / 80, rel=5e-3)
 
 
 @pytest.mark.parametrize("alpha_G", [0.01, 0.02, 0.1])
