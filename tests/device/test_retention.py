@@ -32,6 +32,26 @@ def test_saddle_in_a_tilted_field() -> None:
         assert flip_rate(junction, well=well, method="saddle") == pytest.approx(exact, rel=0.1)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("alpha_G", [0.01, 0.1])
+@pytest.mark.parametrize(("B_x", "B_z"), [(0.001, 0.0), (0.0035, 0.0), (0.003, 0.001)])
+def test_weak_field_is_extrapolated_as_the_eigenvalue_says(alpha_G: float, B_x: float, B_z: float) -> None:
+    # Off by 2 % at most when this was written: what is left of second order in 1 / Delta.
+    junction = cell(26.0, (B_x, 0.0, B_z), alpha_G)
+    for well in ("up", "down"):
+        exact = flip_rate(junction, well=well, method="eigenvalue")  # type: ignore[arg-type]
+        assert flip_rate(junction, well=well, method="extrapolated") == pytest.approx(exact, rel=0.05)  # type: ignore[arg-type]
+    higher = cell(60.0, (B_x, 0.0, B_z), alpha_G)
+    assert flip_rate(higher) == flip_rate(higher, method="extrapolated")
+
+
+def test_extrapolation_meets_the_saddle() -> None:
+    for Delta in (32.0, 60.0):
+        junction = cell(Delta, (0.0055, 0.0, 0.0))
+        assert flip_rate(junction, method="extrapolated") == pytest.approx(
+            flip_rate(junction, method="saddle"), rel=0.1
+        )
+
+
 def test_populations_obey_detailed_balance() -> None:
     junction = cell(20.0, (0.02, 0.0, 0.004))
     b = junction.Ms * junction.volume / (k_B * 300)

@@ -1,15 +1,16 @@
 """How long a junction keeps its bit: the rate of thermal flips at a constant voltage.
 
-Three methods, because none covers all barriers: the slowest eigenvalue of the Fokker-Planck operator is exact
+Four methods, because none covers all barriers: the slowest eigenvalue of the Fokker-Planck operator is exact
 but drowns in rounding above some 25 k_B T; Langer's rate with the Mel'nikov-Meshkov depopulation factors
 (Kalmykov's formula) keeps its relative accuracy at any height but needs an in-plane field that makes one
-saddle; the axial junction has an integral.
+saddle; the axial junction has an integral; and what a field too weak for a saddle adds to that integral hardly
+depends on the height, so that it is extrapolated from eigenvalues at lower barriers.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -22,10 +23,12 @@ from voltaspin.device.sphere import Floats, as_sparse, occupied
 from voltaspin.errors import InputError
 from voltaspin.units import gamma_e, k_B
 
-Method = Literal["eigenvalue", "saddle", "axial"]
+Method = Literal["eigenvalue", "saddle", "axial", "extrapolated"]
 
 #: Barrier [k_B T] up to which the eigenvalue still has its digits in double precision.
 EIGENVALUE_LIMIT = 25.0
+SADDLE_FIELD = 2.0  #: least energy of the in-plane field [k_B T] that makes a saddle
+LOWER = (14.0, 20.0)  #: Delta of the lower barriers from which ``"extrapolated"`` goes up
 RTOL = 0.01  #: admitted change of the eigenvalue between two degrees
 
 
@@ -45,7 +48,8 @@ def flip_rate(
         well: the one that is left.
         spin_torque: of the current at ``voltage``; eigenvalue only.
         method: by barrier and field where absent: ``"eigenvalue"`` up to 25 k_B T, above that ``"axial"``
-            without an in-plane field and ``"saddle"`` with one.
+            without an in-plane field, ``"extrapolated"`` with one of less than 2 k_B T and ``"saddle"`` with
+            a stronger one.
 
     Returns:
         Rate [1/s]; its inverse is the mean life of the bit.
@@ -65,8 +69,10 @@ def flip_rate(
     if method is None:
         if barrier <= EIGENVALUE_LIMIT or spin_torque:
             method = "eigenvalue"
+        elif junction.B_in_plane == 0:
+            method = "axial"
         else:
-            method = "axial" if junction.B_in_plane == 0 else "saddle"
+            method = "saddle" if _field_energy(junction) >= SADDLE_FIELD else "extrapolated"
     if method == "eigenvalue":
         if barrier > EIGENVALUE_LIMIT + 3:
             raise InputError(
@@ -80,7 +86,14 @@ def flip_rate(
         return _axial_rate(junction, voltage, well)
     if method == "saddle":
         return _saddle_rate(junction, voltage, well)
-    raise InputError(f"method {method!r} is unknown; use 'eigenvalue', 'saddle' or 'axial'")
+    if method == "extrapolated":
+        return _extrapolated_rate(junction, voltage, well)
+    raise InputError(f"method {method!r} is unknown; use 'eigenvalue', 'saddle', 'axial' or 'extrapolated'")
+
+
+def _field_energy(junction: Junction) -> float:
+    """Ms V B of the in-plane field over k_B T."""
+    return junction.Ms * junction.volume * junction.B_in_plane / (k_B * junction.temperature)
 
 
 # --- the slowest eigenvalue ----------------------------------------------------------------------------
@@ -235,10 +248,10 @@ def _saddle_rate(junction: Junction, voltage: float, well: Well) -> float:
     kT = k_B * junction.temperature
     to_kT = junction.Ms * junction.volume / kT
     land = _Landscape(junction.Delta(voltage), junction.B_in_plane * to_kT, junction.B_bias[2] * to_kT)
-    if land.b_x < 2:
+    if land.b_x < SADDLE_FIELD:
         raise InputError(
             f"an in-plane field of {junction.B_in_plane:g} T turns the energy by {land.b_x:.2g} k_B T only, too "
-            "little for a single saddle (2 needed); use method='eigenvalue', or 'axial' without the field"
+            f"little for a single saddle ({SADDLE_FIELD:g} needed); use method='extrapolated' or 'eigenvalue'"
         )
     up, saddle, down = land.stations()
     alpha = junction.alpha_G
@@ -279,3 +292,28 @@ def _axial_rate(junction: Junction, voltage: float, well: Well) -> float:
     alpha = junction.alpha_G
     diffusion = alpha * gamma_e / (1 + alpha**2) / to_kT
     return diffusion / 2 / outer * math.exp(floor - peak)
+
+
+# --- with a field too weak for a saddle ----------------------------------------------------------------
+
+
+def _extrapolated_rate(junction: Junction, voltage: float, well: Well) -> float:
+    """The axial rate times what the in-plane field adds to it, which is linear in 1 / Delta and near its limit."""
+    if (energy := _field_energy(junction)) > SADDLE_FIELD + 1:
+        raise InputError(
+            f"the in-plane field turns the energy by {energy:.3g} k_B T; above {SADDLE_FIELD + 1:g} it has a saddle: "
+            "use method='saddle'"
+        )
+    Delta, full = junction.Delta(voltage), junction.Delta()
+    if Delta < LOWER[1]:
+        raise InputError(f"Delta = {Delta:.3g} is below {LOWER[1]:g}, where nothing is extrapolated; use 'eigenvalue'")
+
+    def gain(lower: float) -> float:
+        cell = junction.with_variation(K_eff_scale=1 + (lower - Delta) / full)  # the voltage takes away as much
+        bare = replace(cell, B_bias=(0.0, 0.0, cell.B_bias[2]))
+        return flip_rate(cell, voltage=voltage, well=well, method="eigenvalue") / _axial_rate(bare, voltage, well)
+
+    near, far = (gain(lower) for lower in reversed(LOWER))
+    slope = (far - near) / (1 / LOWER[0] - 1 / LOWER[1])
+    bare = replace(junction, B_bias=(0.0, 0.0, junction.B_bias[2]))
+    return (near + slope * (1 / Delta - 1 / LOWER[1])) * _axial_rate(bare, voltage, well)
