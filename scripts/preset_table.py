@@ -16,6 +16,7 @@ from pathlib import Path
 from voltaspin.device import presets
 from voltaspin.device.characterisation import Characterisation, JunctionSpec, PulseRecord
 from voltaspin.device.characterise import QUICK, Effort, characterise
+from voltaspin.device.fokker_planck import ROUNDING
 from voltaspin.errors import InputError
 from voltaspin.report.comparison import energy_text
 from voltaspin.report.cost import BOUNDARIES, CellPulse, CostTable, action_energies, si
@@ -92,7 +93,11 @@ def cells(record: Characterisation, costs: CostTable, note: Notes) -> list[str]:
     if (write := record.write) is None:
         row += [blank("write")] * 2
     else:
-        row += [f"{number(write.voltage)} V, {number(write.width * 1e9)} ns", number(write.WER, 2)]
+        row += [
+            f"{number(write.voltage)} V, {number(write.width * 1e9)} ns",
+            rate = number(write.WER, 2) if write.WER > ROUNDING else "< 10⁻¹²"
+            rate,
+        ]
         if not write.searched:
             why = reasons.get("search for the write pulse", "a quick run")
             row[-2] += " " + note.mark(f"the best of a map: {why}")

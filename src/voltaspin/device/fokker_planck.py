@@ -32,7 +32,7 @@ Progress = Callable[[int, int], None]
 
 MAX_DEGREE = 200
 COARSER = 0.8  #: the second degree, of which the difference is the error, as a share of the first
-_FLOOR = 1e-12  #: what rounding leaves of a probability
+ROUNDING = 1e-12  #: what rounding leaves of a probability: no smaller one means anything
 
 # --- the equation --------------------------------------------------------------------------------------
 
@@ -210,7 +210,7 @@ def switching_probability(
     while True:
         result = solve(fine)
         error = max(abs(result[0] - coarse[0]), abs(result[1] - coarse[1]), 1e-14)
-        limit = rtol * min(max(result[0], 0), max(result[1], 0)) + _FLOOR
+        limit = rtol * min(max(result[0], 0), max(result[1], 0)) + ROUNDING
         if error <= limit:
             return FokkerPlanckResult(result[0], result[1], error, fine)
         if degree is not None or fine >= MAX_DEGREE:

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from voltaspin.device.fokker_planck import SwitchingMap, least_degree, switching_map, switching_probability
+from voltaspin.device.fokker_planck import ROUNDING, SwitchingMap, least_degree, switching_map, switching_probability
 from voltaspin.device.junction import Junction, Pulse, Well, require_positive
 from voltaspin.device.sphere import Floats
 from voltaspin.errors import InputError
@@ -150,7 +150,8 @@ def best_pulse(
     if target == "write":
         pulse = _lowest_WER(junction, maps, relax, spin_torque)
         p01, p10, WER = judge(pulse)
-        verdict = f"{_named(pulse)} writes with an error rate of {WER:.2g}."
+        rate = f"of {WER:.2g}" if WER > ROUNDING else f"below {ROUNDING:.0e}, which rounding hides"
+        verdict = f"{_named(pulse)} writes with an error rate {rate}."
         return BestPulse(
             pulse, target, p01, p10, WER, True, max(abs(p01 - 0.5), abs(p10 - 0.5)), "nominal", pulse.energy(junction),
             verdict,
@@ -185,7 +186,9 @@ def _lowest_WER(junction: Junction, maps: list[SwitchingMap], relax: float, spin
     WER = np.max([m.WER for m in maps], axis=0)
     v, w = np.unravel_index(int(np.argmin(WER)), WER.shape)
     V0, w0 = float(maps[0].voltages[v]), float(maps[0].widths[w])
-    degree = round(1.3 * least_degree(junction))
+    best = Pulse(voltage=V0, width=w0)
+    # The degree that resolves the best pulse of the map: at a lower one an error rate can come out negative.
+    degree = switching_probability(junction, best, relax=relax, spin_torque=spin_torque, rtol=0.05).degree
 
     def cost(x: Floats) -> float:
         pulse = Pulse(voltage=V0 * (1 + float(x[0])), width=w0 * math.exp(float(x[1])))
