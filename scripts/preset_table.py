@@ -93,9 +93,9 @@ def cells(record: Characterisation, costs: CostTable, note: Notes) -> list[str]:
     if (write := record.write) is None:
         row += [blank("write")] * 2
     else:
+        rate = number(write.WER, 2) if write.WER > ROUNDING else "< 10⁻¹²"
         row += [
             f"{number(write.voltage)} V, {number(write.width * 1e9)} ns",
-            rate = number(write.WER, 2) if write.WER > ROUNDING else "< 10⁻¹²"
             rate,
         ]
         if not write.searched:
