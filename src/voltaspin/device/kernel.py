@@ -262,8 +262,8 @@ def advance64(m, key, devices, first_step, volts, cell, rate_dt, alpha_G, scheme
                 a, b = (w2, w3) if pair % 2 else (w0, w1)
                 radius = math.sqrt(-2 * math.log((float(a) + 0.5) * 2.0**-32)) * (-1.0 if b & np.uint64(1) else 1.0)
                 angle = float(np.int32(np.uint32(b))) * 2.0**-33 * math.pi
-                first = (value % 2 == 0) != (b & np.uint64(2) != 0)
-                g[q] = radius * (math.cos(angle) if first else math.sin(angle))
+                mirrored = b & np.uint64(2) != 0
+                g[q] = radius * (math.cos(angle) if (value % 2 == 0) != mirrored else math.sin(angle))
             th = cell[5, i]
             h = (cell[2, i] + th * g[0], cell[3, i] + th * g[1], cell[4, i] + th * g[2])
             v0, v1 = volts[done, 0], volts[done, 1]

@@ -318,21 +318,23 @@ def _propagate(
     """
     depth, height = extent
     height = max(height, depth / 2)
-    longest = np.inf if height == 0 else min(_MOST_DECAY / (depth / 2) if depth else np.inf, _MOST_PHASE / height)
+    if height == 0:
+        return [v.copy() for _ in times]
+    longest = min(_MOST_DECAY / (depth / 2) if depth else np.inf, _MOST_PHASE / height)
     one = _runs(basis.degree)
     copies = 1 if len(v) == basis.size else 2
     runs = np.concatenate([one + k * (len(v) // copies) for k in range(copies)])
     middle = offsets == 0
     kept = middle | diagonals.any(axis=1)  # without a field along z a quarter of them is empty
-    offsets, middle, scaled = offsets[kept], middle[kept], diagonals[kept] / (height or 1.0)
+    offsets, middle, scaled = offsets[kept], middle[kept], diagonals[kept] / height
     for first, last in runs:
-        scaled[middle, first:last] += depth / 2 / (height or 1.0)
+        scaled[middle, first:last] += depth / 2 / height
     pad = int(np.abs(offsets).max())
     now = np.zeros(len(v) + 2 * pad)
     now[pad : len(v) + pad] = v
     out = list[Floats]()
     for spans, repeats in _plan(times, longest):
-        weights = _weights(depth / 2, height, spans) if spans[-1] * height > 0 else np.ones((1, len(spans)))
+        weights = _weights(depth / 2, height, spans)
         for _ in range(repeats):
             totals = _expand(offsets, scaled, runs, pad, weights, now)
             now = totals[-1]
