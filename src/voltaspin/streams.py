@@ -50,6 +50,24 @@ def _philox4x32(rounds: int) -> Any:
 
 philox4x32 = _philox4x32(10)
 philox4x32_7 = _philox4x32(7)  #: the fewest rounds that pass BigCrush (the paper's table 2), for the thermal field
+_philox4x32_5 = _philox4x32(5)
+
+
+@numba.njit(inline="always")
+def philox4x32_7_stream(c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+    """What the first two of seven rounds owe to all but the block's low word: the four numbers that
+    :func:`philox4x32_7_block` goes on from. Streams that draw many blocks spare a fifth of the work by it."""
+    p1 = (c2 & _LOW) * _M1
+    p0 = (((p1 >> _HALF) ^ c1 ^ k0) & _LOW) * _M0
+    return p1 ^ (k0 + _W0), (p0 >> _HALF) ^ (k1 + _W1), p0, c3 ^ k1
+
+
+@numba.njit(inline="always")
+def philox4x32_7_block(c0, a, b, c, d, k0, k1):  # type: ignore[no-untyped-def]
+    """The block that begins with ``c0`` of the stream that :func:`philox4x32_7_stream` prepared."""
+    p0 = (c0 & _LOW) * _M0
+    p1 = (((p0 >> _HALF) ^ d) & _LOW) * _M1
+    return _philox4x32_5((p1 >> _HALF) ^ a, p1, b ^ p0, c, k0 + _W0 + _W0, k1 + _W1 + _W1)
 
 
 @numba.njit(inline="always")
