@@ -86,14 +86,6 @@ def main() -> None:
     for scheme in schemes:
         per_ns = costs[scheme] * 1e-9 / steps[scheme]  # ns of work per ns of simulated time
         print(f"{scheme}: longest step {steps[scheme] * 1e12:.1f} ps; {per_ns:.0f} ns per device and simulated ns")
-    numpy_cost = cost(lambda: in_numpy(start, STEPS // 20), N * (STEPS // 20), 2)
-    print(f"NumPy: {numpy_cost:.0f} ns per device-step, {numpy_cost / costs['heun']:.0f} times as much as heun")
-    if importlib.util.find_spec("cmtj") is None:
-        print("cmtj is not installed: pip install cmtj")
-    else:
-        devices, long = 4, 50_000
-        cmtj_cost = cost(lambda: in_cmtj(devices, long), devices * long, 3)
-        print(f"cmtj, Heun: {cmtj_cost:.0f} ns per device-step, {cmtj_cost / costs['heun']:.0f} times as much as heun")
     walls = np.empty((15, 2))
     for pair in walls:
         for threads in (1, 2):
@@ -105,6 +97,14 @@ def main() -> None:
         f"two threads: {best[0] / best[1]:.2f} times one, best of {len(walls)} each; in pairs, median "
         f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
     )
+    numpy_cost = cost(lambda: in_numpy(start, STEPS // 20), N * (STEPS // 20), 2)
+    print(f"NumPy: {numpy_cost:.0f} ns per device-step, {numpy_cost / costs['heun']:.0f} times as much as heun")
+    if importlib.util.find_spec("cmtj") is None:
+        print("cmtj is not installed: pip install cmtj")
+    else:
+        devices, long = 4, 50_000
+        cmtj_cost = cost(lambda: in_cmtj(devices, long), devices * long, 3)
+        print(f"cmtj, Heun: {cmtj_cost:.0f} ns per device-step, {cmtj_cost / costs['heun']:.0f} times as much as heun")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 
 from voltaspin.errors import InputError
-from voltaspin.streams import Stream, derive_key, philox4x32, philox4x32_7
+from voltaspin.streams import (
+    Stream,
+    derive_key,
+    philox4x32,
+    philox4x32_7,
+    philox4x32_7_block,
+    philox4x32_7_stream,
+)
 
 # Random123, file tests/kat_vectors, philox 4x32 with 10 rounds, and with 7 below: counter, key, answer.
 KNOWN = [
@@ -104,3 +111,10 @@ def test_import_is_light():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
+
+
+def test_seven_rounds_in_two_parts_are_the_same_seven_rounds() -> None:
+    numbers = np.random.RandomState(1).randint(0, 2**32, (50, 6), np.uint64)
+    for c0, c1, c2, c3, k0, k1 in numbers:
+        prepared = map(np.uint64, philox4x32_7_stream(c1, c2, c3, k0, k1))
+        assert philox4x32_7_block(c0, *prepared, k0, k1) == philox4x32_7(c0, c1, c2, c3, k0, k1)
