@@ -6,7 +6,6 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -223,39 +222,19 @@ def test_spread_round_trip_without_a_junction(tmp_path, capsys):
     assert (out / "junction.json").read_text() == "{}"
 
 
-class FakeFile:
-    """As much of an open HDF5 file as reading takes."""
-
-    content: dict[str, Any] = {}  # noqa: RUF012
-
-    def __init__(self, path: Path, mode: str) -> None: ...
-
-    def __enter__(self) -> "FakeFile":
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def visititems(self, visit: Any) -> None:
-        for name, item in self.content.items():
-            visit(name, item)
-
-    def __getitem__(self, name: str) -> Any:
-        return self.content[name]
-
-
 def test_HDF5_finds_columns_in_groups(tmp_path, capsys, monkeypatch):
     path = tmp_path / "rv.h5"
     path.write_bytes(b"x")
-    monkeypatch.setitem(sys.modules, "h5py", None)
-    status, _, err = call(capsys, path, "--out", tmp_path / "o")
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "h5py", None)
+        status, _, err = call(capsys, path, "--out", tmp_path / "o")
     assert status == 2
     assert "needs h5py" in err
-    stand_in = ModuleType("h5py")
-    stand_in.File = FakeFile  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "h5py", stand_in)
+    h5py = pytest.importorskip("h5py")
     truth = replace(truth_of(UPRIGHT), TMR0=1.3)
     TMR = np.array([truth.TMR(float(v)) for v in VOLTS]) + 0.01 * np.random.default_rng(1).standard_normal(21)
-    monkeypatch.setattr(FakeFile, "content", {"run/voltage_mV": 1e3 * VOLTS, "run/TMR": TMR})
+    with h5py.File(path, "w") as file:
+        file["run/voltage_mV"], file["run/TMR"] = 1e3 * VOLTS, TMR
     close(fitted(capsys, tmp_path / "o", path), {"TMR0": 1.3, "V_h": truth.V_h})
 
 

@@ -125,18 +125,17 @@ def column_names(path: Path) -> list[str]:
     Raises:
         InputError: the file cannot be read, or is empty.
     """
-    names: list[str] = []
+    from voltaspin.device import measurements
+
     try:
         if _is_hdf5(path):
             with import_module("h5py").File(path, "r") as file:
-                file.visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
+                names = measurements.hdf5_columns(file)
         else:
             names = [cell.strip() for cell in next(csv.reader(_rows(path), delimiter=_delimiter(path)), [])]
     except (ImportError, OSError, ValueError, csv.Error):
         names = []
     if not names:
-        from voltaspin.device import measurements
-
         measurements.load(_Words, path, {"state": ""})  # says what is wrong with the file
     return names
 

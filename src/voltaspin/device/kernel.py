@@ -187,10 +187,10 @@ def advance(m, key, devices, first_step, volts, cell, rate_dt, alpha_G, scheme):
                 if high32(block) != high:
                     high = high32(block)
                     for j in range(LANES):
-                        id = devices[min(start + j, n - 1)]
-                        t0, t1, t2, t3 = philox4x32_7_stream(high, low32(id), high32(id), k0, k1)
-                        for r, t in enumerate((t0, t1, t2, t3)):
-                            stream[j % 2, r, j // 2] = t
+                        device = devices[min(start + j, n - 1)]
+                        parts = philox4x32_7_stream(high, low32(device), high32(device), k0, k1)
+                        for r, part in enumerate(parts):
+                            stream[j % 2, r, j // 2] = part
                 low = low32(block)
                 for j in range(LANES // 2):
                     e0, e1, e2, e3 = _block_of(low, stream[0], j, k0, k1)

@@ -319,16 +319,17 @@ def _steps(
 ) -> tuple[int, float]:
     """How many steps of what length [s] a time takes."""
     require_positive("duration", duration, "s", "give the time to simulate, e.g. 1 * ns", zero=True)
-    limit = time_step_limit(junction, *voltages, scheme=scheme, cells=cells)
     if dt is None:
         usual = time_step_limit(junction, *voltages, tolerance=USUAL_BIAS, scheme=scheme, cells=cells)
         dt = min(usual, duration or 1.0)  # nothing moves a cold junction without a field
-    require_positive("dt", dt, "s", "give the time step, e.g. 1 * ps")
-    if dt > limit * (1 + 1e-9):
-        raise InputError(
-            f"dt = {dt:.4g} s is above {limit:.3g} s, the longest step at which this junction is simulated "
-            f"with less than 1 % bias by the {scheme} scheme; give a shorter dt"
-        )
+    else:
+        require_positive("dt", dt, "s", "give the time step, e.g. 1 * ps")
+        limit = time_step_limit(junction, *voltages, scheme=scheme, cells=cells)
+        if dt > limit * (1 + 1e-9):
+            raise InputError(
+                f"dt = {dt:.4g} s is above {limit:.3g} s, the longest step at which this junction is simulated "
+                f"with less than 1 % bias by the {scheme} scheme; give a shorter dt"
+            )
     steps = math.ceil(duration / dt * (1 - 1e-9))
     return steps, duration / steps if steps else dt
 
@@ -339,7 +340,7 @@ def _unit_vectors(m: ArrayLike, dtype: DTypeLike) -> Floats:
     state = np.array(m, dtype, ndmin=2)
     if state.ndim != 2 or state.shape[1] != 3:
         raise InputError(f"m has shape {np.shape(m)}; give (n, 3) unit vectors")
-    if not np.all(np.abs(np.einsum("ij,ij->i", state, state) - 1) < 2e-3):
+    if not np.all(np.abs(np.sqrt(np.einsum("ij,ij->i", state, state)) - 1) < 1e-3):
         raise InputError("m holds vectors whose length is not 1; normalise them")
     return np.ascontiguousarray(state)
 

@@ -407,6 +407,13 @@ def _read_csv(path: Path, wanted: set[str], delimiter: str) -> dict[str, Cells]:
     return {column: np.array([cells[header.index(column)] for _, cells in rows]) for column in wanted}
 
 
+def hdf5_columns(file: Any) -> list[str]:
+    """Paths of all data sets of an open HDF5 file, sorted."""
+    found: list[str] = []
+    file.visititems(lambda name, item: found.append(name) if hasattr(item, "shape") else None)
+    return sorted(found)
+
+
 def _read_hdf5(path: Path, wanted: set[str], _delimiter: str) -> dict[str, Cells]:
     try:
         h5py = import_module("h5py")
@@ -417,11 +424,10 @@ def _read_hdf5(path: Path, wanted: set[str], _delimiter: str) -> dict[str, Cells
     table: dict[str, Cells] = {}
     try:
         with h5py.File(path, "r") as file:
-            present: list[str] = []
-            file.visititems(lambda name, item: present.append(name) if hasattr(item, "shape") else None)
+            present = hdf5_columns(file)
             for column in sorted(wanted):
                 if column.strip("/") not in present:
-                    raise _missing(path, column, sorted(present))
+                    raise _missing(path, column, present)
                 cells = np.asarray(file[column][()])
                 if cells.ndim != 1 or not len(cells):
                     raise InputError(f"{path}: {column!r} has the shape {cells.shape}; a column is one-dimensional")

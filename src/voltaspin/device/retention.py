@@ -308,12 +308,13 @@ def _extrapolated_rate(junction: Junction, voltage: float, well: Well) -> float:
     if Delta < LOWER[1]:
         raise InputError(f"Delta = {Delta:.3g} is below {LOWER[1]:g}, where nothing is extrapolated; use 'eigenvalue'")
 
+    def bare(cell: Junction) -> float:
+        return _axial_rate(replace(cell, B_bias=(0.0, 0.0, cell.B_bias[2])), voltage, well)
+
     def gain(lower: float) -> float:
         cell = junction.with_variation(K_eff_scale=1 + (lower - Delta) / full)  # the voltage takes away as much
-        bare = replace(cell, B_bias=(0.0, 0.0, cell.B_bias[2]))
-        return flip_rate(cell, voltage=voltage, well=well, method="eigenvalue") / _axial_rate(bare, voltage, well)
+        return flip_rate(cell, voltage=voltage, well=well, method="eigenvalue") / bare(cell)
 
     near, far = (gain(lower) for lower in reversed(LOWER))
     slope = (far - near) / (1 / LOWER[0] - 1 / LOWER[1])
-    bare = replace(junction, B_bias=(0.0, 0.0, junction.B_bias[2]))
-    return (near + slope * (1 / Delta - 1 / LOWER[1])) * _axial_rate(bare, voltage, well)
+    return (near + slope * (1 / Delta - 1 / LOWER[1])) * bare(junction)
