@@ -11,3 +11,7 @@ class InputError(ValueError):
 
 class NoiseExhaustedError(InputError):
     """A finite source of random bits ran dry; nothing falls back to a pseudo-random generator."""
+
+
+class NoiseHealthError(InputError):
+    """A health test of a source of random bits has raised an alarm; nothing is delivered until a reset."""

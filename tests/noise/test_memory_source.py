@@ -81,8 +81,6 @@ def test_fair_cells_equal_the_software_exactly(memory, k, mapping, reset, bits):
     for step in (0, 1, 2):
         ours, theirs = (s.normal((3, 28, 28), streams=[0, 5, 6], step=step) for s in (source, software))
         assert np.array_equal(ours, theirs)
-    assert np.array_equal(source.normal(5000), software.normal(5000))
-    assert np.array_equal(source.bits(100_001), software.bits(100_001))
 
 
 def test_a_biased_raw_bit_differs_from_the_fair_one_exactly_between_the_thresholds(memory):
@@ -278,7 +276,8 @@ def test_state_continues(memory, options):
     with pytest.raises(InputError, match="another source"):
         build(seed=2).load_state_dict(state)
     with pytest.raises(InputError, match="truncated"):
-        build().load_state_dict({**state, "array": state["array"][:-2]})
+        short = {**state["sequence"], "array": state["sequence"]["array"][:-2]}
+        build().load_state_dict({**state, "sequence": short})
 
 
 def test_provenance_says_simulated_and_how(memory):

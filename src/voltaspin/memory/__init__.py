@@ -4,7 +4,7 @@ from typing import Any
 
 from voltaspin.lazy import resolve
 
-_HOME = {"MagnetoelectricMemory": "array"}
+_HOME = {"MagnetoelectricMemory": "array", "Imperfections": "imperfections", "Slopes": "imperfections"}
 
 __all__ = sorted(_HOME)
 

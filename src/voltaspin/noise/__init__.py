@@ -11,6 +11,8 @@ _HOME = {
     "PseudoSource": "source",
     "MemorySource": "memory_source",
     "RecordedSource": "recorded",
+    "SequentialSource": "sequential",
+    "Stabilised": "stabilised",
     "InverseCDF": "gaussian",
     "Popcount": "gaussian",
     "Shaping": "gaussian",

@@ -100,6 +100,28 @@ class Shaping(ABC):
         self.fill(np.ascontiguousarray(bits, np.uint8), out, self.table)
         return out
 
+    def from_packed(
+        self, packed: NDArray[np.uint8], n: int, out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """``n`` numbers from packed bits, the same as from the bits one a byte.
+
+        Args:
+            packed: uint8, first bit highest, at least ``n * coins`` bits.
+            n: how many numbers.
+            out: float32 (n,) to fill; None makes it.
+
+        Returns:
+            float32 (n,).
+        """
+        if 8 * packed.size < n * self.coins:
+            raise InputError(f"{8 * packed.size} bits do not make {n} numbers of {self.coins} coins")
+        numbers = np.empty(n, np.float32) if out is None else out
+        if self.coins == 16 and not self.counts_ones:
+            look_up16(packed[: 2 * n], self.table, numbers)
+        else:
+            self.fill(np.unpackbits(packed, count=n * self.coins), numbers, self.table)
+        return numbers
+
     def fill(self, bits: NDArray[np.uint8], out: NDArray[np.float32], table: NDArray[np.float32]) -> None:
         """The same into ``out`` (n,), with ``table`` (levels,) in place of ours; bits may be left over."""
         shape_bits(bits, self.coins, self.counts_ones, table, out)
@@ -190,6 +212,13 @@ def named_shaping(shaping: str, coins: int) -> Shaping:
     if shaping == "popcount":
         return Popcount(coins)
     raise InputError(f"shaping {shaping!r} is unknown; use 'inverse_cdf' or 'popcount'")
+
+
+@numba.njit(cache=True, nogil=True)
+def look_up16(packed, table, out):  # type: ignore[no-untyped-def]
+    """``table`` float32 (65536,) at two bytes each, the first one high, into ``out`` float32 (n,)."""
+    for i in range(out.shape[0]):
+        out[i] = table[(np.intp(packed[2 * i]) << 8) | np.intp(packed[2 * i + 1])]
 
 
 @numba.njit(inline="always")

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from voltaspin.errors import InputError
 from voltaspin.ledger import Ledger
 from voltaspin.memory import MagnetoelectricMemory
+from voltaspin.memory.imperfections import Disturbance, Imperfections
 from voltaspin.memory.pulse import GROUP, pulse_and_xor
 from voltaspin.noise.conditioning import xor_cells
 from voltaspin.noise.gaussian import Shaping, named_shaping
 from voltaspin.noise.mapping import affine_map, cells_of_bits, check_room, checked_mapping
-from voltaspin.noise.source import SEQUENCE, AddressableSource, Provenance, checked_count, coin_key
+from voltaspin.noise.memory_sequence import ArraySequence
+from voltaspin.noise.source import AddressableSource, NoiseSource, Provenance, checked_count, coin_key
 
 _CACHE_BYTES = 256 << 20  # states of streams kept for their next step: 10,000 images of 784 pixels at k = 2
 
@@ -73,6 +75,7 @@ class MemorySource(AddressableSource):
         bits: int = 16,
         mapping: Literal["fixed", "rotated", "hashed"] = "fixed",
         reset: bool = False,
+        imperfections: Imperfections | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(k, int | np.integer) or k < 1:
@@ -86,18 +89,36 @@ class MemorySource(AddressableSource):
         self.ledger = Ledger(self.name)
         self.ledger.children[self.memory.ledger.name] = self.memory.ledger
         self._keys = np.array([coin_key(seed, i) for i in range(k)], np.uint64)
-        self._per_pulse = self._bits_per_pulse()
-        self._array = np.zeros(self.memory.cells, np.uint8)  # states of the cells in the sequence
-        self._pulses = 0  # of the sequence
-        self._left = np.empty(0, np.uint8)  # conditioned bits of the last pulse not yet handed out
+        self.imperfections = imperfections
+        self.disturbance: Disturbance | None = None
+        if imperfections is not None:
+            q0, q1 = self.memory.thresholds
+            self.disturbance = Disturbance(
+                imperfections, self.memory.model, rows=self.memory.rows, columns=self.memory.columns,
+                q0=q0, q1=q1, seed=seed,
+            )  # fmt: skip
+        self.sequence = ArraySequence(
+            self.memory, seed=seed, keys=self._keys, reset=self.reset, mapping=mapping, disturbance=self.disturbance,
+        )  # fmt: skip
         self._states: OrderedDict[tuple[int, int], tuple[int, NDArray[np.uint8]]] = OrderedDict()
         self._bytes = 0
         self._lock = Lock()
 
-    def _bits_per_pulse(self) -> int:
-        fitting = self.memory.cells // self.k
-        # Whole groups of words where possible, so that the sequence is that of the software coins.
-        return fitting // GROUP * GROUP or fitting
+    def _with_seed(self, seed: int) -> NoiseSource:
+        return MemorySource(
+            memory=self.memory, seed=seed, k=self.k, shaping="popcount" if self.shaping.counts_ones else "inverse_cdf",
+            bits=self.shaping.coins, mapping=self.mapping, reset=self.reset, imperfections=self.imperfections,
+        )  # fmt: skip
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=Lock())
+
+    @property
+    def lanes(self) -> int:
+        return self.sequence.per_pulse
 
     @property
     def bits_per_normal(self) -> int:
@@ -111,7 +132,8 @@ class MemorySource(AddressableSource):
         return Provenance(
             "simulated",
             f"simulated {self.memory.rows} x {self.memory.columns} magnetoelectric memory, {how}, {kept}, "
-            f"{self.shaping.coins}-bit {kind}, {self.mapping} mapping, seed {self.seed}",
+            f"{self.shaping.coins}-bit {kind}, {self.mapping} mapping, seed {self.seed}"
+            f"{'' if self.imperfections is None else ', with imperfections'}",
             {
                 "memory": self.memory.describe(),
                 "seed": int(self.seed),
@@ -121,6 +143,7 @@ class MemorySource(AddressableSource):
                 "mapping": self.mapping,
                 "reset": self.reset,
                 "driven_by": "Philox4x32-10",
+                **({} if self.imperfections is None else {"imperfections": self.imperfections.to_json()}),
             },
         )
 
@@ -144,7 +167,8 @@ class MemorySource(AddressableSource):
 
         Returns:
             (raw uint8 (draws, k, size * bits), conditioned uint8 (draws, size * bits)), one bit a byte:
-            exactly the bits that ``normal((1, size), streams=[stream], step=...)`` shapes.
+            the states of the cells, and exactly the bits that ``normal((1, size), streams=[stream],
+            step=...)`` shapes, errors of the reads included.
         """
         self._check_size(checked_count(size, "size"))
         n_bits = size * self.shaping.coins
@@ -153,7 +177,11 @@ class MemorySource(AddressableSource):
             state = self._state_after(stream, start + i, n_bits, np.empty(0, np.uint8))
             raw[i] = state[self.cells(size, step=start + i)]
             self._remember(stream, start + i, n_bits, state)
-        return raw, xor_cells(raw.swapaxes(0, 1))
+        conditioned = xor_cells(raw.swapaxes(0, 1))
+        if self.disturbance is not None:
+            for i in range(draws):
+                self.disturbance.misread(conditioned[i], k=self.k, stream=stream, at=start + i)
+        return raw, conditioned
 
     def _check_size(self, n: int) -> None:
         check_room(n_bits=n * self.shaping.coins, k=self.k, cells=self.memory.cells)
@@ -163,6 +191,8 @@ class MemorySource(AddressableSource):
         coins = np.empty(-(-n_bits // GROUP) * GROUP, np.uint8)
         state = self._state_after(stream, step, n_bits, coins)
         self._remember(stream, step, n_bits, state)
+        if self.disturbance is not None:
+            self.disturbance.misread(coins[:n_bits], k=self.k, stream=stream, at=step)
         self.shaping.fill(coins, out, self.shaping.table)
         used = n_bits * self.k
         moves = self.memory.cells if self.mapping != "fixed" else used
@@ -181,7 +211,8 @@ class MemorySource(AddressableSource):
             scratch[:n_bits] = xor_cells(state[cells])
             return state
         if last < 0 or last > step:
-            span = n_bits * self.k if self.mapping == "fixed" else self.memory.cells
+            whole = self.mapping != "fixed" or self.disturbance is not None
+            span = self.memory.cells if whole else n_bits * self.k
             last, state = -1, np.zeros(span, np.uint8)
         # With a reset before every pulse nothing of the past survives, so there is nothing to replay.
         for at in range(step if self.reset else last + 1, step + 1):
@@ -199,21 +230,16 @@ class MemorySource(AddressableSource):
     ) -> None:
         cells = self.memory.cells
         q0, q1 = self.memory.thresholds
+        if self.disturbance is not None:
+            im = self.disturbance.imperfections
+            before = np.zeros_like(state) if self.reset else state
+            q0, q1 = self.disturbance.thresholds(
+                (im.steps * stream + step) * im.step, before, stream=stream, at=step
+            )  # fmt: skip
         factor, offset = affine_map(self.mapping, step=step, cells=cells, seed=self.seed)
         pulse_and_xor(
-            self._keys,
-            np.uint64(stream),
-            block,
-            factor,
-            offset,
-            cells,
-            state,
-            q0,
-            q1,
-            self.reset,
-            n_bits,
-            out,
-        )
+            self._keys, np.uint64(stream), block, factor, offset, cells, state, q0, q1, self.reset, n_bits, out,
+        )  # fmt: skip
 
     def _remember(self, stream: int, step: int, n_bits: int, state: NDArray[np.uint8]) -> None:
         with self._lock:
@@ -223,35 +249,26 @@ class MemorySource(AddressableSource):
                 _, (_, old) = self._states.popitem(last=False)
                 self._bytes -= old.nbytes
 
-    def _coins(self, n: int) -> NDArray[np.uint8]:
+    def _packed(self, n: int) -> NDArray[np.uint8]:
         with self._lock:
-            coins = self._sequence_bits(n)
+            packed = self._next_bits(n)
             self.ledger.count("bit", n)
-        return coins
+        return packed
 
-    def _sequence_bits(self, n: int) -> NDArray[np.uint8]:
-        parts, missing = [self._left[:n]], n - self._left.size
-        self._left = self._left[n:]
-        blocks = 16 * -(-self._per_pulse // GROUP)
-        while missing > 0:
-            fresh = np.empty(-(-self._per_pulse // GROUP) * GROUP, np.uint8)
-            block = np.uint64(self._pulses * blocks)
-            self._pulse(SEQUENCE, block, self._pulses, self._per_pulse, self._array, fresh)
-            fresh = fresh[: self._per_pulse]
-            used = self._per_pulse * self.k
-            first = used if self.mapping == "fixed" else self.memory.cells
-            self._count_array(self._per_pulse, resets=used if self.reset else 0 if self._pulses else first)
-            self._pulses += 1
-            parts.append(fresh[:missing])
-            self._left = fresh[missing:]
-            missing -= self._per_pulse
-        return np.concatenate(parts)
+    def _next_bits(self, n: int) -> NDArray[np.uint8]:
+        begun = self.sequence.pulses
+        packed = self.sequence.take(n)
+        if pulses := self.sequence.pulses - begun:
+            used = self.sequence.per_pulse * self.k
+            first = 0 if begun else used if self.mapping == "fixed" else self.memory.cells
+            self._count_array(self.sequence.per_pulse * pulses, resets=used * pulses if self.reset else first)
+        return packed
 
     def _sequence_normals(self, n: int) -> NDArray[np.float32]:
         with self._lock:
-            coins = self._sequence_bits(n * self.shaping.coins)
+            packed = self._next_bits(n * self.shaping.coins)
             self._count_numbers(n)
-        return self.shaping(coins)
+        return self.shaping.from_packed(packed, n)
 
     def _count_array(self, n_bits: int, *, resets: int) -> None:
         if resets:
@@ -269,23 +286,11 @@ class MemorySource(AddressableSource):
     def state_dict(self) -> dict[str, Any]:
         return {
             "provenance": self.provenance.to_json(),
-            "pulses": self._pulses,
-            "left": self._left.size,
-            "left_bits": np.packbits(self._left).tobytes().hex(),
-            "array": np.packbits(self._array).tobytes().hex(),
-            "next": self._next_state(),
+            "sequence": self.sequence.state_dict(),
+            **self._next_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._check_state(state)
-        self._pulses = int(state["pulses"])
-        self._left = _unpacked(state["left_bits"], int(state["left"]))
-        self._array = _unpacked(state["array"], self.memory.cells)
-        self._load_next(state["next"])
-
-
-def _unpacked(text: str, n: int) -> NDArray[np.uint8]:
-    packed = np.frombuffer(bytes.fromhex(text), np.uint8)
-    if packed.size != -(-n // 8):
-        raise InputError(f"a state of {n} bits is stored in {packed.size} bytes; the file may be truncated")
-    return np.unpackbits(packed, count=n)
+        self.sequence.load_state_dict(state["sequence"])
+        self._load_next(state)

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any, Literal, final, get_args
+from typing import TYPE_CHECKING, Any, Literal, final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,15 @@ from voltaspin.memory.pulse import GROUP, fair_bits
 from voltaspin.noise.gaussian import InverseCDF, Shaping, quantiles53
 from voltaspin.streams import Stream, derive_key
 
+if TYPE_CHECKING:
+    from voltaspin.noise.adapters import BitGenerator
+    from voltaspin.noise.drive import DrivenTorch
+
 Kind = Literal["simulated", "recorded", "instrument", "operating system", "pseudo"]
 
 #: Streams that no image can have: bits and numbers in sequence, and draws at a step without a stream.
 SEQUENCE = 2**63
 WHOLE = 2**63 + 1
-_CHUNK = 1 << 23  # bits unpacked at once: 8 MiB, a multiple of eight
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,25 @@ def checked_count(n: int, what: str) -> int:
     return int(n)
 
 
+def aligned(packed: NDArray[np.uint8], skip: int, n: int) -> NDArray[np.uint8]:
+    """Bits ``skip`` to ``skip + n`` of ``packed`` as packed bits of their own, with zeros after the last.
+
+    Args:
+        packed: uint8, first bit highest; at least skip + n bits.
+        skip: bits to leave out in front, 0 to 7.
+        n: bits to keep.
+    """
+    size = -(-n // 8)
+    if skip:
+        wide = np.append(packed[: -(-(skip + n) // 8)], np.uint8(0)).astype(np.uint16)
+        out = ((wide[:size] << skip | wide[1 : size + 1] >> (8 - skip)) & 0xFF).astype(np.uint8)
+    else:
+        out = packed[:size].copy()
+    if n % 8:
+        out[-1] &= 0xFF << (8 - n % 8) & 0xFF
+    return out
+
+
 def checked_streams(streams: Sequence[int], shape: tuple[int, ...]) -> list[int]:
     """Stream ids, one per leading index of ``shape``; raises InputError otherwise."""
     ids = [int(s) for s in streams]
@@ -95,6 +117,11 @@ class NoiseSource(ABC):
     name: str  #: short name for tables and figures
     addressable: bool  #: whether any (stream, step) can be computed at will
     ledger: Ledger  #: what the draws so far have cost
+
+    @property
+    def lanes(self) -> int:
+        """Cells that deliver in turn: bit ``j`` of the sequence comes from cell ``j % lanes`` (1: from one)."""
+        return 1
 
     @property
     @abstractmethod
@@ -154,6 +181,43 @@ class NoiseSource(ABC):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from :meth:`state_dict`; raises InputError if it was written by a different source."""
 
+    def spawn(self, n: int) -> list[NoiseSource]:
+        """``n`` sources whose numbers are independent of this one's and of each other's.
+
+        Two calls never return the same children; the count of children is part of the state.
+
+        Raises:
+            InputError: a sequential source has no second sequence to give.
+        """
+        raise InputError(
+            f"{self.name} hands out one sequence and cannot spawn {n} independent ones: give each user its own "
+            "recording or its own stretch of one, or use an addressable source (MemorySource, PseudoSource)"
+        )
+
+    def bit_generator(self, *, words: int | None = None) -> BitGenerator:
+        """This source as the engine of NumPy: ``np.random.Generator(source.bit_generator())``.
+
+        Args:
+            words: 64-bit words to draw and check beforehand. Needed of a source that can run dry or raise an
+                alarm, because an engine of NumPy cannot refuse in the middle of a draw; None otherwise.
+
+        Returns:
+            See :class:`voltaspin.noise.adapters.BitGenerator`.
+        """
+        from voltaspin.noise.adapters import BitGenerator
+
+        return BitGenerator(self, words=words)
+
+    def drive_torch(self) -> DrivenTorch:
+        """Context in which PyTorch's normal and uniform draws come from this source.
+
+        Returns:
+            See :class:`voltaspin.noise.drive.DrivenTorch`.
+        """
+        from voltaspin.noise.drive import DrivenTorch
+
+        return DrivenTorch(self)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.provenance})"
 
@@ -174,17 +238,23 @@ class AddressableSource(NoiseSource):
     """
 
     addressable = True
+    seed: int  #: of everything that it draws
 
     def __init__(self) -> None:
         self._next: dict[int, int] = {}
+        self._children = 0
+
+    @abstractmethod
+    def _with_seed(self, seed: int) -> NoiseSource:
+        """The same source under another seed."""
 
     @abstractmethod
     def _draw(self, stream: int, step: int, out: NDArray[np.float32]) -> None:
         """Fill ``out`` (n,) with draw ``step`` of ``stream`` and count it."""
 
     @abstractmethod
-    def _coins(self, n: int) -> NDArray[np.uint8]:
-        """The next ``n`` conditioned bits of the sequence, one a byte, and count what they cost."""
+    def _packed(self, n: int) -> NDArray[np.uint8]:
+        """The next ``n`` conditioned bits of the sequence, packed, and count what they cost."""
 
     @abstractmethod
     def _sequence_normals(self, n: int) -> NDArray[np.float32]:
@@ -195,11 +265,7 @@ class AddressableSource(NoiseSource):
         """Raise InputError if one draw cannot hold ``n`` numbers."""
 
     def bits(self, n: int) -> NDArray[np.uint8]:
-        n = checked_count(n, "number of bits")
-        if n <= _CHUNK:
-            return np.packbits(self._coins(n))
-        parts = [np.packbits(self._coins(min(_CHUNK, n - i))) for i in range(0, n, _CHUNK)]
-        return np.concatenate(parts)
+        return self._packed(checked_count(n, "number of bits"))
 
     def normal(
         self, shape: int | Sequence[int], *, streams: Sequence[int] | None = None, step: int | None = None
@@ -221,11 +287,18 @@ class AddressableSource(NoiseSource):
                 self._next[stream] = at + 1
         return out.reshape(size)
 
-    def _next_state(self) -> dict[str, int]:
-        return {str(stream): at for stream, at in self._next.items()}
+    def spawn(self, n: int) -> list[NoiseSource]:
+        n = checked_count(n, "number of sources")
+        seeds = [derive_key(self.seed, "spawn", self._children + i) for i in range(n)]
+        self._children += n
+        return [self._with_seed(seed) for seed in seeds]
 
-    def _load_next(self, state: Mapping[str, int]) -> None:
-        self._next = {int(stream): int(at) for stream, at in state.items()}
+    def _next_state(self) -> dict[str, Any]:
+        return {"next": {str(stream): at for stream, at in self._next.items()}, "children": self._children}
+
+    def _load_next(self, state: Mapping[str, Any]) -> None:
+        self._next = {int(stream): int(at) for stream, at in state["next"].items()}
+        self._children = int(state["children"])
 
 
 @final
@@ -259,10 +332,13 @@ class PseudoSource(AddressableSource):
         self._table = np.arange(2**coins, dtype=np.float32) if self._full else self._shaping.table
         self.name = "pseudo" if self._full else f"pseudo, {precision} bits"
         self.ledger = Ledger(self.name)
-        self._key = np.uint64(coin_key(seed, 0))
+        self._key = coin_key(seed, 0)
         self._fine_key = derive_key(seed, "noise", "fine")
         self._position = 0  # bits of the sequence handed out
         self._fine_position = 0  # full-precision numbers of the sequence handed out
+
+    def _with_seed(self, seed: int) -> NoiseSource:
+        return PseudoSource(seed=seed, precision="full" if self._full else self._shaping.coins)
 
     @property
     def bits_per_normal(self) -> int:
@@ -284,32 +360,36 @@ class PseudoSource(AddressableSource):
     def _draw(self, stream: int, step: int, out: NDArray[np.float32]) -> None:
         n = out.shape[0]
         coins = np.empty(-(-n * self._shaping.coins // GROUP) * GROUP, np.uint8)
-        fair_bits(self._key, np.uint64(stream), np.uint64(step << 32), coins)
+        fair_bits(np.uint64(self._key), np.uint64(stream), np.uint64(step << 32), coins)
         self._shaping.fill(coins, out, self._table)
         if self._full:
             fine = Stream(self._fine_key, stream).words(2 * n, start=step << 34)
             quantiles53(out, fine.view(np.uint64), out)
         self._count(n)
 
-    def _coins(self, n: int) -> NDArray[np.uint8]:
+    def _packed(self, n: int) -> NDArray[np.uint8]:
         self.ledger.count("bit", n)
-        return self._sequence_bits(n)
+        return self._sequence(n)
 
-    def _sequence_bits(self, n: int) -> NDArray[np.uint8]:
-        group, skip = divmod(self._position, GROUP)
-        coins = np.empty(-(-(skip + n) // GROUP) * GROUP, np.uint8)
-        fair_bits(self._key, np.uint64(SEQUENCE), np.uint64(16 * group), coins)
+    def _sequence(self, n: int) -> NDArray[np.uint8]:
+        """The next ``n`` bits: those of the words of one stream, the highest bit of each byte first."""
+        byte, skip = divmod(self._position, 8)
+        word, first = divmod(byte, 4)
+        words = Stream(self._key, SEQUENCE).words(-(-(first + -(-(skip + n) // 8)) // 4), start=word)
         self._position += n
-        return coins[skip : skip + n]
+        return aligned(words.reshape(-1).view(np.uint8)[first:], skip, n)
 
     def _sequence_normals(self, n: int) -> NDArray[np.float32]:
         out = np.empty(n, np.float32)
-        coins = self._sequence_bits(n * self._shaping.coins)
-        self._shaping.fill(coins, out, self._table)
+        coins = self._shaping.coins
+        packed = self._sequence(n * coins)
         if self._full:
+            levels = packed.view(">u2").astype(np.float32)
             fine = np.ascontiguousarray(Stream(self._fine_key, SEQUENCE).words(2 * n, start=2 * self._fine_position))
-            quantiles53(out, fine.view(np.uint64), out)
+            quantiles53(levels, fine.view(np.uint64), out)
             self._fine_position += n
+        else:
+            self._shaping.from_packed(packed, n, out)
         self._count(n)
         return out
 
@@ -323,13 +403,13 @@ class PseudoSource(AddressableSource):
             "provenance": self.provenance.to_json(),
             "position": self._position,
             "fine_position": self._fine_position,
-            "next": self._next_state(),
+            **self._next_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._check_state(state)
         self._position, self._fine_position = int(state["position"]), int(state["fine_position"])
-        self._load_next(state["next"])
+        self._load_next(state)
 
 
 def coin_key(seed: int, cell: int) -> int:

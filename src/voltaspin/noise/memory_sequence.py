@@ -1,0 +1,164 @@
+"""An array pulsed again and again: its bits one after another, packed, as fast as they can be simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voltaspin.errors import InputError
+from voltaspin.memory import MagnetoelectricMemory
+from voltaspin.memory.imperfections import Disturbance
+from voltaspin.memory.pulse import GROUP, pulse_and_xor
+from voltaspin.memory.slices import (
+    GROUP_WORDS,
+    WORD,
+    engine_keys,
+    equal_words,
+    fair_words,
+    pulse_words,
+    sliced,
+)
+from voltaspin.noise.mapping import affine_map
+from voltaspin.noise.source import SEQUENCE, aligned
+from voltaspin.streams import derive_key
+
+
+class ArraySequence:
+    """The bits of one pulse of all cells, then those of the next.
+
+    A pulse gives ``per_pulse`` bits: the first ``k per_pulse`` cells, in ``k`` segments combined by XOR. Three
+    engines give the same statistics (the tests compare them): one for cells that all go to 1 with one
+    probability whatever their state, one for cells of their own p01 and p10, and, where the thresholds move
+    from pulse to pulse, the mapping moves, or the array is too small for whole words, the one that serves the
+    draws of images.
+
+    Args:
+        memory: whose cells.
+        seed: of the sequence.
+        keys: of the engine that serves images, uint64 (k,).
+        reset: write 0 before every pulse.
+        mapping: which cells serve which bit.
+        disturbance: what moves the thresholds, or None.
+    """
+
+    def __init__(
+        self, memory: MagnetoelectricMemory, *, seed: int, keys: NDArray[np.uint64], reset: bool, mapping: str,
+        disturbance: Disturbance | None,
+    ) -> None:  # fmt: skip
+        self._memory, self._seed, self._k = memory, seed, keys.shape[0]
+        self._reset, self._mapping, self._disturbance = reset, mapping, disturbance
+        fitting = memory.cells // self._k
+        self.per_pulse = fitting // GROUP * GROUP or fitting  #: bits that one pulse gives
+        self.pulses = 0  #: pulses so far
+        self.trim: dict[str, float] = {}  #: added to the next pulses on purpose: voltage [V], width [s], B_z [T]
+        q0, q1 = memory.thresholds
+        forgets = bool((q0 == q0[0]).all() and (reset or (q1 == q0[0]).all()))
+        whole_words = self.per_pulse % WORD == 0 and mapping == "fixed" and disturbance is None
+        self.engine = "one by one" if not whole_words else "equal" if forgets else "sliced"
+        if self.engine == "equal":
+            self._engines = [engine_keys(seed, i) for i in range(self._k)]
+            self._q = int(q0[0])
+            self._masks = np.array([2**64 - 1 if self._q >> b & 1 else 0 for b in range(16)], np.uint64)
+        elif self.engine == "sliced":
+            self._engines = [engine_keys(seed)]
+            self._planes = sliced(q0)
+            self._change = self._planes ^ sliced(q1)
+        else:
+            self._keys = np.array([derive_key(int(key), "sequence") for key in keys], np.uint64)
+        self._array = np.zeros(-(-memory.cells // WORD) * WORD // 8, np.uint8)  # packed states
+        self._left = np.empty(0, np.uint8)
+        self._skip = 0  # bits of the first byte of _left that were handed out
+
+    def take(self, n: int) -> NDArray[np.uint8]:
+        """The next ``n`` bits, packed; zeros after the last."""
+        missing = n - (8 * self._left.size - self._skip)
+        if missing > 0:
+            pulses = -(-missing // self.per_pulse)
+            if self.per_pulse % 8:
+                pulses = -(-pulses // 8) * 8  # whole bytes
+            fresh = self._run(pulses)
+            self._left = np.concatenate([self._left, fresh]) if self._left.size else fresh
+        at = self._skip + n
+        out = aligned(self._left, self._skip, n) if self._skip or n % 8 else self._left[: n // 8]
+        left = self._left[at // 8 :]
+        # A view would keep the whole draw alive.
+        self._left = left.copy() if left.size < self._left.size // 2 else left
+        self._skip = at % 8
+        return out
+
+    def _run(self, pulses: int) -> NDArray[np.uint8]:
+        if self.engine == "equal":
+            out = self._equal(pulses * self.per_pulse // WORD).view(np.uint8)
+        elif self.engine == "sliced":
+            words = np.empty(pulses * self.per_pulse // WORD, np.uint64)
+            pulse_words(
+                self._engines[0], np.uint64(self.pulses), pulses, self._planes, self._change, self._reset,
+                self._array.view(np.uint64), self._k, words,
+            )  # fmt: skip
+            out = words.view(np.uint8)
+        else:
+            out = self._one_by_one(pulses)
+        self.pulses += pulses
+        return out
+
+    def _equal(self, words: int) -> NDArray[np.uint64]:
+        if self._q in (0, 65536):
+            sure = 2**64 - 1 if self._q and self._k % 2 else 0
+            return np.full(words, sure, np.uint64)
+        group, skip = divmod(self.pulses * self.per_pulse // WORD, GROUP_WORDS)
+        size = -(-(skip + words) // GROUP_WORDS) * GROUP_WORDS
+        total = None
+        for keys in self._engines:
+            part = np.empty(size, np.uint64)
+            if self._q == 32768:
+                fair_words(keys, np.uint64(group), part)
+            else:
+                equal_words(keys, np.uint64(group), self._masks, part)
+            total = part if total is None else np.bitwise_xor(total, part, out=total)
+        assert total is not None
+        return total[skip : skip + words]
+
+    def _one_by_one(self, pulses: int) -> NDArray[np.uint8]:
+        cells = self._memory.cells
+        state = np.unpackbits(self._array, count=cells)
+        bits = np.empty(pulses * self.per_pulse, np.uint8)
+        scratch = np.empty(-(-self.per_pulse // GROUP) * GROUP, np.uint8)
+        blocks = 16 * -(-self.per_pulse // GROUP)
+        q0, q1 = self._memory.thresholds
+        for at in range(self.pulses, self.pulses + pulses):
+            if self._disturbance is not None:
+                before = np.zeros_like(state) if self._reset else state
+                time = at * self._disturbance.imperfections.cycle
+                q0, q1 = self._disturbance.thresholds(time, before, stream=SEQUENCE, at=at, trim=self.trim)
+            factor, offset = affine_map(self._mapping, step=at, cells=cells, seed=self._seed)
+            pulse_and_xor(
+                self._keys, np.uint64(SEQUENCE), np.uint64(at * blocks), factor, offset, cells, state, q0, q1,
+                self._reset, self.per_pulse, scratch,
+            )  # fmt: skip
+            part = bits[(at - self.pulses) * self.per_pulse :][: self.per_pulse]
+            part[:] = scratch[: self.per_pulse]
+            if self._disturbance is not None:
+                self._disturbance.misread(part, k=self._k, stream=SEQUENCE, at=at)
+        self._array[: -(-cells // 8)] = np.packbits(state)
+        return np.packbits(bits)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "pulses": self.pulses,
+            "trim": dict(self.trim),
+            "skip": self._skip,
+            "left": self._left.tobytes().hex(),
+            "array": self._array.tobytes().hex(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        array = np.frombuffer(bytes.fromhex(state["array"]), np.uint8).copy()
+        if array.size != self._array.size:
+            raise InputError(
+                f"a state of {self._array.size} bytes is stored in {array.size}; the file may be truncated"
+            )
+        self.pulses, self.trim, self._skip = int(state["pulses"]), dict(state["trim"]), int(state["skip"])
+        self._left, self._array = np.frombuffer(bytes.fromhex(state["left"]), np.uint8).copy(), array

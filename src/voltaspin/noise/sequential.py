@@ -1,0 +1,99 @@
+"""Sources that hand out what comes next: what they share, and what they cannot do.
+
+A recording, an instrument, the operating system and every conditioner that consumes a varying number of bits
+have no address for a number. They share one drawing interface with the addressable sources, number their
+draws by request, and refuse what they cannot do with the way out.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voltaspin.errors import InputError, NoiseExhaustedError
+from voltaspin.noise.gaussian import InverseCDF, Shaping
+from voltaspin.noise.source import NoiseSource, checked_count, checked_streams, sizes_of
+
+_NUMBERS = 1 << 20  # numbers shaped at once; divides into whole bytes for every number of coins
+
+
+class SequentialSource(NoiseSource):
+    """Bits in order: an image gets what is next, so another order or batch size gives it other numbers.
+
+    A concrete source says which bits come next (:meth:`_packed`) and, where it can, how many are left.
+
+    Args:
+        shaping: how bits become numbers; None takes the 16-bit inverse CDF.
+    """
+
+    addressable = False
+
+    def __init__(self, shaping: Shaping | None = None) -> None:
+        self.shaping: Shaping = InverseCDF(16) if shaping is None else shaping
+        self._steps: dict[int, int] = {}  # the last step drawn of each stream; -1 stands for no stream
+
+    @abstractmethod
+    def _packed(self, n: int) -> NDArray[np.uint8]:
+        """The next ``n`` bits, packed; what follows them in the last byte is 0. Raises before it moves on."""
+
+    @property
+    def bits_per_normal(self) -> int:
+        return self.shaping.coins
+
+    def bits(self, n: int) -> NDArray[np.uint8]:
+        n = checked_count(n, "number of bits")
+        self._reserve(n)
+        packed = self._packed(n)
+        self.ledger.count("bit", n)
+        return packed
+
+    def normal(
+        self, shape: int | Sequence[int], *, streams: Sequence[int] | None = None, step: int | None = None
+    ) -> NDArray[np.float32]:
+        size = sizes_of(shape)
+        ids = [] if streams is None else checked_streams(streams, size)
+        if step is not None:
+            checked_count(step, "step")
+            for stream in ids or [-1]:
+                if step <= self._steps.get(stream, -1):
+                    of = f"of stream {stream} " if ids else ""
+                    raise InputError(
+                        f"step {step} {of}was already drawn, and {self.name} cannot be addressed: it hands out each "
+                        "bit once, in order; use an addressable source (MemorySource, PseudoSource) or record "
+                        "its bits for replay (voltaspin.noise.record) to go back"
+                    )
+        count = prod(size)
+        self._reserve(count * self.shaping.coins)
+        out = np.empty(count, np.float32)
+        for i in range(0, count, _NUMBERS):
+            part = out[i : i + _NUMBERS]
+            self.shaping.from_packed(self._packed(part.size * self.shaping.coins), part.size, part)
+        if step is not None:
+            self._steps.update(dict.fromkeys(ids or [-1], int(step)))
+        self.ledger.count("bit", count * self.shaping.coins)
+        self.ledger.count("lookup", 0 if self.shaping.counts_ones else count)
+        self.ledger.count("normal", count)
+        return out.reshape(size)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "provenance": self.provenance.to_json(),
+            "steps": {str(stream): step for stream, step in self._steps.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._check_state(state)
+        self._steps = {int(stream): int(step) for stream, step in state["steps"].items()}
+
+    def _reserve(self, n: int) -> None:
+        left = self.bits_left
+        if left is not None and n > left:
+            raise NoiseExhaustedError(
+                f"{self.name} has run dry: the draw needs {n} bits and {left} are left; record more bits or "
+                "draw fewer numbers (nothing was handed out)"
+            )
