@@ -23,6 +23,8 @@ _HOME = {
     "BitStatistics": "analysis",
     "Estimate": "analysis",
     "cells_of_bits": "mapping",
+    "assess": "sp800_22_levels",
+    "Assessment": "sp800_22_levels",
 }
 
 __all__ = sorted(_HOME)
