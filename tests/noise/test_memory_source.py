@@ -275,8 +275,8 @@ def test_state_continues(memory, options):
         assert np.array_equal(one, other)
     with pytest.raises(InputError, match="another source"):
         build(seed=2).load_state_dict(state)
+    short = {**state["sequence"], "array": state["sequence"]["array"][:-2]}
     with pytest.raises(InputError, match="truncated"):
-        short = {**state["sequence"], "array": state["sequence"]["array"][:-2]}
         build().load_state_dict({**state, "sequence": short})
 
 

@@ -129,6 +129,11 @@ class NoiseSource(ABC):
         """Where the numbers come from."""
 
     @property
+    def can_alarm(self) -> bool:
+        """Whether a health test stands in the way of the bits and may stop them at any draw."""
+        return False
+
+    @property
     def bits_left(self) -> int | None:
         """Bits that a finite source can still hand out; None for one that does not run dry."""
         return None

@@ -1,0 +1,122 @@
+"""A source that is watched: after an alarm of a health test it delivers nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voltaspin.errors import NoiseHealthError
+from voltaspin.ledger import Ledger
+from voltaspin.noise.gaussian import Shaping
+from voltaspin.noise.health import START_UP, Alarm, HealthTests
+from voltaspin.noise.sequential import SequentialSource
+from voltaspin.noise.source import NoiseSource, Provenance
+
+_BLOCK = 1 << 23  # bits drawn and tested at once
+
+
+@final
+class HealthChecked(SequentialSource):
+    """Passes the bits of a source on once they are tested.
+
+    The first draw begins with the start-up test: 1024 bits, and at least one of every lane, that are tested and
+    thrown away. From then on every bit is tested before it is handed out; a draw in which an alarm is raised hands
+    out nothing, and so does every later one until :meth:`reset`, after which the start-up test is repeated.
+
+    Args:
+        source: of raw bits; conditioned ones hide what the tests look for.
+        H: min-entropy per bit that the source is said to have, see :func:`voltaspin.noise.entropy.estimate`.
+        a: false alarms at a rate of ``2**-a`` per bit; None as :class:`voltaspin.noise.health.HealthTests`.
+        window: bits of the adaptive proportion test.
+        shaping: how bits become numbers; None takes the 16-bit inverse CDF.
+    """
+
+    def __init__(
+        self,
+        source: NoiseSource,
+        *,
+        H: float = 0.9,
+        a: float | None = None,
+        window: int = 1024,
+        shaping: Shaping | None = None,
+    ) -> None:
+        super().__init__(shaping)
+        self.source = source
+        self.tests = HealthTests(H=H, a=a, window=window, lanes=source.lanes)
+        self.name = f"{source.name}, health-checked"
+        self.ledger = Ledger(self.name)
+        self.ledger.children[source.ledger.name] = source.ledger
+        self._started = False
+
+    @property
+    def lanes(self) -> int:
+        return self.source.lanes
+
+    @property
+    def can_alarm(self) -> bool:
+        return True
+
+    @property
+    def alarm(self) -> Alarm | None:
+        """What forbids further delivery, if anything does."""
+        return self.tests.alarm
+
+    @property
+    def bits_left(self) -> int | None:
+        left = self.source.bits_left
+        return None if left is None else max(0, left - (0 if self._started else self._start_up_bits))
+
+    @property
+    def _start_up_bits(self) -> int:
+        # whole rows of lanes, so that the lanes stay where they are
+        return -(-START_UP // self.lanes) * self.lanes
+
+    @property
+    def provenance(self) -> Provenance:
+        inner = self.source.provenance
+        about = {"H": self.tests.H, "a": self.tests.a, "window": self.tests.window}
+        return Provenance(inner.kind, f"{inner.description}, health-checked", {**inner.details, "health": about})
+
+    def reset(self) -> None:
+        """Forget an alarm; the next draw repeats the start-up test."""
+        self.tests.reset()
+        self._started = False
+
+    def on_demand(self) -> Alarm | None:
+        """Test fresh bits of the source, which are thrown away; an alarm stands as any other does."""
+        return self._tested_start()
+
+    def _tested_start(self) -> Alarm | None:
+        n = self._start_up_bits
+        return self.tests.start_up(self.source.bits(n), n)
+
+    def _packed(self, n: int) -> NDArray[np.uint8]:
+        if self.tests.alarm is None and not self._started:
+            self._tested_start()
+            self._started = self.tests.alarm is None
+        out = np.empty(-(-n // 8), np.uint8)
+        for at in range(0, n, _BLOCK):
+            if self.tests.alarm is None:
+                size = min(_BLOCK, n - at)
+                packed = self.source.bits(size)
+                self.tests.feed(packed, size)
+                out[at // 8 : at // 8 + packed.size] = packed
+        if self.tests.alarm is not None:
+            raise NoiseHealthError(
+                f"{self.source.name} raised a health alarm, {self.tests.alarm}; nothing more is delivered: find the "
+                "cause, then call reset()"
+            )
+        return out
+
+    def state_dict(self) -> dict[str, Any]:
+        own = {"started": self._started, "tests": self.tests.state_dict(), "source": self.source.state_dict()}
+        return {**super().state_dict(), **own}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.source.load_state_dict(state["source"])
+        self.tests.load_state_dict(state["tests"])
+        self._started = bool(state["started"])
