@@ -9,9 +9,18 @@ class InputError(ValueError):
     """
 
 
-class NoiseExhaustedError(InputError):
-    """A finite source of random bits ran dry; nothing falls back to a pseudo-random generator."""
+class NoiseStoppedError(InputError):
+    """A source of random bits delivers no more; nothing falls back to a pseudo-random generator.
+
+    ``finished`` holds what a long piece of work had finished before, where it had finished anything.
+    """
+
+    finished: object = None
 
 
-class NoiseHealthError(InputError):
+class NoiseExhaustedError(NoiseStoppedError):
+    """A finite source of random bits ran dry."""
+
+
+class NoiseHealthError(NoiseStoppedError):
     """A health test of a source of random bits has raised an alarm; nothing is delivered until a reset."""

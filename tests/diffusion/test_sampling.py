@@ -191,3 +191,22 @@ def test_damaged_configurations_are_refused(tmp_path, file, content, says):
         load_pipeline(folder)
     with pytest.raises(InputError, match="is a file; give the pipeline folder"):
         load_pipeline(folder / "model_index.json")
+
+
+def test_an_alarm_stops_the_sampling_says_where_and_keeps_what_was_finished(tmp_path):
+    from voltaspin.errors import NoiseHealthError
+    from voltaspin.noise import HealthChecked, PseudoSource, RecordedSource
+
+    pipeline = load_pipeline(shipped_model())
+    per_image = normals_per_image(pipeline, steps=2, sampler="ddpm") * 16
+    good = np.unpackbits(PseudoSource(seed=1).bits(1024 + 3 * per_image))
+    stuck = np.concatenate([good, np.ones(10 * per_image, np.uint8)])
+    (tmp_path / "stuck.bin").write_bytes(np.packbits(stuck).tobytes())
+    source = HealthChecked(RecordedSource(tmp_path / "stuck.bin"))
+    with pytest.raises(NoiseHealthError, match="images 2 to 3, draw 1 of each; 2 images before them") as stopped:
+        sample(pipeline, source, count=6, steps=2, batch=2)
+    finished = stopped.value.finished
+    assert finished.images.shape == (2, 1, 28, 28)
+    assert finished.ids == (0, 1)
+    healthy = HealthChecked(RecordedSource(tmp_path / "stuck.bin"))
+    assert np.array_equal(sample(pipeline, healthy, count=2, steps=2, batch=2).images, finished.images)

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import ndtr, ndtri
 
 from voltaspin.errors import InputError
-from voltaspin.noise import InverseCDF, Popcount, PseudoSource
+from voltaspin.noise import BoxMuller, DitheredPopcount, InverseCDF, Popcount, PseudoSource
 from voltaspin.noise.gaussian import quantiles53
 
 NORMAL_MOMENTS = {1: 0, 2: 1, 3: 0, 4: 3, 5: 0, 6: 15}
@@ -139,8 +139,8 @@ def test_sampled_moments_and_tails_are_the_exact_ones(precision):
 @pytest.mark.parametrize(
     ("act", "said"),
     [
-        (lambda: InverseCDF(3), "table of 3 bits"),
-        (lambda: InverseCDF(17), "use 4 to 16 bits"),
+        (lambda: InverseCDF(3), "CDF of 3 bits"),
+        (lambda: InverseCDF(25), "use 4 to 24 bits"),
         (lambda: Popcount(0), "popcount of 0"),
         (lambda: InverseCDF(4).mean_shift(1.1), "1.1 is outside"),
         (lambda: InverseCDF(4).moment(-1), "order -1"),
@@ -150,3 +150,89 @@ def test_sampled_moments_and_tails_are_the_exact_ones(precision):
 def test_bad_input_is_refused(act, said):
     with pytest.raises(InputError, match=said):
         act()
+
+
+ALL = [InverseCDF(4), InverseCDF(8), InverseCDF(13), InverseCDF(16), InverseCDF(17), InverseCDF(24), Popcount(5),
+       Popcount(64), DitheredPopcount(16, 4), BoxMuller()]  # fmt: skip
+
+
+@pytest.mark.parametrize("shaping", ALL, ids=repr)
+@pytest.mark.parametrize("n", [0, 1, 7, 1001])
+def test_packed_bits_give_the_numbers_of_bits_one_a_byte(shaping, n):
+    packed = np.random.default_rng(n).integers(0, 256, n * shaping.coins // 8 + 1, dtype=np.uint8)
+    expected = shaping(np.unpackbits(packed, count=n * shaping.coins))
+    assert np.array_equal(shaping.from_packed(packed, n), expected)
+    out = np.empty(n, np.float32)
+    assert shaping.from_packed(packed, n, out) is out
+    assert np.array_equal(out, expected)
+    with pytest.raises(InputError, match="do not make"):
+        shaping.from_packed(packed, 8 * packed.size // shaping.coins + 1)
+
+
+@pytest.mark.parametrize(("shaping", "levels", "largest", "variance", "kurtosis", "kolmogorov"), [
+    (Popcount(8), 9, 2.83, 1, -0.25, 0.137), (Popcount(64), 65, 8, 1, -0.031, 0.050),
+    (InverseCDF(8), 256, 2.89, 0.995, -0.082, 2e-3), (InverseCDF(12), 4096, 3.67, 0.9997, -0.0085, 1.2e-4),
+    (InverseCDF(16), 65536, 4.33, 0.99998, -7.5e-4, 8e-6), (InverseCDF(20), 2**20, 4.90, 1, -6e-5, 5e-7),
+])  # fmt: skip
+def test_the_published_comparison_of_shapings(shaping, levels, largest, variance, kurtosis, kolmogorov):
+    assert shaping.levels == levels
+    assert shaping.largest == pytest.approx(largest, abs=0.006)
+    assert shaping.variance == pytest.approx(variance, abs=5e-5)
+    assert shaping.excess_kurtosis == pytest.approx(kurtosis, rel=0.03)
+    assert shaping.kolmogorov == pytest.approx(kolmogorov, rel=0.06)
+
+
+def test_the_kolmogorov_distance_of_equal_levels_is_half_a_level():
+    for coins in (4, 9):
+        plain = super(InverseCDF, InverseCDF(coins)).kolmogorov  # from all levels, without the closed form
+        assert InverseCDF(coins).kolmogorov == pytest.approx(plain, rel=1e-9)
+
+
+@pytest.mark.parametrize("coins", [17, 20, 24])
+def test_refined_tables_lie_within_their_error_of_the_quantiles(coins):
+    rng = np.random.default_rng(coins)
+    ends = np.arange(6000)
+    anywhere = rng.integers(0, 2**coins, 200_000)
+    levels = np.concatenate([ends, 2**coins - 1 - ends, 2 ** (coins - 1) + ends - 3000, anywhere])
+    bits = (levels[:, None] >> np.arange(coins - 1, -1, -1) & 1).astype(np.uint8)
+    z = InverseCDF(coins)(bits.ravel())
+    exact = ndtri((levels + 0.5) / 2.0**coins)
+    # float32 rounds by 2**-24 of the number; the interpolation adds what the docstring says
+    assert np.abs(z - exact).max() < 3e-7
+    assert InverseCDF(coins).largest == pytest.approx(-ndtri(0.5 / 2**coins))
+
+
+def test_dither_fills_the_steps():
+    plain, dithered = Popcount(16), DitheredPopcount(16, 6)
+    assert dithered.coins == 22
+    assert dithered.variance == pytest.approx(1, abs=1e-12)
+    assert dithered.kolmogorov < plain.kolmogorov / 10
+    assert (np.diff(dithered.values) > 0).all()
+    p = 0.45
+    assert dithered.probabilities(p).sum() == pytest.approx(1)
+    # the exact mean for biased coins: that of the count and of the dither's integer
+    dither = sum(p * 2.0 ** -(i + 1) for i in range(6)) + 2.0**-7 - 0.5
+    mean = (16 * p - 8 + dither) / np.sqrt(4 + (1 - 4.0**-6) / 12)
+    assert dithered.moment(1, p=p) == pytest.approx(mean, abs=1e-12)
+
+
+def test_box_muller_has_its_exact_moments():
+    shaping = BoxMuller()
+    packed = np.random.default_rng(3).integers(0, 256, 4_000_000, dtype=np.uint8)
+    z = shaping.from_packed(packed, 1_000_000).astype(float)
+    for order, spread in ((1, 1.0), (2, np.sqrt(2)), (3, np.sqrt(15)), (4, np.sqrt(96))):
+        assert abs(np.mean(z**order) - shaping.moment(order)) < 4.5 * spread / 1000
+    assert shaping.largest == pytest.approx(np.sqrt(-2 * np.log(0.5 / 65536)) * np.cos(np.pi / 65536))
+    assert shaping.kolmogorov < 1e-6
+    assert np.abs(np.sort(z) - ndtri((np.arange(z.size) + 0.5) / z.size))[1000:-1000].max() < 0.05
+    with pytest.raises(InputError, match="too many"):
+        _ = shaping.values
+
+
+@pytest.mark.parametrize(("make", "said"), [
+    (lambda: InverseCDF(25), "4 to 24"), (lambda: DitheredPopcount(0, 4), "1 to 1024"),
+    (lambda: DitheredPopcount(8, 13), "1 to 12"), (lambda: BoxMuller(24), "takes 32"),
+])  # fmt: skip
+def test_shapings_that_do_not_exist_are_refused(make, said):
+    with pytest.raises(InputError, match=said):
+        make()

@@ -304,7 +304,7 @@ def test_the_stored_bits_are_left_alone(memory):
         ({"k": 1.5}, None, "k = 1.5"),
         ({"shaping": "box"}, None, "shaping 'box'"),
         ({"mapping": "spiral"}, None, "mapping 'spiral'"),
-        ({"bits": 20}, None, "table of 20 bits"),
+        ({"bits": 28}, None, "CDF of 28 bits"),
         ({"k": 4097}, None, "needs 4097 cells but the memory has 4096"),
         ({}, (1, 129), r"needs 4128 cells but the memory has 4096.*rows=128, columns=128"),
     ],

@@ -137,7 +137,7 @@ def test_empty_draws():
         (lambda s: s.normal((1.5,)), "non-negative"),
         (lambda s: s.bits(-1), "number of bits -1"),
         (lambda s: PseudoSource(precision="half"), "'half' is unknown"),
-        (lambda s: PseudoSource(precision=24), "24 bits is not offered"),
+        (lambda s: PseudoSource(precision=25), "25 bits is not offered"),
         (lambda s: PseudoSource(seed=-3), "seed -3"),
     ],
 )

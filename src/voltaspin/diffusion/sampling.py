@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 
 from voltaspin.context import RunContext
 from voltaspin.diffusion.backend import bf16_is_faster, keep_freed_memory
-from voltaspin.errors import InputError, NoiseExhaustedError
+from voltaspin.errors import InputError, NoiseExhaustedError, NoiseStoppedError
 from voltaspin.noise import NoiseSource
 from voltaspin.specs import read_json
 
@@ -253,7 +253,10 @@ def sample(
 
     Raises:
         InputError: a count, step or batch number that makes no sense.
-        NoiseExhaustedError: a recorded source with fewer bits than the work needs (checked before it starts).
+        NoiseExhaustedError: a recorded source with fewer bits than the work needs (checked before it starts), or
+            a conditioned one that ran dry on the way.
+        NoiseHealthError: a health alarm on the way. This error and the last say at which images the work stopped;
+            their ``finished`` holds the Samples of the batches that were complete, or None.
     """
     for name, value in (("count", count), ("batch", batch)):
         if value < 1:
@@ -282,32 +285,45 @@ def sample(
         in_noise += time.monotonic() - begin
         return torch.from_numpy(z).to(device)
 
+    def finished() -> Samples:
+        images = np.concatenate(pixels)
+        return Samples(
+            images=images,
+            ids=tuple(range(first, first + len(images))),
+            steps=steps,
+            draws=per_image,
+            seconds=time.monotonic() - started,
+            noise_seconds=in_noise,
+            noise=source.provenance.to_json(),
+            precision="bf16" if bf16 else "float32",
+        )
+
     for start in range(0, count, batch):
         images = tuple(range(first + start, first + min(start + batch, count)))
         context = RunContext(images=images)
-        x = draw(context)
-        for i, (t, t_prev) in enumerate(itertools.pairwise([*times, -1])):
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                output = pipeline.unet(x, t).sample
-            noisy = step_adds_noise(scheduler, t, t_prev, sampler=sampler, eta=eta)
-            z = draw(context.at_step(i + 1)) if noisy else None
-            if sampler == "ddpm":
-                x = ddpm_step(output.float(), x, z, t, t_prev, scheduler)
-            else:
-                x = ddim_step(output.float(), x, z, t, t_prev, scheduler, eta)
-            if progress is not None:
-                progress(start * steps + len(images) * (i + 1), count * steps)
+        try:
+            x = draw(context)
+            for i, (t, t_prev) in enumerate(itertools.pairwise([*times, -1])):
+                with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                    output = pipeline.unet(x, t).sample
+                noisy = step_adds_noise(scheduler, t, t_prev, sampler=sampler, eta=eta)
+                context = context.at_step(i + 1)
+                z = draw(context) if noisy else None
+                if sampler == "ddpm":
+                    x = ddpm_step(output.float(), x, z, t, t_prev, scheduler)
+                else:
+                    x = ddim_step(output.float(), x, z, t, t_prev, scheduler, eta)
+                if progress is not None:
+                    progress(start * steps + len(images) * (i + 1), count * steps)
+        except NoiseStoppedError as error:
+            stopped = type(error)(
+                f"{error}. The sampling stopped at images {images[0]} to {images[-1]}, draw {context.step} of "
+                f"each; {start} images before them are finished"
+            )
+            stopped.finished = finished() if pixels else None
+            raise stopped from error
         pixels.append(to_uint8(x))
-    return Samples(
-        images=np.concatenate(pixels),
-        ids=tuple(range(first, first + count)),
-        steps=steps,
-        draws=per_image,
-        seconds=time.monotonic() - started,
-        noise_seconds=in_noise,
-        noise=source.provenance.to_json(),
-        precision="bf16" if bf16 else "float32",
-    )
+    return finished()
 
 
 def to_uint8(x: torch.Tensor) -> NDArray[np.uint8]:

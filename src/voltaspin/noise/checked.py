@@ -22,9 +22,10 @@ _BLOCK = 1 << 23  # bits drawn and tested at once
 class HealthChecked(SequentialSource):
     """Passes the bits of a source on once they are tested.
 
-    The first draw begins with the start-up test: 1024 bits, and at least one of every lane, that are tested and
-    thrown away. From then on every bit is tested before it is handed out; a draw in which an alarm is raised hands
-    out nothing, and so does every later one until :meth:`reset`, after which the start-up test is repeated.
+    The first draw begins with the start-up test: 1024 bits, and of every lane as many as show that it is stuck, are
+    tested and thrown away. From then on every bit is tested before it is handed out; a draw in which an alarm is
+    raised hands out nothing, and so does every later one until :meth:`reset`, after which the start-up test is
+    repeated.
 
     Args:
         source: of raw bits; conditioned ones hide what the tests look for.
@@ -71,8 +72,9 @@ class HealthChecked(SequentialSource):
 
     @property
     def _start_up_bits(self) -> int:
-        # whole rows of lanes, so that the lanes stay where they are
-        return -(-START_UP // self.lanes) * self.lanes
+        # Whole rows of lanes, so that the lanes stay where they are, and enough of them to see a lane that is stuck.
+        rows = max(-(-START_UP // self.lanes), min(START_UP, self.tests.cutoffs[0] + 1))
+        return rows * self.lanes
 
     @property
     def provenance(self) -> Provenance:

@@ -118,8 +118,8 @@ class Conditioner(SequentialSource):
                 size = left // self._unit * self._unit
                 if size == 0:
                     raise NoiseExhaustedError(
-                        f"{self.source.name} has run dry: {n} conditioned bits were asked for, {self._kept} are made and "
-                        f"kept, {left} raw bits are left; ask for fewer or record more (nothing was handed out)"
+                        f"{self.source.name} has run dry: {n} conditioned bits were asked for, {self._kept} are made "
+                        f"and kept, {left} raw bits are left; ask for fewer or record more (nothing was handed out)"
                     )
             fresh, made = self._conditioned(self.source.bits(size), size)
             self.ledger.count("raw", size)
@@ -278,14 +278,16 @@ class Peres(_PerCell):
     Args:
         source: as :class:`VonNeumann`.
         depth: 1 is von Neumann's, 20 at most.
-        block: bits of one cell that are worked on together.
+        block: bits of one cell that are worked on together; None takes 4096, fewer where there are many cells.
     """
 
     def __init__(
-        self, source: NoiseSource, *, depth: int = 5, block: int = 4096, shaping: Shaping | None = None
+        self, source: NoiseSource, *, depth: int = 5, block: int | None = None, shaping: Shaping | None = None
     ) -> None:
         if not 1 <= depth <= 20:
             raise InputError(f"depth = {depth}: give 1 (von Neumann) to 20")
+        if block is None:
+            block = max(2 ** (depth + 4), min(4096, 2**26 // source.lanes))
         if not 2**depth <= block <= 2**24:
             raise InputError(f"block = {block} bits is too short or long for depth {depth}; give {2**depth} to 2**24")
         self.depth, self.block = int(depth), int(block)

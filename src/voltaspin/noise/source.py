@@ -216,6 +216,8 @@ class NoiseSource(ABC):
     def drive_torch(self) -> DrivenTorch:
         """Context in which PyTorch's normal and uniform draws come from this source.
 
+        Everything else that is random in PyTorch goes on as it was and is counted in ``passed``.
+
         Returns:
             See :class:`voltaspin.noise.drive.DrivenTorch`.
         """
