@@ -7,17 +7,15 @@ import errno
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from voltaspin.cli_device import app as device_app
 from voltaspin.cli_fit import fit
-from voltaspin.errors import InputError
+from voltaspin.cli_noise import Noise, bits, make_source, randomness
+from voltaspin.errors import InputError, NoiseStoppedError
 from voltaspin.terminal import at_least, bar_per_part, leave_nothing, print_json, progress_bars, writable
-
-if TYPE_CHECKING:
-    from voltaspin.noise import NoiseSource
 
 INTERRUPTED = 130  #: exit status after Ctrl-C, as shells have it
 
@@ -35,14 +33,6 @@ app.add_typer(device_app, name="device")
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it does not exist.")]
 Seed = Annotated[int, typer.Option("--seed", help="Decides every simulated random number.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
-Noise = Annotated[
-    str,
-    typer.Option(
-        "--noise",
-        help="software (pseudo-random normals), memory (the simulated array, XOR of two cells), "
-        "or the path of a file of raw bits recorded from a device.",
-    ),
-]
 
 
 @app.command()
@@ -75,58 +65,8 @@ def demo(
     print(f"page: {(out / 'index.html').resolve()}")
 
 
-@app.command()
-def bits(
-    count: Annotated[int, typer.Option("--count", help="How many bits.")],
-    out: Annotated[str, typer.Option("--out", help="File for the packed bytes, - for standard output.")],
-    noise: Noise = "memory",
-    raw: Annotated[bool, typer.Option("--raw", help="Raw memory bits, without XOR.")] = False,
-    seed: Seed = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Random bits as packed bytes, the first bit highest; the last byte is filled up with zeros.
-
-    Example: [bold]voltaspin bits --count 8000000 --out bits.bin[/bold]
-    """
-    at_least(0, seed=seed)
-    at_least(1, count=count)
-    source = make_source(noise, seed=seed, raw=raw)
-    if source.bits_left is not None and source.bits_left < count:
-        raise InputError(f"--count {count}: {source.name} has {source.bits_left} bits; ask for at most as many")
-    left, block = count, 8 * 2**20
-    if out == "-":
-        if as_json:
-            raise InputError("--json and --out - both want standard output; write the bits to a file")
-        with contextlib.suppress(BrokenPipeError):
-            while left > 0:
-                sys.stdout.buffer.write(bytes(source.bits(min(left, block))))
-                left -= block
-            sys.stdout.buffer.flush()
-        return
-    target = Path(out)
-    if not out or target.is_dir():
-        raise InputError(f"--out {out!r} is a folder or empty; give the name of a file, or - for standard output")
-    writable(target.parent)
-    part = target.with_name(f".{target.name}.part")
-    try:
-        with part.open("wb") as file, progress_bars() as bars:
-            bar = bars.add_task("bits", total=count)
-            while left > 0:
-                file.write(bytes(source.bits(min(left, block))))
-                left -= block
-                bars.update(bar, completed=count - max(left, 0))
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
-    if as_json:
-        print_json(
-            {
-                "file": str(target),
-                "bits": count,
-                "noise": source.provenance.to_json(),
-                "ledger": source.ledger.totals(),
-            }
-        )
+app.command()(bits)
+app.command()(randomness)
 
 
 @app.command()
@@ -194,7 +134,7 @@ def sample(
     at_least(0, seed=seed)
     at_least(1, count=count, steps=steps, batch=batch)
     writable(out)
-    from voltaspin.diffusion.sampling import load_pipeline, shipped_model
+    from voltaspin.diffusion.sampling import Samples, load_pipeline, shipped_model
     from voltaspin.diffusion.sampling import sample as run_sampling
     from voltaspin.report.images import write_images
 
@@ -202,18 +142,24 @@ def sample(
         raise InputError(f"sampler {sampler!r} is unknown; use ddpm or ddim")
     pipeline = load_pipeline(shipped_model() if model is None else model)
     source = make_source(noise, seed=seed)
+    stopped: NoiseStoppedError | None = None
     with progress_bars() as bars:
         bar = bars.add_task("sample", total=count * steps)
-        samples = run_sampling(
-            pipeline,
-            source,
-            count=count,
-            steps=steps,
-            batch=batch,
-            sampler="ddim" if sampler == "ddim" else "ddpm",
-            eta=eta,
-            progress=lambda done, total: bars.update(bar, completed=done),
-        )
+        try:
+            samples = run_sampling(
+                pipeline,
+                source,
+                count=count,
+                steps=steps,
+                batch=batch,
+                sampler="ddim" if sampler == "ddim" else "ddpm",
+                eta=eta,
+                progress=lambda done, total: bars.update(bar, completed=done),
+            )
+        except NoiseStoppedError as error:
+            if not isinstance(error.finished, Samples):
+                raise
+            stopped, samples = error, error.finished
     record = write_images(
         out,
         samples,
@@ -222,6 +168,8 @@ def sample(
         model={"folder": pipeline.folder.name, "sha256": pipeline.sha256},
         ledger=source.ledger,
     )
+    if stopped is not None:
+        raise InputError(f"{stopped}; they are in {out}")
     if as_json:
         print_json(record)
     else:
@@ -247,23 +195,6 @@ def evaluate(
         print_json(scores.to_json())
     else:
         print(scores)
-
-
-def make_source(noise: str, *, seed: int, raw: bool = False) -> NoiseSource:
-    """The source that ``--noise`` names."""
-    from voltaspin import noise as room
-
-    if noise == "software":
-        return room.PseudoSource(seed=seed)
-    if noise == "memory":
-        from voltaspin.memory import MagnetoelectricMemory
-
-        return room.MemorySource(memory=MagnetoelectricMemory(seed=seed), seed=seed, k=1 if raw else 2)
-    if raw:
-        raise InputError(f"--raw takes the memory's bits without XOR; --noise {noise} has none, so leave it out")
-    if not Path(noise).is_file():
-        raise InputError(f"noise {noise!r} is neither 'software', 'memory' nor a file of raw bits")
-    return room.RecordedSource(noise)
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ class Words(NoiseSource):
     def bits_left(self):
         return self.size
 
-    def bits(self, n):
+    def _packed(self, n):
         if self.fails is not None:
             raise self.fails
         if self.size is not None:

@@ -262,3 +262,18 @@ def test_energy_text(pJ, text):
 )
 def test_ratio_text(ratio, text):
     assert ratio_text(ratio) == text
+
+
+def test_conditioners_are_priced_and_their_bits_counted_once():
+    from voltaspin.noise import MemorySource, Sha256, Xor
+
+    source = Sha256(Xor(MemorySource(k=1), k=2), H_min=0.9)
+    source.bits(2560)
+    counts = source.ledger.totals()
+    assert counts["bit"] == 2560
+    assert counts["hash"] > 0
+    rows = price(source.ledger, pulse=PULSE, reset=PULSE, resistance=1e5)
+    macro = rows[-1]
+    table = CostTable.default()
+    assert macro.parts["hash"] == pytest.approx(counts["hash"] * table.sha256.value)
+    assert macro.energy_per_bit == pytest.approx(sum(macro.parts.values()) / 2560)

@@ -275,7 +275,8 @@ def sample(
         )
     device = pipeline.unet.device
     bf16 = precision == "bf16" or (precision == "auto" and bf16_is_faster(device.type))
-    pixels, started, in_noise = [], time.monotonic(), 0.0
+    pixels: list[NDArray[np.uint8]] = []
+    started, in_noise = time.monotonic(), 0.0
 
     def draw(context: RunContext) -> torch.Tensor:
         nonlocal in_noise

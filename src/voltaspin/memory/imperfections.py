@@ -13,6 +13,8 @@ Every effect is a function of the time and of a seed, so any draw can be compute
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
@@ -23,9 +25,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.cache import cache_folder
 from voltaspin.device import Junction, Pulse, SwitchingModel
 from voltaspin.device.junction import Well
 from voltaspin.errors import InputError
+from voltaspin.specs import environment, read_json, write_json
 from voltaspin.streams import Stream, derive_key
 
 _PER_DECADE = 4  # sinusoids per decade of the 1/f noise
@@ -66,6 +70,18 @@ class Slopes:
 
 @lru_cache(maxsize=8)
 def _slopes(junction: Junction, pulse: Pulse) -> Slopes:
+    """Solved for once, some ten seconds, and kept in the user's cache folder."""
+    what = json.dumps([asdict(junction), asdict(pulse), _KELVIN, environment()["voltaspin"]])
+    path = cache_folder() / "slopes" / f"{hashlib.sha256(what.encode()).hexdigest()[:20]}.json"
+    if path.is_file():
+        return Slopes(**{name: (pair[0], pair[1]) for name, pair in read_json(path).items()})
+    slopes = _solved_slopes(junction, pulse)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, asdict(slopes))
+    return slopes
+
+
+def _solved_slopes(junction: Junction, pulse: Pulse) -> Slopes:
     from voltaspin.device.fokker_planck import switching_probability
     from voltaspin.device.sensitivity import sensitivities
     from voltaspin.device.temperature import at_temperature

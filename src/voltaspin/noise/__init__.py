@@ -40,6 +40,8 @@ _HOME = {
     "BitStatistics": "analysis",
     "Estimate": "analysis",
     "cells_of_bits": "mapping",
+    "examine": "randomness",
+    "Randomness": "randomness",
     "assess": "sp800_22_levels",
     "Assessment": "sp800_22_levels",
 }

@@ -93,7 +93,7 @@ class HealthChecked(SequentialSource):
 
     def _tested_start(self) -> Alarm | None:
         n = self._start_up_bits
-        return self.tests.start_up(self.source.bits(n), n)
+        return self.tests.start_up(self.source.take(n), n)
 
     def _packed(self, n: int) -> NDArray[np.uint8]:
         if self.tests.alarm is None and not self._started:
@@ -103,7 +103,7 @@ class HealthChecked(SequentialSource):
         for at in range(0, n, _BLOCK):
             if self.tests.alarm is None:
                 size = min(_BLOCK, n - at)
-                packed = self.source.bits(size)
+                packed = self.source.take(size)
                 self.tests.feed(packed, size)
                 out[at // 8 : at // 8 + packed.size] = packed
         if self.tests.alarm is not None:

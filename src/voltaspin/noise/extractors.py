@@ -121,7 +121,7 @@ class Conditioner(SequentialSource):
                         f"{self.source.name} has run dry: {n} conditioned bits were asked for, {self._kept} are made "
                         f"and kept, {left} raw bits are left; ask for fewer or record more (nothing was handed out)"
                     )
-            fresh, made = self._conditioned(self.source.bits(size), size)
+            fresh, made = self._conditioned(self.source.take(size), size)
             self.ledger.count("raw", size)
             self._left = _joined(self._left, self._skip + self._kept, fresh, made)
             self._kept += made

@@ -251,9 +251,7 @@ class MemorySource(AddressableSource):
 
     def _packed(self, n: int) -> NDArray[np.uint8]:
         with self._lock:
-            packed = self._next_bits(n)
-            self.ledger.count("bit", n)
-        return packed
+            return self._next_bits(n)
 
     def _next_bits(self, n: int) -> NDArray[np.uint8]:
         begun = self.sequence.pulses

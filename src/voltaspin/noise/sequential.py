@@ -7,7 +7,6 @@ draws by request, and refuse what they cannot do with the way out.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import InputError, NoiseExhaustedError
+from voltaspin.errors import InputError
 from voltaspin.noise.gaussian import InverseCDF, Shaping
 from voltaspin.noise.source import NoiseSource, checked_count, checked_streams, sizes_of
 
@@ -25,7 +24,7 @@ _NUMBERS = 1 << 20  # numbers shaped at once; divides into whole bytes for every
 class SequentialSource(NoiseSource):
     """Bits in order: an image gets what is next, so another order or batch size gives it other numbers.
 
-    A concrete source says which bits come next (:meth:`_packed`) and, where it can, how many are left.
+    A concrete source says which bits come next (``_packed``) and, where it can, how many are left.
 
     Args:
         shaping: how bits become numbers; None takes the 16-bit inverse CDF.
@@ -37,20 +36,9 @@ class SequentialSource(NoiseSource):
         self.shaping: Shaping = InverseCDF(16) if shaping is None else shaping
         self._steps: dict[int, int] = {}  # the last step drawn of each stream; -1 stands for no stream
 
-    @abstractmethod
-    def _packed(self, n: int) -> NDArray[np.uint8]:
-        """The next ``n`` bits, packed; what follows them in the last byte is 0. Raises before it moves on."""
-
     @property
     def bits_per_normal(self) -> int:
         return self.shaping.coins
-
-    def bits(self, n: int) -> NDArray[np.uint8]:
-        n = checked_count(n, "number of bits")
-        self._reserve(n)
-        packed = self._packed(n)
-        self.ledger.count("bit", n)
-        return packed
 
     def normal(
         self, shape: int | Sequence[int], *, streams: Sequence[int] | None = None, step: int | None = None
@@ -89,11 +77,3 @@ class SequentialSource(NoiseSource):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._check_state(state)
         self._steps = {int(stream): int(step) for stream, step in state["steps"].items()}
-
-    def _reserve(self, n: int) -> None:
-        left = self.bits_left
-        if left is not None and n > left:
-            raise NoiseExhaustedError(
-                f"{self.name} has run dry: the draw needs {n} bits and {left} are left; record more bits or "
-                "draw fewer numbers (nothing was handed out)"
-            )

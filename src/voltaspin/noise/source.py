@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, final, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import InputError
+from voltaspin.errors import InputError, NoiseExhaustedError
 from voltaspin.ledger import Ledger
 from voltaspin.memory.pulse import GROUP, fair_bits
 from voltaspin.noise.gaussian import InverseCDF, Shaping, quantiles53
@@ -143,7 +143,6 @@ class NoiseSource(ABC):
     def bits_per_normal(self) -> int:
         """Bits behind one Gaussian number."""
 
-    @abstractmethod
     def bits(self, n: int) -> NDArray[np.uint8]:
         """The next ``n`` random bits.
 
@@ -154,6 +153,28 @@ class NoiseSource(ABC):
             Packed: uint8 (ceil(n / 8),), the first bit is the highest of the first byte and the bits
             left over in the last byte are 0.
         """
+        packed = self.take(n)
+        self.ledger.count("bit", int(n))
+        return packed
+
+    def take(self, n: int) -> NDArray[np.uint8]:
+        """:meth:`bits` for a source that conditions or watches these: not counted as handed to a user."""
+        n = checked_count(n, "number of bits")
+        self._reserve(n)
+        return self._packed(n)
+
+    def _reserve(self, n: int) -> None:
+        """Raise before anything is drawn where ``n`` bits cannot be had."""
+        left = self.bits_left
+        if left is not None and n > left:
+            raise NoiseExhaustedError(
+                f"{self.name} has run dry: the draw needs {n} bits and {left} are left; record more bits or "
+                "draw fewer numbers (nothing was handed out)"
+            )
+
+    @abstractmethod
+    def _packed(self, n: int) -> NDArray[np.uint8]:
+        """The next ``n`` bits, packed; what follows them in the last byte is 0. Raises before it moves on."""
 
     @abstractmethod
     def normal(
@@ -260,19 +281,12 @@ class AddressableSource(NoiseSource):
         """Fill ``out`` (n,) with draw ``step`` of ``stream`` and count it."""
 
     @abstractmethod
-    def _packed(self, n: int) -> NDArray[np.uint8]:
-        """The next ``n`` conditioned bits of the sequence, packed, and count what they cost."""
-
-    @abstractmethod
     def _sequence_normals(self, n: int) -> NDArray[np.float32]:
         """The next ``n`` numbers of the sequence; count them."""
 
     @abstractmethod
     def _check_size(self, n: int) -> None:
         """Raise InputError if one draw cannot hold ``n`` numbers."""
-
-    def bits(self, n: int) -> NDArray[np.uint8]:
-        return self._packed(checked_count(n, "number of bits"))
 
     def normal(
         self, shape: int | Sequence[int], *, streams: Sequence[int] | None = None, step: int | None = None
@@ -375,11 +389,7 @@ class PseudoSource(AddressableSource):
         self._count(n)
 
     def _packed(self, n: int) -> NDArray[np.uint8]:
-        self.ledger.count("bit", n)
-        return self._sequence(n)
-
-    def _sequence(self, n: int) -> NDArray[np.uint8]:
-        """The next ``n`` bits: those of the words of one stream, the highest bit of each byte first."""
+        # the words of one stream, the highest bit of each byte first
         byte, skip = divmod(self._position, 8)
         word, first = divmod(byte, 4)
         words = Stream(self._key, SEQUENCE).words(-(-(first + -(-(skip + n) // 8)) // 4), start=word)
@@ -389,7 +399,7 @@ class PseudoSource(AddressableSource):
     def _sequence_normals(self, n: int) -> NDArray[np.float32]:
         out = np.empty(n, np.float32)
         coins = self._shaping.coins
-        packed = self._sequence(n * coins)
+        packed = self._packed(n * coins)
         if self._full:
             levels = packed.view(">u2").astype(np.float32)
             fine = np.ascontiguousarray(Stream(self._fine_key, SEQUENCE).words(2 * n, start=2 * self._fine_position))

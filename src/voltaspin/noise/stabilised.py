@@ -104,7 +104,7 @@ class Stabilised(SequentialSource):
         parts, have = [self._left], 8 * self._left.size - self._skip
         pulse = self.source.lanes * (8 if self.source.lanes % 8 else 1)
         while have < n:
-            fresh = self.source.bits(pulse)
+            fresh = self.source.take(pulse)
             ones = int(np.bitwise_count(fresh).sum(dtype=np.int64)) / pulse
             reach = REACH[self.actuator]
             moved = self.trim + self.gain * (0.5 - ones) / self.slope

@@ -107,7 +107,8 @@ class CostTable(Spec):
         operations: energies of digital operations and memory accesses.
         line_capacitance: of the line charged by every pulse and read.
         driver_overhead: decoders and drivers, as a share of the line's energy.
-        sense, xor, lookup: one sense decision, one XOR gate, one read of the inverse-CDF table.
+        sense, xor, lookup: one sense decision, one XOR (or AND) gate, one read of the inverse-CDF table.
+        sha256: one compression function of SHA-256.
         read_voltage, read_width: the default read.
         permittivity: relative, of the tunnel oxide.
         cell_area, feature_size, array_efficiency: area of a cell and its share of a macro.
@@ -123,6 +124,7 @@ class CostTable(Spec):
     sense: Sourced
     xor: Sourced
     lookup: Sourced
+    sha256: Sourced
     read_voltage: Sourced
     read_width: Sourced
     permittivity: Sourced
@@ -219,7 +221,9 @@ def action_energies(
         Action to (energy, grade). Handing over a bit or a normal costs nothing by itself.
     """
     zero: tuple[Span, Grade] = (Span.exactly(0.0), "measured")
-    prices: dict[str, tuple[Span, Grade]] = dict.fromkeys(("xor", "lookup", "bit", "normal"), zero)
+    prices: dict[str, tuple[Span, Grade]] = dict.fromkeys(
+        ("raw", "xor", "and", "hash", "lookup", "bit", "normal"), zero
+    )
     for action, cell in pulses.items():
         energy, grade = Span.exactly(cell.energy), weakest(["derived", table.permittivity])
         if boundary != "cell":
@@ -233,7 +237,8 @@ def action_energies(
                     energy, grade = energy.plus(Span.of(table.sense)), weakest([grade, table.sense])
         prices[action] = (energy, grade)
     if boundary == "macro":
-        prices["xor"] = (Span.of(table.xor), table.xor.grade)
+        prices["xor"] = prices["and"] = (Span.of(table.xor), table.xor.grade)
+        prices["hash"] = (Span.of(table.sha256), table.sha256.grade)
         prices["lookup"] = (Span.of(table.lookup), table.lookup.grade)
     return prices
 

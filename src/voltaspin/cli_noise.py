@@ -1,0 +1,283 @@
+"""``voltaspin bits`` and ``voltaspin randomness``: bits from any source, and what they are worth."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, cast
+
+import typer
+
+from voltaspin.errors import InputError
+from voltaspin.terminal import at_least, bar_per_part, print_json, progress_bars, writable, write_whole
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from voltaspin.noise import NoiseSource
+
+_BLOCK = 8 * 2**20  # bits drawn at once
+FORMATS = ("packed", "bytes", "text")
+
+Seed = Annotated[int, typer.Option("--seed", help="Decides every simulated random number.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+Noise = Annotated[
+    str,
+    typer.Option(
+        "--noise",
+        "--source",
+        help="software (pseudo-random), memory (the simulated array, XOR of two cells), system (the operating "
+        "system's), or the path of a file of bits recorded from a device.",
+    ),
+]
+Raw = Annotated[bool, typer.Option("--raw", help="Raw memory bits, without XOR.")]
+Imperfect = Annotated[
+    bool, typer.Option("--imperfect", help="Switch on the memory's drift, 1/f and telegraph noise, coupling, misreads.")
+]
+Chain = Annotated[
+    str,
+    typer.Option(
+        "--condition",
+        help="Conditioners from left to right: stabilise, xor:K, von-neumann, peres:DEPTH, toeplitz:H, sha256:H, "
+        "joined by commas; the memory's bits are then raw.",
+    ),
+]
+FileFormat = Annotated[
+    str | None,
+    typer.Option("--file-format", help="Of a recording: packed, bytes, text, npy or csv; default: by its suffix."),
+]
+Threshold = Annotated[
+    str | None,
+    typer.Option("--threshold", help="Of recorded resistances: ohms above which a bit is 1, or fit to find it."),
+]
+Column = Annotated[str, typer.Option("--column", help="Of a CSV recording: name, or number from 0.")]
+Lanes = Annotated[int, typer.Option("--lanes", help="Cells that a recording reads in turn.")]
+
+
+def make_source(
+    noise: str,
+    *,
+    seed: int,
+    raw: bool = False,
+    imperfect: bool = False,
+    condition: str = "",
+    file_format: str | None = None,
+    threshold: str | None = None,
+    column: str = "0",
+    lanes: int = 1,
+) -> NoiseSource:
+    """The source that ``--noise`` names, behind the conditioners that ``--condition`` names."""
+    from voltaspin import noise as room
+
+    stabilise, _, chain = condition.partition(",") if condition.startswith("stabilise") else ("", "", condition)
+    if stabilise not in ("", "stabilise"):
+        raise InputError(f"--condition {stabilise!r} is unknown; stabilise takes no number")
+    source: NoiseSource
+    if noise == "memory":
+        from voltaspin.memory import Imperfections, MagnetoelectricMemory
+
+        what = Imperfections() if imperfect else Imperfections.none() if stabilise else None
+        k = 1 if raw or condition not in ("", "none") else 2
+        source = room.MemorySource(memory=MagnetoelectricMemory(seed=seed), seed=seed, k=k, imperfections=what)
+        if stabilise:
+            source = room.Stabilised(source)
+        return room.conditioned(source, chain)
+    if raw:
+        raise InputError(f"--raw takes the memory's bits without XOR; --noise {noise} has none, so leave it out")
+    if imperfect or stabilise:
+        raise InputError(f"--imperfect and stabilise belong to --noise memory; --noise {noise} has no array to change")
+    if noise == "software":
+        source = room.PseudoSource(seed=seed)
+    elif noise == "system":
+        source = room.SystemSource()
+    elif Path(noise).is_file():
+        from voltaspin.noise.recorded_formats import Format
+
+        limit: float | Literal["fit"] | None = None
+        if threshold is not None:
+            try:
+                limit = "fit" if threshold == "fit" else float(threshold)
+            except ValueError:
+                raise InputError(f"--threshold {threshold!r}: give ohms, or fit") from None
+        source = room.RecordedSource(
+            noise, format=cast(Format | None, file_format), threshold=limit,
+            column=int(column) if column.isdecimal() else column, lanes=lanes,
+        )  # fmt: skip
+    else:
+        raise InputError(f"noise {noise!r} is neither 'software', 'memory', 'system' nor a file of raw bits")
+    return room.conditioned(source, chain)
+
+
+def bits(
+    out: Annotated[str, typer.Option("--out", help="File for the bits, - for standard output.")],
+    count: Annotated[
+        int | None, typer.Option("--count", help="How many bits; without it, endless, to standard output.")
+    ] = None,
+    noise: Noise = "memory",
+    raw: Raw = False,
+    imperfect: Imperfect = False,
+    condition: Chain = "",
+    format: Annotated[
+        str, typer.Option("--format", help="packed (first bit highest), bytes (0 or 1 each) or text.")
+    ] = "packed",
+    file_format: FileFormat = None,
+    threshold: Threshold = None,
+    column: Column = "0",
+    lanes: Lanes = 1,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Random bits, packed with the first bit highest and the last byte filled up with zeros, as bytes or as text.
+
+    Example: [bold]voltaspin bits --count 8000000 --out bits.bin[/bold], or as a stream that does not end:
+    [bold]voltaspin bits --condition von-neumann --out - | dieharder -a -g 200[/bold]
+    """
+    at_least(0, seed=seed)
+    if format not in FORMATS:
+        raise InputError(f"--format {format!r} is unknown; use one of {', '.join(FORMATS)}")
+    if count is None and out != "-":
+        raise InputError(f"--out {out} needs --count: a file cannot be endless")
+    if count is not None:
+        at_least(1, count=count)
+    source = make_source(
+        noise, seed=seed, raw=raw, imperfect=imperfect, condition=condition, file_format=file_format,
+        threshold=threshold, column=column, lanes=lanes,
+    )  # fmt: skip
+    if count is not None and source.bits_left is not None and source.bits_left < count:
+        raise InputError(f"--count {count}: {source.name} has {source.bits_left} bits; ask for at most as many")
+    if out == "-":
+        if as_json:
+            raise InputError("--json and --out - both want standard output; write the bits to a file")
+        _to_standard_output(source, count, format)
+        return
+    assert count is not None
+    target = Path(out)
+    if not out or target.is_dir():
+        raise InputError(f"--out {out!r} is a folder or empty; give the name of a file, or - for standard output")
+    writable(target.parent)
+    with progress_bars() as bars:
+        bar = bars.add_task("bits", total=count)
+        if format == "packed":
+            from voltaspin.noise import record
+
+            record(source, target, bits=count, progress=lambda done, total: bars.update(bar, completed=done))
+        else:
+            part = target.with_name(f".{target.name}.{os.getpid()}.part")
+            try:
+                with part.open("wb") as file:
+                    done = 0
+                    for n, packed in _blocks(source, count):
+                        file.write(_written(packed, n, format))
+                        done += n
+                        bars.update(bar, completed=done)
+                part.replace(target)
+            finally:
+                part.unlink(missing_ok=True)
+    if as_json:
+        print_json(
+            {
+                "file": str(target),
+                "bits": count,
+                "noise": source.provenance.to_json(),
+                "ledger": source.ledger.totals(),
+            }
+        )
+
+
+def _blocks(source: NoiseSource, count: int | None) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """The bits in blocks: (how many, packed); of a finite source all that are left where no count is given."""
+    if count is None:
+        count = source.bits_left
+    left = count
+    while left is None or left > 0:
+        n = _BLOCK if left is None else min(_BLOCK, left)
+        yield n, source.bits(n)
+        left = None if left is None else left - n
+
+
+def _written(packed: NDArray[np.uint8], n: int, format: str) -> bytes | memoryview:
+    import numpy as np
+
+    if format == "packed":
+        return packed.data
+    unpacked = np.unpackbits(packed, count=n)
+    return (unpacked + (48 if format == "text" else 0)).astype(np.uint8).data
+
+
+def _to_standard_output(source: NoiseSource, count: int | None, format: str) -> None:
+    stream = sys.stdout.buffer
+    try:
+        for n, packed in _blocks(source, count):
+            stream.write(_written(packed, n, format))
+        stream.flush()
+    except BrokenPipeError:
+        # The reader has had enough. Python would complain once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def randomness(
+    file: Annotated[str | None, typer.Argument(help="File of bits; or give --source.")] = None,
+    noise: Annotated[
+        str | None, typer.Option("--source", "--noise", help="software, memory or system, instead of a file.")
+    ] = None,
+    bits: Annotated[
+        int | None, typer.Option("--bits", help="Of one sequence; default: 1000000, or what a file holds.")
+    ] = None,
+    sequences: Annotated[int, typer.Option("--sequences", help="For the second level; 55 or more are useful.")] = 1,
+    constants: Annotated[str, typer.Option("--constants", help="nist (as NIST's program) or corrected.")] = "nist",
+    H: Annotated[float, typer.Option("--H", help="Min-entropy per bit at which the health tests are set.")] = 0.9,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", help="PNG of the P-values, the autocorrelation and the bits.")
+    ] = None,
+    raw: Raw = False,
+    imperfect: Imperfect = False,
+    condition: Chain = "",
+    file_format: FileFormat = None,
+    threshold: Threshold = None,
+    column: Column = "0",
+    lanes: Lanes = 1,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Test bits: SP 800-22, min-entropy, health, correlations, and a verdict in words.
+
+    Example: [bold]voltaspin randomness bits.bin --bits 1000000[/bold], or of a source:
+    [bold]voltaspin randomness --source memory --raw --figure raw.png[/bold]
+    """
+    at_least(0, seed=seed)
+    at_least(1, sequences=sequences)
+    if bits is not None:
+        at_least(1, bits=bits)
+    if (file is None) == (noise is None):
+        raise InputError("give either a file of bits or --source (software, memory or system)")
+    if constants not in ("nist", "corrected"):
+        raise InputError(f"--constants {constants!r} are unknown; use nist or corrected")
+    if file is not None and not Path(file).is_file():
+        raise InputError(f"{file} is not a file; give a file of bits, or --source")
+    if figure is not None:
+        writable(figure.parent)
+    from voltaspin.noise.randomness import examine
+
+    source = make_source(
+        str(file if noise is None else noise), seed=seed, raw=raw, imperfect=imperfect, condition=condition,
+        file_format=file_format, threshold=threshold, column=column, lanes=lanes,
+    )  # fmt: skip
+    if bits is None:
+        left = source.bits_left
+        bits = 10**6 if left is None else max(1, min(10**6, left // sequences))
+    with progress_bars() as bars:
+        found = examine(
+            source, n_bits=bits, sequences=sequences, constants="corrected" if constants == "corrected" else "nist",
+            H=H, progress=bar_per_part(bars),
+        )  # fmt: skip
+    if figure is not None:
+        from voltaspin.report.noise_figures import randomness_png
+
+        write_whole(figure, randomness_png(found))
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print(found)

@@ -1,0 +1,120 @@
+"""``voltaspin bits`` and ``voltaspin randomness`` as a user calls them."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from voltaspin.cli import main
+from voltaspin.noise import PseudoSource, RecordedSource
+
+
+def call(capsys, *arguments):
+    with pytest.raises(SystemExit) as done:
+        main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    assert done.value.code == 0, err
+    return out
+
+
+def refused(capsys, *arguments):
+    with pytest.raises(SystemExit) as done:
+        main([str(a) for a in arguments])
+    assert done.value.code == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    return line
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "bits.bin"
+    path.write_bytes(PseudoSource(seed=1).bits(200_000).tobytes())
+    return path
+
+
+def test_randomness_of_a_file_as_json(capsys, file):
+    data = json.loads(call(capsys, "randomness", file, "--bits", 100_000, "--json"))
+    assert data["n_bits"] == 100_000
+    assert {"name", "variant", "p_value"} <= set(data["tests"][0])
+    assert data["noise"]["kind"] == "recorded"
+    assert data["health"]["alarm"] is None
+    assert "Nothing tells" in data["verdict"]
+
+
+def test_randomness_in_words_and_as_a_figure(capsys, file, tmp_path):
+    text = call(capsys, "randomness", file, "--figure", tmp_path / "out" / "b.png", "--sequences", 4)
+    assert "SP 800-22 test" in text
+    assert "4 sequences of 50000 bits" in text
+    assert (tmp_path / "out" / "b.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("chain", ["", "xor:2", "von-neumann", "xor:2,sha256:0.9", "stabilise,xor:2", "none"])
+def test_bits_behind_any_chain(capsys, tmp_path, chain):
+    out = tmp_path / "b.bin"
+    options = ["--condition", chain] if chain else []
+    data = json.loads(call(capsys, "bits", "--count", 10_001, "--out", out, *options, "--json"))
+    assert data["bits"] == 10_001
+    source = RecordedSource(out)
+    assert source.bits_left == 10_001
+    assert source.origin["description"] == data["noise"]["description"]
+    ones = np.unpackbits(source.bits(10_001), count=10_001).mean()
+    assert abs(ones - 0.5) < 4.5 * 0.5 / 100
+
+
+def test_formats_say_the_same(capsys, tmp_path):
+    for form in ("packed", "bytes", "text"):
+        call(capsys, "bits", "--count", 1003, "--out", tmp_path / form, "--format", form, "--noise", "software")
+    packed = np.unpackbits(np.fromfile(tmp_path / "packed", np.uint8), count=1003)
+    assert np.array_equal(np.fromfile(tmp_path / "bytes", np.uint8), packed)
+    assert (tmp_path / "text").read_text() == "".join(map(str, packed))
+
+
+def test_resistances_are_read(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 2, 30_000)
+    (tmp_path / "r.csv").write_text("t,ohm\n" + "".join(f"{i},{r}\n" for i, r in enumerate(5e3 + 4e3 * bits)))
+    noisy = 5e3 + 4e3 * bits + rng.normal(0, 300, bits.size)
+    np.save(tmp_path / "r.npy", noisy)
+    for options in (("r.csv", "--column", "ohm", "--threshold", 7000), ("r.npy", "--threshold", "fit")):
+        data = json.loads(call(capsys, "randomness", tmp_path / options[0], *options[1:], "--json"))
+        assert data["bias"] == pytest.approx(bits.mean() - 0.5, abs=1e-12)
+
+
+def test_an_endless_stream_ends_when_its_reader_has_enough():
+    for form in ("packed", "text"):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "voltaspin", "bits", "--out", "-", "--raw", "--format", form],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert len(process.stdout.read(20_000_000)) == 20_000_000
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        process.stderr.close()
+        assert process.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["randomness"], "either a file"), (["randomness", "none.bin"], "not a file"),
+    (["randomness", "--source", "memory", "--bits", "0"], "--bits 0"),
+    (["randomness", "--source", "memory", "--bits", "100000000"], "many sequences"),
+    (["randomness", "--source", "memory", "--constants", "new"], "'new'"),
+    (["randomness", "--source", "memory", "--H", "2"], "min-entropy"),
+    (["bits", "--out", "x"], "needs --count"), (["bits", "--out", "-", "--format", "hex"], "'hex'"),
+    (["bits", "--count", "8", "--out", "-", "--condition", "bleach"], "bleach"),
+    (["bits", "--count", "8", "--out", "-", "--noise", "software", "--imperfect"], "no array to change"),
+    (["bits", "--count", "8", "--out", "-", "--condition", "stabilised"], "takes no number"),
+])  # fmt: skip
+def test_bad_requests_are_one_line(capsys, arguments, said):
+    assert said in refused(capsys, *arguments)
+
+
+def test_an_empty_and_a_short_file(capsys, tmp_path, file):
+    (tmp_path / "empty.bin").touch()
+    assert "is empty (0 bits)" in refused(capsys, "randomness", tmp_path / "empty.bin")
+    (tmp_path / "short.bin").write_bytes(b"abc")
+    assert "too few for any test" in call(capsys, "randomness", tmp_path / "short.bin")
+    assert "200000 bits" in refused(capsys, "randomness", file, "--bits", 200_001)
