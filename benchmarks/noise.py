@@ -14,6 +14,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,7 @@ def main() -> None:
         ("all imperfections, XOR of 2", {"k": 2, "imperfections": Imperfections()}, BITS // 32, None),
     ):
         source = MemorySource(seed=1, **options)
-        row(what, "GB/s ", against(lambda: source.bits(bits), words, bits / 8e9, BITS / 8e9), target)
+        row(what, "GB/s ", against(partial(source.bits, bits), words, bits / 8e9, BITS / 8e9), target)
     for what, source, bits in (
         ("software (Philox)", PseudoSource(), BITS),
         ("operating system", SystemSource(), BITS // 8),
@@ -97,7 +98,7 @@ def main() -> None:
         ("raw memory, health-checked cell by cell", HealthChecked(MemorySource(k=1), a=60), BITS // 4),
         ("software, health-checked", HealthChecked(PseudoSource(), a=60), BITS),
     ):  # fmt: skip
-        row(what, "GB/s ", against(lambda: source.bits(bits), words, bits / 8e9, BITS / 8e9), None)
+        row(what, "GB/s ", against(partial(source.bits, bits), words, bits / 8e9, BITS / 8e9), None)
 
     tensor, out = torch.empty(NUMBERS), np.empty(NUMBERS, np.float32)
     rng = np.random.default_rng(2)
@@ -105,9 +106,8 @@ def main() -> None:
     for shaping in (InverseCDF(8), InverseCDF(12), InverseCDF(16), InverseCDF(20), InverseCDF(24), Popcount(64),
                     DitheredPopcount(56, 8), BoxMuller()):  # fmt: skip
         packed = rng.integers(0, 256, NUMBERS * shaping.coins // 8 + 1, dtype=np.uint8)
-        found = against(
-            lambda: shaping.from_packed(packed, NUMBERS, out), tensor.normal_, NUMBERS / 1e6, NUMBERS / 1e6
-        )  # fmt: skip
+        work = partial(shaping.from_packed, packed, NUMBERS, out)
+        found = against(work, tensor.normal_, NUMBERS / 1e6, NUMBERS / 1e6)
         row(f"from bits already drawn: {shaping}", "M/s", found, None)
         if shaping == InverseCDF(16):
             print(f"{'':52} {'at least 400 M/s: ' + ('met' if found[0] >= 400 else 'MISSED')}")
@@ -119,7 +119,7 @@ def main() -> None:
         ("software, 16 bits", PseudoSource(precision=16), None),
         ("software, full precision", PseudoSource(), None),
     ):  # fmt: skip
-        found = against(lambda: source.normal(NUMBERS), tensor.normal_, NUMBERS / 1e6, NUMBERS / 1e6)
+        found = against(partial(source.normal, NUMBERS), tensor.normal_, NUMBERS / 1e6, NUMBERS / 1e6)
         row(what, "M/s", found, target)
     generator = np.random.Generator(PseudoSource().bit_generator())
     numpy = np.random.default_rng(3)

@@ -47,16 +47,12 @@ def _peres(s, n, depth, scratch, out, made):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def peres(bits, lanes, depth, out):  # type: ignore[no-untyped-def]
-    """Peres' bits of each lane of rows of ``lanes`` bits, lane after lane: (how many, pairs looked at)."""
-    rows = bits.shape[0] // lanes
-    s = np.empty(rows, np.uint8)
-    scratch = np.empty(2 * rows + 2, np.uint8)
+def peres(cells, depth, out):  # type: ignore[no-untyped-def]
+    """Peres' bits of each row (the bits of one cell) of uint8 (lanes, n), row after row: (how many, pairs seen)."""
+    scratch = np.empty(2 * cells.shape[1] + 2, np.uint8)
     made, pairs = 0, 0
-    for c in range(lanes):
-        for r in range(rows):
-            s[r] = bits[r * lanes + c]
-        made, more = _peres(s, rows, depth, scratch, out, made)
+    for c in range(cells.shape[0]):
+        made, more = _peres(cells[c], cells.shape[1], depth, scratch, out, made)
         pairs += more
     return made, pairs
 

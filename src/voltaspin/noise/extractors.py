@@ -311,9 +311,9 @@ class Peres(_PerCell):
         return {"method": "peres", "depth": self.depth, "block": self.block}
 
     def _conditioned(self, packed: NDArray[np.uint8], n: int) -> tuple[NDArray[np.uint8], int]:
-        bits = np.unpackbits(packed, count=n)
+        rows = np.unpackbits(packed, count=n).reshape(-1, self.source.lanes)
         out = np.empty(n, np.uint8)
-        made, pairs = kernels.peres(bits, self.source.lanes, self.depth, out)
+        made, pairs = kernels.peres(np.ascontiguousarray(rows.T), self.depth, out)
         self.ledger.count("xor", int(pairs))
         return np.packbits(out[:made]), int(made)
 

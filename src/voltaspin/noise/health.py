@@ -220,6 +220,7 @@ def _watch(packed, n, seen, lanes, window, cutoff_run, cutoff_share, last, run, 
     place = (seen // lanes) % window  # of the cell's next bit in its window
     # In a byte of unequal bits a run grows by at most seven: one that cannot reach the cut-off is only counted.
     quick = lanes == 1 and cutoff_run > 8 and window % 8 == 0
+    words = packed[: packed.shape[0] // 8 * 8].view(np.uint64)
     row = np.empty(lanes if lanes >= 32 else 0, np.uint8)
     i = 0
     while i < n:
@@ -238,6 +239,22 @@ def _watch(packed, n, seen, lanes, window, cutoff_run, cutoff_share, last, run, 
             if place == window:
                 place = 0
             continue
+        if quick and i % 64 == 0 and place % 8 == 0 and 0 < place <= window - 64 and n - i >= 64:
+            w = words[i >> 6]
+            # no byte of equal bits in the word, so no run in it above 14 either
+            if not _has_constant_byte(w) and run[0] + 14 < cutoff_run:
+                ones = _ones64(w)
+                more = count[0] + (ones if first[0] else 64 - ones)
+                if more < cutoff_share:
+                    count[0] = more
+                    byte = packed[(i >> 3) + 7]
+                    last[0] = byte & 1
+                    run[0] = _tail(byte)
+                    i += 64
+                    place += 64
+                    if place == window:
+                        place = 0
+                    continue
         if quick and i % 8 == 0 and place % 8 == 0 and place > 0 and n - i >= 8:
             byte = packed[i >> 3]
             if byte != 0 and byte != 255 and run[0] + 7 < cutoff_run:
@@ -267,6 +284,23 @@ def _watch(packed, n, seen, lanes, window, cutoff_run, cutoff_share, last, run, 
             if place == window:
                 place = 0
     return -1, 0, 0
+
+
+@numba.njit(inline="always")
+def _has_constant_byte(w):  # type: ignore[no-untyped-def]
+    """Whether one of the eight bytes may be 0 or 255 (a carry may say so of one that is not)."""
+    low, high = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+    v = ~w
+    return (((w - low) & v & high) | ((v - low) & w & high)) != np.uint64(0)
+
+
+@numba.njit(inline="always")
+def _ones64(x):  # type: ignore[no-untyped-def]
+    one, two, four = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333), np.uint64(0x0F0F0F0F0F0F0F0F)
+    x -= (x >> np.uint64(1)) & one
+    x = (x & two) + ((x >> np.uint64(2)) & two)
+    x = (x + (x >> np.uint64(4))) & four
+    return np.int32((x * np.uint64(0x0101010101010101)) >> np.uint64(56))
 
 
 _ONES = np.bitwise_count(np.arange(256, dtype=np.uint8))
