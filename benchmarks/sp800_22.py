@@ -2,9 +2,9 @@
 
     python benchmarks/sp800_22.py
 
-Installs nistrng (Python) and sp80022suite (the C code of NIST as an extension) into a
-temporary folder, without their dependencies and without touching this environment, and skips what cannot be had. Each is
-timed on the tests that it has, on 10^6 bits and one thread; ours runs all fifteen.
+Installs nistrng (Python) and sp80022suite (the C code of NIST as an extension) into a temporary folder, without their
+dependencies and without touching this environment, and skips what cannot be had. Each is timed on the tests that it
+can run, on 10^6 bits and one thread; ours runs all fifteen.
 """
 
 from __future__ import annotations

@@ -118,3 +118,17 @@ def test_an_empty_and_a_short_file(capsys, tmp_path, file):
     (tmp_path / "short.bin").write_bytes(b"abc")
     assert "too few for any test" in call(capsys, "randomness", tmp_path / "short.bin")
     assert "200000 bits" in refused(capsys, "randomness", file, "--bits", 200_001)
+
+
+def test_an_alarm_while_sampling_keeps_what_was_finished(capsys, tmp_path):
+    per_image = 784 * 16 * 2
+    good = np.unpackbits(PseudoSource(seed=2).bits(1024 + 3 * per_image))
+    (tmp_path / "stuck.bin").write_bytes(np.packbits(np.append(good, np.ones(5 * per_image, np.uint8))).tobytes())
+    line = refused(
+        capsys, "sample", "--noise", tmp_path / "stuck.bin", "--condition", "health:0.9", "--count", 4, "--batch", 2,
+        "--steps", 2, "--out", tmp_path / "images",
+    )  # fmt: skip
+    assert "health alarm" in line
+    assert "stopped at images 2 to 3" in line
+    assert len(list((tmp_path / "images").glob("*.png"))) == 3  # two images and their grid
+    assert "health-checked" in (tmp_path / "images" / "run.json").read_text()

@@ -13,7 +13,7 @@ import typer
 
 from voltaspin.cli_device import app as device_app
 from voltaspin.cli_fit import fit
-from voltaspin.cli_noise import Noise, bits, make_source, randomness
+from voltaspin.cli_noise import Chain, Noise, bits, make_source, randomness
 from voltaspin.errors import InputError, NoiseStoppedError
 from voltaspin.terminal import at_least, bar_per_part, leave_nothing, print_json, progress_bars, writable
 
@@ -124,6 +124,7 @@ def sample(
     sampler: Annotated[str, typer.Option("--sampler", help="ddpm (ancestral) or ddim.")] = "ddpm",
     eta: Annotated[float, typer.Option("--eta", help="Noise of ddim, 0 to 1.")] = 0.0,
     batch: Annotated[int, typer.Option("--batch", help="Images at a time.")] = 64,
+    condition: Chain = "",
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -141,7 +142,7 @@ def sample(
     if sampler not in ("ddpm", "ddim"):
         raise InputError(f"sampler {sampler!r} is unknown; use ddpm or ddim")
     pipeline = load_pipeline(shipped_model() if model is None else model)
-    source = make_source(noise, seed=seed)
+    source = make_source(noise, seed=seed, condition=condition)
     stopped: NoiseStoppedError | None = None
     with progress_bars() as bars:
         bar = bars.add_task("sample", total=count * steps)
@@ -164,7 +165,7 @@ def sample(
         out,
         samples,
         command=["voltaspin", *sys.argv[1:]],
-        settings={"noise": noise, "seed": seed, "sampler": sampler, "eta": eta, "batch": batch},
+        settings={"noise": noise, "seed": seed, "sampler": sampler, "eta": eta, "batch": batch, "condition": condition},
         model={"folder": pipeline.folder.name, "sha256": pipeline.sha256},
         ledger=source.ledger,
     )

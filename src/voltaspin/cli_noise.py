@@ -41,8 +41,8 @@ Chain = Annotated[
     str,
     typer.Option(
         "--condition",
-        help="Conditioners from left to right: stabilise, xor:K, von-neumann, peres:DEPTH, toeplitz:H, sha256:H, "
-        "joined by commas; the memory's bits are then raw.",
+        help="What stands behind the raw bits, from left to right, joined by commas: stabilise, health:H, xor:K, "
+        "von-neumann, peres:DEPTH, toeplitz:H, sha256:H (H: min-entropy per bit).",
     ),
 ]
 FileFormat = Annotated[

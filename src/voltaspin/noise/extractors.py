@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from voltaspin.errors import InputError, NoiseExhaustedError
 from voltaspin.ledger import Ledger
 from voltaspin.noise import extractor_kernels as kernels
+from voltaspin.noise.checked import HealthChecked
 from voltaspin.noise.conditioning import xor_bias
 from voltaspin.noise.gaussian import Shaping
 from voltaspin.noise.sequential import SequentialSource
@@ -460,7 +461,7 @@ class Sha256(Conditioner):
         return np.frombuffer(out, np.uint8), 256 * blocks
 
 
-_FORMS = "xor:K, von-neumann, peres:DEPTH, toeplitz:H, sha256:H"
+_FORMS = "health:H, xor:K, von-neumann, peres:DEPTH, toeplitz:H, sha256:H"
 
 
 def conditioned(source: NoiseSource, chain: str) -> NoiseSource:
@@ -468,8 +469,9 @@ def conditioned(source: NoiseSource, chain: str) -> NoiseSource:
 
     Args:
         source: of raw bits.
-        chain: names with one number each: ``xor:K``, ``von-neumann``, ``peres:DEPTH``, and ``toeplitz:H`` and
-            ``sha256:H`` with the min-entropy per bit; parts joined by commas. ``none`` or nothing changes nothing.
+        chain: names with one number each: ``xor:K``, ``von-neumann``, ``peres:DEPTH``, and ``toeplitz:H``,
+            ``sha256:H`` and ``health:H`` (:class:`voltaspin.noise.checked.HealthChecked`) with the min-entropy per
+            bit; parts joined by commas. ``none`` or nothing changes nothing.
 
     Raises:
         InputError: a name that is unknown or a number that does not fit.
@@ -477,7 +479,9 @@ def conditioned(source: NoiseSource, chain: str) -> NoiseSource:
     for part in chain.split(",") if chain not in ("", "none") else []:
         name, _, value = part.strip().partition(":")
         try:
-            if name == "xor":
+            if name == "health":
+                source = HealthChecked(source, H=float(value or 0.9))
+            elif name == "xor":
                 source = Xor(source, k=int(value or 2))
             elif name == "von-neumann" and not value:
                 source = VonNeumann(source)
