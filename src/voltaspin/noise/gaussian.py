@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
 from math import comb, pi, sqrt
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,7 @@ class Shaping(ABC):
     """A fixed number of coins to one number of mean 0 and variance 1 (exactly or nearly)."""
 
     coins: int  #: coins (bits) that one number consumes
+    label: str  #: its name in reports
 
     @property
     @abstractmethod
@@ -187,6 +188,8 @@ class InverseCDF(Shaping):
 
     coins: int = 16
 
+    label: ClassVar[str] = "inverse CDF"  # type: ignore[misc]
+
     def __post_init__(self) -> None:
         if not 4 <= self.coins <= 24:
             raise InputError(f"an inverse CDF of {self.coins} bits is not offered; use 4 to 24 bits")
@@ -257,6 +260,8 @@ class Popcount(Shaping):
 
     coins: int = 64
 
+    label: ClassVar[str] = "popcount"  # type: ignore[misc]
+
     def __post_init__(self) -> None:
         if not 1 <= self.coins <= 1024:
             raise InputError(f"a popcount of {self.coins} coins is not offered; use 1 to 1024 coins")
@@ -301,6 +306,8 @@ class DitheredPopcount(Shaping):
     counted: int = 64
     dither: int = 8
 
+    label: ClassVar[str] = "dithered popcount"  # type: ignore[misc]
+
     def __post_init__(self) -> None:
         if not 1 <= self.counted <= 1024 or not 1 <= self.dither <= 12:
             raise InputError(
@@ -344,6 +351,8 @@ class BoxMuller(Shaping):
     """
 
     coins: int = 32
+
+    label: ClassVar[str] = "Box-Muller"  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         if self.coins != 32:
@@ -411,10 +420,12 @@ def _float_radius_and_cosine() -> tuple[NDArray[np.float32], NDArray[np.float32]
     return radius.astype(np.float32), cosine.astype(np.float32)
 
 
-def named_shaping(shaping: str, coins: int) -> Shaping:
-    """``InverseCDF(coins)`` or ``Popcount(coins)`` by name; raises InputError for an unknown one."""
+def named_shaping(shaping: str | Shaping, coins: int) -> Shaping:
+    """``InverseCDF(coins)`` or ``Popcount(coins)`` by name, or the shaping itself; InputError for an unknown name."""
+    if isinstance(shaping, Shaping):
+        return shaping
     if shaping == "inverse_cdf":
         return InverseCDF(coins)
     if shaping == "popcount":
         return Popcount(coins)
-    raise InputError(f"shaping {shaping!r} is unknown; use 'inverse_cdf' or 'popcount'")
+    raise InputError(f"shaping {shaping!r} is unknown; use 'inverse_cdf', 'popcount' or a Shaping such as BoxMuller()")

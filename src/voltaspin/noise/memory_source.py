@@ -38,7 +38,7 @@ class MemorySource(AddressableSource):
         memory: None takes ``MagnetoelectricMemory()``: 65,536 cells under the shipped pulse.
         seed: of the pulses (the variation has the memory's own).
         k: different cells combined by XOR into one bit; 1 takes the raw bits.
-        shaping: ``"inverse_cdf"`` or ``"popcount"`` of ``bits`` bits.
+        shaping: ``"inverse_cdf"`` or ``"popcount"`` of ``bits`` bits, or a :class:`Shaping` with its own.
         bits: bits per number.
         mapping: which cells serve which pixel, see :mod:`voltaspin.noise.mapping`.
         reset: reset the cells before every pulse. Without it a cell carries its state to the next draw, with
@@ -71,7 +71,7 @@ class MemorySource(AddressableSource):
         memory: MagnetoelectricMemory | None = None,
         seed: int = 0,
         k: int = 2,
-        shaping: Literal["inverse_cdf", "popcount"] = "inverse_cdf",
+        shaping: Literal["inverse_cdf", "popcount"] | Shaping = "inverse_cdf",
         bits: int = 16,
         mapping: Literal["fixed", "rotated", "hashed"] = "fixed",
         reset: bool = False,
@@ -106,8 +106,8 @@ class MemorySource(AddressableSource):
 
     def _with_seed(self, seed: int) -> NoiseSource:
         return MemorySource(
-            memory=self.memory, seed=seed, k=self.k, shaping="popcount" if self.shaping.counts_ones else "inverse_cdf",
-            bits=self.shaping.coins, mapping=self.mapping, reset=self.reset, imperfections=self.imperfections,
+            memory=self.memory, seed=seed, k=self.k, shaping=self.shaping,
+            mapping=self.mapping, reset=self.reset, imperfections=self.imperfections,
         )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
@@ -128,7 +128,7 @@ class MemorySource(AddressableSource):
     def provenance(self) -> Provenance:
         kept = "reset before every pulse" if self.reset else "not reset between draws"
         how = f"XOR of {self.k} different cells" if self.k > 1 else "raw bits"
-        kind = "popcount" if self.shaping.counts_ones else "inverse CDF"
+        kind = self.shaping.label
         return Provenance(
             "simulated",
             f"simulated {self.memory.rows} x {self.memory.columns} magnetoelectric memory, {how}, {kept}, "

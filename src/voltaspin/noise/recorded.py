@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from voltaspin.errors import InputError, NoiseExhaustedError
 from voltaspin.ledger import Ledger
-from voltaspin.noise.gaussian import named_shaping
+from voltaspin.noise.gaussian import Shaping, named_shaping
 from voltaspin.noise.recorded_formats import BitReader, Format, TwoPopulations
 from voltaspin.noise.sequential import SequentialSource
 from voltaspin.noise.source import Provenance, aligned
@@ -53,7 +53,7 @@ class RecordedSource(SequentialSource):
     Args:
         path: of the recording.
         precision: bits per number.
-        shaping: ``"inverse_cdf"`` or ``"popcount"`` of ``precision`` bits.
+        shaping: ``"inverse_cdf"`` or ``"popcount"`` of ``precision`` bits, or a :class:`Shaping` with its own.
         format: ``"packed"`` (raw bits, nothing else in the file, the first is the highest of the first byte),
             ``"bytes"`` (one bit a byte, 0 or 1), ``"text"`` (the characters 0 and 1, white space between them
             does not count), ``"npy"`` (an array of any shape, in C order) or ``"csv"`` (one column). None
@@ -74,7 +74,7 @@ class RecordedSource(SequentialSource):
         path: Path | str,
         *,
         precision: int = 16,
-        shaping: Literal["inverse_cdf", "popcount"] = "inverse_cdf",
+        shaping: Literal["inverse_cdf", "popcount"] | Shaping = "inverse_cdf",
         format: Format | None = None,
         threshold: float | Literal["fit"] | None = None,
         column: str | int = 0,
@@ -158,7 +158,7 @@ class RecordedSource(SequentialSource):
 
     @property
     def provenance(self) -> Provenance:
-        kind = "popcount" if self.shaping.counts_ones else "inverse CDF"
+        kind = self.shaping.label
         made = "" if self.origin is None else f" from {self.origin['kind']}: {self.origin['description']}"
         details: dict[str, Any] = {
             "file": self.path.name,

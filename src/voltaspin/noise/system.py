@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from voltaspin.errors import InputError
 from voltaspin.ledger import Ledger
-from voltaspin.noise.gaussian import named_shaping
+from voltaspin.noise.gaussian import Shaping, named_shaping
 from voltaspin.noise.sequential import SequentialSource
 from voltaspin.noise.source import NoiseSource, Provenance, aligned, checked_count
 
@@ -24,10 +24,12 @@ class SystemSource(SequentialSource):
 
     Args:
         precision: bits per number.
-        shaping: ``"inverse_cdf"`` or ``"popcount"`` of ``precision`` bits.
+        shaping: ``"inverse_cdf"`` or ``"popcount"`` of ``precision`` bits, or a :class:`Shaping` with its own.
     """
 
-    def __init__(self, *, precision: int = 16, shaping: Literal["inverse_cdf", "popcount"] = "inverse_cdf") -> None:
+    def __init__(
+        self, *, precision: int = 16, shaping: Literal["inverse_cdf", "popcount"] | Shaping = "inverse_cdf"
+    ) -> None:
         super().__init__(named_shaping(shaping, precision))
         self.name = "operating system"
         self.ledger = Ledger(self.name)
@@ -36,7 +38,7 @@ class SystemSource(SequentialSource):
 
     @property
     def provenance(self) -> Provenance:
-        kind = "popcount" if self.shaping.counts_ones else "inverse CDF"
+        kind = self.shaping.label
         details = {"precision": self.shaping.coins, "shaping": kind}
         return Provenance("operating system", f"os.urandom, {self.shaping.coins}-bit {kind}", details)
 
@@ -50,9 +52,8 @@ class SystemSource(SequentialSource):
         return out
 
     def spawn(self, n: int) -> list[NoiseSource]:
-        shaping: Literal["inverse_cdf", "popcount"] = "popcount" if self.shaping.counts_ones else "inverse_cdf"
         n = checked_count(n, "number of sources")
-        return [SystemSource(precision=self.shaping.coins, shaping=shaping) for _ in range(n)]
+        return [SystemSource(shaping=self.shaping) for _ in range(n)]
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         raise InputError(
