@@ -132,3 +132,31 @@ def test_an_alarm_while_sampling_keeps_what_was_finished(capsys, tmp_path):
     assert "stopped at images 2 to 3" in line
     assert len(list((tmp_path / "images").glob("*.png"))) == 3  # two images and their grid
     assert "health-checked" in (tmp_path / "images" / "run.json").read_text()
+
+
+def test_a_recording_is_conditioned_to_its_end(capsysbinary, tmp_path, file):
+    for options in ((), ("--condition", "von-neumann"), ("--condition", "peres:2")):
+        with pytest.raises(SystemExit) as done:
+            main(["bits", "--noise", str(file), *options, "--out", "-"])
+        assert done.value.code == 0
+        size = 8 * len(capsysbinary.readouterr().out)
+        if not options:
+            assert size == 200_000
+        else:
+            rate = 0.25 if "von" in options[1] else 0.453
+            assert abs(size - 200_000 * rate) < 4.5 * 0.75 * np.sqrt(200_000) + 4096
+    with pytest.raises(SystemExit) as done:
+        main(
+            [
+                "bits",
+                "--noise",
+                str(file),
+                "--condition",
+                "von-neumann",
+                "--count",
+                "49000",
+                "--out",
+                str(tmp_path / "v"),
+            ]
+        )
+    assert done.value.code == 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from voltaspin.errors import InputError
+from voltaspin.errors import InputError, NoiseExhaustedError
 from voltaspin.terminal import at_least, bar_per_part, print_json, progress_bars, writable, write_whole
 
 if TYPE_CHECKING:
@@ -146,8 +146,9 @@ def bits(
         noise, seed=seed, raw=raw, imperfect=imperfect, condition=condition, file_format=file_format,
         threshold=threshold, column=column, lanes=lanes,
     )  # fmt: skip
-    if count is not None and source.bits_left is not None and source.bits_left < count:
-        raise InputError(f"--count {count}: {source.name} has {source.bits_left} bits; ask for at most as many")
+    left = source.bits_at_most
+    if count is not None and left is not None and left < count:
+        raise InputError(f"--count {count}: {source.name} has {left} bits; ask for at most as many")
     if out == "-":
         if as_json:
             raise InputError("--json and --out - both want standard output; write the bits to a file")
@@ -188,13 +189,18 @@ def bits(
 
 
 def _blocks(source: NoiseSource, count: int | None) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """The bits in blocks: (how many, packed); of a finite source all that are left where no count is given."""
-    if count is None:
-        count = source.bits_left
+    """The bits in blocks: (how many, packed); where no count is given, of a finite source all that it has."""
     left = count
     while left is None or left > 0:
         n = _BLOCK if left is None else min(_BLOCK, left)
-        yield n, source.bits(n)
+        try:
+            yield n, source.bits(n)
+        except NoiseExhaustedError:
+            if count is not None:
+                raise
+            if rest := source.bits_left:
+                yield rest, source.bits(rest)
+            return
         left = None if left is None else left - n
 
 
@@ -266,8 +272,8 @@ def randomness(
         file_format=file_format, threshold=threshold, column=column, lanes=lanes,
     )  # fmt: skip
     if bits is None:
-        left = source.bits_left
-        bits = 10**6 if left is None else max(1, min(10**6, left // sequences))
+        at_most = source.bits_at_most
+        bits = 10**6 if at_most is None else max(1, min(10**6, at_most // sequences))
     with progress_bars() as bars:
         found = examine(
             source, n_bits=bits, sequences=sequences, constants="corrected" if constants == "corrected" else "nist",

@@ -261,3 +261,30 @@ def test_aligned_takes_any_stretch():
         for n in (0, 1, 8, 63, 64, 92):
             assert np.array_equal(np.unpackbits(aligned(packed, skip, n), count=n), bits[skip : skip + n])
             assert n % 8 == 0 or aligned(packed, skip, n)[-1] & (0xFF >> n % 8) == 0
+
+
+def test_a_finite_source_gives_all_it_has_behind_any_chain():
+    for build in (VonNeumann, lambda s: Xor(VonNeumann(s), k=2, independent=True), lambda s: VonNeumann(VonNeumann(s))):
+        bits = coins(20_000, 0.4)
+        whole, pieces = build(Given(bits)), build(Given(bits))
+        with pytest.raises(NoiseExhaustedError, match="nothing was handed out"):
+            whole.bits(10_000)
+        everything = drawn(whole, whole.bits_left)
+        parts = []
+        while True:
+            try:
+                parts.append(drawn(pieces, 100))
+            except NoiseExhaustedError:
+                break
+        parts.append(drawn(pieces, pieces.bits_left))
+        assert np.array_equal(np.concatenate(parts), everything)
+        assert everything.size > 800
+        assert whole.bits_at_most < 128  # less than the outermost takes at once
+
+
+def test_numbers_that_cannot_be_had_lose_no_bits():
+    source = VonNeumann(Given(coins(20_000, 0.5)))
+    with pytest.raises(NoiseExhaustedError):
+        source.normal(1000)
+    kept = source.bits_left
+    assert source.normal(kept // 16).size == kept // 16

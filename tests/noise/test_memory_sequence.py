@@ -111,6 +111,14 @@ def test_images_feel_the_imperfections_and_can_be_drawn_again(memory):
     assert "with imperfections" in source.provenance.description
 
 
+def test_every_stream_has_its_time(memory):
+    im = Imperfections(slopes=STILL, neighbour_field=1e-4)
+    source = MemorySource(memory=memory(rows=64, columns=64), imperfections=im)
+    for stream in (0, 2**40, 2**63 - 1):
+        assert np.isfinite(source.normal((1, 20), streams=[stream], step=3)).all()
+    assert source.normal(20, step=5).shape == (20,)
+
+
 def test_a_common_drift_moves_all_cells_together(memory):
     slopes = Slopes(temperature=(0.02, 0.02), voltage=(0, 0), width=(0, 0), B_z=(0, 0))
     im = Imperfections(

@@ -267,7 +267,7 @@ def sample(
     scheduler = pipeline.scheduler
     times = time_steps(scheduler, steps)
     per_image = normals_per_image(pipeline, steps=steps, sampler=sampler, eta=eta)
-    left, coins = source.bits_left, source.bits_per_normal
+    left, coins = source.bits_at_most, source.bits_per_normal
     if left is not None and left < count * per_image * coins:
         raise NoiseExhaustedError(
             f"{count} images of {steps} steps need {count * per_image * coins} bits and {source.name} has {left} "

@@ -254,7 +254,8 @@ class Disturbance:
         """Level of each fluctuator, -1 or 1: float64 (fluctuators,)."""
         turn = time / self.imperfections.telegraph_dwell + self._telegraph_phase
         epoch = int(np.floor(time / self.imperfections.telegraph_dwell))
-        early, late = (_levels(self._telegraph_key, e, self._fluctuators.size) for e in (epoch, epoch + 1))
+        # the images of streams near 2**63 lie further away than 64 bits count
+        early, late = (_levels(self._telegraph_key, e % 2**64, self._fluctuators.size) for e in (epoch, epoch + 1))
         return np.where(np.floor(turn) > epoch, late, early)
 
     def thresholds(

@@ -67,7 +67,13 @@ class HealthChecked(SequentialSource):
 
     @property
     def bits_left(self) -> int | None:
-        left = self.source.bits_left
+        return self._after_start_up(self.source.bits_left)
+
+    @property
+    def bits_at_most(self) -> int | None:
+        return self._after_start_up(self.source.bits_at_most)
+
+    def _after_start_up(self, left: int | None) -> int | None:
         return None if left is None else max(0, left - (0 if self._started else self._start_up_bits))
 
     @property

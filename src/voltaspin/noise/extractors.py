@@ -92,6 +92,11 @@ class Conditioner(SequentialSource):
         return self._kept + (int(left // self._unit * self._unit * self.rate()) if self.fixed_rate else 0)
 
     @property
+    def bits_at_most(self) -> int | None:
+        left = self.source.bits_at_most
+        return None if left is None else self._kept + (int(left * self.rate()) if self.fixed_rate else left)
+
+    @property
     def _unit(self) -> int:
         """Raw bits that are consumed together."""
         return self._chunk
@@ -106,23 +111,10 @@ class Conditioner(SequentialSource):
         chain = [*inner.details.get("conditioning", []), self._details]
         return Provenance(inner.kind, f"{inner.description}, {self.method}", {**inner.details, "conditioning": chain})
 
-    def _reserve(self, n: int) -> None:
-        # A varying rate cannot promise: what is made before the source runs dry is kept for a smaller draw.
-        if self.fixed_rate:
-            super()._reserve(n)
-
     def _packed(self, n: int) -> NDArray[np.uint8]:
         while self._kept < n:
-            size = self._chunk
-            left = self.source.bits_left
-            if left is not None and left < size:
-                size = left // self._unit * self._unit
-                if size == 0:
-                    raise NoiseExhaustedError(
-                        f"{self.source.name} has run dry: {n} conditioned bits were asked for, {self._kept} are made "
-                        f"and kept, {left} raw bits are left; ask for fewer or record more (nothing was handed out)"
-                    )
-            fresh, made = self._conditioned(self.source.take(size), size)
+            raw, size = self._raw(n)
+            fresh, made = self._conditioned(raw, size)
             self.ledger.count("raw", size)
             self._left = _joined(self._left, self._skip + self._kept, fresh, made)
             self._kept += made
@@ -131,6 +123,21 @@ class Conditioner(SequentialSource):
         self._skip = (self._skip + n) % 8
         self._kept -= n
         return out
+
+    def _raw(self, n: int) -> tuple[NDArray[np.uint8], int]:
+        """The next chunk of raw bits, or what is left of them in whole units; how many."""
+        try:
+            return self.source.take(self._chunk), self._chunk
+        except NoiseExhaustedError:
+            # Now a source whose own rate varies has made all it can, and knows how much that is.
+            left = self.source.bits_left or 0
+        size = left // self._unit * self._unit
+        if size == 0:
+            raise NoiseExhaustedError(
+                f"{self.source.name} has run dry: {n} conditioned bits were asked for, {self._kept} are made and kept, "
+                f"{left} raw bits are left; ask for fewer or record more (nothing was handed out)"
+            )
+        return self.source.take(size), size
 
     def state_dict(self) -> dict[str, Any]:
         left = {"left": self._left.tobytes().hex(), "skip": self._skip, "kept": self._kept}

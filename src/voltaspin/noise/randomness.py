@@ -183,7 +183,7 @@ def examine(
             "are tested as many sequences"
         )
     report = progress or (lambda part, done, total: None)
-    left = source.bits_left
+    left = source.bits_at_most
     if left is not None and left < n_bits * sequences:
         raise InputError(
             f"{source.name} has {left} bits, and {sequences} sequences of {n_bits} were asked for; ask for fewer or "

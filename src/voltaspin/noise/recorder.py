@@ -39,8 +39,9 @@ def record(
         raise InputError(
             f"cannot record {bits} bits into {path}; give at least 1 bit and a file in a folder that exists"
         )
-    if source.bits_left is not None and source.bits_left < bits:
-        raise InputError(f"{source.name} has {source.bits_left} bits left, fewer than {bits}; ask for at most as many")
+    left = source.bits_at_most
+    if left is not None and left < bits:
+        raise InputError(f"{source.name} has {left} bits left, fewer than {bits}; ask for at most as many")
     origin = source.provenance.to_json()
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     digest = hashlib.sha256()

@@ -18,8 +18,6 @@ from voltaspin.errors import InputError
 from voltaspin.noise.gaussian import InverseCDF, Shaping
 from voltaspin.noise.source import NoiseSource, checked_count, checked_streams, sizes_of
 
-_NUMBERS = 1 << 20  # numbers shaped at once; divides into whole bytes for every number of coins
-
 
 class SequentialSource(NoiseSource):
     """Bits in order: an image gets what is next, so another order or batch size gives it other numbers.
@@ -57,10 +55,8 @@ class SequentialSource(NoiseSource):
                     )
         count = prod(size)
         self._reserve(count * self.shaping.coins)
-        out = np.empty(count, np.float32)
-        for i in range(0, count, _NUMBERS):
-            part = out[i : i + _NUMBERS]
-            self.shaping.from_packed(self._packed(part.size * self.shaping.coins), part.size, part)
+        # All bits first: a source that runs dry or raises an alarm on the way leaves nothing half drawn.
+        out = self.shaping.from_packed(self._packed(count * self.shaping.coins), count)
         if step is not None:
             self._steps.update(dict.fromkeys(ids or [-1], int(step)))
         self.ledger.count("bit", count * self.shaping.coins)

@@ -135,8 +135,13 @@ class NoiseSource(ABC):
 
     @property
     def bits_left(self) -> int | None:
-        """Bits that a finite source can still hand out; None for one that does not run dry."""
+        """Bits that a finite source can surely still hand out; None for one that does not run dry."""
         return None
+
+    @property
+    def bits_at_most(self) -> int | None:
+        """The same from above: more than ``bits_left`` only where a conditioner's rate varies."""
+        return self.bits_left
 
     @property
     @abstractmethod
@@ -166,7 +171,8 @@ class NoiseSource(ABC):
     def _reserve(self, n: int) -> None:
         """Raise before anything is drawn where ``n`` bits cannot be had."""
         left = self.bits_left
-        if left is not None and n > left:
+        # Where a conditioner's rate varies, only trying tells; what is made by that is kept.
+        if left is not None and n > left and left == self.bits_at_most:
             raise NoiseExhaustedError(
                 f"{self.name} has run dry: the draw needs {n} bits and {left} are left; record more bits or "
                 "draw fewer numbers (nothing was handed out)"
