@@ -1,0 +1,151 @@
+"""Conditioners that hash: for bits of which no more is known than their min-entropy."""
+
+from __future__ import annotations
+
+import hashlib
+from math import ceil, floor, log2
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voltaspin.errors import InputError
+from voltaspin.noise import extractor_kernels as kernels
+from voltaspin.noise.conditioner import BLOCK, Conditioner
+from voltaspin.noise.gaussian import Shaping
+from voltaspin.noise.source import NoiseSource
+from voltaspin.streams import Stream
+
+
+@final
+class Toeplitz(Conditioner):
+    """A random linear hash: ``m`` bits from ``n``, by a Toeplitz matrix over GF(2) of ``n + m - 1`` seed bits.
+
+    By the leftover hash lemma (R. Impagliazzo, L. Levin, M. Luby, STOC 1989) the output is within ``epsilon`` of
+    uniform, for one who knows the seed, where ``m <= n H_min - 2 log2(1 / epsilon)``. More is refused.
+
+    Args:
+        source: any bits.
+        H_min: min-entropy per bit of the source, assessed by its owner.
+        n_in: bits per block.
+        n_out: bits out of each; None takes the most that is allowed.
+        epsilon: distance from uniform, of each block.
+        seed: of the matrix, which is pseudo-random here; the lemma wants a random one.
+    """
+
+    fixed_rate = True
+
+    def __init__(
+        self,
+        source: NoiseSource,
+        *,
+        H_min: float,
+        n_in: int = 1024,
+        n_out: int | None = None,
+        epsilon: float = 2.0**-64,
+        seed: int = 0,
+        shaping: Shaping | None = None,
+    ) -> None:
+        if not 0 < H_min <= 1 or not 0 < epsilon < 1:
+            raise InputError(f"H_min = {H_min} and epsilon = {epsilon} must lie above 0, at most 1 and below 1")
+        if n_in % 64 or not 64 <= n_in <= 2**16:
+            raise InputError(f"n_in = {n_in} bits must be a multiple of 64 from 64 to 65536")
+        most = floor(n_in * H_min - 2 * log2(1 / epsilon))
+        if most < 1:
+            need = ceil((2 * log2(1 / epsilon) + 64) / H_min / 64) * 64
+            raise InputError(
+                f"{n_in} bits of {H_min} bit each leave nothing at epsilon = {epsilon:.3g}; give n_in = {need} or more"
+            )
+        if n_out is not None and not 1 <= n_out <= most:
+            raise InputError(
+                f"n_out = {n_out} is more than the {most} bits that {n_in} bits of min-entropy {H_min} give at "
+                f"epsilon = {epsilon:.3g} (n H - 2 log2(1/eps)); give 1 to {most}"
+            )
+        self.n_in, self.n_out = int(n_in), most if n_out is None else int(n_out)
+        self.H_min, self.epsilon, self.seed = float(H_min), float(epsilon), seed
+        self.method = f"Toeplitz {self.n_in} to {self.n_out}"
+        super().__init__(source, shaping=shaping)
+        words = Stream.of(seed, "toeplitz").words(-(-(n_in + self.n_out - 1) // 32))
+        #: the first column from below, then the first row: uint8 (n_in + n_out - 1,)
+        self.diagonal = np.unpackbits(words.view(np.uint8))[: n_in + self.n_out - 1]
+        self._tables = kernels.toeplitz_tables(self.diagonal, self.n_in, self.n_out)
+
+    def rate(self, p: float = 0.5) -> float:
+        return self.n_out / self.n_in
+
+    @property
+    def _unit(self) -> int:
+        return self.n_in
+
+    @property
+    def _chunk(self) -> int:
+        return self.n_in * max(1, BLOCK // 16 // self.n_in)
+
+    @property
+    def _details(self) -> dict[str, Any]:
+        return {
+            "method": "toeplitz", "n_in": self.n_in, "n_out": self.n_out, "H_min": self.H_min,
+            "epsilon": self.epsilon, "seed": int(self.seed), "matrix": "pseudo-random",
+        }  # fmt: skip
+
+    def _conditioned(self, packed: NDArray[np.uint8], n: int) -> tuple[NDArray[np.uint8], int]:
+        blocks = n // self.n_in
+        words = kernels.toeplitz(packed, self._tables, blocks, self.n_in // 8)
+        bits = np.unpackbits(words.view(np.uint8).reshape(blocks, -1), axis=1, count=self.n_out)
+        self.ledger.count("and", blocks * self.n_in * self.n_out)
+        self.ledger.count("xor", blocks * (self.n_in - 1) * self.n_out)
+        return np.packbits(bits), blocks * self.n_out
+
+
+@final
+class Sha256(Conditioner):
+    """256 bits from each block by SHA-256, a vetted conditioner of SP 800-90B 3.1.5.1.1.
+
+    Full entropy is claimed where a block holds 64 bits of min-entropy more than come out (SP 800-90C).
+
+    Args:
+        source: any bits.
+        H_min: min-entropy per bit of the source, assessed by its owner.
+        n_in: bits per block, a multiple of 8; None takes the fewest that hold 320 bits of min-entropy.
+    """
+
+    fixed_rate = True
+
+    def __init__(
+        self, source: NoiseSource, *, H_min: float, n_in: int | None = None, shaping: Shaping | None = None
+    ) -> None:
+        if not 0 < H_min <= 1:
+            raise InputError(
+                f"H_min = {H_min} bit per bit is no min-entropy of a bit; give a number above 0, at most 1"
+            )
+        least = ceil((256 + 64) / H_min / 8) * 8
+        if n_in is not None and (n_in < least or n_in % 8):
+            raise InputError(
+                f"n_in = {n_in} bits of {H_min} bit each do not hold 256 + 64 bits of min-entropy in whole bytes; give "
+                f"a multiple of 8 from {least}"
+            )
+        self.H_min, self.n_in = float(H_min), least if n_in is None else int(n_in)
+        self.method = f"SHA-256 of {self.n_in}"
+        super().__init__(source, shaping=shaping)
+
+    def rate(self, p: float = 0.5) -> float:
+        return 256 / self.n_in
+
+    @property
+    def _unit(self) -> int:
+        return self.n_in
+
+    @property
+    def _chunk(self) -> int:
+        return self.n_in * max(1, BLOCK // 8 // self.n_in)
+
+    @property
+    def _details(self) -> dict[str, Any]:
+        return {"method": "sha256", "n_in": self.n_in, "H_min": self.H_min}
+
+    def _conditioned(self, packed: NDArray[np.uint8], n: int) -> tuple[NDArray[np.uint8], int]:
+        blocks, size, data = n // self.n_in, self.n_in // 8, packed.tobytes()
+        out = b"".join(hashlib.sha256(data[i * size : (i + 1) * size]).digest() for i in range(blocks))
+        # the message, a bit and its length of 64 bits, in blocks of 512
+        self.ledger.count("hash", blocks * -(-(self.n_in + 65) // 512))
+        return np.frombuffer(out, np.uint8), 256 * blocks
