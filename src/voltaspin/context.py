@@ -6,6 +6,9 @@ frozen object travels with the work instead of three arguments each.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 
@@ -28,3 +31,21 @@ class RunContext:
 
     def in_layer(self, layer: str) -> RunContext:
         return replace(self, layer=layer)
+
+
+_current: ContextVar[RunContext | None] = ContextVar("voltaspin_run", default=None)
+
+
+def current() -> RunContext | None:
+    """What is being computed, where somebody said so with :func:`running`."""
+    return _current.get()
+
+
+@contextmanager
+def running(context: RunContext) -> Iterator[None]:
+    """Everything inside is computed for ``context``: converted layers draw its images' own read noise."""
+    token = _current.set(context)
+    try:
+        yield
+    finally:
+        _current.reset(token)

@@ -21,7 +21,7 @@ from diffusers import DDPMScheduler, UNet2DModel
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from voltaspin.context import RunContext
+from voltaspin.context import RunContext, running
 from voltaspin.diffusion.backend import bf16_is_faster, keep_freed_memory
 from voltaspin.errors import InputError, NoiseExhaustedError, NoiseStoppedError
 from voltaspin.noise import NoiseSource
@@ -305,7 +305,7 @@ def sample(
         try:
             x = draw(context)
             for i, (t, t_prev) in enumerate(itertools.pairwise([*times, -1])):
-                with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                with torch.autocast(device.type, torch.bfloat16, enabled=bf16), running(context):
                     output = pipeline.unet(x, t).sample
                 noisy = step_adds_noise(scheduler, t, t_prev, sampler=sampler, eta=eta)
                 context = context.at_step(i + 1)

@@ -4,7 +4,18 @@ from typing import Any
 
 from voltaspin.lazy import resolve
 
-_HOME = {"MagnetoelectricMemory": "array", "Imperfections": "imperfections", "Slopes": "imperfections"}
+_HOME = {
+    "ArraySpec": "specification",
+    "ClippingWarning": "layers",
+    "Coverage": "conversion",
+    "Crossbar": "crossbar",
+    "Imperfections": "imperfections",
+    "MagnetoelectricMemory": "array",
+    "MemoryLayer": "layers",
+    "Slopes": "imperfections",
+    "calibrate": "conversion",
+    "convert": "conversion",
+}
 
 __all__ = sorted(_HOME)
 

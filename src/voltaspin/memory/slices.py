@@ -31,9 +31,9 @@ _ROWS = 8  # rows that share their lower comparisons
 GROUP_WORDS = _ROW * _ROWS  #: words of one group of the one-probability engine
 _GROUP_COUNTERS = np.uint64((8 + 8 * _ROWS + 8 * _ROWS) * _ROW)  # lower planes, upper planes, fresh ones
 
-_G, _C1, _C2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+GOLDEN, _C1, _C2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _ROW_STEP = np.uint64(0x9E3779B97F4A7C15 * _ROW % 2**64)
-_OFFSETS = np.arange(_ROW, dtype=np.uint64) * _G
+_OFFSETS = np.arange(_ROW, dtype=np.uint64) * GOLDEN
 _27, _30, _31 = np.uint64(27), np.uint64(30), np.uint64(31)
 _ZERO = np.uint64(0)
 _ONE, _8, _BYTE = np.uint64(1), np.uint64(8), np.uint64(0xFF)
@@ -61,7 +61,7 @@ def sliced(q: NDArray[np.int32]) -> NDArray[np.uint64]:
 
 
 @numba.njit(inline="always")
-def _word(x, key):  # type: ignore[no-untyped-def]
+def keyed_word(x, key):  # type: ignore[no-untyped-def]
     """The random word of a counter that was already multiplied by G."""
     x = (x ^ (x >> _30)) * _C1
     x = (x ^ (key ^ (x >> _27))) * _C2
@@ -79,11 +79,11 @@ def fair_words(keys, first_group, out):  # type: ignore[no-untyped-def]
     """Words of fair coins: ``out`` uint64 (a multiple of 512,), from group ``first_group``."""
     key = keys[1]
     for g in range(out.shape[0] // GROUP_WORDS):
-        c = (keys[0] + (first_group + np.uint64(g)) * _GROUP_COUNTERS) * _G
+        c = (keys[0] + (first_group + np.uint64(g)) * _GROUP_COUNTERS) * GOLDEN
         for row in range(_ROWS):
             r = out[g * GROUP_WORDS + row * _ROW : g * GROUP_WORDS + (row + 1) * _ROW]
             for j in range(_ROW):
-                r[j] = _word(c + _OFFSETS[j], key)
+                r[j] = keyed_word(c + _OFFSETS[j], key)
             c += _ROW_STEP
 
 
@@ -94,7 +94,7 @@ def _answered(a, both, c, key, low):  # type: ignore[no-untyped-def]
     x = _ZERO
     while both != _ZERO:
         if left == 0:
-            x = _word(c, key)
+            x = keyed_word(c, key)
             c += _ROW_STEP
             left = 8
         bit = both & (~both + _ONE)
@@ -122,24 +122,24 @@ def equal_words(keys, first_group, m, out):  # type: ignore[no-untyped-def]
     for b in range(8):
         below |= (m[b] & _ONE) << np.uint64(b)
     for g in range(out.shape[0] // GROUP_WORDS):
-        start = (keys[0] + (first_group + np.uint64(g)) * _GROUP_COUNTERS) * _G
+        start = (keys[0] + (first_group + np.uint64(g)) * _GROUP_COUNTERS) * GOLDEN
         for j in range(_ROW):
             c = start + _OFFSETS[j]
-            a = _word(c, key) & m0
+            a = keyed_word(c, key) & m0
             c += _ROW_STEP
-            a = _next(a, _word(c, key), m1)
+            a = _next(a, keyed_word(c, key), m1)
             c += _ROW_STEP
-            a = _next(a, _word(c, key), m2)
+            a = _next(a, keyed_word(c, key), m2)
             c += _ROW_STEP
-            a = _next(a, _word(c, key), m3)
+            a = _next(a, keyed_word(c, key), m3)
             c += _ROW_STEP
-            a = _next(a, _word(c, key), m4)
+            a = _next(a, keyed_word(c, key), m4)
             c += _ROW_STEP
-            a = _next(a, _word(c, key), m5)
+            a = _next(a, keyed_word(c, key), m5)
             c += _ROW_STEP
-            a = _next(a, _word(c, key), m6)
+            a = _next(a, keyed_word(c, key), m6)
             c += _ROW_STEP
-            low[j] = _next(a, _word(c, key), m7)
+            low[j] = _next(a, keyed_word(c, key), m7)
             used[j] = _ZERO
         for row in range(_ROWS):
             r = out[g * GROUP_WORDS + row * _ROW : g * GROUP_WORDS + (row + 1) * _ROW]
@@ -148,35 +148,35 @@ def equal_words(keys, first_group, m, out):  # type: ignore[no-untyped-def]
             # Unrolled, so that sixty-four words stay in registers: 3.4 instead of 2.5 GB/s of coins.
             for j in range(_ROW):
                 c = here + _OFFSETS[j]
-                w = _word(c, key)
+                w = keyed_word(c, key)
                 a = _next(low[j], w, m8)
                 t = w ^ m8
                 c += _ROW_STEP
-                w = _word(c, key)
+                w = keyed_word(c, key)
                 a = _next(a, w, m9)
                 t &= w ^ m9
                 c += _ROW_STEP
-                w = _word(c, key)
+                w = keyed_word(c, key)
                 a = _next(a, w, m10)
                 t &= w ^ m10
                 c += _ROW_STEP
-                w = _word(c, key)
+                w = keyed_word(c, key)
                 a = _next(a, w, m11)
                 t &= w ^ m11
                 c += _ROW_STEP
-                w = _word(c, key)
+                w = keyed_word(c, key)
                 a = _next(a, w, m12)
                 t &= w ^ m12
                 c += _ROW_STEP
-                w = _word(c, key)
+                w = keyed_word(c, key)
                 a = _next(a, w, m13)
                 t &= w ^ m13
                 c += _ROW_STEP
-                w = _word(c, key)
+                w = keyed_word(c, key)
                 a = _next(a, w, m14)
                 t &= w ^ m14
                 c += _ROW_STEP
-                w = _word(c, key)
+                w = keyed_word(c, key)
                 a = _next(a, w, m15)
                 t &= w ^ m15
                 r[j] = a
@@ -207,7 +207,7 @@ def pulse_words(keys, first_pulse, pulses, planes0, change, reset, state, k, out
     lt = np.empty(_ROW, np.uint64)
     s = np.empty(_ROW, np.uint64)
     for pulse in range(pulses):
-        counter = (keys[0] + (first_pulse + np.uint64(pulse)) * np.uint64(rows * 16 * _ROW)) * _G
+        counter = (keys[0] + (first_pulse + np.uint64(pulse)) * np.uint64(rows * 16 * _ROW)) * GOLDEN
         for i in range(rows):
             n = min(_ROW, words - i * _ROW)
             for j in range(_ROW):
@@ -221,11 +221,11 @@ def pulse_words(keys, first_pulse, pulses, planes0, change, reset, state, k, out
                 if n == _ROW:
                     for j in range(_ROW):
                         q = p[j] ^ (d[j] & s[j])
-                        lt[j] = _next(lt[j], _word(counter + _OFFSETS[j], key), q)
+                        lt[j] = _next(lt[j], keyed_word(counter + _OFFSETS[j], key), q)
                 else:
                     for j in range(n):
                         q = p[j] ^ (d[j] & s[j])
-                        lt[j] = _next(lt[j], _word(counter + _OFFSETS[j], key), q)
+                        lt[j] = _next(lt[j], keyed_word(counter + _OFFSETS[j], key), q)
                 counter += _ROW_STEP
             p = planes0[16, i * _ROW : i * _ROW + n]
             d = change[16, i * _ROW : i * _ROW + n]

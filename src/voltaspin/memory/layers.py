@@ -1,0 +1,652 @@
+"""A layer of a torch model whose weights lie in crossbars.
+
+Two routes lead to the same numbers. The *direct* one is the layer's own operation (a convolution, say) with the
+effective weights, and a second one with the variances: one product more than the plain layer, one draw per output.
+The *columns* route unfolds the inputs and goes tile by tile and slice by slice, as the hardware does; it is needed
+where every conversion is made exactly.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+
+from voltaspin.context import current
+from voltaspin.errors import InputError
+from voltaspin.ledger import Ledger
+from voltaspin.memory.chance import Chance
+from voltaspin.memory.periphery import adc_step, loading, read_noise
+from voltaspin.memory.programming import Programmed, program, quantise_weights
+from voltaspin.memory.specification import ArraySpec
+
+_EXACT = 2.0**24  # integers up to here are exact in float32, and so is any sum of them that stays below
+_COLUMNS = 32 << 20  # elements of unfolded inputs held at once
+_SAMPLE = 1 << 14  # inputs kept per layer, bucket and batch for the choice of a range
+_POSITIONS = 256  # positions of an input kept for the range of a converter
+
+#: Layers that can go into memory.
+KINDS: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
+
+
+@dataclass
+class Machine:
+    """What the converted layers of one model share.
+
+    Args:
+        ledger: counts per layer, and per step where a run context says which.
+        recording: whether the layers keep what they see, to choose ranges from.
+        bucket: part of the diffusion's time axis that is being computed.
+        call: how many times the model was called; keys the read noise where there is no run context.
+    """
+
+    ledger: Ledger = field(default_factory=lambda: Ledger("compute"))
+    recording: bool = False
+    bucket: int = 0
+    call: int = 0
+    uses: Counter[str] = field(default_factory=Counter)
+    time_steps: int = 1000
+    time_buckets: int = 1
+
+    def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Before every call of the model: which bucket its time step lies in."""
+        self.call += 1
+        self.uses.clear()
+        t = kwargs.get("timestep", args[1] if len(args) > 1 else None)
+        if self.time_buckets > 1 and t is not None:
+            times = {float(v) for v in torch.as_tensor(t).reshape(-1).tolist()}
+            buckets = {min(int(v * self.time_buckets / self.time_steps), self.time_buckets - 1) for v in times}
+            if len(buckets) > 1:
+                raise InputError(
+                    f"one batch holds time steps of the buckets {sorted(buckets)}, whose converter ranges differ; "
+                    "compute images of one bucket at a time, or use time_buckets=1"
+                )
+            self.bucket = buckets.pop()
+
+    def position(self, layer: str, images: int) -> tuple[tuple[int, ...], int]:
+        """Which numbers a layer draws now: an identifier per image, and a step."""
+        context = current()
+        use = self.uses[layer]
+        self.uses[layer] += 1
+        ids: tuple[int, ...] = tuple(range(images))
+        if context is None:
+            return ids, (self.call << 12) + use
+        known = context.images
+        if len(known) == images:
+            ids = known
+        elif len(known) and images % len(known) == 0:
+            each = images // len(known)
+            ids = tuple((i << 20) + k + 1 for i in known for k in range(each))
+        return ids, (1 << 62) + (context.step << 12) + use
+
+    def ledger_of(self, layer: str) -> Ledger:
+        context = current()
+        mine = self.ledger.child(layer)
+        return mine if context is None else mine.child(f"step {context.step}")
+
+
+class MemoryLayer(nn.Module):
+    """A linear layer or convolution in crossbars.
+
+    ``weight`` stays the float parameter that an optimiser trains; whenever it has changed, the cells are written
+    again. Gradients go straight through rounding and noise, and stop where an input was clipped.
+
+    Args:
+        layer: one of :data:`KINDS`, with zero padding.
+        spec: of the arrays.
+        name: of the layer, which keys its cells.
+        machine: shared by the model.
+    """
+
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+    input_step: torch.Tensor
+    adc_limit: torch.Tensor
+    clipped: torch.Tensor
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: Any
+    output_padding: Any
+    kernel: tuple[int, ...]
+
+    def __init__(self, layer: Any, spec: ArraySpec, name: str, machine: Machine) -> None:
+        super().__init__()
+        if not isinstance(layer, KINDS):
+            raise InputError(f"layer {name!r} is a {type(layer).__name__}, which cannot go into memory")
+        self.spec, self.name, self.machine = spec, name, machine
+        self.kind = type(layer).__name__
+        source: Any = layer
+        self.weight, self.bias = source.weight, source.bias
+        self.transposed = isinstance(layer, nn.ConvTranspose2d)
+        self.groups = 1 if isinstance(layer, nn.Linear) else int(source.groups)
+        if not isinstance(layer, nn.Linear):
+            if layer.padding_mode != "zeros":
+                raise InputError(f"layer {name!r}: padding_mode={layer.padding_mode!r}; only zeros are supported")
+            self.stride, self.dilation, self.padding = source.stride, source.dilation, source.padding
+            self.output_padding = source.output_padding
+            self.kernel = tuple(source.kernel_size)
+        _finite(self.weight, f"layer {name!r}: its weight")
+        self.register_buffer("input_step", torch.zeros(spec.time_buckets, dtype=torch.float32))
+        self.register_buffer("adc_limit", torch.zeros(spec.time_buckets, spec.slices, dtype=torch.float32))
+        self.register_buffer("clipped", torch.zeros(spec.time_buckets, dtype=torch.float32))
+        self.seen: dict[int, list[tuple[torch.Tensor, torch.Tensor, float]]] = {}
+        self._chance = Chance(spec.seed, name)
+        self._state: _State | None = None
+
+    # -- the shape of the layer ------------------------------------------------------------------------------------
+
+    @property
+    def in_features(self) -> int:
+        return self._matrix(self.weight).shape[2]
+
+    @property
+    def out_features(self) -> int:
+        return self._matrix(self.weight).shape[1] * self.groups
+
+    def _channels(self, weight: torch.Tensor) -> torch.Tensor:
+        """Weights with one row per output channel."""
+        if self.transposed:
+            i, o, *_k = weight.shape
+            split = weight.reshape(self.groups, i // self.groups, o, -1)
+            return split.permute(0, 2, 1, 3).reshape(self.groups * o, -1)
+        return weight.reshape(weight.shape[0], -1)
+
+    def _matrix(self, weight: torch.Tensor) -> torch.Tensor:
+        """Weights as matrices (groups, outputs, inputs)."""
+        if self.transposed:
+            i = weight.shape[0]
+            return weight.reshape(self.groups, i // self.groups, -1).transpose(1, 2)
+        return weight.reshape(self.groups, weight.shape[0] // self.groups, -1)
+
+    def _shaped(self, matrix: torch.Tensor) -> torch.Tensor:
+        """The inverse of :meth:`_matrix`."""
+        if self.transposed:
+            matrix = matrix.transpose(1, 2)
+        return matrix.reshape(self.weight.shape)
+
+    def _apply_weight(self, x: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None = None) -> torch.Tensor:
+        if self.kind == "Linear":
+            return F.linear(x, w, b)
+        if self.transposed:
+            return F.conv_transpose2d(
+                x, w, b, self.stride, self.padding, self.output_padding, self.groups, self.dilation
+            )
+        of = F.conv1d if self.kind == "Conv1d" else F.conv2d
+        return of(x, w, b, self.stride, self.padding, self.dilation, self.groups)
+
+    # -- programming -----------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def program(self) -> _State:
+        """Write the weights into the cells, unless they are there already."""
+        version = (self.weight._version, self.weight.data_ptr(), self.weight.device)
+        if self._state is not None and self._state.version == version:
+            return self._state
+        _finite(self.weight, f"layer {self.name!r}: its weight")
+        weight = self.weight.detach().float()
+        integers, step = quantise_weights(self._channels(weight), self.spec)
+        if self.transposed:
+            i, o = weight.shape[:2]
+            integers = integers.reshape(self.groups, o, i // self.groups, -1).transpose(2, 3)
+        cells = program(integers.reshape(*self._matrix(weight).shape), self.spec, self._chance)
+        self._state = _State.of(cells, step, self, version)
+        self.machine.ledger.child(self.name).count("write", cells.bits.numel())
+        return self._state
+
+    @property
+    def cells(self) -> Programmed:
+        """What stands in the arrays now."""
+        return self.program().cells
+
+    # -- computing -------------------------------------------------------------------------------------------------
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not bool(torch.isfinite(x.detach().sum(dtype=torch.float32))):
+            _finite(x, f"layer {self.name!r}: its input")
+        flat = x.dim() == (1 if self.kind == "Linear" else 2 if self.kind == "Conv1d" else 3)
+        if flat:
+            x = x[None]
+        kept, x = x.dtype, x.float()
+        if self.machine.recording:
+            self._record(x)
+        with torch.autocast(x.device.type, enabled=False):
+            y = self._compute(x)
+        y = y.to(kept)
+        self._count(x, y)
+        return y[0] if flat else y
+
+    def _compute(self, x: torch.Tensor) -> torch.Tensor:
+        spec, state = self.spec, self.program()
+        bucket = self.machine.bucket if spec.time_buckets > 1 else 0
+        step = self.input_step[bucket]
+        if float(step) == 0:
+            step = _steps(x.detach(), spec)
+        q = torch.fake_quantize_per_tensor_affine(x / step, 1.0, 0, spec.input_bottom, spec.input_top)
+        training = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
+        if training:
+            ideal = self.weight.float() / state.step_shaped
+            w = ideal + (state.weight - ideal).detach()
+            linear = self._apply_weight(q, w)
+            with torch.no_grad():
+                hardware = self._columns(q, bucket) if self._needs_columns else self._noisy(q, bucket)
+            y = linear + (hardware - linear).detach()
+            scaled = y * (step * state.step_out)
+            return scaled if self.bias is None else scaled + state.aligned(self.bias)
+        if spec.mode == "digital":
+            if state.exact:
+                y = self._apply_weight(q, state.weight)
+            else:
+                y = self._apply_weight(q.double(), state.weight.double())
+            scale = step * state.step_out
+            if self.bias is None:
+                return y * scale
+            return torch.addcmul(state.aligned(self.bias).to(y.dtype), y, scale.to(y.dtype))
+        if self._needs_columns:
+            y = self._columns(q, bucket) * (step * state.step_out)
+            return y if self.bias is None else y + state.aligned(self.bias)
+        return self._noisy(q, bucket, step)
+
+    @property
+    def _needs_columns(self) -> bool:
+        spec = self.spec
+        if spec.mode == "digital":
+            return False
+        return spec.adc_model == "exact" or (spec.dummies > 0 and not read_noise(spec).silent)
+
+    def _noisy(self, q: torch.Tensor, bucket: int, step: torch.Tensor | None = None) -> torch.Tensor:
+        """Direct route: in counts, or in the layer's own units with the bias where ``step`` is given."""
+        spec, state = self.spec, self.program()
+        if spec.mode == "digital":
+            y = self._apply_weight(q, state.weight) if state.exact else self._apply_weight(
+                q.double(), state.weight.double()).float()  # fmt: skip
+            return y
+        y = self._apply_weight(q, state.weight).contiguous()
+        white = self._rounding(q, bucket)  # (images,)
+        variance = None
+        if state.noise is not None:
+            variance = self._apply_weight(_charge(q, spec), state.noise, state.noise_always)
+        if self.transposed:
+            spots = self._apply_weight(torch.ones_like(q[:1]), torch.ones_like(state.weight[:1]).expand_as(
+                state.weight)) / (q.shape[1] // self.groups)  # fmt: skip
+            extra = white.view(-1, 1, 1, 1) * spots
+            variance = extra.expand(y.shape).contiguous() if variance is None else variance + extra
+            white = torch.zeros_like(white)
+        counters = self._counters(len(y))
+        rows = (len(y), y.shape[1], -1) if self.kind != "Linear" else (len(y), -1, y.shape[-1])
+        scale, bias = torch.ones(len(y), device=y.device), torch.zeros(state.step.shape, device=y.device)
+        each = torch.ones_like(state.step)
+        if step is not None:
+            each, scale = state.step, step.reshape(-1).expand(len(y))
+            bias = bias if self.bias is None else self.bias.detach().float()
+        if self.kind == "Linear":
+            s, b = (scale[:, None] * each)[:, None, :], bias[None, :]
+        else:
+            s, b = (scale[:, None] * each)[:, :, None], bias[:, None]
+        host = [t.cpu().contiguous() for t in (y.view(*rows), white, s, b)]
+        v = None if variance is None else variance.contiguous().view(*rows).cpu().numpy()
+        y3, w1, s3, b2 = (t.numpy() for t in host)
+        self._chance.finish(counters, y3, variance=v, white=w1, scale=s3, bias=b2)
+        return host[0].view(y.shape).to(y.device)
+
+    def _counters(self, images: int) -> NDArray[np.uint64]:
+        return self._chance.counters(*self.machine.position(self.name, images))
+
+    def _limits(self, q: torch.Tensor, bucket: int) -> torch.Tensor:
+        """Range of the converters [counts]: (images or 1, slices)."""
+        spec, state = self.spec, self.program()
+        if spec.adc_range is not None:
+            return torch.full((1, spec.slices), spec.adc_range, device=q.device)
+        if float(self.adc_limit[bucket, 0]) > 0:
+            return self.adc_limit[bucket][None]
+        first, second = _moments(q, spec)
+        rms2 = (second - first**2).clamp_min(0)[:, None] * state.tile_square + first[:, None] ** 2 * state.tile_sum
+        return loading(spec.adc_bits) * rms2.sqrt().clamp_min(1e-6)
+
+    def _rounding(self, q: torch.Tensor, bucket: int) -> torch.Tensor:
+        """Variance [counts^2] of one output from the rounding of all conversions behind it: (images,)."""
+        spec, state = self.spec, self.program()
+        step = adc_step(self._limits(q, bucket), spec.adc_bits)
+        # whole counts that meet a step of whole counts are rounded on a lattice
+        each = (step**2 - (1.0 if state.whole else 0.0)) / 12
+        four = torch.tensor([4.0**s for s in range(spec.slices)], device=q.device)
+        total = (each * four).sum(1) * math.ceil(self.in_features / spec.rows) * _phase_weight(spec)
+        return total.expand(len(q)).contiguous()
+
+    # -- the columns route -----------------------------------------------------------------------------------------
+
+    def _unfold(self, q: torch.Tensor) -> torch.Tensor:
+        """Inputs of the matrices: (images, groups, inputs, positions)."""
+        if self.kind == "Linear":
+            return q.reshape(len(q), 1, -1, q.shape[-1]).transpose(2, 3)
+        if self.transposed:
+            return q.reshape(len(q), self.groups, q.shape[1] // self.groups, -1)
+        stride, dilation, kernel = self.stride, self.dilation, self.kernel
+        padding = self.padding
+        if isinstance(padding, str):
+            lost = (
+                [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)] if padding == "same" else [0] * len(kernel)
+            )
+            q = F.pad(q, [side for n in reversed(lost) for side in (n // 2, n - n // 2)])
+            padding = (0,) * len(kernel)
+        if self.kind == "Conv1d":
+            q, kernel, stride = q[:, :, None], (1, *kernel), (1, *stride)
+            dilation, padding = (1, *dilation), (0, *padding)
+        columns = F.unfold(q, kernel, dilation, padding, stride)
+        return columns.view(len(q), self.groups, -1, columns.shape[-1])
+
+    def _fold(self, y: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+        """Outputs of the matrices (images, groups, outputs, positions) in the layer's own shape."""
+        if self.kind == "Linear":
+            return y[:, 0].transpose(1, 2).reshape(*q.shape[:-1], -1)
+        y = y.reshape(len(y), -1, y.shape[-1])
+        if not self.transposed:
+            return y.view(len(y), -1, *self._size(q))
+        size = self._size(q)
+        channels = self.weight.shape[1] * self.groups
+        return F.fold(y.view(len(y), channels * math.prod(self.kernel), -1), size, self.kernel, self.dilation,
+                      self.padding, self.stride)  # fmt: skip
+
+    def _size(self, q: torch.Tensor) -> tuple[int, ...]:
+        with torch.device("meta"):
+            x = torch.empty(q.shape)
+            return tuple(self._apply_weight(x, torch.empty(self.weight.shape)).shape[2:])
+
+    def _columns(self, q: torch.Tensor, bucket: int) -> torch.Tensor:
+        """Every tile, slice and phase as the hardware computes them, in counts."""
+        counters = self._counters(len(q))
+        limits = self._limits(q, bucket)
+        per_image = math.prod(q.shape[1:]) * (1 if self.transposed else math.prod(getattr(self, "kernel", (1,))))
+        some = max(1, _COLUMNS // max(per_image * 2, 1))
+        out = []
+        for a in range(0, len(q), some):
+            part = limits if len(limits) == 1 else limits[a : a + some]
+            y = self._tiles(self._unfold(q[a : a + some]), part, counters[a : a + some])
+            out.append(self._fold(y, q[a : a + some]))
+        return torch.cat(out)
+
+    def _tiles(self, columns: torch.Tensor, limits: torch.Tensor, counters: NDArray[np.uint64]) -> torch.Tensor:
+        spec, cells = self.spec, self.program().cells
+        images, groups, inputs, positions = columns.shape
+        S, outputs = cells.value.shape[0], cells.value.shape[2]
+        noise = read_noise(spec)
+        step = adc_step(limits, spec.adc_bits).expand(images, S).contiguous()
+        two = np.array([2.0**s for s in range(S)], np.float32)
+        total = torch.zeros(images, groups, outputs, positions)
+        planes = _phases(columns, spec)
+        turn = 0
+        for g in range(groups):
+            sums = torch.zeros(images, outputs, positions)
+            for weight, x in planes:
+                for top in range(0, inputs, spec.rows):
+                    rows = slice(top, min(top + spec.rows, inputs))
+                    xs = x[:, g, rows]
+                    value = cells.value[:, g, :, rows].reshape(S * outputs, -1)
+                    y = torch.matmul(value, xs).view(images, S, outputs, positions)
+                    key = counters + np.uint64((turn := turn + 1) << 40)
+                    variance = None
+                    if cells.slice_noise is not None:
+                        charge = _charge(xs, spec)
+                        v = cells.slice_noise[:, g, :, rows].reshape(S * outputs, -1)
+                        always = noise.always * _phase_weight_inside(spec)
+                        variance = torch.matmul(v, charge).view(y.shape) + always * v.sum(1).view(1, S, outputs, 1)
+                        if cells.dummy_noise is not None:
+                            d = cells.dummy_noise[:, g, rows]
+                            spread = (torch.matmul(d, charge) + always * d.sum(1)[:, None]).clamp_min(0).sqrt()
+                            z = self._chance.normals(key + np.uint64(1 << 39), spread[0].numel())
+                            common = spread * torch.from_numpy(z).view(spread.shape).to(spread.device)
+                            common = common.repeat_interleave(spec.outputs_per_tile, 1)[:, :outputs]
+                            y = y - common[:, None]
+                    if spec.adc_model == "statistical":
+                        rounding = (step**2 / 12).view(images, S, 1, 1)
+                        variance = rounding.expand(y.shape) if variance is None else variance + rounding
+                        white = self._chance.normals(key, y[0].numel())
+                        y = y + variance.clamp_min(0).sqrt() * torch.from_numpy(white).view(y.shape).to(y.device)
+                        sums += weight * (y * torch.from_numpy(two).view(1, S, 1, 1).to(y.device)).sum(1).cpu()
+                        continue
+                    self._chance.convert(
+                        key, y.cpu().contiguous().numpy(),
+                        variance=None if variance is None else variance.cpu().contiguous().numpy(),
+                        step=step.cpu().numpy(), bits=spec.adc_bits, weight=two * np.float32(weight),
+                        out=sums.numpy(),
+                    )  # fmt: skip
+            total[:, g] = sums
+        total = total.to(columns.device)
+        if spec.offset:
+            total -= spec.offset * columns.sum(2, keepdim=True)
+        return total
+
+    # -- ranges ----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _record(self, x: torch.Tensor) -> None:
+        size = x.abs()
+        flat = size.reshape(-1)
+        sample = flat[:: max(1, flat.numel() // _SAMPLE)]
+        columns = self._unfold(x[:4]).transpose(2, 3).flatten(2, 2)
+        columns = columns.transpose(0, 1).reshape(self.groups, -1, columns.shape[-1])
+        columns = columns[:, :: max(1, columns.shape[1] // _POSITIONS)]
+        self.seen.setdefault(self.machine.bucket, []).append((sample, columns, float(size.amax())))
+
+    @torch.no_grad()
+    def settle(self) -> float:
+        """Choose the ranges from what was recorded; returns the largest share of clipped conversions."""
+        spec, state = self.spec, self.program()
+        for bucket, seen in self.seen.items():
+            sample = torch.cat([s for s, _, _ in seen])
+            largest = max(m for _, _, m in seen)
+            step = max(largest, 1e-12) / spec.input_top
+            if spec.input_bits < 8:
+                losses = {}
+                for share in np.linspace(0.2, 1.0, 33).tolist():
+                    trial = step * share
+                    q = (sample / trial).round().clamp(spec.input_bottom, spec.input_top)
+                    losses[trial] = float(((q * trial - sample) ** 2).sum())
+                step = min(losses, key=losses.__getitem__)
+            self.input_step[bucket] = step
+            columns = torch.cat([c for _, c, _ in seen], 1)
+            q = (columns / step).round().clamp(spec.input_bottom, spec.input_top)
+            if spec.mode != "digital":
+                self.clipped[bucket] = self._settle_converters(q, bucket, state)
+        missing = [b for b in range(spec.time_buckets) if b not in self.seen]
+        for b in missing:
+            near = min(self.seen, key=lambda k: abs(k - b))
+            self.input_step[b], self.adc_limit[b] = self.input_step[near], self.adc_limit[near]
+        self.seen = {}
+        return float(self.clipped.max())
+
+    def _settle_converters(self, q: torch.Tensor, bucket: int, state: _State) -> float:
+        spec = self.spec
+        clipped = 0.0
+        for s in range(spec.slices):
+            sums = []
+            for _, x in _phases(q[:, None].transpose(0, 1).transpose(2, 3), spec):
+                for top in range(0, self.in_features, spec.rows):
+                    value = state.cells.value[s, :, :, top : top + spec.rows]
+                    sums.append(torch.matmul(value, x[0, :, top : top + spec.rows]).reshape(-1))
+            y = torch.cat(sums)
+            limit = spec.adc_range or loading(spec.adc_bits) * float((y.double() ** 2).mean().sqrt())
+            self.adc_limit[bucket, s] = max(limit, 1e-6)
+            reach = float(adc_step(torch.tensor(limit), spec.adc_bits)) * 2 ** (spec.adc_bits - 1)
+            clipped = max(clipped, float((y.abs() > reach).float().mean()))
+        if clipped > spec.clip_share:
+            warnings.warn(
+                f"layer {self.name!r}: {clipped:.1%} of the conversions are clipped, more than clip_share = "
+                f"{spec.clip_share:.1%}; widen adc_range or give the converter more bits",
+                ClippingWarning, stacklevel=2,
+            )  # fmt: skip
+        return clipped
+
+    # -- counting --------------------------------------------------------------------------------------------------
+
+    def _count(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        spec = self.spec
+        inputs, outputs = self.in_features, self.out_features
+        positions = x.numel() // x.shape[1] if self.transposed else y.numel() // self._channel_count
+        phases = _turns(spec)
+        tiles = math.ceil(inputs / spec.rows)
+        blocks = math.ceil(outputs // self.groups / spec.outputs_per_tile) * self.groups
+        ledger = self.machine.ledger_of(self.name)
+        products = positions * phases * inputs * outputs * spec.columns_per_output
+        ledger.count("product", products + positions * phases * inputs * blocks * spec.dummies)
+        ledger.count("drive", positions * phases * inputs * blocks)
+        if spec.mode == "digital":
+            ledger.count("add", products)
+        else:
+            conversions = positions * (phases if spec.inputs == "bit-serial" else 1) * tiles * outputs * spec.slices
+            ledger.count("conversion", conversions)
+            ledger.count("add", conversions)
+        ledger.count("byte", math.ceil(x.numel() * spec.input_bits / 8) + 2 * y.numel())
+
+    @property
+    def _channel_count(self) -> int:
+        return self.weight.shape[0] if not self.transposed else self.weight.shape[1] * self.groups
+
+    def get_extra_state(self) -> torch.Tensor:
+        text = json.dumps({"spec": self.spec.to_json(), "name": self.name}, sort_keys=True)
+        return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8).clone()
+
+    def set_extra_state(self, state: torch.Tensor) -> None:
+        saved = json.loads(bytes(state.cpu().numpy().tobytes()).decode())
+        ArraySpec.from_json(saved["spec"], where=f"the saved array of layer {self.name!r}")
+        mine = json.loads(json.dumps(self.spec.to_json()))
+        if saved["spec"] != mine:
+            differs = sorted(k for k in mine if saved["spec"].get(k) != mine[k])
+            raise InputError(
+                f"layer {self.name!r} was saved with another array ({', '.join(differs)} differ); convert with the "
+                "ArraySpec of the saved model"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_state": None}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> MemoryLayer:
+        import copy
+
+        new = self.__class__.__new__(self.__class__)
+        memo[id(self)] = new
+        new.__dict__.update({k: None if k == "_state" else copy.deepcopy(v, memo) for k, v in self.__dict__.items()})
+        return new
+
+    def extra_repr(self) -> str:
+        s = self.spec
+        return f"{self.kind}, {self.out_features} x {self.in_features}, {s.mode}, {s.weight_bits}-bit weights"
+
+
+class ClippingWarning(UserWarning):
+    """A range clips more than the specification admits."""
+
+
+@dataclass
+class _State:
+    """Programmed cells in the shapes that the layer computes with."""
+
+    cells: Programmed
+    version: tuple[Any, ...]
+    weight: torch.Tensor
+    noise: torch.Tensor | None
+    noise_always: torch.Tensor | None
+    step: torch.Tensor
+    step_shaped: torch.Tensor
+    step_out: torch.Tensor
+    exact: bool
+    whole: bool
+    tile_square: torch.Tensor
+    tile_sum: torch.Tensor
+    trailing: int
+
+    @classmethod
+    def of(cls, cells: Programmed, step: torch.Tensor, layer: MemoryLayer, version: tuple[Any, ...]) -> _State:
+        spec = layer.spec
+        weight = layer._shaped(cells.weight).contiguous()
+        noise = always = None
+        if cells.noise is not None:
+            r = read_noise(spec)
+            noise = layer._shaped(cells.noise).contiguous()
+            per = cells.noise.sum(2) * r.always * _phase_weight_inside(spec) * _phase_weight(spec)
+            if layer.transposed:  # one term per tap that meets an input; to within the border
+                per = per.view(layer.groups, -1, math.prod(layer.kernel)).sum(2) / math.prod(layer.stride)
+            always = per.reshape(-1)
+        trailing = 0 if layer.kind == "Linear" else 1 if layer.kind == "Conv1d" else 2
+        out = step.view(-1, *[1] * trailing)
+        if layer.transposed:
+            shaped = step.view(layer.groups, 1, -1).expand(layer.groups, weight.shape[0] // layer.groups, -1)
+            shaped = shaped.reshape(weight.shape[0], weight.shape[1], 1, 1)
+        else:
+            shaped = step.view(-1, *[1] * (weight.dim() - 1))
+        largest = float(cells.weight.abs().sum(2).max()) * spec.input_top
+        value, rows = cells.value, spec.rows
+        tops = range(0, value.shape[-1], rows)
+        square = torch.stack([(value[..., t : t + rows] ** 2).sum(-1).mean((1, 2)) for t in tops]).mean(0)
+        total = torch.stack([(value[..., t : t + rows].sum(-1) ** 2).mean((1, 2)) for t in tops]).mean(0)
+        whole = spec.mode != "digital" and not spec.resistance_spread and noise is None and not spec.wire_resistance
+        return cls(cells, version, weight, noise, always, step, shaped, out, largest < _EXACT, whole, square, total,
+                   trailing)  # fmt: skip
+
+    def aligned(self, bias: torch.Tensor) -> torch.Tensor:
+        return bias.view(-1, *[1] * self.trailing)
+
+
+def _finite(x: torch.Tensor, what: str) -> None:
+    bad = ~torch.isfinite(x.detach())
+    if bool(bad.any()):
+        raise InputError(
+            f"{what} holds {int(bad.sum())} values that are NaN or infinite; an array stores and takes finite numbers "
+            "only: look for the step that made them"
+        )
+
+
+def _steps(x: torch.Tensor, spec: ArraySpec) -> torch.Tensor:
+    """Step of the inputs of each image, from its largest; shaped to divide ``x``."""
+    largest = x.abs().flatten(1).amax(1).clamp_min(1e-12)
+    return (largest / spec.input_top).view(-1, *[1] * (x.dim() - 1))
+
+
+def _phases(x: torch.Tensor, spec: ArraySpec) -> list[tuple[float, torch.Tensor]]:
+    """What drives the rows one after another, with its weight: signed bits, or the whole inputs at once."""
+    if spec.inputs == "multilevel":
+        return [(1.0, x)]
+    size, sign = x.abs().to(torch.int32), x.sign()
+    return [(2.0**k, ((size >> k) & 1).float() * sign) for k in range(spec.phases)]
+
+
+def _turns(spec: ArraySpec) -> int:
+    """How often the rows are driven for one input."""
+    return spec.phases if spec.inputs == "bit-serial" or spec.mode == "resistance_sum" else 1
+
+
+def _phase_weight(spec: ArraySpec) -> float:
+    """Sum of the squared weights of the conversions of one input."""
+    return (4.0**spec.phases - 1) / 3 if spec.inputs == "bit-serial" else 1.0
+
+
+def _phase_weight_inside(spec: ArraySpec) -> float:
+    """Sum of the squared weights of the reads ahead of one conversion."""
+    return (4.0**spec.phases - 1) / 3 if spec.inputs == "multilevel" and spec.mode == "resistance_sum" else 1.0
+
+
+def _charge(q: torch.Tensor, spec: ArraySpec) -> torch.Tensor:
+    """What multiplies a cell's read-noise variance: the input to the power that its noise goes with."""
+    r = read_noise(spec)
+    if spec.inputs == "bit-serial" or spec.mode == "resistance_sum":
+        size = q.abs().to(torch.int32)
+        bits = torch.stack([((size >> k) & 1).float() * 4.0**k for k in range(spec.phases)]).sum(0)
+        return bits if r.relative else bits * r.per_step
+    return q * q if r.relative else q.abs() * r.per_step
+
+
+def _moments(q: torch.Tensor, spec: ArraySpec) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and mean square of what drives a row in one phase: (images,) each."""
+    if spec.inputs == "multilevel":
+        flat = q.flatten(1)
+        return flat.mean(1), (flat**2).mean(1)
+    planes = torch.stack([x.flatten(1) for _, x in _phases(q, spec)])
+    return planes.mean((0, 2)), (planes**2).mean((0, 2))

@@ -1,0 +1,167 @@
+"""What surrounds the cells of a crossbar: drivers, converters, lines and their noise.
+
+Sums of a column are counted in units of one cell at 1 minus one cell at 0, for one step of the input.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voltaspin.memory.specification import ArraySpec
+from voltaspin.units import e_charge, k_B
+
+if TYPE_CHECKING:
+    import torch
+
+Floats = NDArray[np.float64]
+
+
+@cache
+def loading(bits: int) -> float:
+    """Range of a uniform converter over the standard deviation of a Gaussian that loses least by it.
+
+    Found by minimising the mean square of rounding and clipping. A converter of two's complement codes: from
+    ``-2**(bits-1)`` to ``2**(bits-1) - 1``, 0 being one of them.
+
+    Source: J. Max, IRE Trans. Inf. Theory 6, 7 (1960), whose even quantiser has no level at 0.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import ndtri
+
+    x = ndtri((np.arange(40_000) + 0.5) / 40_000)
+    half = 2 ** (bits - 1)
+
+    def loss(limit: float) -> float:
+        step = limit / half
+        return float(np.mean((x - step * np.clip(np.rint(x / step), -half, half - 1)) ** 2))
+
+    return float(minimize_scalar(loss, bounds=(0.3, 5.0), method="bounded", options={"xatol": 1e-3}).x)
+
+
+def adc_step(limit: torch.Tensor, bits: int) -> torch.Tensor:
+    """Step of a converter of range ``±limit`` [counts]; at least one count, finer would resolve nothing."""
+    return (limit / 2 ** (bits - 1)).clamp_min(1.0)
+
+
+def adc(y: torch.Tensor, step: torch.Tensor, bits: int) -> torch.Tensor:
+    """``y`` rounded to a code of two's complement and clipped, times the step; all in counts."""
+    half = 2 ** (bits - 1)
+    return (y / step).round().clamp(-half, half - 1) * step
+
+
+class ReadNoise(NamedTuple):
+    """Variance [counts^2] that one read of a cell of conductance g [counts] adds, at an input of ``q`` steps:
+    ``relative**2 g**2 q**2 + g (per_step |q| + always)``."""
+
+    relative: float
+    per_step: float
+    always: float
+
+    @property
+    def silent(self) -> bool:
+        return not (self.relative or self.per_step or self.always)
+
+
+def read_noise(spec: ArraySpec) -> ReadNoise:
+    """Read noise of one cell during one phase of the input.
+
+    A number in the specification is a share of the cell's own current. Otherwise shot noise ``2 e I B`` and Johnson
+    noise ``4 k T G B`` of each cell's current; in a resistance sum the Johnson voltage ``4 k T R B`` of each cell at
+    the current ``read_voltage / R_P``.
+    """
+    if spec.mode == "digital":
+        return ReadNoise(0.0, 0.0, 0.0)
+    if spec.read_noise is not None:
+        return ReadNoise(spec.read_noise, 0.0, 0.0)
+    bandwidth, thermal = spec.noise_bandwidth, 4 * k_B * spec.temperature
+    if spec.mode == "resistance_sum":
+        swing = spec.R_P * spec.TMR  # R_AP - R_P
+        return ReadNoise(0.0, 0.0, thermal * bandwidth / ((spec.read_voltage / spec.R_P) ** 2 * swing))
+    count = (1 - 1 / (1 + spec.TMR)) / spec.R_P  # G_P - G_AP
+    step = spec.read_voltage / (spec.input_top if spec.inputs == "multilevel" else 1)
+    return ReadNoise(0.0, 2 * e_charge * bandwidth / (step * count), thermal * bandwidth / (step**2 * count))
+
+
+@dataclass(frozen=True)
+class Sensing:
+    """Digital sensing of one cell against a reference halfway between the two conductances.
+
+    Args:
+        margin: distance of either state from the reference [counts].
+        noise: standard deviation of the state at 1, of the state at 0 [counts].
+        error: probability that one read of a nominal cell is wrong, the mean of both.
+    """
+
+    margin: float
+    noise: tuple[float, float]
+    error: float
+
+
+def sensing(spec: ArraySpec) -> Sensing:
+    """How well one cell is sensed alone, at the full read voltage."""
+    from scipy.special import ndtr
+
+    alone = spec.model_copy(update={"mode": "analog", "inputs": "bit-serial"})
+    r = read_noise(alone)
+    g = np.array([(1 + spec.TMR) / spec.TMR, 1 / spec.TMR])
+    sigma = np.sqrt((r.relative * g) ** 2 + g * (r.per_step + r.always))
+    error = float(np.mean([ndtr(-0.5 / s) if s else 0.0 for s in sigma]))
+    return Sensing(0.5, (float(sigma[0]), float(sigma[1])), error)
+
+
+def line_drop(g: torch.Tensor, resistance: float) -> torch.Tensor:
+    """Share of a cell's current that arrives where the lines have resistance, to first order.
+
+    Rows are driven from the left, columns are sensed at the bottom by an amplifier of no input resistance. What a
+    line loses is taken from the currents that flow without any loss; ``1 / (1 + loss)`` instead of ``1 - loss``
+    keeps a long line's share positive.
+
+    Args:
+        g: conductances, (..., rows, columns).
+        resistance: of a line between two cells, in units of 1 / (unit of g).
+    """
+    along = g.flip(-1).cumsum(-1).flip(-1).cumsum(-1)
+    down = g.cumsum(-2).flip(-2).cumsum(-2).flip(-2)
+    return 1 / (1 + resistance * (along + down))
+
+
+def resistive_network(g: Floats, resistance: float) -> Floats:
+    """Conductance from every row's driver to every column's amplifier, by Kirchhoff's laws: the oracle.
+
+    Args:
+        g: conductances of the cells (rows, columns).
+        resistance: of a line between two cells, and from the driver to the first and the last to the amplifier.
+
+    Returns:
+        (rows, columns): current into column j for 1 V on row i and 0 V on all others.
+    """
+    from scipy import sparse
+    from scipy.sparse.linalg import splu
+
+    rows, columns = g.shape
+    if resistance == 0:
+        return g.copy()
+    wire = 1 / resistance
+    n = rows * columns
+    top = np.arange(n).reshape(rows, columns)  # nodes of the row lines
+    bottom = top + n
+    a, b = [top.ravel()], [bottom.ravel()]
+    value = [g.ravel()]
+    for left, right in ((top[:, :-1], top[:, 1:]), (bottom[:-1], bottom[1:])):
+        a.append(left.ravel())
+        b.append(right.ravel())
+        value.append(np.full(left.size, wire))
+    i, j, v = (np.concatenate(part) for part in (a, b, value))
+    diagonal = np.bincount(i, v, 2 * n) + np.bincount(j, v, 2 * n)
+    np.add.at(diagonal, np.concatenate([top[:, 0], bottom[-1]]), wire)
+    off = sparse.coo_matrix((-v, (i, j)), shape=(2 * n, 2 * n))
+    matrix = (off + off.T + sparse.diags(diagonal)).tocsc()
+    drive = np.zeros((2 * n, rows))
+    drive[top[:, 0], np.arange(rows)] = wire
+    potential = splu(matrix).solve(drive)
+    return np.asarray(potential[bottom[-1]].T * wire)

@@ -1,0 +1,259 @@
+"""What a crossbar is built of, as versioned data."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from voltaspin.errors import InputError
+from voltaspin.specs import Spec
+
+Mode = Literal["digital", "analog", "resistance_sum"]
+_BITS = ("weight_bits", "input_bits", "adc_bits")
+_NOT_NEGATIVE = (
+    "resistance_spread", "read_noise", "wire_resistance", "retention_rate", "age", "line_capacitance",
+)  # fmt: skip
+_POSITIVE = ("TMR", "R_P", "read_voltage", "bandwidth", "temperature", "adc_range")
+_SHARES = ("write_error_rate", "stuck", "clip_share")
+
+
+class ArraySpec(Spec):
+    """Arrays of binary magnetic cells that multiply a matrix with vectors.
+
+    Args:
+        rows, columns: cells of one tile.
+        weight_bits: of a weight, sign included, 1 to 16; one bit stands for -1 and +1.
+        input_bits: of an input, sign included, 1 to 16; one bit stands for 0 and 1.
+        adc_bits: of a converter, 1 to 16.
+        mode: ``digital`` (every cell is sensed alone, an adder tree counts), ``analog`` (the currents of a
+            column add up and are converted), ``resistance_sum`` (the cells of a column lie in series and their
+            resistances add up).
+        TMR: tunnel magnetoresistance at the read voltage, a ratio.
+        resistance_spread: standard deviation of a cell's resistance over its mean, from cell to cell; lognormal.
+        read_noise: standard deviation of a cell's current over its mean, new at every read. None computes shot and
+            Johnson noise from ``R_P``, ``read_voltage``, ``bandwidth`` and ``temperature``.
+        write_error_rate: share of cells that keep a wrong bit after one write.
+        inputs: ``multilevel`` (a DAC drives each row to one of many voltages) or ``bit-serial``. In a resistance sum
+            ``multilevel`` means that the input's bits come one by one, weighted and added as charge before one
+            conversion.
+        adc_model: ``exact`` (every conversion is rounded and clipped) or ``statistical`` (rounding is Gaussian
+            noise of its variance, nothing clips).
+        seed: of the cells' variation, the write errors and the read noise.
+        signed: ``differential`` (a column of positive and one of negative parts, subtracted before conversion) or
+            ``offset`` (weights shifted to be positive, the shift taken off digitally).
+        dummy_column: with ``offset``, a column of cells at 0 whose current is subtracted; without it the mean
+            off-state current is subtracted as a number.
+        R_P: low resistance of a cell [ohm].
+        wire_resistance: of a line from one cell to the next [ohm].
+        read_voltage: of the largest input [V].
+        line_capacitance: of a bit line [F].
+        bandwidth: of the read noise [Hz]; None: 1 / (4 R_P line_capacitance), that of one cell on its line.
+        temperature: [K].
+        stuck: share of cells that keep one state, half of them each.
+        write_attempts: writes of a verified bit at most; the others are written once.
+        verified_bits: how many of the highest bits of a weight are read back and written again.
+        retention_rate: thermal flips of a cell per second; ``device.flip_rate`` computes it.
+        age: time since the weights were written [s].
+        adc_range: of the converters [counts, one count being one cell for one step of the input]; None: the range
+            that loses least for the root mean square of the column's sums.
+        clip_share: share of clipped conversions, or inputs, from which a warning is given.
+        time_buckets: parts of the diffusion's time axis that have input and converter ranges of their own.
+        time_steps: of the diffusion's time axis.
+        digital_ends: whether the first and the last layer of a model stay digital.
+        layers: fields that differ in the layers whose name matches a pattern (as in ``fnmatch``), or ``"digital"``;
+            the first pattern that matches counts.
+
+    Raises:
+        InputError: a value out of its range.
+    """
+
+    KIND: ClassVar[str] = "array-spec"
+    VERSION: ClassVar[int] = 1
+    rows: int = 256
+    columns: int = 256
+    weight_bits: int = 8
+    input_bits: int = 8
+    adc_bits: int = 8
+    mode: Mode = "analog"
+    TMR: float = 1.0
+    resistance_spread: float = 0.0
+    read_noise: float | None = 0.0
+    write_error_rate: float = 0.0
+    inputs: Literal["multilevel", "bit-serial"] = "multilevel"
+    adc_model: Literal["exact", "statistical"] = "statistical"
+    seed: int = 0
+    signed: Literal["differential", "offset"] = "differential"
+    dummy_column: bool = True
+    R_P: float = 100e3
+    wire_resistance: float = 0.0
+    read_voltage: float = 0.1
+    line_capacitance: float = 50e-15
+    bandwidth: float | None = None
+    temperature: float = 300.0
+    stuck: float = 0.0
+    write_attempts: int = 1
+    verified_bits: int = 0
+    retention_rate: float = 0.0
+    age: float = 0.0
+    adc_range: float | None = None
+    clip_share: float = 0.02
+    time_buckets: int = 1
+    time_steps: int = 1000
+    digital_ends: bool = True
+    layers: dict[str, Literal["digital"] | dict[str, Any]] = Field(default_factory=dict)
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"])) or "array"
+            reason = str(first["msg"]).removeprefix("Value error, ")
+            raise InputError(
+                f"ArraySpec: {name} = {first['input']!r}: {reason}" if name != "array" else reason
+            ) from None
+
+    @field_validator(*_BITS)
+    @classmethod
+    def _bits(cls, value: int) -> int:
+        if not 1 <= value <= 16:
+            raise ValueError("give 1 to 16 bits")
+        return value
+
+    @field_validator(*_NOT_NEGATIVE)
+    @classmethod
+    def _not_negative(cls, value: float | None) -> float | None:
+        if value is not None and not 0 <= value < float("inf"):
+            raise ValueError("give a finite number that is not negative")
+        return value
+
+    @field_validator(*_POSITIVE)
+    @classmethod
+    def _positive(cls, value: float | None) -> float | None:
+        if value is not None and not 0 < value < float("inf"):
+            raise ValueError("give a positive number (TMR is a ratio, 1.0 for 100 %)")
+        return value
+
+    @field_validator(*_SHARES)
+    @classmethod
+    def _share(cls, value: float) -> float:
+        if not 0 <= value <= 1:
+            raise ValueError("give a share from 0 to 1")
+        return value
+
+    @field_validator("rows", "columns", "write_attempts", "time_buckets", "time_steps")
+    @classmethod
+    def _at_least_one(cls, value: int) -> int:
+        if value < 1:
+            raise ValueError("give at least 1")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.resistance_spread > 1:
+            raise ValueError(
+                f"resistance_spread = {self.resistance_spread} is above 1, which no array has; it is a ratio"
+            )
+        if self.columns < self.columns_per_output + self.dummies:
+            raise ValueError(
+                f"columns = {self.columns} do not hold one output, which takes {self.columns_per_output} of "
+                f"{self.weight_bits} bits; give more columns or fewer weight_bits"
+            )
+        if self.seed < 0 or self.verified_bits < 0:
+            raise ValueError(f"seed = {self.seed} and verified_bits = {self.verified_bits} must not be negative")
+        if self.bandwidth is None and self.line_capacitance == 0:
+            raise ValueError("line_capacitance = 0 F leaves the bandwidth open; give bandwidth in Hz")
+        for pattern, fields in self.layers.items():
+            if fields != "digital":
+                assert isinstance(fields, dict)
+                unknown = set(fields) - set(type(self).model_fields) | set(fields) & {"layers", "digital_ends"}
+                if unknown:
+                    raise ValueError(
+                        f"layers[{pattern!r}] sets {', '.join(sorted(unknown))}, which a layer does not have"
+                    )
+                type(self)(**{**self.model_dump(exclude={"layers"}), **fields})
+        return self
+
+    @property
+    def slices(self) -> int:
+        """Bits of a weight's magnitude, each on cells of its own."""
+        return self.weight_bits if self.signed == "offset" and self.weight_bits > 1 else max(self.weight_bits - 1, 1)
+
+    @property
+    def columns_per_output(self) -> int:
+        """Cells that one weight takes."""
+        return self.slices * (1 if self.offset else 2)
+
+    @property
+    def offset(self) -> int:
+        """What is added to a weight before it is written; 0 with differential columns."""
+        return 1 << (self.weight_bits - 1) if self.signed == "offset" and self.weight_bits > 1 else 0
+
+    @property
+    def dummies(self) -> int:
+        """Dummy columns of a tile."""
+        return int(self.dummy_column and self.offset > 0 and self.mode != "digital")
+
+    @property
+    def outputs_per_tile(self) -> int:
+        """Outputs whose columns fit side by side."""
+        return (self.columns - self.dummies) // self.columns_per_output
+
+    @property
+    def weight_top(self) -> int:
+        """Largest weight as an integer."""
+        return max((1 << (self.weight_bits - 1)) - 1, 1)
+
+    @property
+    def input_top(self) -> int:
+        """Largest input as an integer."""
+        return max((1 << (self.input_bits - 1)) - 1, 1)
+
+    @property
+    def input_bottom(self) -> int:
+        """Smallest input as an integer; one-bit inputs have no sign."""
+        return -self.input_top if self.input_bits > 1 else 0
+
+    @property
+    def phases(self) -> int:
+        """Bits of an input's magnitude, which a bit-serial array takes one by one."""
+        return max(self.input_bits - 1, 1)
+
+    @property
+    def noise_bandwidth(self) -> float:
+        """[Hz]"""
+        return 1 / (4 * self.R_P * self.line_capacitance) if self.bandwidth is None else self.bandwidth
+
+    def of_layer(self, name: str) -> ArraySpec | None:
+        """The specification of one layer; None where it is to stay digital."""
+        from fnmatch import fnmatchcase
+
+        for pattern, fields in self.layers.items():
+            if fnmatchcase(name, pattern):
+                if fields == "digital":
+                    return None
+                assert isinstance(fields, dict)
+                return ArraySpec(**{**self.model_dump(exclude={"layers"}), **fields})
+        return self
+
+    @classmethod
+    def preset(cls, name: str) -> ArraySpec:
+        """One of :data:`PRESETS`."""
+        if name not in PRESETS:
+            raise InputError(f"array preset {name!r} is unknown; use {', '.join(PRESETS)} or a JSON file")
+        return cls(**PRESETS[name])
+
+
+#: Arrays to start from. Spread, noise and error rates are assumed; the sizes follow published chips.
+PRESETS: dict[str, dict[str, Any]] = {
+    "digital": {"mode": "digital", "weight_bits": 8, "input_bits": 8, "TMR": 1.0, "resistance_spread": 0.05,
+                "write_error_rate": 1e-6},
+    "analog": {"mode": "analog", "weight_bits": 4, "input_bits": 8, "adc_bits": 6, "TMR": 1.0,
+               "resistance_spread": 0.05, "read_noise": None, "write_error_rate": 1e-4, "wire_resistance": 1.0},
+    "analog-fine": {"mode": "analog", "weight_bits": 8, "input_bits": 8, "adc_bits": 8, "TMR": 2.0,
+                    "resistance_spread": 0.02, "read_noise": None, "write_error_rate": 1e-6, "wire_resistance": 1.0},
+    "resistance-sum": {"mode": "resistance_sum", "rows": 64, "columns": 64, "weight_bits": 4, "input_bits": 8,
+                       "adc_bits": 6, "TMR": 1.0, "resistance_spread": 0.05, "read_noise": None,
+                       "write_error_rate": 1e-4},
+}  # fmt: skip

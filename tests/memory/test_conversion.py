@@ -1,0 +1,208 @@
+"""Whole models in crossbars."""
+
+import copy
+import io
+
+import pytest
+import torch
+from torch import nn
+
+from voltaspin.context import RunContext, running
+from voltaspin.errors import InputError
+from voltaspin.memory import ArraySpec, ClippingWarning, MemoryLayer, calibrate, convert
+from voltaspin.memory.conversion import machine_of
+
+LAYERS = {
+    "linear": (nn.Linear(12, 7), (4, 5, 12)),
+    "conv1d": (nn.Conv1d(4, 6, 3, stride=2, padding=1), (4, 4, 9)),
+    "conv2d": (nn.Conv2d(4, 6, 3, padding=1), (4, 4, 8, 8)),
+    "strided": (nn.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=1, bias=False), (4, 4, 9, 8)),
+    "grouped": (nn.Conv2d(4, 6, 3, groups=2), (4, 4, 8, 8)),
+    "dilated": (nn.Conv2d(4, 6, 3, dilation=2, padding="same"), (4, 4, 8, 8)),
+    "transposed": (nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1), (4, 4, 5, 5)),
+    "transposed, grouped": (nn.ConvTranspose2d(4, 6, 2, stride=2, groups=2), (4, 4, 5, 5)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"mode": "digital"},
+        {"adc_model": "exact", "adc_bits": 16, "rows": 16},
+        {"adc_model": "statistical", "adc_bits": 16, "rows": 16},
+        {"adc_model": "exact", "adc_bits": 16, "rows": 16, "signed": "offset"},
+    ],
+)
+def test_each_kind_of_layer_is_the_float_layer_up_to_rounding(name, fields):
+    torch.manual_seed(0)
+    layer, shape = LAYERS[name]
+    x = torch.randn(shape)
+    model, coverage = convert(layer, ArraySpec(input_bits=12, weight_bits=12, **fields))
+    assert isinstance(model, MemoryLayer)
+    assert coverage.layers[0].in_memory
+    with torch.no_grad():
+        expected = layer(x)
+        y = model(x)
+    assert y.shape == expected.shape
+    assert float((y - expected).abs().max()) < 0.01 * float(expected.std())
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_two_routes_have_the_same_noise(name):
+    """Variance of an output over draws, direct route against columns; 600 draws give 6 % each."""
+    torch.manual_seed(1)
+    layer, shape = LAYERS[name]
+    x = torch.randn(shape[1:])[None].repeat(600, *[1] * (len(shape) - 1))
+    fields = {"read_noise": 0.2, "rows": 16, "resistance_spread": 0.05, "adc_bits": 16}
+    with torch.no_grad():
+        a, b = (convert(layer, ArraySpec(adc_model=m, **fields))[0](x) for m in ("statistical", "exact"))
+    assert float((a.mean(0) - b.mean(0)).abs().max()) < 5 * float(a.std(0).max()) * (2 / 600) ** 0.5
+    ratio = a.var(0).mean() / b.var(0).mean()
+    assert float((ratio - 1).abs()) < 4 * 2 / 600**0.5
+
+
+def small() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 16), nn.SiLU(), nn.Linear(16, 16), nn.SiLU(), nn.Linear(16, 16), nn.SiLU(),
+                         nn.Linear(16, 2))  # fmt: skip
+
+
+def test_coverage_says_what_stays_digital_and_why():
+    _, coverage = convert(small(), ArraySpec())
+    assert [(w.name, w.in_memory, w.reason) for w in coverage.layers] == [
+        ("0", False, "first layer"), ("2", True, ""), ("4", True, ""), ("6", False, "last layer"),
+    ]  # fmt: skip
+    assert coverage.macs == 8 * 16 + 2 * 256 + 32
+    assert coverage.mac_fraction == pytest.approx(512 / 672)
+    assert coverage.arrays == 2
+    assert coverage.cells == 2 * 256 * 14
+    kept, report = convert(small(), ArraySpec(layers={"2": "digital", "6": {"adc_bits": 10}}))
+    assert [w.in_memory for w in report.layers] == [False, False, True, True]
+    assert kept[6].spec.adc_bits == 10
+    with pytest.raises(InputError, match="matches none"):
+        convert(small(), ArraySpec(layers={"convolution": "digital"}))
+
+
+def test_a_model_with_nothing_to_convert_is_refused():
+    with pytest.raises(InputError, match="no layer"):
+        convert(nn.Sequential(nn.ReLU()), ArraySpec())
+    with pytest.raises(InputError, match="projections"):
+        convert(nn.Sequential(nn.MultiheadAttention(8, 2)), ArraySpec())
+    bad = small()
+    bad[2].weight.data[0, 0] = float("nan")
+    with pytest.raises(InputError, match=r"'2': its weight holds 1 values that are NaN"):
+        convert(bad, ArraySpec())
+    model, _ = convert(small(), ArraySpec())
+    with pytest.raises(InputError, match="'2': its input"):
+        model(torch.full((1, 8), float("nan")))
+
+
+def test_unet_of_the_package_is_covered():
+    from voltaspin.diffusion.sampling import load_pipeline, shipped_model
+
+    unet = load_pipeline(shipped_model()).unet
+    _, coverage = convert(unet, ArraySpec(mode="digital"))
+    assert coverage.mac_fraction >= 0.985
+    assert coverage.other_macs == 2 * 49 * 49 * 96  # both products of the attention over 7 x 7 positions
+    assert {w.reason for w in coverage.layers if not w.in_memory} == {"first layer", "last layer", "time embedding"}
+
+
+NOISE = {"read_noise": 0.05, "resistance_spread": 0.05, "weight_bits": 4, "write_error_rate": 1e-2}
+
+
+def test_noise_belongs_to_the_image_and_the_step():
+    model, _ = convert(small(), ArraySpec(**NOISE), calibration=[torch.randn(64, 8)])
+    x = torch.randn(6, 8)
+    with torch.no_grad():
+        with running(RunContext(images=(4, 5, 6, 7, 8, 9), step=3)):
+            whole = model(x)
+            again = model(x)
+        with running(RunContext(images=(7, 8), step=3)):
+            part = model(x[3:5])
+        with running(RunContext(images=(7, 8), step=4)):
+            later = model(x[3:5])
+    assert torch.equal(whole, again)
+    assert torch.allclose(part, whole[3:5], atol=1e-5)
+    assert not torch.allclose(part, later, atol=1e-4)
+
+
+def test_converted_models_save_load_copy_and_pickle():
+    spec = ArraySpec(**NOISE)
+    model, _ = convert(small(), spec, calibration=[torch.randn(64, 8)])
+    x = torch.randn(5, 8)
+    context = RunContext(images=(0, 1, 2, 3, 4))
+    with torch.no_grad(), running(context):
+        y = model(x)
+        assert torch.equal(copy.deepcopy(model)(x), y)
+        fresh, _ = convert(nn.Sequential(*[copy.deepcopy(m) for m in small()]), spec)
+        for p in fresh.parameters():
+            p.data.zero_()
+        fresh.load_state_dict(model.state_dict())
+        assert torch.equal(fresh(x), y)
+        file = io.BytesIO()
+        torch.save(model, file)
+        file.seek(0)
+        assert torch.equal(torch.load(file, weights_only=False)(x), y)
+    other, _ = convert(small(), ArraySpec(**{**NOISE, "weight_bits": 5}))
+    with pytest.raises((InputError, RuntimeError), match=r"weight_bits differ|size mismatch"):
+        other.load_state_dict(model.state_dict())
+
+
+def test_gradients_go_straight_through_and_training_adapts():
+    torch.manual_seed(2)
+    target, x = nn.Linear(8, 2), torch.randn(256, 8)
+    wanted = target(x).detach()
+    # trained on the arrays as they are: the cells are written again after every step
+    model, _ = convert(small(), ArraySpec(weight_bits=3, read_noise=0.05, resistance_spread=0.1, adc_bits=6))
+    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+    losses = []
+    for _ in range(150):
+        loss = ((model(x) - wanted) ** 2).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert all(p.grad is not None and bool(torch.isfinite(p.grad).all()) for p in model.parameters())
+    assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
+
+
+def test_calibration_warns_of_clipping_and_says_what_it_missed():
+    with pytest.warns(ClippingWarning, match=r"conversions are clipped"):
+        convert(small(), ArraySpec(adc_range=5.0, adc_bits=4), calibration=[torch.randn(64, 8)])
+    model, _ = convert(small(), ArraySpec())
+    with pytest.raises(InputError, match="never reached"):
+        calibrate(model, lambda m: None)
+    with pytest.raises(InputError, match="no layer in memory"):
+        calibrate(small(), [torch.randn(1, 8)])
+
+
+class Timed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = small()
+
+    def forward(self, x: torch.Tensor, timestep: int) -> torch.Tensor:
+        return self.body(x * (1 + timestep / 100))
+
+
+def test_ranges_per_bucket_of_time_steps():
+    model, _ = convert(Timed(), ArraySpec(time_buckets=2), example=(torch.zeros(1, 8), 0))
+    x = torch.randn(64, 8)
+    calibrate(model, [(x, 100), (x, 900)])
+    step = model.body[2].input_step
+    assert float(step[1]) > 2 * float(step[0])
+    with pytest.raises(InputError, match="buckets"):
+        model(x, torch.tensor([100, 900]))
+
+
+def test_the_ledger_counts_by_layer_and_step():
+    spec = ArraySpec(weight_bits=4, rows=8, columns=32, adc_bits=6)
+    model, _ = convert(small(), spec)
+    with torch.no_grad(), running(RunContext(images=(0, 1, 2), step=7)):
+        model(torch.randn(3, 8))
+    layer = machine_of(model).ledger.child("2").child("step 7")
+    assert layer.total("conversion") == 3 * 2 * 16 * 3  # images, tiles along 16 inputs, outputs, slices
+    assert layer.total("product") == 3 * 16 * 16 * 6
+    assert layer.total("drive") == 3 * 16 * 4  # five outputs of six columns share a tile
+    assert machine_of(model).ledger.total("write") == 2 * 256 * 6

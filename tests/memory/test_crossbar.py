@@ -1,0 +1,223 @@
+"""Crossbars against integer arithmetic, Kirchhoff's laws and the cell-by-cell oracle."""
+
+import numpy as np
+import pytest
+import torch
+
+from voltaspin.errors import InputError
+from voltaspin.memory import ArraySpec, Crossbar
+from voltaspin.memory.chance import Chance, normal_table
+from voltaspin.memory.periphery import adc, line_drop, loading, resistive_network, sensing
+
+RNG = np.random.default_rng(7)
+IDEAL = [
+    {"mode": "digital"},
+    {"mode": "digital", "signed": "offset"},
+    {"adc_model": "exact", "adc_bits": 16},
+    {"adc_model": "exact", "adc_bits": 16, "signed": "offset"},
+    {"adc_model": "exact", "adc_bits": 16, "signed": "offset", "dummy_column": False},
+    {"adc_model": "exact", "adc_bits": 16, "inputs": "bit-serial"},
+    {"adc_model": "exact", "adc_bits": 16, "mode": "resistance_sum"},
+    {"adc_model": "exact", "adc_bits": 16, "mode": "resistance_sum", "inputs": "bit-serial"},
+]
+
+
+@pytest.mark.parametrize("fields", IDEAL)
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_without_noise_every_integer_is_equal(fields, bits):
+    top = 2 ** (bits - 1) - 1
+    w = RNG.integers(-top, top + 1, (5, 70))
+    x = RNG.integers(-127, 128, (70, 3))
+    bar = Crossbar(w, ArraySpec(rows=32, columns=64, weight_bits=bits, **fields))
+    assert np.array_equal(bar @ x, w @ x)
+    assert np.array_equal(bar.oracle(x[:, 0]), w @ x[:, 0])
+
+
+def test_a_product_beyond_float32_is_exact():
+    w = np.full((2, 1300), 127)
+    x = np.full(1300, 127)
+    x[0] = 126
+    assert 127 * 127 * 1300 > 2**24
+    assert np.array_equal(Crossbar(w, ArraySpec(mode="digital")) @ x, w @ x)
+
+
+def test_numpy_and_torch_batched_or_not():
+    w = RNG.normal(size=(4, 20))
+    bar = Crossbar(w, ArraySpec(mode="digital"))
+    x = RNG.normal(size=(2, 20, 3))
+    y = bar @ x
+    assert y.shape == (2, 4, 3)
+    assert np.allclose(bar @ x[1, :, 2], y[1, :, 2], rtol=1e-6)
+    t = bar @ torch.from_numpy(x)
+    assert torch.is_tensor(t)
+    assert np.array_equal(t.numpy(), y)
+    # 8 bits each: rounding errors of 1/254 of the largest weight and input, over 20 products
+    bound = np.abs(w).max() / 254 * np.abs(x).sum(1).max() + np.abs(x).max() / 254 * np.abs(w).sum(1).max()
+    assert np.abs(y - w @ x).max() < bound * 1.01
+
+
+NOISY = [
+    {"read_noise": 0.1},
+    {"read_noise": 0.1, "inputs": "bit-serial"},
+    {"read_noise": 0.1, "signed": "offset"},
+    {"read_noise": None, "bandwidth": 5e9},
+    {"read_noise": None, "bandwidth": 5e9, "mode": "resistance_sum"},
+]
+
+
+@pytest.mark.parametrize("fields", NOISY)
+def test_noise_agrees_with_the_oracle_in_mean_variance_and_correlation(fields):
+    """Means of n draws differ by a normal of s sqrt(2 / n), log variances by one of 2 / sqrt(n - 1)."""
+    n = 400
+    w, x = RNG.integers(-3, 4, (3, 12)), RNG.integers(-7, 8, 12)
+    spec = ArraySpec(rows=8, columns=40, weight_bits=3, input_bits=4, adc_bits=16, adc_model="exact",
+                     resistance_spread=0.05, **fields)  # fmt: skip
+    bar = Crossbar(w, spec)
+    fast = (bar @ np.repeat(x[:, None], n, 1)).T
+    slow = np.array([bar.oracle(x, draw=i) for i in range(n)])
+    s2 = (fast.var(0, ddof=1) + slow.var(0, ddof=1)) / 2
+    assert (s2 > 0.2).all()
+    limit = 3.5  # of some 10 comparisons each, 3 sigma jointly
+    assert np.abs((fast.mean(0) - slow.mean(0)) / np.sqrt(2 * s2 / n)).max() < limit
+    assert np.abs(np.log(fast.var(0) / slow.var(0))).max() < limit * 2 / np.sqrt(n - 1)
+    pair = np.triu_indices(3, 1)
+    a, b = (np.arctanh(np.corrcoef(y.T)[pair]) for y in (fast, slow))
+    assert np.abs(a - b).max() < limit * np.sqrt(2 / (n - 3))
+    if fields.get("signed") == "offset":
+        assert a.min() > 3 / np.sqrt(n)  # the outputs share a dummy column
+
+
+def test_fixed_imperfections_are_the_same_in_the_oracle():
+    w, x = RNG.integers(-7, 8, (6, 40)), RNG.integers(-127, 128, 40)
+    spec = ArraySpec(rows=16, columns=64, weight_bits=4, adc_bits=16, adc_model="exact", resistance_spread=0.1,
+                     write_error_rate=0.02, stuck=0.01, wire_resistance=20.0, R_P=10e3)  # fmt: skip
+    bar = Crossbar(w, spec)
+    assert bar.cells.wrong > 0
+    # a rounding to one count of every slice of every tile
+    assert np.abs(bar @ x - bar.oracle(x)).max() < 3 * 7
+    assert np.abs(bar @ x - bar.values @ x).max() < 3 * 7
+
+
+def test_statistical_converters_have_the_variance_of_exact_ones():
+    """Over many inputs the error of rounding has the variance of the model: 4^slice step^2 / 12 per tile."""
+    w, x = RNG.normal(size=(8, 128)), RNG.normal(size=(128, 2000))
+    error = []
+    for model in ("exact", "statistical"):
+        bar = Crossbar(w, ArraySpec(weight_bits=4, adc_bits=5, adc_model=model, resistance_spread=0.02))
+        y = bar @ x
+        q = np.abs(x).max(0) / 127
+        error.append((y - bar.values @ (np.rint(x / q) * q)).var())
+    # 5 bits at the best range: rounding 0.8 of the loss, the rest is clipping, which the model leaves out
+    assert 0.6 < error[1] / error[0] < 1.1
+
+
+def test_line_drop_is_first_order_of_the_network():
+    g = 1.0 + RNG.integers(0, 2, (24, 24))
+    losses = []
+    for r in (1e-5, 1e-4):
+        exact = resistive_network(g, r)
+        first = g * line_drop(torch.from_numpy(g), r).numpy()
+        losses.append(np.abs(first.sum(0) / exact.sum(0) - 1).max())
+        assert np.abs(exact.sum(0) / g.sum(0) - 1).max() > 10 * losses[-1]  # most of the drop is described
+    assert 50 < losses[1] / losses[0] < 200  # the rest is of second order
+    assert np.array_equal(resistive_network(g, 0.0), g)
+
+
+def test_the_network_of_one_cell_is_three_resistors():
+    assert resistive_network(np.array([[0.5]]), 0.25)[0, 0] == pytest.approx(1 / (2 + 0.5))
+
+
+def test_column_spread_is_the_published_formula():
+    """s sqrt(N/2 (1 + (1 + TMR)^-2)) (1 + TMR) / TMR counts for one column, half its cells at 1."""
+    n, s, tmr = 128, 0.05, 1.0
+    spec = ArraySpec(weight_bits=2, signed="offset", dummy_column=False, TMR=tmr, resistance_spread=s, adc_bits=16)
+    w = np.tile([0, -1], n // 2)[None].repeat(4000, 0)  # offset 2: codes 2 and 1, one cell at 1 each
+    value = Crossbar(w, spec).cells.value[0, 0].sum(1).numpy()
+    expected = s * np.sqrt(n / 2 * (1 + (1 + tmr) ** -2)) * (1 + tmr) / tmr
+    assert value.std() / expected == pytest.approx(1, abs=4 / np.sqrt(2 * 4000))
+
+
+def test_write_errors_have_the_published_power():
+    """Bit flips of probability p cost p (4^b - 1) / 3 squared steps of a b-bit code."""
+    b, p = 4, 0.01
+    w = RNG.integers(-8, 8, (400, 256)).clip(-7, 7)
+    bar = Crossbar(w, ArraySpec(mode="digital", weight_bits=b, signed="offset", write_error_rate=p))
+    power = ((bar.values - w) ** 2).mean()
+    assert power == pytest.approx(p * (4**b - 1) / 3, rel=4 * np.sqrt(64 / (p * (4**b - 1) / 3) / w.size) + 0.02)
+    verified = Crossbar(w, ArraySpec(mode="digital", weight_bits=b, signed="offset", write_error_rate=p,
+                                     verified_bits=1, write_attempts=3))  # fmt: skip
+    assert ((verified.values - w) ** 2).mean() < 0.35 * power  # the top bit carries 64 of 85 parts
+
+
+def test_ageing_flips_the_share_that_the_rate_gives():
+    w = np.zeros((200, 500))
+    spec = ArraySpec(mode="digital", weight_bits=2, retention_rate=1e-3, age=300.0)
+    share = Crossbar(w, spec).cells.wrong / (2 * w.size)
+    expected = 0.5 * (1 - np.exp(-2 * 1e-3 * 300))
+    assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / (2 * w.size))
+
+
+def test_normals_of_the_layers():
+    table = normal_table().astype(float)
+    assert abs(table.mean()) < 1e-9
+    assert table.var() == pytest.approx(1, abs=1e-7)
+    chance = Chance(3, "a layer")
+    z = chance.normals(chance.counters((5, 6, 7), 0), 40_000)
+    again = chance.normals(chance.counters((7,), 0), 40_000)
+    assert np.array_equal(z[2], again[0])  # an image's numbers do not depend on its batch
+    assert np.abs(z.mean(1)).max() < 4 / np.sqrt(40_000)
+    assert np.abs(np.corrcoef(z)[np.triu_indices(3, 1)]).max() < 4 / np.sqrt(40_000)
+    chosen = chance.chosen("test", 10**6, 1e-3)
+    assert abs(len(chosen) - 1000) < 4 * np.sqrt(1000)
+    assert len(np.unique(chosen)) == len(chosen)
+
+
+def test_converters():
+    y = torch.tensor([-9.0, -1.4, 0.4, 2.6, 9.0])
+    assert adc(y, torch.tensor(1.0), 3).tolist() == [-4.0, -1.0, 0.0, 3.0, 3.0]
+    # Max 1960, table I, gives 2.4 and 4.4 sigma steps of even quantisers of 4 and 8 bits less half a step
+    assert loading(4) == pytest.approx(0.3352 * 8, rel=0.03)
+    assert loading(5) == pytest.approx(0.1881 * 16, rel=0.03)
+    assert sensing(ArraySpec(read_noise=0.25)).error == pytest.approx(0.5 * (0.158655 + 0.022750), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"weight_bits": 0}, "weight_bits = 0"),
+        ({"adc_bits": 17}, "adc_bits = 17"),
+        ({"TMR": -0.5}, "TMR = -0.5"),
+        ({"resistance_spread": -0.1}, "resistance_spread = -0.1"),
+        ({"write_error_rate": 1.5}, "write_error_rate = 1.5"),
+        ({"columns": 8}, "columns = 8"),
+        ({"colour": 1}, "colour"),
+        ({"layers": {"x": {"rose": 1}}}, "rose"),
+    ],
+)
+def test_bad_specifications(fields, words):
+    with pytest.raises(InputError, match=words):
+        ArraySpec(**fields)
+
+
+def test_bad_matrices_and_inputs():
+    bar = Crossbar(np.eye(3), ArraySpec())
+    with pytest.raises(InputError, match="does not fit a crossbar of 3 x 3"):
+        bar @ np.ones(4)
+    with pytest.raises(InputError, match="NaN"):
+        bar @ np.array([1.0, np.nan, 0.0])
+    with pytest.raises(InputError, match="NaN"):
+        Crossbar(np.full((2, 2), np.nan), ArraySpec())
+    with pytest.raises(InputError, match="matrix"):
+        Crossbar(np.ones(3), ArraySpec())
+
+
+def test_the_specification_is_versioned_data(tmp_path):
+    spec = ArraySpec(weight_bits=4, layers={"mid*": "digital", "up*": {"adc_bits": 8}})
+    spec.save(tmp_path / "spec.json")
+    assert ArraySpec.load(tmp_path / "spec.json") == spec
+    assert spec.of_layer("mid.conv") is None
+    assert spec.of_layer("up.conv").adc_bits == 8
+    text = (tmp_path / "spec.json").read_text().replace('"schema_version": 1', '"schema_version": 9')
+    (tmp_path / "spec.json").write_text(text)
+    with pytest.raises(InputError, match="version 9"):
+        ArraySpec.load(tmp_path / "spec.json")
