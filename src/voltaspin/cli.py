@@ -6,6 +6,7 @@ import contextlib
 import errno
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +14,11 @@ import typer
 
 from voltaspin.cli_device import app as device_app
 from voltaspin.cli_fit import fit
+from voltaspin.cli_memory import app as memory_app
+from voltaspin.cli_memory import array_spec
 from voltaspin.cli_noise import Chain, Noise, bits, make_source, randomness
 from voltaspin.errors import InputError, NoiseStoppedError
+from voltaspin.ledger import Ledger
 from voltaspin.terminal import at_least, bar_per_part, leave_nothing, print_json, progress_bars, writable
 
 INTERRUPTED = 130  #: exit status after Ctrl-C, as shells have it
@@ -29,6 +33,7 @@ app = typer.Typer(
 )
 device_app.command()(fit)
 app.add_typer(device_app, name="device")
+app.add_typer(memory_app, name="memory")
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it does not exist.")]
 Seed = Annotated[int, typer.Option("--seed", help="Decides every simulated random number.")]
@@ -125,6 +130,15 @@ def sample(
     eta: Annotated[float, typer.Option("--eta", help="Noise of ddim, 0 to 1.")] = 0.0,
     batch: Annotated[int, typer.Option("--batch", help="Images at a time.")] = 64,
     condition: Chain = "",
+    compute: Annotated[
+        str, typer.Option("--compute", help="Where the network computes: digital, or memory (its crossbars).")
+    ] = "digital",
+    spec: Annotated[
+        str,
+        typer.Option(
+            "--spec", help="Of --compute memory: digital, analog, analog-fine, resistance-sum or a JSON file."
+        ),
+    ] = "",
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -141,8 +155,21 @@ def sample(
 
     if sampler not in ("ddpm", "ddim"):
         raise InputError(f"sampler {sampler!r} is unknown; use ddpm or ddim")
+    if compute not in ("digital", "memory") or (spec and compute != "memory"):
+        raise InputError(
+            f"--compute {compute} --spec {spec!r}: give --compute memory for arrays, --compute digital without"
+        )
+    chosen = array_spec(spec or "analog") if compute == "memory" else None
     pipeline = load_pipeline(shipped_model() if model is None else model)
     source = make_source(noise, seed=seed, condition=condition)
+    spent: Ledger | None = None
+    if chosen is not None:
+        from voltaspin.memory import convert
+        from voltaspin.memory.conversion import machine_of
+
+        converted, _ = convert(pipeline.unet, chosen)
+        pipeline = replace(pipeline, unet=converted)
+        spent = machine_of(converted).ledger
     stopped: NoiseStoppedError | None = None
     with progress_bars() as bars:
         bar = bars.add_task("sample", total=count * steps)
@@ -165,9 +192,17 @@ def sample(
         out,
         samples,
         command=["voltaspin", *sys.argv[1:]],
-        settings={"noise": noise, "seed": seed, "sampler": sampler, "eta": eta, "batch": batch, "condition": condition},
+        settings={
+            "noise": noise,
+            "seed": seed,
+            "sampler": sampler,
+            "eta": eta,
+            "batch": batch,
+            "condition": condition,
+            "compute": compute if chosen is None else chosen.to_json(),
+        },
         model={"folder": pipeline.folder.name, "sha256": pipeline.sha256},
-        ledger=source.ledger,
+        ledger=source.ledger if spent is None else _both(source.ledger, spent),
     )
     if stopped is not None:
         raise InputError(f"{stopped}; they are in {out}")
@@ -175,6 +210,14 @@ def sample(
         print_json(record)
     else:
         print(f"{out}: {count} images, grid.png, run.json ({samples.seconds:.1f} s)")
+
+
+def _both(noise: Ledger, compute: Ledger) -> Ledger:
+    """The ledgers of a run's noise and of its arithmetic, side by side."""
+    run = Ledger("run")
+    run.child(noise.name).merge(noise)
+    run.child(compute.name).merge(compute)
+    return run
 
 
 @app.command()

@@ -17,6 +17,7 @@ ACTIONS: dict[str, str] = {
     "pulse": "one stochastic voltage pulse on one cell",
     "reset": "one deterministic write of one cell before a stochastic pulse or a run of them",
     "write": "one deterministic write of one cell that stores data",
+    "toggle": "one precessional pulse that turns one cell over, whatever it holds",
     "read": "one read of one cell",
     "raw": "one bit that a conditioner consumes",
     "xor": "one two-input XOR of two bits",

@@ -157,6 +157,39 @@ class MagnetoelectricMemory:
             self.ledger.count("reset", touched)
         self.ledger.count("pulse", touched)
 
+    def randomize(self, *, mask: ArrayLike | None = None) -> None:
+        """Forget what is stored: reset, then one stochastic pulse, so that a cell goes to 1 with its own p01."""
+        self.pulse(mask=mask, reset=True)
+
+    def xor(self, operand: ArrayLike, *, error: float = 0.0) -> None:
+        """Toggle the cells where ``operand`` is 1, in place: one pulse each, no read, nothing where it is 0.
+
+        Args:
+            operand: 0 or 1, (rows, columns).
+            error: probability that a toggle fails and leaves its cell as it was. A pulse's own is
+                ``1 - p01`` or ``1 - p10``, see ``device.best_pulse(..., target="write")``.
+
+        Raises:
+            InputError: another shape, a value that is not a bit, or an error that is no probability.
+        """
+        bits = np.asarray(operand)
+        if bits.shape != self._state.shape or not ((bits == 0) | (bits == 1)).all():
+            raise InputError(f"the operand of shape {bits.shape} must be 0 or 1 in the shape {self._state.shape}")
+        if not 0 <= error <= 1:
+            raise InputError(f"error = {error} must be a probability from 0 to 1")
+        toggled = bits.astype(bool)
+        self.ledger.count("toggle", int(np.count_nonzero(toggled)))
+        if error:
+            u = Stream.of(self.seed, "memory", "toggle", stream=self.cycle).uniforms(self.cells)
+            toggled = toggled & (u.reshape(toggled.shape) >= error)
+        self._state ^= toggled.astype(np.uint8)
+        self.cycle += 1
+
+    def invert(self, *, mask: ArrayLike | None = None, error: float = 0.0) -> None:
+        """Toggle every cell (of ``mask``); see :meth:`xor` for the error."""
+        where = self._mask(mask)
+        self.xor(np.ones(self._state.shape, np.uint8) if where is None else where.astype(np.uint8), error=error)
+
     def describe(self) -> dict[str, Any]:
         """What defines this memory, JSON-able, for provenance."""
         return {

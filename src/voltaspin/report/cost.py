@@ -213,7 +213,7 @@ def action_energies(
     """Energy [J] of one count of each action at a boundary, with its range and weakest grade.
 
     Args:
-        pulses: the cell's energy for each of ``pulse``, ``reset``, ``write``, ``read`` that was counted.
+        pulses: the cell's energy for each of ``pulse``, ``reset``, ``write``, ``toggle``, ``read`` that was counted.
         boundary: see the top of this file.
         table: prices.
 
@@ -287,7 +287,7 @@ def price(
         read = CellPulse.rectangular(
             voltage=si(table.read_voltage), width=si(table.read_width), resistance=resistance, capacitance=0.0
         )
-    given = {"pulse": pulse, "reset": reset, "write": write, "read": read}
+    given = {"pulse": pulse, "reset": reset, "write": write, "toggle": write, "read": read}
     for action, cell in given.items():
         if cell is None and counts.get(action):
             what = "resistance=, in ohm" if action == "read" else f"{action}=CellPulse.of(junction, pulse)"

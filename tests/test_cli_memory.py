@@ -1,0 +1,55 @@
+"""``voltaspin memory`` and sampling in crossbars."""
+
+import json
+
+import numpy as np
+import pytest
+
+from voltaspin.cli import main
+from voltaspin.memory import ArraySpec, MagnetoelectricMemory
+
+
+def run(capsys, *arguments):
+    with pytest.raises(SystemExit) as exit_:
+        main(list(arguments))
+    return exit_.value.code, capsys.readouterr()
+
+
+def test_coverage_of_the_shipped_model(capsys, tmp_path):
+    ArraySpec(weight_bits=4, layers={"mid_block*": "digital"}).save(tmp_path / "spec.json")
+    code, said = run(capsys, "memory", "coverage", "--spec", str(tmp_path / "spec.json"), "--json")
+    report = json.loads(said.out)
+    assert code == 0
+    kept = [w["name"] for w in report["layers"] if w["reason"] == "kept digital by the specification"]
+    assert len(kept) == 10
+    assert all(name.startswith("mid_block") for name in kept)
+    code, said = run(capsys, "memory", "coverage", "--spec", "rose")
+    assert code == 2
+    assert "rose" in said.err
+
+
+def test_images_from_crossbars(capsys, tmp_path):
+    code, _ = run(capsys, "sample", "--compute", "memory", "--spec", "digital", "--count", "2", "--steps", "3",
+                  "--noise", "software", "--out", str(tmp_path / "images"))  # fmt: skip
+    assert code == 0
+    record = (tmp_path / "images" / "run.json").read_text()
+    assert '"product"' in record
+    assert '"mode": "digital"' in record
+    code, said = run(capsys, "sample", "--spec", "digital", "--out", str(tmp_path / "none"))
+    assert code == 2
+    assert "--compute memory" in said.err
+
+
+def test_toggling_is_xor_and_costs_what_it_turns():
+    memory = MagnetoelectricMemory(rows=64, columns=64, seed=1)
+    memory.randomize()
+    before, operand = memory.state.copy(), np.random.default_rng(0).integers(0, 2, (64, 64))
+    memory.xor(operand)
+    assert np.array_equal(memory.state, before ^ operand)
+    assert memory.ledger.total("toggle") == operand.sum()
+    memory.invert()
+    assert np.array_equal(memory.state, 1 - (before ^ operand))
+    now = memory.state.copy()
+    memory.invert(error=0.1)
+    failed = (memory.state == now).mean()
+    assert abs(failed - 0.1) < 4 * np.sqrt(0.1 * 0.9 / 4096)
