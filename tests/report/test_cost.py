@@ -277,3 +277,10 @@ def test_conditioners_are_priced_and_their_bits_counted_once():
     table = CostTable.default()
     assert macro.parts["hash"] == pytest.approx(counts["hash"] * table.sha256.value)
     assert macro.energy_per_bit == pytest.approx(sum(macro.parts.values()) / 2560)
+
+
+def test_work_of_crossbars_is_refused_and_not_left_out():
+    ledger = Ledger()
+    ledger.count("conversion", 5)
+    with pytest.raises(InputError, match="conversion of crossbars"):
+        price(ledger, pulse=CellPulse(voltage=1.0, ohmic=1e-15, charging=1e-15))

@@ -283,6 +283,12 @@ def price(
     counts = ledger.totals()
     if cells < 1 or (images is not None and images < 1):
         raise InputError(f"cells = {cells} and images = {images} must be at least 1")
+    unpriced = [action for action in ("product", "drive", "conversion", "add", "mac", "byte") if counts.get(action)]
+    if unpriced:
+        raise InputError(
+            f"the ledger counts {', '.join(unpriced)} of crossbars, which have no price yet; price the part of the "
+            "ledger that made the noise"
+        )
     if read is None and resistance is not None:
         read = CellPulse.rectangular(
             voltage=si(table.read_voltage), width=si(table.read_width), resistance=resistance, capacitance=0.0
