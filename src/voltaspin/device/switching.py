@@ -21,7 +21,7 @@ from voltaspin.cache import cache_folder
 from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.device.response import UNITS, Quantity, Response, Variable, logistic, nominal
 from voltaspin.errors import InputError
-from voltaspin.specs import Spec, environment
+from voltaspin.specs import Spec, environment, read_json, write_json
 
 if TYPE_CHECKING:
     from voltaspin.device.measurements import SwitchingData
@@ -339,10 +339,10 @@ class SwitchingModel:
                 f"{quantity.removesuffix('_scale')}=...) or narrow the variation"
             )
 
-    def save(self, path: Path | str) -> None:
-        """Write versioned JSON."""
+    def to_json(self) -> dict[str, Any]:
+        """Versioned JSON data, which :meth:`from_json` reads."""
         r = self.response
-        SwitchingTable(
+        return SwitchingTable(
             junction=None if self.junction is None else asdict(self.junction),
             pulse=None if self.pulse is None else asdict(self.pulse),
             ranges=None if self.ranges is None else dict(self.ranges),
@@ -356,23 +356,32 @@ class SwitchingModel:
             worst_error=self.worst_error,
             chi2_per_dof=self.chi2_per_dof,
             provenance=self.provenance,
-        ).save(path)
+        ).to_json()
 
     @classmethod
-    def load(cls, path: Path | str) -> SwitchingModel:
-        """Read what :meth:`save` wrote; raises InputError for another kind, version, field or a bad value."""
-        table = SwitchingTable.load(path)
+    def from_json(cls, data: dict[str, Any], *, where: str = "switching model") -> SwitchingModel:
+        """From :meth:`to_json` data; raises InputError for another kind, version, field or a bad value."""
+        table = SwitchingTable.from_json(data, where=where)
         try:
             junction = None if table.junction is None else Junction(**_tuples(table.junction))
             pulse = None if table.pulse is None else Pulse(**table.pulse)
         except TypeError as error:
-            raise InputError(f"{path}: {error}; write it again with this version of voltaspin") from None
+            raise InputError(f"{where}: {error}; write it again with this version of voltaspin") from None
         variables = tuple(Variable(name, tuple(w), centre, half) for name, w, centre, half in table.variables)
         response = Response(variables, tuple(table.terms), tuple(table.p01), tuple(table.p10), table.basis, table.link)
         return cls(
             junction, pulse, table.ranges, response, table.fit_error, table.worst_error, table.chi2_per_dof,
             table.provenance,
         )  # fmt: skip
+
+    def save(self, path: Path | str) -> None:
+        """Write versioned JSON."""
+        write_json(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: Path | str) -> SwitchingModel:
+        """Read what :meth:`save` wrote; raises InputError for another kind, version, field or a bad value."""
+        return cls.from_json(read_json(path), where=str(path))
 
 
 def _cache_file(junction: Junction, pulse: Pulse, settings: dict[str, Any]) -> Path:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -170,12 +170,15 @@ def ddpm_step(
     t: int,
     t_prev: int,
     scheduler: DDPMScheduler,
+    arithmetic: float = 0.0,
 ) -> torch.Tensor:
     """One ancestral step x_t -> x_prev; Ho et al. 2020, eq. 7, for any spacing of the steps.
 
     Args:
         output: the network's at (x, t); float32 (batch, channels, h, w), like ``x`` and ``z``.
         z: standard normals, or None at a step that adds no noise (:func:`step_adds_noise`).
+        arithmetic: variance of x_prev that comes from the network's own noise and is taken off the step's, as
+            far as that reaches; :func:`voltaspin.diffusion.arithmetic.variance_per_step` measures it.
     """
     now, before = _alpha_bar(scheduler, t), _alpha_bar(scheduler, t_prev)
     ratio = now / before
@@ -186,7 +189,7 @@ def ddpm_step(
     variance = 1 - ratio
     if scheduler.config.variance_type == "fixed_small":
         variance *= (1 - before) / (1 - now)
-    return mean + variance**0.5 * z
+    return mean + max(variance - arithmetic, 0.0) ** 0.5 * z
 
 
 def ddim_step(
@@ -237,6 +240,7 @@ def sample(
     sampler: Literal["ddpm", "ddim"] = "ddpm",
     eta: float = 0.0,
     precision: Literal["auto", "bf16", "float32"] = "float32",
+    arithmetic: Sequence[float] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Samples:
     """Generate images whose every Gaussian number comes from ``source``.
@@ -249,6 +253,8 @@ def sample(
         batch: images at a time; changes the pixels by float rounding only.
         sampler: ``ddpm`` (ancestral, noise at every step) or ``ddim`` (``eta`` 0: only the first latent).
         precision: of the network; the sampler's state is float32 always.
+        arithmetic: for a network in noisy arrays, the variance that its noise adds at each step, which is taken
+            off sigma_t^2 (``ddpm`` only); see :mod:`voltaspin.diffusion.arithmetic`.
         progress: called as ``progress(image_steps_done, image_steps_in_all)``.
 
     Raises:
@@ -263,6 +269,11 @@ def sample(
             raise InputError(f"{name}={value}: give at least 1 image")
     if not 0 <= eta <= 1:
         raise InputError(f"eta={eta}: give 0 (deterministic) to 1 (as noisy as DDPM)")
+    if arithmetic is not None and (sampler != "ddpm" or len(arithmetic) != steps or min(arithmetic) < 0):
+        raise InputError(
+            f"arithmetic holds {len(arithmetic)} variances for {steps} steps of {sampler}; give one that is not "
+            "negative for each step of ddpm, as variance_per_step measures them"
+        )
     keep_freed_memory()
     scheduler = pipeline.scheduler
     times = time_steps(scheduler, steps)
@@ -311,7 +322,7 @@ def sample(
                 context = context.at_step(i + 1)
                 z = draw(context) if noisy else None
                 if sampler == "ddpm":
-                    x = ddpm_step(output.float(), x, z, t, t_prev, scheduler)
+                    x = ddpm_step(output.float(), x, z, t, t_prev, scheduler, arithmetic[i] if arithmetic else 0.0)
                 else:
                     x = ddim_step(output.float(), x, z, t, t_prev, scheduler, eta)
                 if progress is not None:

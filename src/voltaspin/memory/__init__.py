@@ -5,14 +5,19 @@ from typing import Any
 from voltaspin.lazy import resolve
 
 _HOME = {
+    "Access": "access",
     "ArraySpec": "specification",
     "ClippingWarning": "layers",
     "Coverage": "conversion",
     "Crossbar": "crossbar",
     "Imperfections": "imperfections",
+    "Line": "lines",
     "MagnetoelectricMemory": "array",
     "MemoryLayer": "layers",
+    "PulseLibrary": "programmable",
     "Slopes": "imperfections",
+    "Variation": "variation",
+    "Yield": "yields",
     "calibrate": "conversion",
     "convert": "conversion",
 }

@@ -1,34 +1,54 @@
-"""An array of magnetic junctions that stores bits and draws random ones in place."""
+"""An array of magnetic junctions that stores bits, draws random ones and computes in place."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from voltaspin.device import SwitchingModel
+from voltaspin.device import Junction, Pulse, SwitchingModel
+from voltaspin.device.response import logistic
 from voltaspin.errors import InputError
 from voltaspin.ledger import Ledger
+from voltaspin.memory.access import Access
+from voltaspin.memory.imperfections import Disturbance, Imperfections
+from voltaspin.memory.lines import Line
+from voltaspin.memory.logic import RowLogic
 from voltaspin.memory.pulse import GROUP, pulse_and_xor
+from voltaspin.memory.variation import QUANTITIES, SCREENING, Variation
 from voltaspin.streams import Stream, derive_key
 
-SCREENING = 4.0  #: cells beyond so many standard deviations are taken to be screened out by the tester [assumed]
+if TYPE_CHECKING:
+    from voltaspin.memory.yields import Yield
+
+_FIRST_FAILURES = 1e-9  # share of the typical life of an oxide before which none is looked for
 
 
-class MagnetoelectricMemory:
+class MagnetoelectricMemory(RowLogic):
     """Rows and columns of voltage-controlled junctions with frozen device-to-device variation.
 
-    Every cell has its own K_eff and stray field, drawn once from ``seed``: Gaussian, truncated at 4 standard
-    deviations (assumed: a tester screens out and replaces what lies beyond; 6 cells in 100,000). From them
-    the switching model gives each cell its own ``p01`` and ``p10``.
+    Every cell has its own K_eff and stray field, and more if asked, drawn once from ``seed``: Gaussian, truncated at
+    4 standard deviations (assumed: a tester screens out and replaces what lies beyond; 6 cells in 100,000). From
+    them the switching model gives each cell its own ``p01`` and ``p10``.
+
+    Without ``access`` every write, toggle and read succeeds; with it each fails as often as the device's numbers say.
 
     Args:
         rows, columns: size of the array.
         model: of one cell under one pulse; None takes ``SwitchingModel.shipped()``.
         K_eff_spread: standard deviation of K_eff over its nominal value [1]. K_eff is a small difference of
-            large numbers, so the spread is stated on K_eff itself.
-        stray_field_spread: standard deviation of the stray field along z [T].
+            large numbers, so the spread is stated on K_eff itself. 0.05 where absent.
+        stray_field_spread: standard deviation of the stray field along z [T]; 0.5 mT where absent.
+        variation: all that differs from cell to cell, in place of the two spreads.
+        access: errors of writing, toggling and reading.
+        line: word lines on which a pulse loses voltage and steepness.
+        imperfections: what moves the probabilities while the array runs; ``cycle`` is the time between pulses. Of
+            these only the coupling of neighbours acts on pulses other than the model's own.
+        stuck: share of cells that hold one bit for good, half of them a 0.
+        junction: of the cells; the model's where absent.
         seed: of the variation and of the pulses, any non-negative integer.
 
     A memory in which every cell answers with 0.55, without variation (a control):
@@ -44,41 +64,95 @@ class MagnetoelectricMemory:
         rows: int = 256,
         columns: int = 256,
         model: SwitchingModel | None = None,
-        K_eff_spread: float = 0.05,
-        stray_field_spread: float = 0.5e-3,
+        K_eff_spread: float | None = None,
+        stray_field_spread: float | None = None,
+        variation: Variation | None = None,
+        access: Access | None = None,
+        line: Line | None = None,
+        imperfections: Imperfections | None = None,
+        stuck: float = 0.0,
+        junction: Junction | None = None,
         seed: int = 0,
     ) -> None:
         for name, size in (("rows", rows), ("columns", columns)):
             if not isinstance(size, int | np.integer) or not 1 <= size <= 2**15:
                 raise InputError(f"{name} = {size!r} must be an integer from 1 to 32768")
-        for name, spread, unit in (
-            ("K_eff_spread", K_eff_spread, ""),
-            ("stray_field_spread", stray_field_spread, " T"),
-        ):
-            if not np.isfinite(spread) or spread < 0:
-                raise InputError(f"{name} = {spread}{unit} must be finite and not negative")
+        if not 0 <= stuck <= 1:
+            raise InputError(f"stuck = {stuck} must be a share from 0 to 1")
+        if variation is None:
+            default = Variation()
+            variation = Variation(
+                K_eff=default.K_eff if K_eff_spread is None else float(K_eff_spread),
+                stray_field=default.stray_field if stray_field_spread is None else float(stray_field_spread),
+            )
+        elif K_eff_spread is not None or stray_field_spread is not None:
+            raise InputError("give the spreads of K_eff and of the stray field in the variation, not beside it")
         self.rows, self.columns = int(rows), int(columns)
         self.model = SwitchingModel.shipped() if model is None else model
-        self.K_eff_spread, self.stray_field_spread = float(K_eff_spread), float(stray_field_spread)
-        self.seed = seed
+        self.variation, self.access, self.line, self.imperfections = variation, access, line, imperfections
+        self.stuck, self.seed = float(stuck), seed
+        self.junction = getattr(self.model, "junction", None) if junction is None else junction
         self.ledger = Ledger("memory")
-        self.cycle = 0  #: pulses applied so far; with the seed it fixes what the next one does
+        self.cycle = 0  #: events so far; with the seed it fixes what the next one does
+        drawn = variation.draw(self.rows, self.columns, seed)
+        used: dict[str, Any] = {"K_eff_scale": 1.0, "B_z": 0.0}
+        # without a torque in the model the resistance does not matter to its pulse
+        torque = "RA_scale" in (getattr(self.model, "ranges", None) or {})
+        without = {"TMR_scale"} if torque else {"TMR_scale", "RA_scale"}
+        used |= {q: v for q, v in drawn.items() if q not in without}
         shape = (self.rows, self.columns)
-        K_eff_scale = 1 + self.K_eff_spread * _screened(seed, "K_eff", self.cells).reshape(shape)
-        B_z = self.stray_field_spread * _screened(seed, "stray field", self.cells).reshape(shape)
-        p01, p10 = self.model.probabilities(K_eff_scale=K_eff_scale, B_z=B_z)
-        self._p01, self._p10 = _probability("p01", p01, shape), _probability("p10", p10, shape)
-        self._q0 = np.rint(65536 * self._p01).astype(np.int32).ravel()
-        self._q1 = np.rint(65536 * (1 - self._p10)).astype(np.int32).ravel()
+        p01, p10 = (_probability(n, p, shape) for n, p in zip(("p01", "p10"), self.model.probabilities(**used),
+                                                              strict=True))  # fmt: skip
+        if line is not None:
+            p01, p10 = self._along_the_line(line, p01, p10)
+        self._cells = {q: v.astype(np.float32) for q, v in drawn.items()}
+        self._stuck_at = _stuck(self.stuck, self.cells, seed)
+        self._settle(p01, p10)
         self._key = np.array([derive_key(seed, "memory", "pulse")], np.uint64)
         self._state = np.zeros(shape, np.uint8)
+        self._worn_all, self._worn, self._most_worn = 0, np.zeros(0, np.int64), 0
+        self._lives: NDArray[np.float32] | None = None
+        self._library: Any = None
+        self._hold()
+
+    def _settle(self, p01: NDArray[np.float64], p10: NDArray[np.float64]) -> None:
+        """Take these probabilities; cells that are stuck answer with what they are stuck at."""
+        places, values = self._stuck_at
+        if places.size:
+            p01.ravel()[places], p10.ravel()[places] = values, 1 - values
+        self._p01, self._p10 = p01, p10
+        self._q0 = np.rint(65536 * p01).astype(np.int32).ravel()
+        self._q1 = np.rint(65536 * (1 - p10)).astype(np.int32).ravel()
         for array in (self._p01, self._p10, self._q0, self._q1):
             array.flags.writeable = False
+        self._disturbance: Disturbance | None = None
+        if self.imperfections is not None:
+            self._disturbance = Disturbance(
+                self.imperfections, self.model, rows=self.rows, columns=self.columns, q0=self._q0, q1=self._q1,
+                seed=self.seed,
+            )  # fmt: skip
+
+    def _along_the_line(
+        self, line: Line, p01: NDArray[np.float64], p10: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        junction, pulse = self._physics("a line acts on its pulses")
+        moved = line.shifts(junction, pulse, self.columns)
+        tiny = 1e-12
+        both = []
+        for p, shift in zip((p01, p10), moved, strict=True):
+            inside = np.clip(p, tiny, 1 - tiny)
+            both.append(logistic(np.log(inside) - np.log1p(-inside) + shift))
+        return both[0], both[1]
 
     @property
     def cells(self) -> int:
         """Number of cells."""
         return self.rows * self.columns
+
+    @property
+    def quantities(self) -> Mapping[str, NDArray[np.float32]]:
+        """What cells have of their own, where they differ: ``K_eff_scale``, ``B_z`` [T], ..., (rows, columns) each."""
+        return dict(self._cells)
 
     @property
     def p01(self) -> NDArray[np.float64]:
@@ -106,8 +180,26 @@ class MagnetoelectricMemory:
         view.flags.writeable = False
         return view
 
+    @property
+    def broken(self) -> NDArray[np.bool_]:
+        """Cells whose oxide has broken down: bool (rows, columns); they read as 0 for good."""
+        if self._lives is None:
+            return np.zeros((self.rows, self.columns), np.bool_)
+        return (self.worn.ravel() >= self._lives).reshape(self.rows, self.columns)
+
+    @property
+    def worn(self) -> NDArray[np.int64]:
+        """Pulses that each cell has seen: int64 (rows, columns)."""
+        worn = self._worn if self._worn.size else np.zeros(self.cells, np.int64)
+        return (worn + self._worn_all).reshape(self.rows, self.columns)
+
+    # -- storing ---------------------------------------------------------------------------------------------------
+
     def write(self, bits: ArrayLike, *, mask: ArrayLike | None = None) -> None:
         """Store bits.
+
+        With :class:`Access` a write is what a voltage pulse can do: each cell is read, and toggled if it seems to
+        hold the wrong bit; both may fail.
 
         Args:
             bits: 0 or 1, (rows, columns) or a single value for all.
@@ -122,52 +214,236 @@ class MagnetoelectricMemory:
         if not ((new == 0) | (new == 1)).all():
             raise InputError("bits to write must be 0 or 1")
         where = self._mask(mask)
-        np.copyto(self._state, new.astype(np.uint8), where=True if where is None else where)
-        self.ledger.count("write", self._touched(where))
+        if self.access is None:
+            np.copyto(self._state, new.astype(np.uint8), where=True if where is None else where)
+            self.ledger.count("write", self._touched(where))
+            self._hold()
+            return
+        wrong = self.read(mask=where) if where is None else self._seen(where)
+        differs = wrong != new if where is None else where & (wrong != new)
+        self._toggle(np.asarray(differs))
+
+    def write_verify(self, bits: ArrayLike, *, attempts: int = 4, mask: ArrayLike | None = None) -> int:
+        """Store bits, read them back and write the wrong ones again.
+
+        Args:
+            bits, mask: as :meth:`write`.
+            attempts: writes at most.
+
+        Returns:
+            Cells that still read wrong.
+        """
+        if attempts < 1:
+            raise InputError(f"attempts = {attempts}: give at least one write")
+        where = self._mask(mask)
+        todo = np.ones(self._state.shape, np.bool_) if where is None else where.copy()
+        for _ in range(attempts):
+            self.write(bits, mask=todo)
+            todo &= self._seen(todo) != np.asarray(bits)
+            if not todo.any():
+                break
+        return int(todo.sum())
 
     def read(self, *, mask: ArrayLike | None = None) -> NDArray[np.uint8]:
         """Read bits: uint8 (rows, columns), or (n,) in row-major order of the n cells in ``mask``."""
         where = self._mask(mask)
-        self.ledger.count("read", self._touched(where))
-        return self._state.copy() if where is None else self._state[where]
+        if self.access is None:
+            self.ledger.count("read", self._touched(where))
+            return self._state.copy() if where is None else self._state[where]
+        seen = self._seen(np.ones(self._state.shape, np.bool_) if where is None else where)
+        return seen if where is None else seen[where]
 
-    def pulse(self, *, mask: ArrayLike | None = None, reset: bool = False) -> None:
+    def age(self, seconds: float, *, temperature: float | None = None) -> None:
+        """Let time pass: thermal noise turns bits over, each cell at its own Fokker-Planck rate.
+
+        Args:
+            seconds: [s].
+            temperature: [K], with the temperature laws of the material; the junction's own where absent.
+
+        The cells do not feel their neighbours in this. Raises InputError where the junction is unknown or has no
+        barrier.
+        """
+        if not np.isfinite(seconds) or seconds < 0:
+            raise InputError(f"seconds = {seconds} s must be finite and not negative")
+        p0, p1 = self.forgetting(seconds, temperature=temperature)
+        u = Stream.of(self.seed, "memory", "age", stream=self.cycle).uniforms(self.cells).reshape(self._state.shape)
+        self._state ^= (u < np.where(self._state, p1, p0)).astype(np.uint8)
+        self.cycle += 1
+        self._hold()
+
+    def forgetting(
+        self, seconds: float, *, temperature: float | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Probability that each cell is found at the other bit after a time, from 0 and from 1: (rows, columns)."""
+        from voltaspin.memory.ageing import after, flip_rates
+
+        if self.junction is None:
+            raise InputError("this memory knows no junction, so nothing says how long it keeps a bit; give junction=")
+        rates = flip_rates(self.junction, self._cells, temperature=temperature or self.junction.temperature)
+        p0, p1 = after(*rates, seconds)
+        return np.broadcast_to(p0, self._state.shape), np.broadcast_to(p1, self._state.shape)
+
+    # -- pulses ----------------------------------------------------------------------------------------------------
+
+    def pulse(self, what: float | Pulse | None = None, *, mask: ArrayLike | None = None, reset: bool = False) -> None:
         """One stochastic pulse, in place.
 
         Args:
+            what: None gives the model's own pulse; a :class:`Pulse` that one; a probability the pulse of the driver
+                that comes nearest to it, see :meth:`programmed`.
             mask: which cells, bool (rows, columns); None pulses all.
             reset: write 0 into those cells first. Without it a cell remembers: the correlation of its
                 successive states is 1 - p01 - p10.
 
-        The outcome depends on nothing but the seed, the number of pulses before this one, the cell and its
+        The outcome depends on nothing but the seed, the number of events before this one, the cell and its
         state: a cell outside the mask changes nothing for the others.
         """
         where = self._mask(mask)
         touched = self._touched(where)
         before = None if where is None else self._state.copy()
+        q0, q1, ledger = self._thresholds_for(what)
         out = np.empty(-(-self.cells // GROUP) * GROUP, np.uint8)
         pulse_and_xor(
             self._key, np.uint64(0), np.uint64(self.cycle << 32), 1, 0, self.cells,
-            self._state.reshape(-1), self._q0, self._q1, bool(reset), self.cells, out,
+            self._state.reshape(-1), q0, q1, bool(reset), self.cells, out,
         )  # fmt: skip
         if where is not None and before is not None:
             np.copyto(self._state, before, where=~where)
         self.cycle += 1
+        self._wear(where)
+        self._hold()
         if reset:
             self.ledger.count("reset", touched)
-        self.ledger.count("pulse", touched)
+        ledger.count("pulse", touched)
+
+    def programmed(self, probability: float) -> Any:
+        """The :class:`~voltaspin.memory.programmable.Answer` of the driver's pulse nearest to a flip probability.
+
+        Raises:
+            InputError: no pulse comes within 0.02 of it (the message says the nearest), or the junction is unknown.
+        """
+        from voltaspin.memory.programmable import PulseLibrary
+
+        if not 0 <= probability <= 1:
+            raise InputError(f"{probability} is no probability; give a number from 0 to 1, or a Pulse")
+        junction, _ = self._physics("its pulses cannot be programmed")
+        if self._library is None:
+            self._library = PulseLibrary.of(junction, self._halves)
+        return self._library.choose(probability, {q: float(v.std()) for q, v in self._cells.items()})
+
+    @property
+    def _halves(self) -> tuple[tuple[str, float], ...]:
+        """Quantities that a pulse feels, with three standard deviations and the gradients."""
+        found = []
+        for name, (quantity, _) in QUANTITIES.items():
+            if quantity in ("RA_scale", "TMR_scale"):
+                continue
+            half = 3 * getattr(self.variation, name)
+            if self.variation.varies(name):
+                half += float(np.abs(self.variation._trend(name, self.rows, self.columns)).max())
+            if quantity == "B_z" and self._disturbance is not None:
+                half += 4 * self._disturbance.neighbour_field
+            if half > 0:
+                found.append((quantity, half))
+        return tuple(found)
+
+    def _thresholds_for(self, what: float | Pulse | None) -> tuple[NDArray[np.int32], NDArray[np.int32], Ledger]:
+        if what is None:
+            if self._disturbance is None:
+                return self._q0, self._q1, self.ledger
+            time = self.cycle * self._disturbance.imperfections.cycle
+            return *self._disturbance.thresholds(time, self._state.ravel(), stream=0, at=self.cycle), self.ledger
+        if not isinstance(what, Pulse) and self.junction is None and not self._cells_differ:
+            p = float(what)
+            if not 0 <= p <= 1:
+                raise InputError(f"{p} is no probability; give a number from 0 to 1, or a Pulse")
+            p01 = p10 = np.full(self._state.shape, p)
+            chosen, name = None, f"flips {p:g}"
+        else:
+            from voltaspin.memory.programmable import answer
+
+            if isinstance(what, Pulse):
+                junction, _ = self._physics("it cannot answer to another pulse")
+                chosen = answer(junction, what, self._halves)
+            else:
+                chosen = self.programmed(float(what))
+            name = f"{chosen.pulse.voltage:.3f} V {chosen.pulse.width * 1e12:.0f} ps"
+            p01, p10 = (np.array(np.broadcast_to(p, self._state.shape)) for p in chosen.probabilities(self._fields()))
+        q0, q1 = np.rint(65536 * p01).astype(np.int32).ravel(), np.rint(65536 * (1 - p10)).astype(np.int32).ravel()
+        places, values = self._stuck_at
+        q0[places] = q1[places] = 65536 * values.astype(np.int32)
+        return q0, q1, self.ledger.child(name)
+
+    @property
+    def _cells_differ(self) -> bool:
+        """Whether the model hears of what cells have of their own; a constant one does not."""
+        return getattr(self.model, "ranges", None) is not None
+
+    def _fields(self) -> Mapping[str, NDArray[Any]]:
+        """Quantities of the cells, the field of their neighbours included."""
+        d = self._disturbance
+        if d is None or d.neighbour_field == 0:
+            return self._cells
+        up = 1.0 - 2.0 * self._state
+        total = np.zeros_like(up)
+        total[1:] += up[:-1]
+        total[:-1] += up[1:]
+        total[:, 1:] += up[:, :-1]
+        total[:, :-1] += up[:, 1:]
+        return {**self._cells, "B_z": self._cells.get("B_z", np.float32(0)) - d.neighbour_field * total}
+
+    def _physics(self, why: str) -> tuple[Junction, Pulse]:
+        if self.junction is None or getattr(self.model, "pulse", None) is None:
+            raise InputError(
+                f"this memory's switching model knows no junction or no pulse, so {why}; build it with "
+                "SwitchingModel.from_fokker_planck(junction, pulse) or take SwitchingModel.shipped()"
+            )
+        assert self.model.pulse is not None
+        return self.junction, self.model.pulse
+
+    def wear(self, pulses: int, *, mask: ArrayLike | None = None) -> None:
+        """Add pulses to the count of every cell (of ``mask``) without simulating them: to see an old array."""
+        if pulses < 0:
+            raise InputError(f"pulses = {pulses}: a count cannot shrink")
+        self._wear(self._mask(mask), int(pulses))
+        self._hold()
+
+    def _wear(self, where: NDArray[np.bool_] | None, pulses: int = 1) -> None:
+        if where is None:
+            self._worn_all += pulses
+        else:
+            if not self._worn.size:
+                self._worn = np.zeros(self.cells, np.int64)
+            self._worn[where.ravel()] += pulses
+        self._most_worn += pulses
+        pulse = getattr(self.model, "pulse", None)
+        if self._lives is None and self.junction is not None and pulse is not None:
+            from voltaspin.device.breakdown import lifetime
+            from voltaspin.memory.ageing import oxide_lives
+
+            if self._most_worn * pulse.width > _FIRST_FAILURES * lifetime(self.junction, voltage=pulse.voltage):
+                self._lives = oxide_lives(self.junction, pulse, self.cells, seed=self.seed)
+
+    def _hold(self) -> None:
+        """Cells that cannot change have not changed."""
+        places, values = self._stuck_at
+        if places.size:
+            self._state.ravel()[places] = values
+        if self._lives is not None:
+            self._state[self.broken] = 0
 
     def randomize(self, *, mask: ArrayLike | None = None) -> None:
         """Forget what is stored: reset, then one stochastic pulse, so that a cell goes to 1 with its own p01."""
         self.pulse(mask=mask, reset=True)
 
-    def xor(self, operand: ArrayLike, *, error: float = 0.0) -> None:
+    # -- logic -----------------------------------------------------------------------------------------------------
+
+    def xor(self, operand: ArrayLike, *, error: float | None = None) -> None:
         """Toggle the cells where ``operand`` is 1, in place: one pulse each, no read, nothing where it is 0.
 
         Args:
             operand: 0 or 1, (rows, columns).
-            error: probability that a toggle fails and leaves its cell as it was. A pulse's own is
-                ``1 - p01`` or ``1 - p10``, see ``device.best_pulse(..., target="write")``.
+            error: probability that a toggle fails and leaves its cell as it was; that of ``access`` where absent.
 
         Raises:
             InputError: another shape, a value that is not a bit, or an error that is no probability.
@@ -175,32 +451,106 @@ class MagnetoelectricMemory:
         bits = np.asarray(operand)
         if bits.shape != self._state.shape or not ((bits == 0) | (bits == 1)).all():
             raise InputError(f"the operand of shape {bits.shape} must be 0 or 1 in the shape {self._state.shape}")
-        if not 0 <= error <= 1:
+        if error is not None and not 0 <= error <= 1:
             raise InputError(f"error = {error} must be a probability from 0 to 1")
-        toggled = bits.astype(bool)
-        self.ledger.count("toggle", int(np.count_nonzero(toggled)))
-        if error:
-            u = Stream.of(self.seed, "memory", "toggle", stream=self.cycle).uniforms(self.cells)
-            toggled = toggled & (u.reshape(toggled.shape) >= error)
-        self._state ^= toggled.astype(np.uint8)
-        self.cycle += 1
+        self._toggle(bits.astype(bool), error)
 
-    def invert(self, *, mask: ArrayLike | None = None, error: float = 0.0) -> None:
+    def invert(self, *, mask: ArrayLike | None = None, error: float | None = None) -> None:
         """Toggle every cell (of ``mask``); see :meth:`xor` for the error."""
         where = self._mask(mask)
         self.xor(np.ones(self._state.shape, np.uint8) if where is None else where.astype(np.uint8), error=error)
 
+    def _toggle(self, where: NDArray[np.bool_], error: float | None = None) -> None:
+        self.ledger.count("toggle", int(np.count_nonzero(where)))
+        stays: Any = error
+        if error is None and self.access is not None:
+            e0, e1 = self.access.toggle_error
+            stays = np.where(self._state, e1, e0) if e0 or e1 else None
+        if stays is not None and np.any(stays):
+            u = Stream.of(self.seed, "memory", "toggle", stream=self.cycle).uniforms(self.cells)
+            turned = where & (u.reshape(where.shape) >= stays)
+        else:
+            turned = where
+        self._state ^= turned.astype(np.uint8)
+        self.cycle += 1
+        self._wear(where)
+        self._hold()
+
+    def _seen(self, where: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """What a read of these cells finds: uint8 (rows, columns), the state elsewhere."""
+        self.ledger.count("read", int(np.count_nonzero(where)))
+        if self.access is None:
+            return self._state.copy()
+        mean, variance = self.access.currents(self._state, self._cells)
+        found = self._compared(mean, variance, self.access.reference())
+        return np.where(where, found, self._state).astype(np.uint8)
+
+    def _sense(self, rows: NDArray[np.int64], ones: int) -> NDArray[np.uint8]:
+        if self.access is None:
+            return (self._state[rows].sum(0) >= ones).astype(np.uint8)
+        mean, variance = self.access.currents(self._state[rows], {q: v[rows] for q, v in self._cells.items()})
+        return self._compared(mean.sum(0)[None], variance.sum(0)[None], self.access.reference(len(rows), ones))[0]
+
+    def _compared(
+        self, mean: NDArray[np.float64], variance: NDArray[np.float64], reference: float
+    ) -> NDArray[np.uint8]:
+        """1 where the current (rows, columns) stays below the reference."""
+        assert self.access is not None
+        current = np.array(mean)
+        if self.access.offset:
+            amplifiers = Stream.of(self.seed, "memory", "amplifiers").normals(self.columns)
+            current += self.access.offset * amplifiers
+        if self.access.noise_0 or self.access.noise_1:
+            z = Stream.of(self.seed, "memory", "read", stream=self.cycle).normals(current.size)
+            current += np.sqrt(variance) * z.reshape(current.shape)
+            self.cycle += 1
+        return (current < reference).astype(np.uint8)
+
+    def yields(self, *, eps: float = 0.01, seconds: float | None = None, temperature: float | None = None) -> Yield:
+        """What a tester would say of this array; see :func:`voltaspin.memory.yields.measure`."""
+        from voltaspin.memory.yields import measure
+
+        return measure(self, eps=eps, seconds=seconds, temperature=temperature)
+
+    # -- files -----------------------------------------------------------------------------------------------------
+
+    def save(self, path: Path | str) -> None:
+        """Keep the memory, bit for bit, in a safetensors file with a checksum; see :meth:`load`."""
+        from voltaspin.memory.files import save
+
+        save(self, Path(path))
+
+    @classmethod
+    def load(cls, path: Path | str) -> MagnetoelectricMemory:
+        """Read what :meth:`save` wrote: its next pulse does what it would have done without the file.
+
+        Raises:
+            InputError: no such file, a truncated one, another version, or a wrong checksum.
+        """
+        from voltaspin.memory.files import load
+
+        return load(Path(path))
+
     def describe(self) -> dict[str, Any]:
         """What defines this memory, JSON-able, for provenance."""
+        more: dict[str, Any] = {}
+        if self.variation != Variation(K_eff=self.variation.K_eff, stray_field=self.variation.stray_field):
+            more["variation"] = self.variation.to_json()
+        for name in ("access", "line", "imperfections"):
+            if (part := getattr(self, name)) is not None:
+                more[name] = part.to_json()
+        if self.stuck:
+            more["stuck"] = self.stuck
         return {
             "rows": self.rows,
             "columns": self.columns,
-            "K_eff_spread": self.K_eff_spread,
-            "stray_field_spread_T": self.stray_field_spread,
+            "K_eff_spread": self.variation.K_eff,
+            "stray_field_spread_T": self.variation.stray_field,
             "screening_sigma": SCREENING,
             "seed": int(self.seed),
             "p01": {"mean": float(self._p01.mean()), "std": float(self._p01.std())},
             "p10": {"mean": float(self._p10.mean()), "std": float(self._p10.std())},
+            **more,
         }
 
     def __repr__(self) -> str:
@@ -224,13 +574,13 @@ class MagnetoelectricMemory:
         return self.cells if where is None else int(np.count_nonzero(where))
 
 
-def _screened(seed: int, purpose: str, n: int) -> NDArray[np.float64]:
-    """Standard normals truncated at the screening limit, one per cell."""
-    from scipy.special import ndtr, ndtri
-
-    tail = ndtr(-SCREENING)
-    u = Stream.of(seed, "memory", "variation", purpose).uniforms(n)
-    return np.asarray(ndtri(tail + u * (1 - 2 * tail)), dtype=np.float64)
+def _stuck(share: float, cells: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Cells that are stuck, and at what."""
+    if share == 0:
+        return np.empty(0, np.int64), np.empty(0, np.uint8)
+    u = Stream.of(seed, "memory", "stuck").uniforms(cells)
+    places = np.flatnonzero(u < share)
+    return places, (u[places] < share / 2).astype(np.uint8)
 
 
 def _probability(name: str, p: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:

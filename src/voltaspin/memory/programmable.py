@@ -1,0 +1,230 @@
+"""Pulses that flip a cell with a wanted probability: what a junction can be set to, and what its cells make of it.
+
+A driver has a few voltages and a clock, so there are finitely many pulses. Each is solved for the nominal cell and
+for the few that fix a polynomial of the logits of p01 and p10 in what a cell has of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voltaspin.cache import cache_folder
+from voltaspin.device import Junction, Pulse
+from voltaspin.device.junction import Well
+from voltaspin.device.response import logistic, nominal
+from voltaspin.errors import InputError
+from voltaspin.specs import environment
+from voltaspin.units import gamma_e
+
+Floats = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+Halves = tuple[tuple[str, float], ...]  # (quantity, half range), in the order of the polynomials
+
+VOLTAGES = np.array([0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4])  #: over V_c: three bits of a driver [assumed]
+CLOCK = 10e-12  #: steps of the width [s] [assumed]
+_FLOOR = 1e-12  # least probability whose logit is taken
+_TOLERANCE = 0.02  # farthest from what was asked for
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How the cells of an array answer to one pulse.
+
+    Args:
+        pulse: the pulse.
+        halves: quantities of the polynomials and the distance from nominal that counts as 1.
+        logits: coefficients for p01 and p10, float64 (2, terms): a constant, powers of each, products of two.
+    """
+
+    pulse: Pulse
+    halves: Halves
+    logits: Floats
+
+    @property
+    def p01(self) -> float:
+        """Of the nominal cell."""
+        return float(logistic(self.logits[0, :1])[0])
+
+    @property
+    def p10(self) -> float:
+        """Of the nominal cell."""
+        return float(logistic(self.logits[1, :1])[0])
+
+    def probabilities(self, cells: Mapping[str, NDArray[Any]]) -> tuple[Floats, Floats]:
+        """(p01, p10) of the cells, in their shape; () where all are equal."""
+        u = [(np.asarray(cells[q], float) - nominal(q)) / half for q, half in self.halves]
+        terms = [1.0 if not used else math.prod(u[k] for k in used) for used in _orders(self.halves)]
+        p01, p10 = (logistic(np.asarray(sum(c * t for c, t in zip(row, terms, strict=True)))) for row in self.logits)
+        return p01, p10
+
+
+def _orders(halves: Halves) -> list[tuple[int, ...]]:
+    """Which quantities make up each term: powers up to 4 of one (2 of the field, which is small), products of two."""
+    n = len(halves)
+    powers = [(k,) * order for k in range(n) for order in range(1, 3 if halves[k][0] == "B_z" else 5)]
+    return [(), *powers, *itertools.combinations(range(n), 2)]
+
+
+def _terms(halves: Halves) -> list[tuple[str, ...]]:
+    return [tuple(halves[k][0] for k in used) for used in _orders(halves)]
+
+
+def _gauss(halves: Halves, spreads: Mapping[str, float]) -> list[tuple[float, Floats]]:
+    """Five Gaussian nodes along each quantity: (weight, terms of the polynomial) each."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(5)
+    weights = weights / weights.sum()
+    found = []
+    for index in itertools.product(range(5), repeat=len(halves)):
+        u = [nodes[k] * spreads.get(q, 0.0) / half for k, (q, half) in zip(index, halves, strict=True)]
+        terms = np.array([math.prod(u[k] for k in used) for used in _orders(halves)])
+        found.append((float(np.prod(weights[list(index)])), terms))
+    return found
+
+
+def _places(halves: Halves) -> Floats:
+    """Cells that fix the polynomial, in units of the half ranges: (terms, quantities)."""
+    n = len(halves)
+    places = [np.zeros(n)]
+    for k, (q, _) in enumerate(halves):
+        places += [step * np.eye(n)[k] for step in ((1, -1) if q == "B_z" else (1, -1, 0.5, -0.5))]
+    places += [0.5 * (np.eye(n)[i] + np.eye(n)[j]) for i, j in itertools.combinations(range(n), 2)]
+    return np.array(places).reshape(len(places), n)
+
+
+def _designs(halves: Halves) -> list[dict[str, float]]:
+    """The same cells by name."""
+    return [{q: nominal(q) + s * half for s, (q, half) in zip(place, halves, strict=True)} for place in _places(halves)]
+
+
+def _coefficients(values: Floats, halves: Halves) -> Floats:
+    """Polynomials through ``values`` (designs, ...) at the designs: (terms, ...)."""
+    places = _places(halves)
+    terms = np.stack([np.prod(places[:, list(used)], axis=1) for used in _orders(halves)], 1)
+    return np.asarray(np.tensordot(np.linalg.inv(terms), values, (1, 0)))
+
+
+def _logit(p: Any) -> Floats:
+    p = np.clip(p, _FLOOR, 1 - _FLOOR)
+    return np.log(p) - np.log1p(-p)
+
+
+@lru_cache(maxsize=64)
+def answer(junction: Junction, pulse: Pulse, halves: Halves) -> Answer:
+    """How cells of that junction answer to a pulse; some Fokker-Planck solutions, a second or so."""
+    from voltaspin.device.fokker_planck import switching_probability
+
+    wells: tuple[Well, Well] = ("up", "down")
+    p = [[switching_probability(junction.with_variation(**cell), pulse, initial=w).value for w in wells]
+         for cell in _designs(halves)]  # fmt: skip
+    return Answer(pulse, halves, _coefficients(_logit(p), halves).T)
+
+
+@dataclass(frozen=True)
+class PulseLibrary:
+    """The pulses that a driver can give to a junction.
+
+    Args:
+        voltages: [V], (n,).
+        widths: [s], (m,).
+        halves: see :class:`Answer`.
+        logits: float64 (n, m, 2, terms).
+    """
+
+    voltages: Floats
+    widths: Floats
+    halves: Halves
+    logits: Floats
+
+    @classmethod
+    def of(
+        cls, junction: Junction, halves: Halves, *, voltages: Floats | None = None, widths: Floats | None = None,
+        progress: Progress | None = None,
+    ) -> PulseLibrary:  # fmt: skip
+        """Solve all pulses of a driver, half a minute; kept in the user's cache folder.
+
+        Args:
+            junction: with an in-plane field, about which a pulse turns the bit.
+            halves: quantities in which cells differ, with half their range.
+            voltages: [V]; eight from 0.7 to 1.4 V_c where absent.
+            widths: [s]; steps of 10 ps up to half a precession period where absent.
+            progress: called with (done, total) maps.
+
+        Raises:
+            InputError: a junction without an in-plane field.
+        """
+        if junction.B_in_plane == 0:
+            raise InputError("in-plane field = 0 T: a VCMA pulse turns the bit about it; set B_bias")
+        V: Any = VOLTAGES * junction.V_c if voltages is None else np.asarray(voltages, float)
+        half_period = np.pi / (gamma_e * junction.B_in_plane)
+        w: Any = np.arange(1, int(half_period / CLOCK) + 1) * CLOCK if widths is None else np.asarray(widths, float)
+        what = json.dumps([asdict(junction), halves, V.tolist(), w.tolist(), environment()["voltaspin"]])
+        path = cache_folder() / "pulses" / f"{hashlib.sha256(what.encode()).hexdigest()[:20]}.npy"
+        if path.is_file():
+            return cls(V, w, halves, np.load(path))
+        from voltaspin.device.fokker_planck import switching_map
+
+        designs = _designs(halves)
+        # without a field along z the flips of a 1 at B_z are those of a 0 at -B_z
+        symmetric = junction.B_bias[2] == 0
+        wells: tuple[Well, ...] = ("up",) if symmetric else ("up", "down")
+        values = np.empty((len(designs), len(V), len(w), len(wells)))
+        for i, cell in enumerate(designs):
+            for j, well in enumerate(wells):
+                found = switching_map(junction.with_variation(**cell), voltages=V, widths=w, initial=well)
+                values[i, :, :, j] = _logit(found.P_sw)
+                if progress is not None:
+                    progress(len(wells) * i + j + 1, len(wells) * len(designs))
+        logits = np.moveaxis(_coefficients(values, halves), 0, -1)
+        if symmetric:
+            mirrored = np.array([1 - 2 * (sum(q == "B_z" for q in term) % 2) for term in _terms(halves)])
+            logits = np.concatenate([logits, logits * mirrored], 2)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".part.npy")
+        np.save(partial, logits)
+        partial.replace(path)
+        return cls(V, w, halves, logits)
+
+    @property
+    def nominal(self) -> Floats:
+        """(p01, p10) of the nominal cell for each pulse: float64 (n, m, 2)."""
+        return logistic(self.logits[..., 0])
+
+    def choose(self, probability: float, spreads: Mapping[str, float]) -> Answer:
+        """The pulse whose flips come nearest to ``probability`` in the mean square over cells and both directions.
+
+        Args:
+            probability: wanted of p01 and p10.
+            spreads: standard deviation of the quantities in which cells differ.
+
+        Raises:
+            InputError: the nearest pulse is more than 0.02 away in the nominal cell; the message names it.
+        """
+        p = self.nominal
+        wrong = np.zeros(p.shape[:2])
+        for weight, cell in _gauss(self.halves, spreads):
+            wrong += weight * ((logistic(self.logits @ cell) - probability) ** 2).mean(-1)
+        i, j = np.unravel_index(int(wrong.argmin()), wrong.shape)
+        chosen = Answer(Pulse(voltage=float(self.voltages[i]), width=float(self.widths[j])), self.halves,
+                        self.logits[i, j])  # fmt: skip
+        if max(abs(chosen.p01 - probability), abs(chosen.p10 - probability)) > _TOLERANCE:
+            distance = np.abs(p - probability).max(-1)
+            i, j = np.unravel_index(int(distance.argmin()), distance.shape)
+            if distance[i, j] > _TOLERANCE:
+                raise InputError(
+                    f"no pulse of this junction flips with a probability of {probability:g}; the nearest, "
+                    f"{self.voltages[i]:.3g} V for {self.widths[j] * 1e9:.3g} ns, flips a 0 with {p[i, j, 0]:.3f} and "
+                    f"a 1 with {p[i, j, 1]:.3f}"
+                )
+            pulse = Pulse(voltage=float(self.voltages[i]), width=float(self.widths[j]))
+            return Answer(pulse, self.halves, self.logits[i, j])
+        return chosen

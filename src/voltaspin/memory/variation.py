@@ -1,0 +1,138 @@
+"""What the cells of an array have of their own: drawn once, kept for good."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voltaspin.errors import InputError
+from voltaspin.streams import Stream
+
+Floats = NDArray[np.float64]
+
+SCREENING = 4.0  #: cells beyond so many standard deviations are taken to be screened out by the tester [assumed]
+
+#: Spread of :class:`Variation` -> (the quantity of a cell, purpose of its random numbers).
+QUANTITIES: dict[str, tuple[str, str]] = {
+    "K_eff": ("K_eff_scale", "K_eff"),
+    "stray_field": ("B_z", "stray field"),
+    "diameter": ("diameter_scale", "diameter"),
+    "xi": ("xi_scale", "xi"),
+    "RA": ("RA_scale", "RA"),
+    "TMR": ("TMR_scale", "TMR"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variation:
+    """Device-to-device variation. Every quantity is Gaussian, truncated at 4 standard deviations.
+
+    Args:
+        K_eff, diameter, xi, RA, TMR: standard deviations over the nominal values [1]. K_eff is a small difference
+            of large numbers, so its spread is stated on K_eff itself; the diameter's does not move it.
+        stray_field: standard deviation of the stray field along z [T].
+        correlated: share of each variance that neighbouring cells have in common [1].
+        correlation_length: distance [cells] at which the correlation of that part has fallen to 1/e, as a Gaussian.
+        gradient: change from the first to the last (row, column), by quantity, linear: of a die.
+        wafer: change from the centre to the edge of the wafer, by quantity, as the square of the radius.
+        die_at: centre of the die on the wafer, (down, right) in radii of the wafer.
+        die_size: its (height, width) in radii of the wafer; 10 mm of 150 mm.
+
+    Gradients are relative for all quantities but ``stray_field``, where they are in tesla.
+
+    Raises:
+        InputError: a negative spread, one whose 4 standard deviations would reach zero, an unknown quantity, or a
+            die that hangs over the edge.
+    """
+
+    K_eff: float = 0.05
+    diameter: float = 0.0
+    xi: float = 0.0
+    RA: float = 0.0
+    TMR: float = 0.0
+    stray_field: float = 0.5e-3
+    correlated: float = 0.0
+    correlation_length: float = 8.0
+    gradient: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    wafer: Mapping[str, float] = field(default_factory=dict)
+    die_at: tuple[float, float] = (0.0, 0.0)
+    die_size: tuple[float, float] = (0.067, 0.067)
+
+    def __post_init__(self) -> None:
+        for name in QUANTITIES:
+            spread, unit = getattr(self, name), " T" if name == "stray_field" else ""
+            label = f"{name}_spread" if name in ("K_eff", "stray_field") else name
+            if not np.isfinite(spread) or spread < 0:
+                raise InputError(f"{label} = {spread}{unit} must be finite and not negative")
+            if name != "stray_field" and spread * SCREENING >= 1:
+                raise InputError(
+                    f"{label} = {spread} would give cells without any {name}; give less than {1 / SCREENING}"
+                )
+        if not 0 <= self.correlated <= 1 or not self.correlation_length > 0:
+            raise InputError(
+                f"correlated = {self.correlated} is a share from 0 to 1 and correlation_length = "
+                f"{self.correlation_length} cells must be positive"
+            )
+        for name in (*self.gradient, *self.wafer):
+            if name not in QUANTITIES:
+                raise InputError(f"{name!r} does not vary from cell to cell; known: {', '.join(QUANTITIES)}")
+        corner = np.abs(np.array(self.die_at)) + np.array(self.die_size) / 2
+        if self.wafer and np.hypot(*corner) > 1:
+            raise InputError(f"a die of {self.die_size} at {self.die_at} wafer radii hangs over the edge of the wafer")
+
+    def varies(self, name: str) -> bool:
+        """Whether cells differ in that quantity."""
+        return bool(getattr(self, name) or any(self.gradient.get(name, ())) or self.wafer.get(name))
+
+    def draw(self, rows: int, columns: int, seed: int) -> dict[str, Floats]:
+        """Quantities of the cells that differ: float64 (rows, columns) by the switching model's names."""
+        found = {}
+        for name, (quantity, purpose) in QUANTITIES.items():
+            if not self.varies(name):
+                continue
+            value = getattr(self, name) * self._normals(rows, columns, seed, purpose) + self._trend(name, rows, columns)
+            found[quantity] = value if quantity == "B_z" else 1 + value
+            if quantity != "B_z" and not (found[quantity] > 0).all():
+                raise InputError(f"the gradients leave cells without any {name}; lower gradient or wafer")
+        return found
+
+    def _normals(self, rows: int, columns: int, seed: int, purpose: str) -> Floats:
+        from scipy.special import ndtr, ndtri
+
+        tail = ndtr(-SCREENING)
+        u = Stream.of(seed, "memory", "variation", purpose).uniforms(rows * columns)
+        z = np.asarray(ndtri(tail + u * (1 - 2 * tail)), dtype=np.float64).reshape(rows, columns)
+        if not self.correlated:
+            return z
+        smooth = _smooth(rows, columns, self.correlation_length, Stream.of(seed, "memory", "correlated", purpose))
+        z = np.sqrt(1 - self.correlated) * z + np.sqrt(self.correlated) * smooth
+        return np.asarray(np.clip(z, -SCREENING, SCREENING))
+
+    def _trend(self, name: str, rows: int, columns: int) -> Floats:
+        """Mean of the quantity less its nominal value: (rows, columns)."""
+        y, x = (np.arange(n) / max(n - 1, 1) - 0.5 for n in (rows, columns))
+        down, right = self.gradient.get(name, (0.0, 0.0))
+        (at_y, at_x), (height, width) = self.die_at, self.die_size
+        radius2 = (at_y + height * y[:, None]) ** 2 + (at_x + width * x) ** 2
+        return np.asarray(down * y[:, None] + right * x + self.wafer.get(name, 0.0) * radius2)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "gradient": {k: list(v) for k, v in self.gradient.items()}}
+
+
+def _smooth(rows: int, columns: int, length: float, stream: Stream) -> Floats:
+    """Normals of variance 1 whose correlation at a distance r is exp(-(r / length)^2): (rows, columns)."""
+    from scipy.ndimage import gaussian_filter1d
+
+    sigma = length / 2
+    radius = int(np.ceil(4 * sigma))
+    shape = (rows + 2 * radius, columns + 2 * radius)
+    white = stream.normals(shape[0] * shape[1]).reshape(shape)
+    out = gaussian_filter1d(gaussian_filter1d(white, sigma, 0, radius=radius), sigma, 1, radius=radius)
+    kernel = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * sigma**2))
+    power = float(((kernel / kernel.sum()) ** 2).sum())
+    return np.asarray(out[radius : radius + rows, radius : radius + columns] / power)

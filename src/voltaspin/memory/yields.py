@@ -1,0 +1,106 @@
+"""What a tester would say of an array: how many cells are fair, keep their bit, and can be read."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from voltaspin.errors import InputError
+
+if TYPE_CHECKING:
+    from voltaspin.memory.array import MagnetoelectricMemory
+
+TAILS = (1e-4, 1e-3, 1e-2, 0.5, 0.99, 0.999, 0.9999)  #: quantiles that are reported, as far as there are cells
+
+
+@dataclass(frozen=True)
+class Yield:
+    """Figures of one array.
+
+    Args:
+        cells: in all; stuck, broken: of these.
+        eps: distance from 1/2 that is allowed.
+        mean, std: of p01 over the cells that are neither stuck nor broken.
+        outside: share of these with p01 or p10 outside 1/2 ± eps.
+        quantiles: of p01.
+        misread: share of cells whose mean current lies on the wrong side of the reference in a state; None without
+            ``access``.
+        seconds, temperature: for which ``lost`` was asked [s, K]; None where it was not.
+        lost: expected share of bits lost over that time, 0 and 1 alike; None where it was not asked for.
+        leaky: share of cells that lose their bit in that time with a probability above 1 %.
+    """
+
+    cells: int
+    stuck: int
+    broken: int
+    eps: float
+    mean: float
+    std: float
+    outside: float
+    quantiles: dict[float, float]
+    misread: float | None = None
+    seconds: float | None = None
+    temperature: float | None = None
+    lost: float | None = None
+    leaky: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "quantiles": {str(q): v for q, v in self.quantiles.items()}}
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.cells:,} cells, {self.stuck} stuck, {self.broken} broken",
+            f"p01 {self.mean:.4f} ± {self.std:.4f}; {self.outside:.3%} of the cells outside 1/2 ± {self.eps:g}",
+            "quantiles of p01: " + ", ".join(f"{q:g}: {v:.4f}" for q, v in self.quantiles.items()),
+        ]
+        if self.misread is not None:
+            lines.append(f"{self.misread:.3%} of the cells on the wrong side of the read reference")
+        if self.lost is not None:
+            lines.append(
+                f"{self.lost:.3%} of the bits lost after {self.seconds:.4g} s at {self.temperature:g} K; "
+                f"{self.leaky:.3%} of the cells lose theirs with more than 1 %"
+            )
+        return "\n".join(lines)
+
+
+def measure(
+    memory: MagnetoelectricMemory, *, eps: float = 0.01, seconds: float | None = None, temperature: float | None = None
+) -> Yield:
+    """Figures of an array, computed from what its cells are, without any pulse.
+
+    Args:
+        memory: any.
+        eps: allowed distance of p01 and p10 from 1/2.
+        seconds, temperature: to ask for the retention over that time [s] at that temperature [K]; the junction's
+            own where absent.
+    """
+    if not 0 < eps < 0.5:
+        raise InputError(f"eps = {eps} must lie between 0 and 1/2; give e.g. 0.01")
+    good = ~memory.broken
+    places, _ = memory._stuck_at
+    good.ravel()[places] = False
+    p01, p10 = memory.p01[good], memory.p10[good]
+    outside = (np.abs(p01 - 0.5) > eps) | (np.abs(p10 - 0.5) > eps)
+    misread = None
+    if memory.access is not None:
+        wrong = np.zeros(good.shape, bool)
+        for bit in (0, 1):
+            mean, _ = memory.access.currents(np.full(good.shape, bit, np.uint8), memory.quantities)
+            wrong |= (mean < memory.access.reference()) != bit
+        misread = float(wrong[good].mean())
+    lost = leaky = None
+    if seconds is not None:
+        if memory.junction is not None and temperature is None:
+            temperature = memory.junction.temperature
+        p0, p1 = memory.forgetting(seconds, temperature=temperature)
+        each = (p0 + p1)[good] / 2
+        lost, leaky = float(each.mean()), float((each > 0.01).mean())
+    n = int(good.sum())
+    return Yield(
+        cells=memory.cells, stuck=len(places), broken=int(memory.broken.sum()), eps=eps, mean=float(p01.mean()),
+        std=float(p01.std()), outside=float(outside.mean()),
+        quantiles={q: float(np.quantile(p01, q)) for q in TAILS if min(q, 1 - q) * n >= 1},
+        misread=misread, seconds=seconds, temperature=temperature, lost=lost, leaky=leaky,
+    )  # fmt: skip
