@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from voltaspin.cli import main
 from voltaspin.memory import ArraySpec, MagnetoelectricMemory
@@ -53,3 +54,33 @@ def test_toggling_is_xor_and_costs_what_it_turns():
     memory.invert(error=0.1)
     failed = (memory.state == now).mean()
     assert abs(failed - 0.1) < 4 * np.sqrt(0.1 * 0.9 / 4096)
+
+
+def test_a_picture_is_kept_and_lost(capsys, tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "in.png")
+    arguments = ["memory", "store", str(tmp_path / "in.png"), "--out", str(tmp_path / "out.png"), "--json"]
+    code, said = run(capsys, *arguments, "--celsius", "27", "--years", "10")
+    assert code == 0
+    storage, generator = json.loads(said.out)["kept"]
+    assert storage["lost"] == 0
+    assert storage["expected"] < 1e-5
+    n = storage["bits"]
+    assert abs(generator["lost"] - generator["expected"]) < 4 * np.sqrt(0.25 / n)
+    assert generator["lost"] > 0.2
+    assert Image.open(tmp_path / "out.png").width > 800
+    code, said = run(capsys, "memory", "store", str(tmp_path / "none.png"))
+    assert code == 2
+    assert "none.png does not exist" in said.err
+
+
+def test_yield_and_cost_on_the_command_line(capsys, tmp_path):
+    code, said = run(capsys, "memory", "yield", "--rows", "32", "--columns", "32", "--out", str(tmp_path / "y.png"))
+    assert code == 0
+    assert "outside 1/2" in said.out
+    assert (tmp_path / "y.png").stat().st_size > 10_000
+    code, said = run(capsys, "memory", "cost", "--steps", "50", "--json")
+    cost = json.loads(said.out)
+    assert code == 0
+    assert cost["steps"] == pytest.approx(50)
+    assert cost["energy_J"]["macro"]["conversion"]["value"] > cost["energy_J"]["cell"]["product"]["value"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voltaspin.terminal import print_json
+from voltaspin.errors import InputError
+from voltaspin.terminal import at_least, print_json, write_whole
 
 if TYPE_CHECKING:
     from voltaspin.memory import ArraySpec
@@ -49,3 +52,106 @@ def coverage(
         print_json(report.to_json())
     else:
         print(report)
+
+
+@app.command()
+def cost(
+    model: Annotated[
+        Path | None, typer.Option("--model", help="Pipeline folder; default: the shipped Fashion-MNIST model.")
+    ] = None,
+    spec: SpecOption = "analog",
+    steps: Annotated[int, typer.Option("--steps", help="Network evaluations per image.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Energy, time and area per image in crossbars, by layer and by kind of action, and on a digital machine.
+
+    Example: [bold]voltaspin memory cost --spec analog[/bold]
+    """
+    at_least(1, steps=steps)
+    chosen = array_spec(spec)
+    from voltaspin.device import Pulse, presets
+    from voltaspin.diffusion.sampling import load_pipeline, sample, shipped_model
+    from voltaspin.memory import convert
+    from voltaspin.noise import PseudoSource
+    from voltaspin.report.compute_cost import compute_cost
+    from voltaspin.report.cost import CellPulse, CostTable, action_energies
+    from voltaspin.units import gamma_e
+
+    pipeline = load_pipeline(shipped_model() if model is None else model)
+    unet, report = convert(pipeline.unet, chosen)
+    # every evaluation counts the same, so a few stand for all
+    made = min(steps, 2)
+    sample(replace(pipeline, unet=unet), PseudoSource(seed=0), count=1, steps=made)
+    # the weights lie in storage cells, turned over by half a precession
+    junction = presets.get("storage")
+    turn = Pulse(voltage=junction.V_c, width=math.pi / (gamma_e * junction.B_in_plane))
+    table = CostTable.default()
+    write, _ = action_energies(pulses={"write": CellPulse.of(junction, turn)}, boundary="macro", table=table)["write"]
+    found = compute_cost(unet, report, images=1, per_image=steps / made, write_energy=write, table=table)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print(found)
+
+
+@app.command()
+def store(
+    image: Annotated[Path, typer.Argument(help="A picture with 8 bit per pixel; colour becomes grey.")],
+    out: Annotated[Path, typer.Option("--out", help="The picture of what was read back.")] = Path("store.png"),
+    years: Annotated[float, typer.Option("--years", help="That the storage preset waits.")] = 10.0,
+    celsius: Annotated[float, typer.Option("--celsius", help="At which it waits.")] = 85.0,
+    seed: Annotated[int, typer.Option("--seed", help="Of variation and chance.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Store a picture, let time pass, and read it back: storage preset beside the generator after one minute.
+
+    Example: [bold]voltaspin memory store garment.png --out store.png[/bold]
+    """
+    at_least(0, years=years, celsius=celsius + 273.15, seed=seed)
+    from voltaspin.diffusion.data import read_pictures
+    from voltaspin.memory.keeping import keep
+    from voltaspin.report.array_figures import kept_png
+    from voltaspin.units import year
+
+    if not image.is_file():
+        raise InputError(f"{image} does not exist; give a PNG or another picture")
+    picture = read_pictures(image.parent, [image])[0]
+    grey = picture[0] if len(picture) == 1 else (picture.transpose(1, 2, 0) @ [0.299, 0.587, 0.114]).round()
+    grey = grey.astype("uint8")
+    storage = keep(grey, "storage", seconds=years * year, temperature=celsius + 273.15, seed=seed)
+    generator = keep(grey, "generator", seconds=60.0, temperature=None, seed=seed)
+    write_whole(out, kept_png(grey, [storage, generator]))
+    if as_json:
+        print_json({"picture": str(out), "kept": [k.to_json() for k in (storage, generator)]})
+    else:
+        print(f"{storage}\n{generator}\n{out}")
+
+
+@app.command("yield")
+def yield_(
+    rows: Annotated[int, typer.Option("--rows")] = 256,
+    columns: Annotated[int, typer.Option("--columns")] = 256,
+    K_eff_spread: Annotated[float, typer.Option("--K-eff-spread", help="Standard deviation over the mean.")] = 0.05,
+    eps: Annotated[float, typer.Option("--eps", help="Allowed distance of p01 and p10 from 1/2.")] = 0.01,
+    seconds: Annotated[float, typer.Option("--seconds", help="Of the retention that is asked for.")] = 60.0,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A figure: sigma plots of p01 and of the retention.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the variation.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """How many cells of a generator array are fair and keep their bit.
+
+    Example: [bold]voltaspin memory yield --K-eff-spread 0.03 --out yield.png[/bold]
+    """
+    from voltaspin.memory import MagnetoelectricMemory
+    from voltaspin.report.array_figures import sigma_png
+
+    memory = MagnetoelectricMemory(rows=rows, columns=columns, K_eff_spread=K_eff_spread, seed=seed)
+    found = memory.yields(eps=eps, seconds=seconds)
+    if out is not None:
+        write_whole(out, sigma_png(memory, eps=eps, seconds=seconds))
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print(found)

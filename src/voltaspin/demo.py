@@ -272,8 +272,8 @@ def memory_section(
         rows=memory.rows,
         columns=memory.columns,
         spreads={
-            "K_eff": f"{100 * memory.K_eff_spread:g} % (assumed)",
-            "stray field": f"{1e3 * memory.stray_field_spread:g} mT (assumed)",
+            "K_eff": f"{100 * memory.variation.K_eff:g} % (assumed)",
+            "stray field": f"{1e3 * memory.variation.stray_field:g} mT (assumed)",
             "p01 of the cells": f"{memory.p01.mean():.4f} +- {memory.p01.std():.4f}",
         },
         operation="one reset per image, none between draws; every pixel keeps its own cells (fixed mapping)",

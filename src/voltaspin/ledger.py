@@ -24,6 +24,7 @@ ACTIONS: dict[str, str] = {
     "and": "one two-input AND of two bits",
     "hash": "one block of 512 bits through the compression function of SHA-256",
     "product": "one cell that an input of a crossbar meets (or, sensed alone, one reading of it)",
+    "turn": "one driving of all rows of a layer's arrays at once",
     "drive": "one charging of a word line to an input of a crossbar",
     "conversion": "one analog-to-digital conversion",
     "add": "one digital addition behind a converter or in an adder tree",

@@ -21,3 +21,4 @@ fF = 1e-15
 mT = 1e-3
 fJ_per_Vm = 1e-15  #: unit of the VCMA coefficient xi, [J/(V m)]
 ohm_um2 = 1e-12  #: unit of a resistance-area product, [ohm m^2]
+year = 365.25 * 86400.0  #: Julian [s]

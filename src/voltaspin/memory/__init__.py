@@ -7,7 +7,7 @@ from voltaspin.lazy import resolve
 _HOME = {
     "Access": "access",
     "ArraySpec": "specification",
-    "ClippingWarning": "layers",
+    "ClippingWarning": "ranges",
     "Coverage": "conversion",
     "Crossbar": "crossbar",
     "Imperfections": "imperfections",

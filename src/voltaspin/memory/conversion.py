@@ -13,7 +13,8 @@ from torch import nn
 
 from voltaspin.errors import InputError
 from voltaspin.ledger import Ledger
-from voltaspin.memory.layers import KINDS, Machine, MemoryLayer
+from voltaspin.memory.layers import KINDS, MemoryLayer
+from voltaspin.memory.machine import DigitalCount, Machine
 from voltaspin.memory.specification import ArraySpec
 
 _LIKE_LAYERS = (nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose3d, nn.Bilinear, nn.RNNBase, nn.RNNCellBase)
@@ -151,12 +152,13 @@ def convert(
             "ConvTranspose2d can, unless digital_ends or layers of the ArraySpec keep them digital"
         )
     macs, other, counted = _count_macs(model, layers, example)
-    machine = Machine(Ledger("compute"), time_steps=spec.time_steps, time_buckets=spec.time_buckets)
+    machine = Machine(Ledger("compute"), time_steps=spec.time_steps, time_buckets=spec.time_buckets, other_macs=other)
     report = []
     for name, layer in layers.items():
         weights = layer.weight.numel()
         if name in reasons:
             report.append(LayerCoverage(name, type(layer).__name__, False, reasons[name], macs[name], weights))
+            layer.register_forward_hook(DigitalCount(machine, name))
             continue
         own = spec.of_layer(name)
         assert own is not None

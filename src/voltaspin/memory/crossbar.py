@@ -11,7 +11,8 @@ from torch import nn
 
 from voltaspin.errors import InputError
 from voltaspin.ledger import Ledger
-from voltaspin.memory.layers import Machine, MemoryLayer
+from voltaspin.memory.layers import MemoryLayer
+from voltaspin.memory.machine import Machine
 from voltaspin.memory.periphery import adc_step, read_noise
 from voltaspin.memory.programming import Programmed, conductances
 from voltaspin.memory.specification import ArraySpec

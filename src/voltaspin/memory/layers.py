@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-import warnings
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,11 +19,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from voltaspin.context import current
 from voltaspin.errors import InputError
-from voltaspin.ledger import Ledger
 from voltaspin.memory.chance import Chance
-from voltaspin.memory.periphery import adc_step, loading, read_noise
+from voltaspin.memory.machine import Machine
+from voltaspin.memory.periphery import adc_step, loading, phases_of, read_noise
 from voltaspin.memory.programming import Programmed, program, quantise_weights
 from voltaspin.memory.specification import ArraySpec
 
@@ -36,62 +33,6 @@ _POSITIONS = 256  # positions of an input kept for the range of a converter
 
 #: Layers that can go into memory.
 KINDS: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
-
-
-@dataclass
-class Machine:
-    """What the converted layers of one model share.
-
-    Args:
-        ledger: counts per layer, and per step where a run context says which.
-        recording: whether the layers keep what they see, to choose ranges from.
-        bucket: part of the diffusion's time axis that is being computed.
-        call: how many times the model was called; keys the read noise where there is no run context.
-    """
-
-    ledger: Ledger = field(default_factory=lambda: Ledger("compute"))
-    recording: bool = False
-    bucket: int = 0
-    call: int = 0
-    uses: Counter[str] = field(default_factory=Counter)
-    time_steps: int = 1000
-    time_buckets: int = 1
-
-    def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Before every call of the model: which bucket its time step lies in."""
-        self.call += 1
-        self.uses.clear()
-        t = kwargs.get("timestep", args[1] if len(args) > 1 else None)
-        if self.time_buckets > 1 and t is not None:
-            times = {float(v) for v in torch.as_tensor(t).reshape(-1).tolist()}
-            buckets = {min(int(v * self.time_buckets / self.time_steps), self.time_buckets - 1) for v in times}
-            if len(buckets) > 1:
-                raise InputError(
-                    f"one batch holds time steps of the buckets {sorted(buckets)}, whose converter ranges differ; "
-                    "compute images of one bucket at a time, or use time_buckets=1"
-                )
-            self.bucket = buckets.pop()
-
-    def position(self, layer: str, images: int) -> tuple[tuple[int, ...], int]:
-        """Which numbers a layer draws now: an identifier per image, and a step."""
-        context = current()
-        use = self.uses[layer]
-        self.uses[layer] += 1
-        ids: tuple[int, ...] = tuple(range(images))
-        if context is None:
-            return ids, (self.call << 12) + use
-        known = context.images
-        if len(known) == images:
-            ids = known
-        elif len(known) and images % len(known) == 0:
-            each = images // len(known)
-            ids = tuple((i << 20) + k + 1 for i in known for k in range(each))
-        return ids, (1 << 62) + (context.step << 12) + use
-
-    def ledger_of(self, layer: str) -> Ledger:
-        context = current()
-        mine = self.ledger.child(layer)
-        return mine if context is None else mine.child(f"step {context.step}")
 
 
 class MemoryLayer(nn.Module):
@@ -381,7 +322,7 @@ class MemoryLayer(nn.Module):
         step = adc_step(limits, spec.adc_bits).expand(images, S).contiguous()
         two = np.array([2.0**s for s in range(S)], np.float32)
         total = torch.zeros(images, groups, outputs, positions)
-        planes = _phases(columns, spec)
+        planes = phases_of(columns, spec)
         turn = 0
         for g in range(groups):
             sums = torch.zeros(images, outputs, positions)
@@ -436,54 +377,11 @@ class MemoryLayer(nn.Module):
         columns = columns[:, :: max(1, columns.shape[1] // _POSITIONS)]
         self.seen.setdefault(self.machine.bucket, []).append((sample, columns, float(size.amax())))
 
-    @torch.no_grad()
     def settle(self) -> float:
         """Choose the ranges from what was recorded; returns the largest share of clipped conversions."""
-        spec, state = self.spec, self.program()
-        for bucket, seen in self.seen.items():
-            sample = torch.cat([s for s, _, _ in seen])
-            largest = max(m for _, _, m in seen)
-            step = max(largest, 1e-12) / spec.input_top
-            if spec.input_bits < 8:
-                losses = {}
-                for share in np.linspace(0.2, 1.0, 33).tolist():
-                    trial = step * share
-                    q = (sample / trial).round().clamp(spec.input_bottom, spec.input_top)
-                    losses[trial] = float(((q * trial - sample) ** 2).sum())
-                step = min(losses, key=losses.__getitem__)
-            self.input_step[bucket] = step
-            columns = torch.cat([c for _, c, _ in seen], 1)
-            q = (columns / step).round().clamp(spec.input_bottom, spec.input_top)
-            if spec.mode != "digital":
-                self.clipped[bucket] = self._settle_converters(q, bucket, state)
-        missing = [b for b in range(spec.time_buckets) if b not in self.seen]
-        for b in missing:
-            near = min(self.seen, key=lambda k: abs(k - b))
-            self.input_step[b], self.adc_limit[b] = self.input_step[near], self.adc_limit[near]
-        self.seen = {}
-        return float(self.clipped.max())
+        from voltaspin.memory.ranges import settle
 
-    def _settle_converters(self, q: torch.Tensor, bucket: int, state: _State) -> float:
-        spec = self.spec
-        clipped = 0.0
-        for s in range(spec.slices):
-            sums = []
-            for _, x in _phases(q[:, None].transpose(0, 1).transpose(2, 3), spec):
-                for top in range(0, self.in_features, spec.rows):
-                    value = state.cells.value[s, :, :, top : top + spec.rows]
-                    sums.append(torch.matmul(value, x[0, :, top : top + spec.rows]).reshape(-1))
-            y = torch.cat(sums)
-            limit = spec.adc_range or loading(spec.adc_bits) * float((y.double() ** 2).mean().sqrt())
-            self.adc_limit[bucket, s] = max(limit, 1e-6)
-            reach = float(adc_step(torch.tensor(limit), spec.adc_bits)) * 2 ** (spec.adc_bits - 1)
-            clipped = max(clipped, float((y.abs() > reach).float().mean()))
-        if clipped > spec.clip_share:
-            warnings.warn(
-                f"layer {self.name!r}: {clipped:.1%} of the conversions are clipped, more than clip_share = "
-                f"{spec.clip_share:.1%}; widen adc_range or give the converter more bits",
-                ClippingWarning, stacklevel=2,
-            )  # fmt: skip
-        return clipped
+        return settle(self)
 
     # -- counting --------------------------------------------------------------------------------------------------
 
@@ -497,6 +395,7 @@ class MemoryLayer(nn.Module):
         ledger = self.machine.ledger_of(self.name)
         products = positions * phases * inputs * outputs * spec.columns_per_output
         ledger.count("product", products + positions * phases * inputs * blocks * spec.dummies)
+        ledger.count("turn", positions * phases)
         ledger.count("drive", positions * phases * inputs * blocks)
         if spec.mode == "digital":
             ledger.count("add", products)
@@ -539,10 +438,6 @@ class MemoryLayer(nn.Module):
     def extra_repr(self) -> str:
         s = self.spec
         return f"{self.kind}, {self.out_features} x {self.in_features}, {s.mode}, {s.weight_bits}-bit weights"
-
-
-class ClippingWarning(UserWarning):
-    """A range clips more than the specification admits."""
 
 
 @dataclass
@@ -610,14 +505,6 @@ def _steps(x: torch.Tensor, spec: ArraySpec) -> torch.Tensor:
     return (largest / spec.input_top).view(-1, *[1] * (x.dim() - 1))
 
 
-def _phases(x: torch.Tensor, spec: ArraySpec) -> list[tuple[float, torch.Tensor]]:
-    """What drives the rows one after another, with its weight: signed bits, or the whole inputs at once."""
-    if spec.inputs == "multilevel":
-        return [(1.0, x)]
-    size, sign = x.abs().to(torch.int32), x.sign()
-    return [(2.0**k, ((size >> k) & 1).float() * sign) for k in range(spec.phases)]
-
-
 def _turns(spec: ArraySpec) -> int:
     """How often the rows are driven for one input."""
     return spec.phases if spec.inputs == "bit-serial" or spec.mode == "resistance_sum" else 1
@@ -648,5 +535,5 @@ def _moments(q: torch.Tensor, spec: ArraySpec) -> tuple[torch.Tensor, torch.Tens
     if spec.inputs == "multilevel":
         flat = q.flatten(1)
         return flat.mean(1), (flat**2).mean(1)
-    planes = torch.stack([x.flatten(1) for _, x in _phases(q, spec)])
+    planes = torch.stack([x.flatten(1) for _, x in phases_of(q, spec)])
     return planes.mean((0, 2)), (planes**2).mean((0, 2))

@@ -165,3 +165,11 @@ def resistive_network(g: Floats, resistance: float) -> Floats:
     drive[top[:, 0], np.arange(rows)] = wire
     potential = splu(matrix).solve(drive)
     return np.asarray(potential[bottom[-1]].T * wire)
+
+
+def phases_of(x: torch.Tensor, spec: ArraySpec) -> list[tuple[float, torch.Tensor]]:
+    """What drives the rows one after another, with its weight: signed bits, or the whole inputs at once."""
+    if spec.inputs == "multilevel":
+        return [(1.0, x)]
+    size, sign = x.abs().int(), x.sign()
+    return [(2.0**k, ((size >> k) & 1).float() * sign) for k in range(spec.phases)]

@@ -112,9 +112,14 @@ class CostTable(Spec):
         read_voltage, read_width: the default read.
         permittivity: relative, of the tunnel oxide.
         cell_area, feature_size, array_efficiency: area of a cell and its share of a macro.
+        adc: one conversion, by its bits; adc_time, adc_sharing: how long it takes, and how many columns share one.
+        dac: one setting of a multi-level input.
+        input_square: mean square of the inputs of a crossbar over that of the largest.
+        full_adder: addition of one bit in an adder tree.
     """
 
     KIND: ClassVar[str] = "cost-table"
+    VERSION: ClassVar[int] = 2
     name: str
     sources: tuple[RandomSource, ...]
     pulses: dict[str, Sourced]
@@ -131,6 +136,12 @@ class CostTable(Spec):
     cell_area: Sourced
     feature_size: Sourced
     array_efficiency: Sourced
+    adc: dict[str, Sourced]
+    adc_time: Sourced
+    adc_sharing: Sourced
+    dac: Sourced
+    input_square: Sourced
+    full_adder: Sourced
 
     @classmethod
     def default(cls) -> Self:
@@ -283,11 +294,12 @@ def price(
     counts = ledger.totals()
     if cells < 1 or (images is not None and images < 1):
         raise InputError(f"cells = {cells} and images = {images} must be at least 1")
-    unpriced = [action for action in ("product", "drive", "conversion", "add", "mac", "byte") if counts.get(action)]
+    computing = ("product", "turn", "drive", "conversion", "add", "mac", "byte")
+    unpriced = [action for action in computing if counts.get(action)]
     if unpriced:
         raise InputError(
-            f"the ledger counts {', '.join(unpriced)} of crossbars, which have no price yet; price the part of the "
-            "ledger that made the noise"
+            f"the ledger counts {', '.join(unpriced)} of crossbars, which are no cost of random numbers; price that "
+            "part with report.compute_cost, and the part that made the noise with this"
         )
     if read is None and resistance is not None:
         read = CellPulse.rectangular(

@@ -1,0 +1,77 @@
+"""Store a picture in an array, let time pass, read it back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voltaspin.device import SwitchingModel, at_temperature, presets
+from voltaspin.errors import InputError
+from voltaspin.memory.array import MagnetoelectricMemory
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What became of a picture.
+
+    Args:
+        preset: of the junctions.
+        seconds, temperature: that it waited [s], [K].
+        picture: as read back, uint8 (height, width).
+        bits: that were stored.
+        lost: share of them that were read as the other.
+        expected: of that share, from the cells' Fokker-Planck rates.
+        barrier: of the nominal cell at that temperature [k_B T].
+    """
+
+    preset: str
+    seconds: float
+    temperature: float
+    picture: NDArray[np.uint8]
+    bits: int
+    lost: float
+    expected: float
+    barrier: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k != "picture"}
+
+    def __str__(self) -> str:
+        return (
+            f"{self.preset}: {self.lost:.3%} of {self.bits:,} bits lost after {self.seconds:.4g} s at "
+            f"{self.temperature - 273.15:.0f} C ({self.expected:.3%} expected); barrier {self.barrier:.1f} k_B T there"
+        )
+
+
+def keep(picture: NDArray[np.uint8], preset: str, *, seconds: float, temperature: float | None, seed: int = 0) -> Kept:
+    """Store the bits of a picture in an array of a preset's junctions, age it, and read it.
+
+    Args:
+        picture: uint8 (height, width); each pixel takes eight cells of its row.
+        preset: of :mod:`voltaspin.device.presets`.
+        seconds: [s].
+        temperature: [K]; the preset's own where absent.
+
+    Raises:
+        InputError: a picture that is no grey one, or too large for an array.
+    """
+    if picture.ndim != 2 or picture.dtype != np.uint8 or not picture.size:
+        raise InputError(f"a picture of shape {picture.shape} and type {picture.dtype} is no grey picture of 8 bits")
+    junction = presets.get(preset)
+    bits = np.unpackbits(picture, axis=1)
+    memory = MagnetoelectricMemory(
+        rows=bits.shape[0], columns=bits.shape[1], model=SwitchingModel.constant(0.5, 0.5), junction=junction, seed=seed
+    )
+    memory.write(bits)
+    p0, p1 = memory.forgetting(seconds, temperature=temperature)
+    memory.age(seconds, temperature=temperature)
+    read = memory.read()
+    kelvin = junction.temperature if temperature is None else temperature
+    return Kept(
+        preset=preset, seconds=seconds, temperature=kelvin, picture=np.packbits(read, axis=1), bits=bits.size,
+        lost=float((read != bits).mean()), expected=float(np.where(bits, p1, p0).mean()),
+        barrier=float(at_temperature(junction, kelvin).barrier()),
+    )  # fmt: skip

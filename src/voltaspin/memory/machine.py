@@ -1,0 +1,97 @@
+"""What the layers of one converted model share: counts, time steps, and whose numbers are drawn."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from voltaspin.context import current
+from voltaspin.errors import InputError
+from voltaspin.ledger import Ledger
+
+OTHER = "attention and other products"  #: name in the ledger of work that belongs to no layer
+
+
+@dataclass
+class Machine:
+    """What the converted layers of one model share.
+
+    Args:
+        ledger: counts per layer, and per step where a run context says which.
+        recording: whether the layers keep what they see, to choose ranges from.
+        bucket: part of the diffusion's time axis that is being computed.
+        call: how many times the model was called; keys the read noise where there is no run context.
+        other_macs: multiply-accumulates of one image that belong to no layer; a digital unit does them.
+    """
+
+    ledger: Ledger = field(default_factory=lambda: Ledger("compute"))
+    recording: bool = False
+    bucket: int = 0
+    call: int = 0
+    uses: Counter[str] = field(default_factory=Counter)
+    time_steps: int = 1000
+    time_buckets: int = 1
+    other_macs: int = 0
+
+    def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Before every call of the model: which bucket its time step lies in."""
+        self.call += 1
+        self.uses.clear()
+        if self.other_macs:
+            images = next((len(a) for a in (*args, *kwargs.values()) if torch.is_tensor(a) and a.dim()), 1)
+            self.ledger_of(OTHER).count("mac", images * self.other_macs)
+        t = kwargs.get("timestep", args[1] if len(args) > 1 else None)
+        if self.time_buckets > 1 and t is not None:
+            times = {float(v) for v in torch.as_tensor(t).reshape(-1).tolist()}
+            buckets = {min(int(v * self.time_buckets / self.time_steps), self.time_buckets - 1) for v in times}
+            if len(buckets) > 1:
+                raise InputError(
+                    f"one batch holds time steps of the buckets {sorted(buckets)}, whose converter ranges differ; "
+                    "compute images of one bucket at a time, or use time_buckets=1"
+                )
+            self.bucket = buckets.pop()
+
+    def position(self, layer: str, images: int) -> tuple[tuple[int, ...], int]:
+        """Which numbers a layer draws now: an identifier per image, and a step."""
+        context = current()
+        use = self.uses[layer]
+        self.uses[layer] += 1
+        ids: tuple[int, ...] = tuple(range(images))
+        if context is None:
+            return ids, (self.call << 12) + use
+        known = context.images
+        if len(known) == images:
+            ids = known
+        elif len(known) and images % len(known) == 0:
+            each = images // len(known)
+            ids = tuple((i << 20) + k + 1 for i in known for k in range(each))
+        return ids, (1 << 62) + (context.step << 12) + use
+
+    def ledger_of(self, layer: str) -> Ledger:
+        context = current()
+        mine = self.ledger.child(layer)
+        return mine if context is None else mine.child(f"step {context.step}")
+
+
+@dataclass
+class DigitalCount:
+    """A hook that counts the work of a layer that stays digital.
+
+    Args:
+        machine: whose ledger.
+        name: of the layer.
+    """
+
+    machine: Machine
+    name: str
+
+    def __call__(self, module: Any, args: tuple[Any, ...], output: torch.Tensor) -> None:
+        w = module.weight
+        transposed = isinstance(module, nn.ConvTranspose2d)
+        ledger = self.machine.ledger_of(self.name)
+        ledger.count("mac", (args[0].numel() if transposed else output.numel()) // w.shape[0] * w.numel())
+        ledger.count("byte", args[0].numel() + 2 * output.numel())

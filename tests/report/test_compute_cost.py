@@ -1,0 +1,99 @@
+"""Energy and time of a network in memory, worked out by hand."""
+
+import pytest
+import torch
+from torch import nn
+
+from voltaspin.errors import InputError
+from voltaspin.memory import ArraySpec, convert
+from voltaspin.report.compute_cost import Span, adc_energy, compute_cost
+from voltaspin.report.cost import BOUNDARIES, CostTable
+from voltaspin.units import fJ, pJ
+
+TABLE = CostTable.default()
+
+
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 32), nn.Linear(32, 16), nn.Linear(16, 4))
+
+
+def priced(spec, images=5, **more):
+    net, coverage = convert(model(), spec, example=torch.zeros(1, 8))
+    net(torch.randn(5, 8))
+    return compute_cost(net, coverage, images=images, **more)
+
+
+SPEC = ArraySpec(rows=256, columns=256, weight_bits=4, input_bits=8, adc_bits=6, TMR=1.0, R_P=100e3, read_voltage=0.1,
+                 bandwidth=50e6)  # fmt: skip
+
+
+def test_an_analog_layer_by_hand():
+    cost = priced(SPEC)
+    layer = next(w for w in cost.layers if w.name == "1")
+    products = 32 * 16 * 6  # three slices, two columns each
+    assert layer.counts["product"] == products
+    # 0.1 V at a mean conductance of 7.5 uS for 10 ns, inputs with a mean square of 0.1
+    assert layer.energy["cell"]["product"].value == pytest.approx(products * 0.01 * 7.5e-6 * 10e-9 * 0.1)
+    assert layer.energy["cell+line"]["drive"].value == pytest.approx(32 * 0.1 * 50 * fJ * 0.01)
+    assert layer.energy["macro"]["drive"].value == pytest.approx(32 * (1.5 * 0.1 * 50 * fJ * 0.01 + 0.1 * pJ))
+    assert layer.energy["macro"]["conversion"].value == pytest.approx(16 * 3 * 0.83 * pJ)
+    assert layer.energy["macro"]["add"].value == pytest.approx(16 * 3 * 0.1 * pJ)
+    assert layer.energy["macro"]["byte"].value == pytest.approx((32 + 2 * 16) * 20 / 8 * pJ)
+    assert layer.seconds == pytest.approx(80e-9)  # eight columns for a converter of 10 ns
+    assert set(layer.energy["cell"]) == {"product"}
+
+
+def test_a_digital_layer_by_hand():
+    cost = priced(SPEC.model_copy(update={"mode": "digital"}))
+    layer = next(w for w in cost.layers if w.name == "1")
+    products = 32 * 16 * 6
+    sensed = 0.01 * 7.5e-6 * 25e-9
+    assert layer.energy["cell"]["product"].value == pytest.approx(products * sensed)
+    assert layer.energy["macro"]["product"].value == pytest.approx(products * (sensed + 50 * fJ * 0.01 + 5 * fJ))
+    assert layer.energy["macro"]["add"].value == pytest.approx(products * 8 * 3.75 * fJ)  # of eight bits
+    assert layer.seconds == pytest.approx(256 * 25e-9)  # row after row
+
+
+def test_what_stays_digital_and_the_conventional_machine():
+    cost = priced(SPEC, write_energy=Span(1e-13, 1e-14, 1e-12))
+    first = next(w for w in cost.layers if w.name == "0")
+    assert not first.in_memory
+    assert first.energy["macro"]["mac"].value == pytest.approx(8 * 32 * 0.3 * pJ)
+    assert first.total("cell").value == 0
+    macs = 8 * 32 + 32 * 16 + 16 * 4
+    assert cost.steps == pytest.approx(1)
+    assert cost.conventional["multiply-accumulate"].value == pytest.approx(macs * 0.3 * pJ)
+    assert cost.conventional["weights"].value == pytest.approx(macs * 100 / 8 * pJ)  # each weight met once
+    assert cost.writing.value == pytest.approx(1e-13 * 32 * 16 * 6)
+    assert cost.area.value == pytest.approx(32 * 16 * 6 * 40 * (28e-9) ** 2 / 0.5)
+
+
+def test_every_joule_stands_in_a_layer_and_in_an_action():
+    cost = priced(SPEC)
+    for boundary in BOUNDARIES:
+        by_action = sum(e.value for e in cost.by_action(boundary).values())
+        assert by_action == pytest.approx(cost.total(boundary).value)
+        assert cost.total(boundary).low <= cost.total(boundary).value <= cost.total(boundary).high
+    totals = [cost.total(b).value for b in BOUNDARIES]
+    assert totals == sorted(totals)
+    assert "weakest grade: assumed" in str(cost)
+    assert cost.to_json()["energy_J"]["macro"]["conversion"]["value"] > 0
+
+
+def test_ten_images_cost_each_what_one_does():
+    one, many = priced(SPEC, images=5), priced(SPEC, images=10, per_image=2.0)
+    assert many.total("macro").value == pytest.approx(one.total("macro").value)
+
+
+def test_converters_beyond_the_table():
+    assert adc_energy(TABLE, 2) == adc_energy(TABLE, 4)
+    assert adc_energy(TABLE, 12).value == pytest.approx(4 * 2.57 * pJ)
+
+
+def test_nothing_counted_is_refused():
+    net, coverage = convert(model(), SPEC, example=torch.zeros(1, 8))
+    with pytest.raises(InputError, match="computed nothing yet"):
+        compute_cost(net, coverage, images=1)
+    with pytest.raises(InputError, match="images = 0"):
+        compute_cost(net, coverage, images=0)
