@@ -68,7 +68,8 @@ def test_a_picture_is_kept_and_lost(capsys, tmp_path):
     n = storage["bits"]
     assert abs(generator["lost"] - generator["expected"]) < 4 * np.sqrt(0.25 / n)
     assert generator["lost"] > 0.2
-    assert Image.open(tmp_path / "out.png").width > 800
+    with Image.open(tmp_path / "out.png") as drawn:
+        assert drawn.width > 800
     code, said = run(capsys, "memory", "store", str(tmp_path / "none.png"))
     assert code == 2
     assert "none.png does not exist" in said.err

@@ -10,6 +10,7 @@ from torch import nn
 from voltaspin.context import RunContext, running
 from voltaspin.errors import InputError
 from voltaspin.memory import ArraySpec, ClippingWarning, MemoryLayer, calibrate, convert
+from voltaspin.memory.attention import split_projections
 from voltaspin.memory.conversion import machine_of
 
 LAYERS = {
@@ -87,8 +88,8 @@ def test_coverage_says_what_stays_digital_and_why():
 def test_a_model_with_nothing_to_convert_is_refused():
     with pytest.raises(InputError, match="no layer"):
         convert(nn.Sequential(nn.ReLU()), ArraySpec())
-    with pytest.raises(InputError, match="projections"):
-        convert(nn.Sequential(nn.MultiheadAttention(8, 2)), ArraySpec())
+    with pytest.raises(InputError, match=r"'2'.*would be misread with a probability of 0\.003"):
+        convert(small(), ArraySpec(mode="digital", read_noise=0.1))
     bad = small()
     bad[2].weight.data[0, 0] = float("nan")
     with pytest.raises(InputError, match=r"'2': its weight holds 1 values that are NaN"):
@@ -206,3 +207,52 @@ def test_the_ledger_counts_by_layer_and_step():
     assert layer.total("product") == 3 * 16 * 16 * 6
     assert layer.total("drive") == 3 * 16 * 4  # five outputs of six columns share a tile
     assert machine_of(model).ledger.total("write") == 2 * 256 * 6
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"batch_first": True}, {"bias": False}, {"kdim": 12, "vdim": 20}, {"add_bias_kv": True},
+     {"add_zero_attn": True}],
+)  # fmt: skip
+@pytest.mark.parametrize("masked", [False, True])
+def test_split_attention_is_torchs(options, masked):
+    torch.manual_seed(0)
+    plain = nn.MultiheadAttention(16, 4, **options).eval()
+    split = split_projections(nn.Sequential(plain))[0]
+    kd, vd = options.get("kdim", 16), options.get("vdim", 16)
+    x = [torch.randn(5, 3, 16), torch.randn(7, 3, kd), torch.randn(7, 3, vd)]
+    x = [t.transpose(0, 1) for t in x] if options.get("batch_first") else x
+    masks = {}
+    if masked:
+        masks = {"attn_mask": torch.randn(5, 7), "key_padding_mask": torch.zeros(3, 7)}
+        masks["key_padding_mask"][1, 5:] = -torch.inf
+    for more in ({}, {"average_attn_weights": False}, {"need_weights": False}):
+        (y, w), (y0, w0) = split(*x, **masks, **more), plain(*x, **masks, **more)
+        assert torch.allclose(y, y0, atol=1e-5)
+        assert (w is None and w0 is None) or torch.allclose(w, w0, atol=1e-5)
+
+
+def test_transformers_go_into_memory_with_their_projections():
+    torch.manual_seed(0)
+    plain = nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(32, 4, 64, batch_first=True), 2, enable_nested_tensor=False
+    )
+    plain.eval()
+    x = torch.randn(2, 6, 32)
+    spec = ArraySpec(mode="digital", weight_bits=12, input_bits=12, digital_ends=False)
+    model, coverage = convert(plain, spec, example=x[:1])
+    assert [w.in_memory for w in coverage.layers] == [True] * 12
+    assert coverage.other_macs == 2 * 2 * 6 * 6 * 32  # scores and weighted values of two layers
+    with torch.no_grad():
+        assert torch.allclose(model(x), plain(x), atol=0.02)
+    assert machine_of(model).ledger.child("attention and other products").total("mac") == 2 * coverage.other_macs
+
+
+def test_what_stays_digital_is_counted():
+    model, coverage = convert(small(), ArraySpec(), example=torch.zeros(1, 8))
+    model(torch.zeros(3, 8))
+    ledger = machine_of(model).ledger
+    for layer in coverage.layers:
+        child = ledger.child(layer.name)
+        assert child.total("mac") == (0 if layer.in_memory else 3 * layer.macs)
+        assert bool(child.total("product")) == layer.in_memory

@@ -13,6 +13,7 @@ from torch import nn
 
 from voltaspin.errors import InputError
 from voltaspin.ledger import Ledger
+from voltaspin.memory.attention import split_projections
 from voltaspin.memory.layers import KINDS, MemoryLayer
 from voltaspin.memory.machine import DigitalCount, Machine
 from voltaspin.memory.specification import ArraySpec
@@ -121,7 +122,8 @@ def convert(
 ) -> tuple[nn.Module, Coverage]:
     """Put every layer that can be into crossbars.
 
-    Linear, Conv1d, Conv2d and ConvTranspose2d go into memory. The first and the last of them stay digital (a model of
+    Linear, Conv1d, Conv2d and ConvTranspose2d go into memory, and the projections of ``nn.MultiheadAttention``, which
+    becomes a module with a layer for each. The first and the last of them stay digital (a model of
     one or two has no inside, so all of it goes in), and so does the time embedding of a diffusers UNet;
     ``spec.layers`` decides otherwise by name.
 
@@ -141,6 +143,7 @@ def convert(
     """
     if not inplace:
         model = copy.deepcopy(model)
+    model = split_projections(model)
     layers, blocked = _layers(model)
     reasons = _reasons(model, spec, layers)
     if not any(name not in reasons for name in layers):
@@ -241,10 +244,7 @@ def _layers(model: nn.Module) -> tuple[dict[str, Any], dict[str, str]]:
             continue
         if isinstance(module, MemoryLayer):
             raise InputError(f"layer {name!r} is in memory already; convert the float model")
-        if isinstance(module, nn.MultiheadAttention):
-            blocked[name] = "its projections are not layers of their own; use Linear layers for q, k, v and the output"
-            inside.append(name)
-        elif isinstance(module, _LIKE_LAYERS):
+        if isinstance(module, _LIKE_LAYERS):
             blocked[name] = f"{type(module).__name__} is not supported"
             inside.append(name)
         elif isinstance(module, KINDS):

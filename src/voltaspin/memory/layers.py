@@ -22,10 +22,11 @@ from torch import nn
 from voltaspin.errors import InputError
 from voltaspin.memory.chance import Chance
 from voltaspin.memory.machine import Machine
-from voltaspin.memory.periphery import adc_step, loading, phases_of, read_noise
+from voltaspin.memory.periphery import adc_step, loading, phases_of, read_noise, sensing
 from voltaspin.memory.programming import Programmed, program, quantise_weights
 from voltaspin.memory.specification import ArraySpec
 
+_MISREADS = 1e-6  # of digital sensing, up to which they are left out
 _EXACT = 2.0**24  # integers up to here are exact in float32, and so is any sum of them that stays below
 _COLUMNS = 32 << 20  # elements of unfolded inputs held at once
 _SAMPLE = 1 << 14  # inputs kept per layer, bucket and batch for the choice of a range
@@ -76,6 +77,11 @@ class MemoryLayer(nn.Module):
             self.output_padding = source.output_padding
             self.kernel = tuple(source.kernel_size)
         _finite(self.weight, f"layer {name!r}: its weight")
+        if spec.mode == "digital" and (error := sensing(spec).error) > _MISREADS:
+            raise InputError(
+                f"layer {name!r}: a cell that is sensed alone would be misread with a probability of {error:.2g}; "
+                f"digital arrays are modelled up to {_MISREADS:g}: lower read_noise or raise the TMR"
+            )
         self.register_buffer("input_step", torch.zeros(spec.time_buckets, dtype=torch.float32))
         self.register_buffer("adc_limit", torch.zeros(spec.time_buckets, spec.slices, dtype=torch.float32))
         self.register_buffer("clipped", torch.zeros(spec.time_buckets, dtype=torch.float32))
