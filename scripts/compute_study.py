@@ -166,13 +166,14 @@ TEXT = """\
 # The network in memory: images against the float model's
 
 Made by `{command}` with {versions}.
-The shipped Fashion-MNIST model, ancestral sampling, n = {n} images and {steps} steps unless said otherwise. All conditions
-share each image's first latent and noise (software, seed 11), so that differences are paired; KID times 1000, 95 %
-intervals. Crossbars are simulated: their chance is pseudo-random underneath. The array that is varied is assumed:
-{base}.
+The shipped Fashion-MNIST model, ancestral sampling, {steps} steps unless said otherwise. All conditions share each
+image's first latent and noise (software, seed 11), so that differences are paired, image by image, over the n of the
+tables; KID times 1000, 95 % intervals. Crossbars are simulated: their chance is pseudo-random underneath. The array
+that is varied is assumed: {base}.
 
-The smallest KID difference that n = {n} finds in four of five cases (two-sided, 5 %) is {detectable:.1f}e-3 near the base
-array, from the interval of its paired difference. Halving the {steps} steps gives {halved}.
+The smallest KID difference that is found in four of five cases (two-sided, 5 %) is {detectable:.1f}e-3 at n = {n} near
+the base array, from the interval of its paired difference, and goes as one over the root of n. Halving the {steps}
+steps gives {halved}.
 
 ## Equivalence of 8-bit digital arrays
 
@@ -207,7 +208,8 @@ def loaded(folder: Path, name: str) -> tuple[dict[str, Any], np.ndarray] | None:
 
 
 def interval(score: Any, unit: float = 1e3, z: float = 1.96) -> str:
-    return f"{unit * score.value:.2f} [{unit * (score.value - z * score.std):.2f}, {unit * (score.value + z * score.std):.2f}]"
+    low, high = (unit * (score.value + sign * z * score.std) for sign in (-1, 1))
+    return f"{unit * score.value:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def row(folder: Path, condition: Condition, against: Any) -> tuple[str, Any, Any, dict[str, Any]] | None:

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,7 @@ Progress = Callable[[str, int, int], None]
 MARGIN_SHARE_OF_BLUR = 0.25
 K_EFF_SPREAD, STRAY_SPREAD = 0.05, 0.5e-3  # assumed: no published array states them for such junctions
 CYCLES = 2000
+ARRAY = "analog"  #: preset of the arrays that the network is priced in
 SHARED = (
     "All arms share the weights, the time steps and, image by image, the uniform words that decide the bits: "
     "the same 16-bit word asks a memory cell at its own probability and a software coin at 1/2, and the "
@@ -477,8 +478,21 @@ def cost_section(
         images=len(arm.images),
         macs_per_image=macs_per_image(pipeline, arm.steps),
     )
+    section = section.model_copy(update={"network": network_in_memory(pipeline, arm.steps)})
     progress("6 cost", 1, 1)
     return section
+
+
+def network_in_memory(pipeline: Pipeline, steps: int) -> r.Network:
+    """What an image's arithmetic costs in crossbars: one image and two evaluations, which stand for all."""
+    from voltaspin.memory import ArraySpec, convert
+    from voltaspin.report.compute_cost import compute_cost, network_section
+
+    made = min(steps, 2)
+    unet, coverage = convert(pipeline.unet, ArraySpec.preset(ARRAY))
+    sample(replace(pipeline, unet=unet), PseudoSource(seed=0), count=1, steps=made)
+    cost = compute_cost(unet, coverage, images=1, per_image=steps / made)
+    return network_section(cost, array=ARRAY, mac_fraction=coverage.mac_fraction)
 
 
 def macs_per_image(pipeline: Pipeline, steps: int) -> int:

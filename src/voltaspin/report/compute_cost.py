@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from voltaspin.errors import InputError
 from voltaspin.ledger import Ledger
 from voltaspin.report.cost import BOUNDARIES, CostTable, Span, si, weakest
-from voltaspin.report.results import Boundary
+from voltaspin.report.results import Boundary, Network, NetworkPart
 from voltaspin.sourced import Grade
 
 if TYPE_CHECKING:
@@ -196,6 +196,28 @@ def compute_cost(
             "evaluation from 1 MB; the upper end adds one byte of SRAM to every multiply-accumulate, the lower end "
             "reads no weight twice (assumed)",
         ),
+    )  # fmt: skip
+
+
+def network_section(cost: ComputeCost, *, array: str, mac_fraction: float, layers: int = 6) -> Network:
+    """The page's part of it, energies in pJ."""
+
+    def part(name: str, energy: Mapping[Boundary, Span]) -> NetworkPart:
+        pJ = {b: 1e12 * e.value for b, e in energy.items()}
+        return NetworkPart(name=name, energy=pJ, low=1e12 * energy["macro"].low, high=1e12 * energy["macro"].high)
+
+    by_action = {b: cost.by_action(b) for b in BOUNDARIES}
+    actions = [part(a, {b: by_action[b].get(a, _NONE) for b in BOUNDARIES}) for a in by_action["macro"]]
+    actions.append(part("in all", {b: cost.total(b) for b in BOUNDARIES}))
+    dear = sorted(cost.layers, key=lambda w: -w.total("macro").value)[:layers]
+    conventional = [part(a, {"macro": e}) for a, e in cost.conventional.items()]
+    conventional.append(part("in all", {"macro": _sum(cost.conventional.values())}))
+    return Network(
+        array=array, mac_fraction=mac_fraction, steps=round(cost.steps), actions=tuple(actions),
+        layers=tuple(part(w.name, {b: w.total(b) for b in BOUNDARIES}) for w in dear),
+        conventional=tuple(conventional), seconds=cost.seconds, cells=cost.cells,
+        area_mm2=(1e6 * cost.area.value, 1e6 * cost.area.low, 1e6 * cost.area.high), grade=cost.grade,
+        assumptions=cost.assumptions,
     )  # fmt: skip
 
 

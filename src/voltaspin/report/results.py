@@ -415,6 +415,43 @@ class Ratio(Part):
     assumption: str
 
 
+class NetworkPart(Part):
+    """Energy per image [pJ] of one kind of action, or of one layer, by boundary, with the range at the macro."""
+
+    name: str
+    energy: dict[Boundary, float]
+    low: float
+    high: float
+
+
+class Network(Part):
+    """The network in crossbars, for one image, beside the same network on a digital machine.
+
+    Args:
+        array: preset of the arrays.
+        mac_fraction: share of the multiply-accumulates in memory.
+        steps: network evaluations.
+        actions: and their sum, called ``in all``, last.
+        layers: the dearest; energy at the macro.
+        conventional: of the digital machine, and their sum last; energy at the macro.
+        seconds, cells, area_mm2: of the arrays, the area with (low, high).
+        grade: the weakest number.
+        assumptions: in words.
+    """
+
+    array: str
+    mac_fraction: float
+    steps: int
+    actions: tuple[NetworkPart, ...]
+    layers: tuple[NetworkPart, ...]
+    conventional: tuple[NetworkPart, ...]
+    seconds: float
+    cells: int
+    area_mm2: tuple[float, float, float]
+    grade: str
+    assumptions: tuple[str, ...]
+
+
 class Cost(Part):
     """The priced ledger beside conventional sources.
 
@@ -426,6 +463,7 @@ class Cost(Part):
         ratios: every comparison made.
         thousand: the ratios that come to about 10^3, with the assumption behind each.
         counterweights: sentences against the memory, computed from the rows.
+        network: the arithmetic of an image, in memory and not.
     """
 
     table: str
@@ -436,6 +474,7 @@ class Cost(Part):
     ratios: tuple[Ratio, ...]
     thousand: tuple[Ratio, ...]
     counterweights: tuple[str, ...]
+    network: Network | None = None
 
 
 # all --------------------------------------------------------------------------------------------------
