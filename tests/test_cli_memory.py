@@ -36,6 +36,7 @@ def test_images_from_crossbars(capsys, tmp_path):
     record = (tmp_path / "images" / "run.json").read_text()
     assert '"product"' in record
     assert '"mode": "digital"' in record
+    assert json.loads(record)["compute_cost"]["steps"] == pytest.approx(3)
     code, said = run(capsys, "sample", "--spec", "digital", "--out", str(tmp_path / "none"))
     assert code == 2
     assert "--compute memory" in said.err

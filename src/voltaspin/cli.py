@@ -167,7 +167,7 @@ def sample(
         from voltaspin.memory import convert
         from voltaspin.memory.conversion import machine_of
 
-        converted, _ = convert(pipeline.unet, chosen)
+        converted, coverage = convert(pipeline.unet, chosen)
         pipeline = replace(pipeline, unet=converted)
         spent = machine_of(converted).ledger
     stopped: NoiseStoppedError | None = None
@@ -188,6 +188,11 @@ def sample(
             if not isinstance(error.finished, Samples):
                 raise
             stopped, samples = error, error.finished
+    priced: dict[str, Any] | None = None
+    if chosen is not None:
+        from voltaspin.report.compute_cost import compute_cost
+
+        priced = compute_cost(converted, coverage, images=len(samples.images)).to_json()
     record = write_images(
         out,
         samples,
@@ -203,6 +208,7 @@ def sample(
         },
         model={"folder": pipeline.folder.name, "sha256": pipeline.sha256},
         ledger=source.ledger if spent is None else _both(source.ledger, spent),
+        compute_cost=priced,
     )
     if stopped is not None:
         raise InputError(f"{stopped}; they are in {out}")

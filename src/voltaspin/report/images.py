@@ -26,6 +26,7 @@ def write_images(
     settings: dict[str, Any],
     model: dict[str, str],
     ledger: Ledger,
+    compute_cost: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write ``image-000000.png`` ..., ``grid.png`` and ``run.json`` into ``out``.
 
@@ -53,6 +54,7 @@ def write_images(
         "noise_seconds": samples.noise_seconds,
         "provenance": samples.noise,
         "ledger": ledger.totals(),
+        **({} if compute_cost is None else {"compute_cost": compute_cost}),
         "environment": environment(),
     }
     try:
