@@ -7,6 +7,7 @@ from typing import Any
 from voltaspin.lazy import resolve
 
 _HOME = {
+    "bitflip": "bitflip",
     "ImageSet": "data",
     "load_images": "data",
     "TrainSpec": "training",
