@@ -135,7 +135,9 @@ class MagnetoelectricMemory(RowLogic):
     def _along_the_line(
         self, line: Line, p01: NDArray[np.float64], p10: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        junction, pulse = self._physics("a line acts on its pulses")
+        junction, pulse = self._known("nothing says what its line does to a pulse"), getattr(self.model, "pulse", None)
+        if pulse is None:
+            raise InputError("this switching model knows no pulse that a line could change; build one from a pulse")
         moved = line.shifts(junction, pulse, self.columns)
         tiny = 1e-12
         both = []
@@ -217,11 +219,11 @@ class MagnetoelectricMemory(RowLogic):
         if self.access is None:
             np.copyto(self._state, new.astype(np.uint8), where=True if where is None else where)
             self.ledger.count("write", self._touched(where))
+            self._wear(where)
             self._hold()
             return
-        wrong = self.read(mask=where) if where is None else self._seen(where)
-        differs = wrong != new if where is None else where & (wrong != new)
-        self._toggle(np.asarray(differs))
+        chosen = np.ones(self._state.shape, np.bool_) if where is None else where
+        self._toggle(chosen & (self._seen(chosen) != new))
 
     def write_verify(self, bits: ArrayLike, *, attempts: int = 4, mask: ArrayLike | None = None) -> int:
         """Store bits, read them back and write the wrong ones again.
@@ -277,9 +279,8 @@ class MagnetoelectricMemory(RowLogic):
         """Probability that each cell is found at the other bit after a time, from 0 and from 1: (rows, columns)."""
         from voltaspin.memory.ageing import after, flip_rates
 
-        if self.junction is None:
-            raise InputError("this memory knows no junction, so nothing says how long it keeps a bit; give junction=")
-        rates = flip_rates(self.junction, self._cells, temperature=temperature or self.junction.temperature)
+        junction = self._known("nothing says how long it keeps a bit")
+        rates = flip_rates(junction, self._cells, temperature=temperature or junction.temperature)
         p0, p1 = after(*rates, seconds)
         return np.broadcast_to(p0, self._state.shape), np.broadcast_to(p1, self._state.shape)
 
@@ -310,7 +311,7 @@ class MagnetoelectricMemory(RowLogic):
         if where is not None and before is not None:
             np.copyto(self._state, before, where=~where)
         self.cycle += 1
-        self._wear(where)
+        self._wear(where, 2 if reset else 1)
         self._hold()
         if reset:
             self.ledger.count("reset", touched)
@@ -326,7 +327,7 @@ class MagnetoelectricMemory(RowLogic):
 
         if not 0 <= probability <= 1:
             raise InputError(f"{probability} is no probability; give a number from 0 to 1, or a Pulse")
-        junction, _ = self._physics("its pulses cannot be programmed")
+        junction = self._known("its pulses cannot be programmed")
         if self._library is None:
             self._library = PulseLibrary.of(junction, self._halves)
         return self._library.choose(probability, {q: float(v.std()) for q, v in self._cells.items()})
@@ -363,8 +364,7 @@ class MagnetoelectricMemory(RowLogic):
             from voltaspin.memory.programmable import answer
 
             if isinstance(what, Pulse):
-                junction, _ = self._physics("it cannot answer to another pulse")
-                chosen = answer(junction, what, self._halves)
+                chosen = answer(self._known("it cannot answer to another pulse"), what, self._halves)
             else:
                 chosen = self.programmed(float(what))
             name = f"{chosen.pulse.voltage:.3f} V {chosen.pulse.width * 1e12:.0f} ps"
@@ -392,14 +392,13 @@ class MagnetoelectricMemory(RowLogic):
         total[:, :-1] += up[:, 1:]
         return {**self._cells, "B_z": self._cells.get("B_z", np.float32(0)) - d.neighbour_field * total}
 
-    def _physics(self, why: str) -> tuple[Junction, Pulse]:
-        if self.junction is None or getattr(self.model, "pulse", None) is None:
+    def _known(self, why: str) -> Junction:
+        if self.junction is None:
             raise InputError(
-                f"this memory's switching model knows no junction or no pulse, so {why}; build it with "
-                "SwitchingModel.from_fokker_planck(junction, pulse) or take SwitchingModel.shipped()"
+                f"this memory knows no junction, so {why}; give junction=, or a model of one such as "
+                "SwitchingModel.shipped()"
             )
-        assert self.model.pulse is not None
-        return self.junction, self.model.pulse
+        return self.junction
 
     def wear(self, pulses: int, *, mask: ArrayLike | None = None) -> None:
         """Add pulses to the count of every cell (of ``mask``) without simulating them: to see an old array."""

@@ -81,6 +81,8 @@ def measure(
     good = ~memory.broken
     places, _ = memory._stuck_at
     good.ravel()[places] = False
+    if not good.any():
+        raise InputError("every cell is stuck or broken, so there is nothing to judge; lower stuck or the wear")
     p01, p10 = memory.p01[good], memory.p10[good]
     outside = (np.abs(p01 - 0.5) > eps) | (np.abs(p10 - 0.5) > eps)
     misread = None
