@@ -17,6 +17,7 @@ from voltaspin.cli_fit import fit
 from voltaspin.cli_memory import app as memory_app
 from voltaspin.cli_memory import array_spec
 from voltaspin.cli_noise import Chain, Noise, bits, make_source, randomness
+from voltaspin.cli_study import study
 from voltaspin.errors import InputError, NoiseStoppedError
 from voltaspin.ledger import Ledger
 from voltaspin.terminal import at_least, bar_per_part, leave_nothing, print_json, progress_bars, writable
@@ -72,6 +73,7 @@ def demo(
 
 app.command()(bits)
 app.command()(randomness)
+app.command()(study)
 
 
 @app.command()

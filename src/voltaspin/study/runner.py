@@ -1,0 +1,208 @@
+"""Do every run of a study once: in processes of this machine or on a dask cluster, whatever is killed on the way.
+
+A run writes into a folder of its own and renames it to its key when it is complete, so a folder of that name is
+complete by its existence, and a second study that wants the same run finds it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from voltaspin.errors import InputError
+from voltaspin.specs import read_json, write_json
+from voltaspin.study.specification import Run, Training, job_from_json
+
+Job = Run | Training
+Work = Callable[[Any, Path], dict[str, Any]]
+Progress = Callable[[int, int, str], None]
+
+KIND, VERSION = "study-runs", 1
+ANSWERS_WITHIN = 10.0  #: seconds that a scheduler has to answer
+
+
+def folder_of(out: Path, run: Job) -> Path:
+    return out / "runs" / run.key
+
+
+def finished(out: Path, run: Job) -> bool:
+    return (folder_of(out, run) / "result.json").is_file()
+
+
+def prepare(out: Path) -> None:
+    """Make the folder of results, or check that it is one of this version."""
+    mark = out / "study.json"
+    if mark.is_file():
+        data = read_json(mark)
+        kind, version = (data.get("kind"), data.get("schema_version")) if isinstance(data, dict) else (None, None)
+        if kind != KIND or version != VERSION:
+            raise InputError(
+                f"{out} holds {kind!r} version {version!r}, not {KIND!r} version {VERSION}; choose another folder with "
+                "--out, or the version of voltaspin that wrote it"
+            )
+        return
+    if out.is_dir() and any(out.iterdir()):
+        raise InputError(f"{out} is not empty and holds no study; choose another folder with --out")
+    (out / "runs").mkdir(parents=True, exist_ok=True)
+    write_json(mark, {"kind": KIND, "schema_version": VERSION})
+
+
+def perform(work: Work, data: dict[str, Any], out: str, threads: int | None = None) -> str:
+    """One run, in whatever process: from a partial folder to a complete one. Returns its key."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    run = job_from_json(data)
+    place = folder_of(Path(out), run)
+    if finished(Path(out), run):
+        return run.key
+    partial = place.with_name(f".{run.key}.{socket.gethostname()}-{os.getpid()}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        result = work(run, partial)
+        write_json(partial / "result.json", {**run.to_json(), **result})
+        try:
+            partial.rename(place)
+        except OSError:
+            if not finished(Path(out), run):  # somebody else was not first
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return run.key
+
+
+def shard_of(runs: Iterable[Run], shard: str) -> list[Run]:
+    """The part ``"i/N"`` of the runs, i from 1 to N, decided by their keys.
+
+    Raises:
+        InputError: a text that is no such part.
+    """
+    first, _, count = shard.partition("/")
+    if not (first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
+        raise InputError(f"--shard {shard!r}: give i/N, with i from 1 to N, e.g. 2/4")
+    return [r for r in runs if int(r.key, 16) % int(count) == int(first) - 1]
+
+
+def execute(
+    runs: Sequence[Job],
+    out: Path,
+    *,
+    work: Work,
+    workers: int = 1,
+    scheduler: str | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Do what is not done yet.
+
+    Args:
+        runs: all of them; the finished ones are left alone.
+        out: folder of results, prepared.
+        work: does one run into a folder, and returns what goes into its ``result.json``.
+        workers: processes on this machine.
+        scheduler: address of a dask.distributed scheduler, in place of processes here; its workers must see ``out``.
+        progress: called with (done, total, name of the condition).
+
+    Returns:
+        How many runs were done now.
+
+    Raises:
+        InputError: a scheduler that does not answer within 10 s; nothing is started then.
+    """
+    with _client(scheduler) as client:
+        prepare(out)
+        _sweep(out)
+        todo: dict[str, Job] = {}
+        for run in runs:
+            if not finished(out, run):
+                todo.setdefault(run.key, run)
+        done = total = len({r.key for r in runs})
+        done -= len(todo)
+        if progress is not None:
+            progress(done, total, "")
+        place = str(out.resolve())
+        for key in _through(client, todo, work, place, workers):
+            done += 1
+            if progress is not None:
+                progress(done, total, todo[key].name)
+    return len(todo)
+
+
+def _through(client: Any, todo: dict[str, Job], work: Work, out: str, workers: int) -> Iterator[str]:
+    """Keys as they are finished."""
+    if client is not None:
+        from distributed import as_completed
+
+        # a task whose worker dies goes to another one; a run that is there already is not repeated
+        futures = [
+            client.submit(perform, work, run.to_json(), out, key=f"voltaspin-{run.key}", retries=3, pure=False)
+            for run in todo.values()
+        ]
+        for future in as_completed(futures):
+            yield future.result()
+        return
+    if workers <= 1:
+        for run in todo.values():
+            yield perform(work, run.to_json(), out)
+        return
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        pending: set[Future[str]] = {pool.submit(perform, work, r.to_json(), out, threads) for r in todo.values()}
+        try:
+            while pending:
+                ready, pending = wait(pending, return_when=FIRST_COMPLETED)
+                for one in ready:
+                    yield one.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+@contextmanager
+def _client(address: str | None) -> Iterator[Any]:
+    """A connection to a scheduler, or None."""
+    if address is None:
+        yield None
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise InputError("a scheduler needs distributed: pip install 'voltaspin[scale]'") from None
+    try:
+        client = Client(address, timeout=ANSWERS_WITHIN)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise InputError(
+            f"the scheduler {address} does not answer within {ANSWERS_WITHIN:g} s ({type(error).__name__}); start it "
+            "with 'dask scheduler', or leave --scheduler out"
+        ) from None
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _sweep(out: Path) -> None:
+    """Remove what processes of this machine left that live no more."""
+    host = socket.gethostname()
+    for partial in (out / "runs").glob(f".*.{host}-*.part"):
+        pid = partial.name.removesuffix(".part").rpartition("-")[2]
+        if pid.isdecimal() and not _lives(int(pid)):
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

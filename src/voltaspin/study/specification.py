@@ -1,0 +1,221 @@
+"""What a study is to do, as versioned data, and the single runs that follow from it."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, ValidationError
+
+from voltaspin.errors import InputError
+from voltaspin.specs import Spec, environment, read_json
+
+Noise = Literal["software", "software-16", "memory-raw", "memory-xor"]
+
+
+class Condition(Spec):
+    """One way to make images.
+
+    Args:
+        train: noise of the training; ``shipped`` takes the model of the package.
+        sample: noise of the sampling.
+        images, steps: how many, and network evaluations for each.
+        train_steps, channels: of a training run, and of its network.
+        memory: fields of ``MagnetoelectricMemory`` that differ, such as ``K_eff_spread``.
+        imperfections: fields of ``Imperfections`` that differ from none; empty: none at all.
+        compute: fields of an ``ArraySpec`` for the network; absent: floating point.
+    """
+
+    KIND: ClassVar[str] = "study-condition"
+    VERSION: ClassVar[int] = 1
+    train: Noise | Literal["shipped"] = "shipped"
+    sample: Noise = "software"
+    images: int = Field(default=1000, ge=4)
+    steps: int = Field(default=50, ge=1)
+    train_steps: int = Field(default=2000, ge=1)
+    channels: tuple[int, ...] = (32, 64, 96)
+    memory: dict[str, Any] = Field(default_factory=dict)
+    imperfections: dict[str, Any] = Field(default_factory=dict)
+    compute: dict[str, Any] | None = None
+
+
+@cache
+def _version() -> str:
+    return environment()["voltaspin"]
+
+
+def _key(what: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps({**what, "voltaspin": _version()}, sort_keys=True).encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One model that conditions share.
+
+    Args:
+        noise: of its training.
+        steps: of the optimiser; channels: of the network.
+        seed: of the run.
+    """
+
+    noise: str
+    steps: int
+    channels: tuple[int, ...]
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"training with {self.noise}, seed {self.seed}"
+
+    @property
+    def key(self) -> str:
+        """Name of its folder."""
+        return _key(self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": "training", "noise": self.noise, "steps": self.steps, "channels": list(self.channels),
+                "seed": self.seed}  # fmt: skip
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Training:
+        return cls(data["noise"], data["steps"], tuple(data["channels"]), data["seed"])
+
+
+@dataclass(frozen=True)
+class Run:
+    """One condition with its seeds.
+
+    Args:
+        name: of the condition.
+        condition: what to do.
+        training_seed, sampling_seed: of the two parts.
+    """
+
+    name: str
+    condition: Condition
+    training_seed: int
+    sampling_seed: int
+
+    @property
+    def key(self) -> str:
+        """Name of its folder: a hash of all that decides its result, so that equal runs are one."""
+        return _key({
+            "condition": self.condition.to_json(), "sampling_seed": self.sampling_seed,
+            # the shipped weights are what they are
+            "training_seed": 0 if self.condition.train == "shipped" else self.training_seed,
+        })  # fmt: skip
+
+    @property
+    def training(self) -> Training | None:
+        """The model that it needs; None for the shipped one."""
+        c = self.condition
+        return None if c.train == "shipped" else Training(c.train, c.train_steps, c.channels, self.training_seed)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": "run", "name": self.name, "condition": self.condition.to_json(),
+            "training_seed": self.training_seed, "sampling_seed": self.sampling_seed,
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Run:
+        return cls(data["name"], Condition.from_json(data["condition"]), data["training_seed"], data["sampling_seed"])
+
+
+class StudySpec(Spec):
+    """A grid or a list of conditions times seeds.
+
+    Args:
+        name: of the study; question: that it answers.
+        margin: largest difference of KID that counts as equal, declared before anything is run.
+        baseline: name of the condition that all others are compared with.
+        base: fields of every condition.
+        grid: field (``memory.K_eff_spread`` for a field of a field) to its values: every combination is a condition,
+            called ``field=value, ...``.
+        conditions: name to fields, in place of a grid or beside it.
+        training_seeds, sampling_seeds: every combination with every condition.
+    """
+
+    KIND: ClassVar[str] = "study"
+    VERSION: ClassVar[int] = 1
+    name: str
+    question: str = ""
+    margin: float = Field(gt=0)
+    baseline: str
+    base: dict[str, Any] = Field(default_factory=dict)
+    grid: dict[str, list[Any]] = Field(default_factory=dict)
+    conditions: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    training_seeds: tuple[int, ...] = (0,)
+    sampling_seeds: tuple[int, ...] = (0,)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read a study file; a missing margin and an empty grid are said in words."""
+        data = read_json(path)
+        if isinstance(data, dict) and "margin" not in data:
+            raise InputError(
+                f"{path} declares no margin; write the largest difference of KID that you would call equal, before "
+                'anything is run: "margin": 0.01'
+            )
+        spec = cls.from_json(data, where=str(path))
+        spec.runs()
+        return spec
+
+    def named(self) -> dict[str, Condition]:
+        """Every condition by name.
+
+        Raises:
+            InputError: none at all, an unknown field, or a baseline that is not among them.
+        """
+        found: dict[str, dict[str, Any]] = dict(self.conditions)
+        if self.grid:
+            if empty := [field for field, values in self.grid.items() if not values]:
+                raise InputError(f"the grid of study {self.name!r} is empty: {', '.join(empty)} has no values")
+            for values in itertools.product(*self.grid.values()):
+                chosen = dict(zip(self.grid, values, strict=True))
+                found[", ".join(f"{k}={v}" for k, v in chosen.items())] = chosen
+        if not found:
+            raise InputError(f"the study {self.name!r} has no condition; fill its grid or its conditions")
+        made = {name: self._condition(name, fields) for name, fields in found.items()}
+        if self.baseline not in made:
+            raise InputError(f"baseline {self.baseline!r} is none of the conditions: {', '.join(made)}")
+        if not self.training_seeds or not self.sampling_seeds:
+            raise InputError(f"the study {self.name!r} needs at least one training seed and one sampling seed")
+        return made
+
+    def _condition(self, name: str, fields: dict[str, Any]) -> Condition:
+        merged: dict[str, Any] = json.loads(json.dumps(self.base))
+        for field, value in fields.items():
+            head, _, rest = field.partition(".")
+            if rest:
+                inner = dict(merged.get(head) or {})
+                inner[rest] = value
+                merged[head] = inner
+            else:
+                merged[head] = value
+        try:
+            return Condition(**merged)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise InputError(f"condition {name!r} of study {self.name!r}: field {where!r}: {first['msg']}") from None
+
+    def runs(self) -> list[Run]:
+        """Every condition with every pair of seeds, in a fixed order; runs of equal key are one."""
+        seeds = list(itertools.product(self.training_seeds, self.sampling_seeds))
+        return [Run(name, condition, *pair) for name, condition in self.named().items() for pair in seeds]
+
+    def trainings(self) -> list[Training]:
+        """The models that its runs need, each once."""
+        found = {t.key: t for r in self.runs() if (t := r.training) is not None}
+        return list(found.values())
+
+
+def job_from_json(data: dict[str, Any]) -> Run | Training:
+    """A run or a training from its data."""
+    return Training.from_json(data) if data["kind"] == "training" else Run.from_json(data)

@@ -1,0 +1,155 @@
+"""Every run once: in processes, after a kill, on a cluster that loses a worker."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from voltaspin.errors import InputError
+from voltaspin.study.runner import execute, finished, prepare, shard_of
+from voltaspin.study.specification import StudySpec
+
+WORK = """
+    import os, signal, time
+    from pathlib import Path
+
+    def work(run, folder):
+        time.sleep(float(os.environ.get("PAUSE", "0")))
+        (folder / "images.txt").write_text(run.name)
+        with open(os.environ["DONE"], "a") as log:
+            log.write(run.key + "\\n")
+        return {"score": run.sampling_seed}
+
+    def fatal_once(run, folder):
+        marker = Path(os.environ["DONE"] + ".killed")
+        if run.sampling_seed == 3 and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return work(run, folder)
+"""
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A module that other processes can import."""
+    (tmp_path / "study_work.py").write_text(textwrap.dedent(WORK))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("DONE", str(tmp_path / "done.log"))
+    import study_work
+
+    yield study_work
+    del sys.modules["study_work"]
+
+
+def spec(**fields):
+    given = {"name": "toy", "margin": 0.01, "baseline": "software", "sampling_seeds": tuple(range(5)),
+             "conditions": {"software": {}, "raw": {"sample": "memory-raw"}}}  # fmt: skip
+    return StudySpec(**{**given, **fields})
+
+
+def done(tmp_path):
+    log = tmp_path / "done.log"
+    return log.read_text().split() if log.exists() else []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_run_is_done_once_and_found_again(elsewhere, tmp_path, workers):
+    runs, out, seen = spec().runs(), tmp_path / "out", []
+    n = execute(runs, out, work=elsewhere.work, workers=workers, progress=lambda *a: seen.append(a))
+    assert n == len(runs) == 10
+    assert sorted(done(tmp_path)) == sorted(r.key for r in runs)
+    assert seen[-1][:2] == (10, 10)
+    assert execute(runs, out, work=elsewhere.work, workers=workers) == 0
+    result = json.loads((out / "runs" / runs[3].key / "result.json").read_text())
+    assert (result["score"], result["name"]) == (runs[3].sampling_seed, runs[3].name)
+    assert len(list((out / "runs").iterdir())) == 10
+
+
+def test_a_killed_study_goes_on_and_repeats_nothing(elsewhere, tmp_path, monkeypatch):
+    monkeypatch.setenv("PAUSE", "0.05")
+    runs, out = spec(sampling_seeds=tuple(range(20))).runs(), tmp_path / "out"
+    program = textwrap.dedent(f"""
+        import study_work
+        from pathlib import Path
+        from tests_spec import runs
+        from voltaspin.study.runner import execute
+        execute(runs, Path({str(out)!r}), work=study_work.work)
+    """)
+    (tmp_path / "tests_spec.py").write_text(
+        textwrap.dedent(f"""
+        import json
+        from voltaspin.study.specification import Run
+        runs = [Run.from_json(r) for r in json.loads({json.dumps([r.to_json() for r in runs])!r})]
+    """)
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], env=os.environ.copy())
+    while len(done(tmp_path)) < 5:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = sum(finished(out, r) for r in runs)
+    assert 4 <= before < len(runs)
+    monkeypatch.setenv("PAUSE", "0")
+    assert execute(runs, out, work=elsewhere.work) == len(runs) - before
+    assert all(finished(out, r) for r in runs)
+    assert not list((out / "runs").glob(".*"))  # nothing half done is left
+    assert len(done(tmp_path)) <= len(runs) + 1  # the run in which the kill fell may have written its line
+
+
+def test_shards_share_the_runs_out():
+    runs = spec(sampling_seeds=tuple(range(30))).runs()
+    parts = [shard_of(runs, f"{i}/3") for i in (1, 2, 3)]
+    assert sorted(r.key for p in parts for r in p) == sorted(r.key for r in runs)
+    assert all(parts)
+    for wrong in ("0/3", "4/3", "a/b", "1"):
+        with pytest.raises(InputError, match="give i/N"):
+            shard_of(runs, wrong)
+
+
+def test_a_run_that_fails_leaves_nothing_and_says_why(tmp_path):
+    def fails(run, folder):
+        (folder / "half").write_text("")
+        raise InputError("no such thing")
+
+    with pytest.raises(InputError, match="no such thing"):
+        execute(spec().runs(), tmp_path / "out", work=fails)
+    assert not list((tmp_path / "out" / "runs").iterdir())
+
+
+def test_folders_of_other_kinds_are_refused(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").write_text("dear")
+    with pytest.raises(InputError, match="not empty and holds no study"):
+        prepare(tmp_path / "full")
+    prepare(tmp_path / "new")
+    (tmp_path / "new" / "study.json").write_text('{"kind": "study-runs", "schema_version": 9}')
+    with pytest.raises(InputError, match="version 9, not 'study-runs' version 1"):
+        prepare(tmp_path / "new")
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_a_worker_finishes(elsewhere, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    runs, out = spec().runs(), tmp_path / "out"
+    with distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster:
+        assert execute(runs, out, work=elsewhere.fatal_once, scheduler=cluster.scheduler_address) == len(runs)
+    assert (tmp_path / "done.log.killed").exists()
+    assert all(finished(out, r) for r in runs)
+    assert sorted(set(done(tmp_path))) == sorted(r.key for r in runs)
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_does_not_answer_is_named_and_nothing_starts(tmp_path):
+    pytest.importorskip("distributed")
+    begin = time.monotonic()
+    with pytest.raises(InputError, match=r"127\.0\.0\.1:9 does not answer within 10 s"):
+        execute(spec().runs(), tmp_path / "out", work=lambda *_: {}, scheduler="tcp://127.0.0.1:9")
+    assert time.monotonic() - begin < 15
+    assert not (tmp_path / "out").exists()
