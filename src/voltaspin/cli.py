@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from voltaspin.cli_cost import cost
 from voltaspin.cli_device import app as device_app
 from voltaspin.cli_fit import fit
 from voltaspin.cli_memory import app as memory_app
@@ -74,6 +75,7 @@ def demo(
 app.command()(bits)
 app.command()(randomness)
 app.command()(study)
+app.command()(cost)
 
 
 @app.command()
