@@ -71,6 +71,10 @@ def test_a_picture_is_kept_and_lost(capsys, tmp_path):
     assert generator["lost"] > 0.2
     with Image.open(tmp_path / "out.png") as drawn:
         assert drawn.width > 800
+    Image.fromarray(np.zeros((1100, 1000), np.uint8)).save(tmp_path / "large.png")
+    code, said = run(capsys, "memory", "store", str(tmp_path / "large.png"), "--out", str(tmp_path / "no.png"))
+    assert code == 2
+    assert "1000 x 1100 pixels" in said.err
     code, said = run(capsys, "memory", "store", str(tmp_path / "none.png"))
     assert code == 2
     assert "none.png does not exist" in said.err

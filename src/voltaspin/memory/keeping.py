@@ -13,6 +13,9 @@ from voltaspin.errors import InputError
 from voltaspin.memory.array import MagnetoelectricMemory
 
 
+MOST = 1 << 23  #: cells that a picture may take, half a gigabyte of simulation
+
+
 @dataclass(frozen=True)
 class Kept:
     """What became of a picture.
@@ -60,6 +63,11 @@ def keep(picture: NDArray[np.uint8], preset: str, *, seconds: float, temperature
     """
     if picture.ndim != 2 or picture.dtype != np.uint8 or not picture.size:
         raise InputError(f"a picture of shape {picture.shape} and type {picture.dtype} is no grey picture of 8 bits")
+    if 8 * picture.size > MOST:
+        raise InputError(
+            f"a picture of {picture.shape[1]} x {picture.shape[0]} pixels takes {8 * picture.size:,} cells, more than "
+            f"{MOST:,}; shrink it first"
+        )
     junction = presets.get(preset)
     bits = np.unpackbits(picture, axis=1)
     memory = MagnetoelectricMemory(
