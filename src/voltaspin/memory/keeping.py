@@ -12,7 +12,6 @@ from voltaspin.device import SwitchingModel, at_temperature, presets
 from voltaspin.errors import InputError
 from voltaspin.memory.array import MagnetoelectricMemory
 
-
 MOST = 1 << 23  #: cells that a picture may take, half a gigabyte of simulation
 
 
