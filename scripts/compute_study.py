@@ -31,7 +31,7 @@ from voltaspin.diffusion.training import diffusion_loss, encode
 from voltaspin.memory import ArraySpec, calibrate, convert
 from voltaspin.metrics import Extractor, garments, paired_difference, reference, score_features
 from voltaspin.noise import PseudoSource
-from voltaspin.report.drawing import BLUE, DPI, GREEN, GREY, ORANGE, STYLE, figure_png
+from voltaspin.report.drawing import BLUE, DPI, GREEN, GREY, INK, ORANGE, STYLE, figure_png
 from voltaspin.specs import environment, read_json, write_json
 
 #: A crossbar that does little harm, from which one thing at a time is changed. All assumed.
@@ -265,25 +265,29 @@ def report(folder: Path, out: Path, steps: int) -> None:
 
 def figure(found: dict[str, Any], by_axis: dict[str, list[tuple[str, float]]], path: Path) -> None:
     with matplotlib.rc_context(STYLE):
-        drawn = Figure(figsize=(11, 6.4), dpi=DPI, layout="constrained")
-        panels = drawn.subplots(2, 3).ravel()
-        for axes, (axis, points) in zip(panels, by_axis.items(), strict=True):
+        drawn = Figure(figsize=(10.5, 10), dpi=DPI, layout="constrained")
+        panels = drawn.subplots(4, 3)
+        for k, (axis, points) in enumerate(by_axis.items()):
             there = [(v, found[n][1]) for n, v in points if n in found]
             x = [v for v, _ in there]
-            axes.axhspan(-1e3 * MARGIN, 1e3 * MARGIN, color=GREEN, alpha=0.15, lw=0)
-            kid, fd = [r[1] for _, r in there], [r[2] for _, r in there]
-            axes.errorbar(x, [1e3 * s.value for s in kid], [1.96e3 * s.std for s in kid], fmt="o-", color=BLUE, ms=4)
-            axes.set_xlabel(TITLES[axis])
-            axes.set_ylabel("KID less float's, x 1000", color=BLUE)
-            axes.set_yscale("symlog", linthresh=30)
-            right = axes.twinx()
-            right.errorbar(x, [s.value for s in fd], [1.96 * s.std for s in fd], fmt="s--", color=ORANGE, ms=3, lw=1)
-            right.set_yscale("symlog", linthresh=1)
-            right.set_ylabel("FD less float's", color=ORANGE)
-            right.grid(visible=False)
-            if axis in ("write_error_rate", "TMR"):
-                axes.set_xscale("log")
-            axes.axvline(BASE[axis], color=GREY, lw=0.8, ls=":")
+            for row, which, unit, colour, name in ((0, 1, 1e3, BLUE, "KID less float's, x 1000"),
+                                                   (1, 2, 1.0, ORANGE, "FD less float's")):  # fmt: skip
+                axes = panels[2 * (k // 3) + row, k % 3]
+                scores = [r[which] for _, r in there]
+                axes.errorbar(x, [unit * s.value for s in scores], [1.96 * unit * s.std for s in scores], fmt="o-",
+                              color=colour, ms=4, capsize=3)  # fmt: skip
+                axes.set_yscale("symlog", linthresh=30 if row == 0 else 1)
+                axes.axhline(0, color=INK, lw=0.8)
+                axes.axvline(BASE[axis], color=GREY, lw=0.8, ls=":")
+                if row == 0:
+                    axes.axhspan(-1e3 * MARGIN, 1e3 * MARGIN, color=GREEN, alpha=0.15, lw=0)
+                if axis in ("write_error_rate", "TMR", "read_noise"):
+                    axes.set_xscale("log")
+                axes.set_xticks(x, [f"{v:g}" for v in x])
+                axes.minorticks_off()
+                axes.set_xlabel(TITLES[axis])
+                if k % 3 == 0:
+                    axes.set_ylabel(name)
         path.write_bytes(figure_png(drawn))
 
 
