@@ -49,6 +49,7 @@ AXES: dict[str, tuple[float | int, ...]] = {
 }
 #: Declared before the run: the margin of the shipped study, less than the effect of halving the steps (0.030).
 MARGIN = 0.0277
+TIMES = (50, 250, 450, 650, 850)  #: at which the error of the network's output is measured
 TUNING_STEPS, TUNING_RATE = 300, 5e-5
 
 
@@ -98,6 +99,17 @@ def in_memory(pipeline: Pipeline, fields: dict[str, Any]) -> Pipeline:
     return replace(pipeline, unet=unet)
 
 
+@torch.no_grad()
+def relative_errors(pipeline: Pipeline, exact: torch.nn.Module) -> list[float]:
+    """Mean square error of the network's output over its mean square, at each of ``TIMES``."""
+    errors = []
+    for t in TIMES:
+        x = states(pipeline, t, 2)
+        ideal = exact(x, t).sample
+        errors.append(float(((pipeline.unet(x, t).sample - ideal) ** 2).mean() / (ideal**2).mean()))
+    return errors
+
+
 def tune(pipeline: Pipeline, tell: Callable[[str], None]) -> list[float]:
     """Hardware-aware fine-tuning: the ordinary training loop on the converted model, on its own chip."""
     pictures = load_images("fashion-mnist").images
@@ -134,10 +146,7 @@ def run(condition: Condition, given: argparse.Namespace, folder: Path) -> None:
 
     if condition.spec is not None:
         pipeline = in_memory(pipeline, condition.spec)
-        x = [(states(pipeline, t, 2), t) for t in TIMES]
-        with torch.no_grad():
-            record["relative_error"] = [float(((pipeline.unet(*a).sample - exact(*a).sample) ** 2).mean()
-                                              / (exact(*a).sample ** 2).mean()) for a in x]  # fmt: skip
+        record["relative_error"] = relative_errors(pipeline, exact)
     if condition.tune:
         record["losses"] = tune(pipeline, tell)
     source, arithmetic = PseudoSource(seed=11), None
@@ -155,10 +164,6 @@ def run(condition: Condition, given: argparse.Namespace, folder: Path) -> None:
     tell("done")
 
 
-TIMES = (50, 250, 450, 650, 850)
-
-
-@torch.no_grad()
 def deviations(folder: Path) -> None:
     """Error of the network's output with exact and with statistical converters, for each number of bits."""
     if (folder / "deviation.json").is_file():
@@ -167,13 +172,7 @@ def deviations(folder: Path) -> None:
     for bits in AXES["adc_bits"]:
         for kind in ("exact", "statistical"):
             pipeline = load_pipeline(shipped_model())
-            exact = pipeline.unet
-            unet = in_memory(pipeline, {"adc_bits": bits, "adc_model": kind}).unet
-            errors = []
-            for t in TIMES:
-                x = states(pipeline, t, 2)
-                ideal = exact(x, t).sample
-                errors.append(float(((unet(x, t).sample - ideal) ** 2).mean() / (ideal**2).mean()))
+            errors = relative_errors(in_memory(pipeline, {"adc_bits": bits, "adc_model": kind}), pipeline.unet)
             found.setdefault(str(bits), {})[kind] = errors
             print(f"converters of {bits} bits, {kind}: {errors}", flush=True)
     write_json(folder / "deviation.json", found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,24 +69,18 @@ def cost(
     at_least(1, steps=steps)
     chosen = array_spec(spec)
     from voltaspin.device import Pulse, presets
-    from voltaspin.diffusion.sampling import load_pipeline, sample, shipped_model
-    from voltaspin.memory import convert
-    from voltaspin.noise import PseudoSource
-    from voltaspin.report.compute_cost import compute_cost
+    from voltaspin.diffusion.sampling import load_pipeline, shipped_model
+    from voltaspin.report.compute_cost import cost_of_images
     from voltaspin.report.cost import CellPulse, CostTable, action_energies
     from voltaspin.units import gamma_e
 
     pipeline = load_pipeline(shipped_model() if model is None else model)
-    unet, report = convert(pipeline.unet, chosen)
-    # every evaluation counts the same, so a few stand for all
-    made = min(steps, 2)
-    sample(replace(pipeline, unet=unet), PseudoSource(seed=0), count=1, steps=made)
     # the weights lie in storage cells, turned over by half a precession
     junction = presets.get("storage")
     turn = Pulse(voltage=junction.V_c, width=math.pi / (gamma_e * junction.B_in_plane))
     table = CostTable.default()
     write, _ = action_energies(pulses={"write": CellPulse.of(junction, turn)}, boundary="macro", table=table)["write"]
-    found = compute_cost(unet, report, images=1, per_image=steps / made, write_energy=write, table=table)
+    found, _ = cost_of_images(pipeline, chosen, steps=steps, write_energy=write)
     if as_json:
         print_json(found.to_json())
     else:

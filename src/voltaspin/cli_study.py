@@ -63,7 +63,6 @@ def study(
         print_json(to_json(spec, verdicts))
         return
     for v in verdicts:
-        said = "equivalent" if v.equivalent else ("different" if v.detected else "not shown equivalent")
         print(f"{v.name}: KID less {spec.baseline} {1e3 * v.difference:.2f}e-3 ({1e3 * v.low:.2f} to "
-              f"{1e3 * v.high:.2f}), {said}, power {v.power:.0%}")  # fmt: skip
+              f"{1e3 * v.high:.2f}), {v.said}, power {v.power:.0%}")  # fmt: skip
     print(f"{out / 'index.html'}: {len(runs)} runs")

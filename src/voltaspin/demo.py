@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -484,14 +484,11 @@ def cost_section(
 
 
 def network_in_memory(pipeline: Pipeline, steps: int) -> r.Network:
-    """What an image's arithmetic costs in crossbars: one image and two evaluations, which stand for all."""
-    from voltaspin.memory import ArraySpec, convert
-    from voltaspin.report.compute_cost import compute_cost, network_section
+    """What an image's arithmetic costs in crossbars."""
+    from voltaspin.memory import ArraySpec
+    from voltaspin.report.compute_cost import cost_of_images, network_section
 
-    made = min(steps, 2)
-    unet, coverage = convert(pipeline.unet, ArraySpec.preset(ARRAY))
-    sample(replace(pipeline, unet=unet), PseudoSource(seed=0), count=1, steps=made)
-    cost = compute_cost(unet, coverage, images=1, per_image=steps / made)
+    cost, coverage = cost_of_images(pipeline, ArraySpec.preset(ARRAY), steps=steps)
     return network_section(cost, array=ARRAY, mac_fraction=coverage.mac_fraction)
 
 

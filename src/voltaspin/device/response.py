@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.errors import InputError
 
@@ -95,6 +95,12 @@ def logistic(u: Floats) -> Floats:
     from scipy.special import expit
 
     return np.asarray(expit(u))
+
+
+def logit(p: ArrayLike) -> Floats:
+    """ln(p / (1 - p)), of probabilities no nearer than 1e-12 to 0 and 1."""
+    inside = np.clip(np.asarray(p, np.float64), 1e-12, 1 - 1e-12)
+    return np.asarray(np.log(inside) - np.log1p(-inside))
 
 
 def design(x: Floats, terms: NDArray[np.int64]) -> Floats:

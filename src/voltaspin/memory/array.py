@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.device import Junction, Pulse, SwitchingModel
-from voltaspin.device.response import logistic
+from voltaspin.device.response import logistic, logit
 from voltaspin.errors import InputError
 from voltaspin.ledger import Ledger
 from voltaspin.memory.access import Access
@@ -117,12 +118,9 @@ class MagnetoelectricMemory(RowLogic):
 
     def _settle(self, p01: NDArray[np.float64], p10: NDArray[np.float64]) -> None:
         """Take these probabilities; cells that are stuck answer with what they are stuck at."""
-        places, values = self._stuck_at
-        if places.size:
-            p01.ravel()[places], p10.ravel()[places] = values, 1 - values
+        self._stick(p01, p10)
         self._p01, self._p10 = p01, p10
-        self._q0 = np.rint(65536 * p01).astype(np.int32).ravel()
-        self._q1 = np.rint(65536 * (1 - p10)).astype(np.int32).ravel()
+        self._q0, self._q1 = _thresholds(p01, p10)
         for array in (self._p01, self._p10, self._q0, self._q1):
             array.flags.writeable = False
         self._disturbance: Disturbance | None = None
@@ -132,19 +130,18 @@ class MagnetoelectricMemory(RowLogic):
                 seed=self.seed,
             )  # fmt: skip
 
+    def _stick(self, p01: NDArray[np.float64], p10: NDArray[np.float64]) -> None:
+        places, values = self._stuck_at
+        p01.ravel()[places], p10.ravel()[places] = values, 1 - values
+
     def _along_the_line(
         self, line: Line, p01: NDArray[np.float64], p10: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         junction, pulse = self._known("nothing says what its line does to a pulse"), getattr(self.model, "pulse", None)
         if pulse is None:
             raise InputError("this switching model knows no pulse that a line could change; build one from a pulse")
-        moved = line.shifts(junction, pulse, self.columns)
-        tiny = 1e-12
-        both = []
-        for p, shift in zip((p01, p10), moved, strict=True):
-            inside = np.clip(p, tiny, 1 - tiny)
-            both.append(logistic(np.log(inside) - np.log1p(-inside) + shift))
-        return both[0], both[1]
+        up, down = line.shifts(junction, pulse, self.columns)
+        return logistic(logit(p01) + up), logistic(logit(p10) + down)
 
     @property
     def cells(self) -> int:
@@ -325,8 +322,7 @@ class MagnetoelectricMemory(RowLogic):
         """
         from voltaspin.memory.programmable import PulseLibrary
 
-        if not 0 <= probability <= 1:
-            raise InputError(f"{probability} is no probability; give a number from 0 to 1, or a Pulse")
+        _checked_probability(probability)
         junction = self._known("its pulses cannot be programmed")
         if self._library is None:
             self._library = PulseLibrary.of(junction, self._halves)
@@ -355,11 +351,9 @@ class MagnetoelectricMemory(RowLogic):
             time = self.cycle * self._disturbance.imperfections.cycle
             return *self._disturbance.thresholds(time, self._state.ravel(), stream=0, at=self.cycle), self.ledger
         if not isinstance(what, Pulse) and self.junction is None and not self._cells_differ:
-            p = float(what)
-            if not 0 <= p <= 1:
-                raise InputError(f"{p} is no probability; give a number from 0 to 1, or a Pulse")
-            p01 = p10 = np.full(self._state.shape, p)
-            chosen, name = None, f"flips {p:g}"
+            p = _checked_probability(what)
+            p01, p10 = np.full(self._state.shape, p), np.full(self._state.shape, p)
+            name = f"flips {p:g}"
         else:
             from voltaspin.memory.programmable import answer
 
@@ -369,10 +363,8 @@ class MagnetoelectricMemory(RowLogic):
                 chosen = self.programmed(float(what))
             name = f"{chosen.pulse.voltage:.3f} V {chosen.pulse.width * 1e12:.0f} ps"
             p01, p10 = (np.array(np.broadcast_to(p, self._state.shape)) for p in chosen.probabilities(self._fields()))
-        q0, q1 = np.rint(65536 * p01).astype(np.int32).ravel(), np.rint(65536 * (1 - p10)).astype(np.int32).ravel()
-        places, values = self._stuck_at
-        q0[places] = q1[places] = 65536 * values.astype(np.int32)
-        return q0, q1, self.ledger.child(name)
+        self._stick(p01, p10)
+        return *_thresholds(p01, p10), self.ledger.child(name)
 
     @property
     def _cells_differ(self) -> bool:
@@ -415,13 +407,22 @@ class MagnetoelectricMemory(RowLogic):
                 self._worn = np.zeros(self.cells, np.int64)
             self._worn[where.ravel()] += pulses
         self._most_worn += pulses
-        pulse = getattr(self.model, "pulse", None)
-        if self._lives is None and self.junction is not None and pulse is not None:
-            from voltaspin.device.breakdown import lifetime
+        if self._lives is None and self._most_worn > self._sound:
             from voltaspin.memory.ageing import oxide_lives
 
-            if self._most_worn * pulse.width > _FIRST_FAILURES * lifetime(self.junction, voltage=pulse.voltage):
-                self._lives = oxide_lives(self.junction, pulse, self.cells, seed=self.seed)
+            assert self.junction is not None
+            assert self.model.pulse is not None
+            self._lives = oxide_lives(self.junction, self.model.pulse, self.cells, seed=self.seed)
+
+    @cached_property
+    def _sound(self) -> float:
+        """Pulses up to which no oxide can have broken down; infinite where nothing says."""
+        from voltaspin.device.breakdown import lifetime
+
+        pulse = getattr(self.model, "pulse", None)
+        if self.junction is None or pulse is None:
+            return np.inf
+        return _FIRST_FAILURES * lifetime(self.junction, voltage=pulse.voltage) / pulse.width
 
     def _hold(self) -> None:
         """Cells that cannot change have not changed."""
@@ -571,6 +572,17 @@ class MagnetoelectricMemory(RowLogic):
 
     def _touched(self, where: NDArray[np.bool_] | None) -> int:
         return self.cells if where is None else int(np.count_nonzero(where))
+
+
+def _thresholds(p01: NDArray[np.float64], p10: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Words on 65536 below which a cell at 0, and one at 1, goes to 1: int32 (cells,) each."""
+    return np.rint(65536 * p01).astype(np.int32).ravel(), np.rint(65536 * (1 - p10)).astype(np.int32).ravel()
+
+
+def _checked_probability(p: float) -> float:
+    if not 0 <= p <= 1:
+        raise InputError(f"{p} is no probability; give a number from 0 to 1, or a Pulse")
+    return float(p)
 
 
 def _stuck(share: float, cells: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:

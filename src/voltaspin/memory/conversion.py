@@ -15,7 +15,7 @@ from voltaspin.errors import InputError
 from voltaspin.ledger import Ledger
 from voltaspin.memory.attention import split_projections
 from voltaspin.memory.layers import KINDS, MemoryLayer
-from voltaspin.memory.machine import DigitalCount, Machine
+from voltaspin.memory.machine import DigitalCount, Machine, macs_of
 from voltaspin.memory.specification import ArraySpec
 
 _LIKE_LAYERS = (nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose3d, nn.Bilinear, nn.RNNBase, nn.RNNCellBase)
@@ -264,7 +264,7 @@ def _reasons(model: nn.Module, spec: ArraySpec, layers: dict[str, Any]) -> dict[
     reasons = {}
     names = list(layers)
     for name in names:
-        chosen = next((f for p, f in spec.layers.items() if fnmatchcase(name, p)), None)
+        chosen = spec.override(name)
         if chosen == "digital":
             reasons[name] = "kept digital by the specification"
         elif chosen is None and spec.digital_ends and len(names) > 2 and name in (names[0], names[-1]):
@@ -307,13 +307,7 @@ def _count_macs(model: nn.Module, layers: dict[str, Any], example: Any) -> tuple
 
     def hook(name: str) -> Callable[..., None]:
         def count(module: Any, args: tuple[Any, ...], output: torch.Tensor) -> None:
-            w = module.weight
-            sites = (
-                args[0].numel() // w.shape[0]
-                if isinstance(module, nn.ConvTranspose2d)
-                else output.numel() // w.shape[0]
-            )
-            macs[name] += sites * w.numel()
+            macs[name] += macs_of(module, args, output)
 
         return count
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from voltaspin.memory.access import Access
 from voltaspin.memory.imperfections import Imperfections, Slopes
 from voltaspin.memory.lines import Line
 from voltaspin.memory.variation import Variation
+from voltaspin.terminal import write_whole
 
 if TYPE_CHECKING:
     from voltaspin.memory.array import MagnetoelectricMemory
@@ -28,8 +28,7 @@ KIND, VERSION = "magnetoelectric-memory", "1"
 
 def save(memory: MagnetoelectricMemory, path: Path) -> None:
     """Write the file whole or not at all."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save as serialise
 
     if not isinstance(memory.model, SwitchingModel):
         raise InputError(f"a memory with a {type(memory.model).__name__} cannot be saved; use a SwitchingModel")
@@ -50,14 +49,10 @@ def save(memory: MagnetoelectricMemory, path: Path) -> None:
         "worn": memory._worn,
     }
     head = {"kind": KIND, "schema_version": VERSION, "memory": text, "sha256": _checksum(tensors, text)}
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        save_file(tensors, partial, metadata=head)
-        partial.replace(path)
-    except (SafetensorError, OSError) as error:
+        write_whole(path, serialise(tensors, metadata=head))
+    except OSError as error:
         raise InputError(f"{path} cannot be written ({error}); nothing was changed there") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load(path: Path) -> MagnetoelectricMemory:

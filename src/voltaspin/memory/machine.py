@@ -77,6 +77,13 @@ class Machine:
         return mine if context is None else mine.child(f"step {context.step}")
 
 
+def macs_of(module: Any, args: tuple[Any, ...], output: torch.Tensor) -> int:
+    """Multiply-accumulates of one application of a linear layer or convolution."""
+    w = module.weight
+    over = args[0] if isinstance(module, nn.ConvTranspose2d) else output
+    return int(over.numel() // w.shape[0] * w.numel())
+
+
 @dataclass
 class DigitalCount:
     """A hook that counts the work of a layer that stays digital.
@@ -90,8 +97,6 @@ class DigitalCount:
     name: str
 
     def __call__(self, module: Any, args: tuple[Any, ...], output: torch.Tensor) -> None:
-        w = module.weight
-        transposed = isinstance(module, nn.ConvTranspose2d)
         ledger = self.machine.ledger_of(self.name)
-        ledger.count("mac", (args[0].numel() if transposed else output.numel()) // w.shape[0] * w.numel())
+        ledger.count("mac", macs_of(module, args, output))
         ledger.count("byte", args[0].numel() + 2 * output.numel())

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from voltaspin.cache import cache_folder
 from voltaspin.device import Junction, Pulse
 from voltaspin.device.junction import Well
-from voltaspin.device.response import logistic, nominal
+from voltaspin.device.response import logistic, logit, nominal
 from voltaspin.errors import InputError
 from voltaspin.specs import environment
 from voltaspin.units import gamma_e
@@ -32,7 +32,6 @@ Halves = tuple[tuple[str, float], ...]  # (quantity, half range), in the order o
 
 VOLTAGES = np.array([0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4])  #: over V_c: three bits of a driver [assumed]
 CLOCK = 10e-12  #: steps of the width [s] [assumed]
-_FLOOR = 1e-12  # least probability whose logit is taken
 _TOLERANCE = 0.02  # farthest from what was asked for
 
 
@@ -113,11 +112,6 @@ def _coefficients(values: Floats, halves: Halves) -> Floats:
     return np.asarray(np.tensordot(np.linalg.inv(terms), values, (1, 0)))
 
 
-def _logit(p: Any) -> Floats:
-    p = np.clip(p, _FLOOR, 1 - _FLOOR)
-    return np.log(p) - np.log1p(-p)
-
-
 @lru_cache(maxsize=64)
 def answer(junction: Junction, pulse: Pulse, halves: Halves) -> Answer:
     """How cells of that junction answer to a pulse; some Fokker-Planck solutions, a second or so."""
@@ -126,7 +120,7 @@ def answer(junction: Junction, pulse: Pulse, halves: Halves) -> Answer:
     wells: tuple[Well, Well] = ("up", "down")
     p = [[switching_probability(junction.with_variation(**cell), pulse, initial=w).value for w in wells]
          for cell in _designs(halves)]  # fmt: skip
-    return Answer(pulse, halves, _coefficients(_logit(p), halves).T)
+    return Answer(pulse, halves, _coefficients(logit(p), halves).T)
 
 
 @dataclass(frozen=True)
@@ -181,7 +175,7 @@ class PulseLibrary:
         for i, cell in enumerate(designs):
             for j, well in enumerate(wells):
                 found = switching_map(junction.with_variation(**cell), voltages=V, widths=w, initial=well)
-                values[i, :, :, j] = _logit(found.P_sw)
+                values[i, :, :, j] = logit(found.P_sw)
                 if progress is not None:
                     progress(len(wells) * i + j + 1, len(wells) * len(designs))
         logits = np.moveaxis(_coefficients(values, halves), 0, -1)

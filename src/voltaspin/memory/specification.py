@@ -225,17 +225,18 @@ class ArraySpec(Spec):
         """[Hz]"""
         return 1 / (4 * self.R_P * self.line_capacitance) if self.bandwidth is None else self.bandwidth
 
-    def of_layer(self, name: str) -> ArraySpec | None:
-        """The specification of one layer; None where it is to stay digital."""
+    def override(self, name: str) -> Literal["digital"] | dict[str, Any] | None:
+        """What ``layers`` says of a layer: the first pattern that matches, or None."""
         from fnmatch import fnmatchcase
 
-        for pattern, fields in self.layers.items():
-            if fnmatchcase(name, pattern):
-                if fields == "digital":
-                    return None
-                assert isinstance(fields, dict)
-                return ArraySpec(**{**self.model_dump(exclude={"layers"}), **fields})
-        return self
+        return next((fields for pattern, fields in self.layers.items() if fnmatchcase(name, pattern)), None)
+
+    def of_layer(self, name: str) -> ArraySpec | None:
+        """The specification of one layer; None where it is to stay digital."""
+        fields = self.override(name)
+        if fields is None:
+            return self
+        return None if fields == "digital" else ArraySpec(**{**self.model_dump(exclude={"layers"}), **fields})
 
     @classmethod
     def preset(cls, name: str) -> ArraySpec:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from voltaspin.errors import InputError
@@ -26,6 +26,7 @@ from voltaspin.sourced import Grade
 if TYPE_CHECKING:
     from torch import nn
 
+    from voltaspin.diffusion.sampling import Pipeline
     from voltaspin.memory import ArraySpec, Coverage
 
 ACTIONS = ("product", "drive", "conversion", "add", "mac", "byte")
@@ -197,6 +198,23 @@ def compute_cost(
             "reads no weight twice (assumed)",
         ),
     )  # fmt: skip
+
+
+def cost_of_images(
+    pipeline: Pipeline, spec: ArraySpec, *, steps: int, write_energy: Span | None = None
+) -> tuple[ComputeCost, Coverage]:
+    """What one image costs with the pipeline's network in crossbars; and what they cover.
+
+    Every evaluation counts the same, so two of them stand for all ``steps``.
+    """
+    from voltaspin.diffusion import sample
+    from voltaspin.memory import convert
+    from voltaspin.noise import PseudoSource
+
+    made = min(steps, 2)
+    unet, coverage = convert(pipeline.unet, spec)
+    sample(replace(pipeline, unet=unet), PseudoSource(seed=0), count=1, steps=made)
+    return compute_cost(unet, coverage, images=1, per_image=steps / made, write_energy=write_energy), coverage
 
 
 def network_section(cost: ComputeCost, *, array: str, mac_fraction: float, layers: int = 6) -> Network:

@@ -54,6 +54,11 @@ class Verdict:
         """Whether the 95 % interval leaves out zero."""
         return self.low > 0 or self.high < 0
 
+    @property
+    def said(self) -> str:
+        """The outcome in words."""
+        return "equivalent" if self.equivalent else "different" if self.detected else "not shown equivalent"
+
 
 def combined(each: list[tuple[float, float]]) -> tuple[float, float, float, float]:
     """Mean over training seeds, its standard error, and the factors of 95 and 90 % intervals.
@@ -178,9 +183,8 @@ def page(spec: StudySpec, verdicts: list[Verdict], out: Path, command: str) -> s
 
     def line(v: Verdict) -> str:
         fd = "–" if v.fd is None or v.fd_std is None else f"{v.fd:.2f} ± {_Z95 * v.fd_std:.2f}"
-        said = "equivalent" if v.equivalent else ("different" if v.detected else "not shown equivalent")
         cells = [v.name, v.trainings, v.images, f"{1e3 * v.difference:.2f} ({1e3 * v.low:.2f} to {1e3 * v.high:.2f})",
-                 fd, said, f"{v.power:.0%}"]  # fmt: skip
+                 fd, v.said, f"{v.power:.0%}"]  # fmt: skip
         return "<tr>" + "".join(f"<td>{escape(str(c))}</td>" for c in cells) + "</tr>"
 
     shown: dict[str, Path] = {}
