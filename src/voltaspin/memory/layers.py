@@ -22,7 +22,17 @@ from torch import nn
 from voltaspin.errors import InputError
 from voltaspin.memory.chance import Chance
 from voltaspin.memory.machine import Machine
-from voltaspin.memory.periphery import adc_step, loading, phases_of, read_noise, sensing
+from voltaspin.memory.periphery import (
+    adc_step,
+    charge,
+    gaussian_loss,
+    loading,
+    phase_weight,
+    phase_weight_inside,
+    phases_of,
+    read_noise,
+    sensing,
+)
 from voltaspin.memory.programming import Programmed, program, quantise_weights
 from voltaspin.memory.specification import ArraySpec
 
@@ -53,6 +63,7 @@ class MemoryLayer(nn.Module):
     bias: nn.Parameter | None
     input_step: torch.Tensor
     adc_limit: torch.Tensor
+    adc_loss: torch.Tensor
     clipped: torch.Tensor
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
@@ -84,6 +95,7 @@ class MemoryLayer(nn.Module):
             )
         self.register_buffer("input_step", torch.zeros(spec.time_buckets, dtype=torch.float32))
         self.register_buffer("adc_limit", torch.zeros(spec.time_buckets, spec.slices, dtype=torch.float32))
+        self.register_buffer("adc_loss", torch.zeros(spec.time_buckets, dtype=torch.float32))
         self.register_buffer("clipped", torch.zeros(spec.time_buckets, dtype=torch.float32))
         self.seen: dict[int, list[tuple[torch.Tensor, torch.Tensor, float]]] = {}
         self._chance = Chance(spec.seed, name)
@@ -220,7 +232,7 @@ class MemoryLayer(nn.Module):
         white = self._rounding(q, bucket)  # (images,)
         variance = None
         if state.noise is not None:
-            variance = self._apply_weight(_charge(q, spec), state.noise, state.noise_always)
+            variance = self._apply_weight(charge(q, spec), state.noise, state.noise_always)
         if self.transposed:
             spots = self._apply_weight(torch.ones_like(q[:1]), torch.ones_like(state.weight[:1]).expand_as(
                 state.weight)) / (q.shape[1] // self.groups)  # fmt: skip
@@ -259,13 +271,18 @@ class MemoryLayer(nn.Module):
         return loading(spec.adc_bits) * rms2.sqrt().clamp_min(1e-6)
 
     def _rounding(self, q: torch.Tensor, bucket: int) -> torch.Tensor:
-        """Variance [counts^2] of one output from the rounding of all conversions behind it: (images,)."""
+        """Variance [counts^2] of one output from all conversions behind it: (images,)."""
         spec, state = self.spec, self.program()
-        step = adc_step(self._limits(q, bucket), spec.adc_bits)
-        # whole counts that meet a step of whole counts are rounded on a lattice
-        each = (step**2 - (1.0 if state.whole else 0.0)) / 12
+        if float(self.adc_loss[bucket]) > 0:
+            return self.adc_loss[bucket].expand(len(q)).contiguous()
+        limits = self._limits(q, bucket)
+        each = gaussian_loss(limits, spec.adc_bits)
+        if spec.adc_range is not None:  # of which sums is not known: rounding alone
+            each = adc_step(limits, spec.adc_bits) ** 2 / 12
+        if state.whole:  # whole counts that meet a step of whole counts are rounded on a lattice
+            each = (each - 1 / 12).clamp_min(0)
         four = torch.tensor([4.0**s for s in range(spec.slices)], device=q.device)
-        total = (each * four).sum(1) * math.ceil(self.in_features / spec.rows) * _phase_weight(spec)
+        total = (each * four).sum(1) * math.ceil(self.in_features / spec.rows) * phase_weight(spec)
         return total.expand(len(q)).contiguous()
 
     # -- the columns route -----------------------------------------------------------------------------------------
@@ -317,6 +334,10 @@ class MemoryLayer(nn.Module):
         for a in range(0, len(q), some):
             part = limits if len(limits) == 1 else limits[a : a + some]
             y = self._tiles(self._unfold(q[a : a + some]), part, counters[a : a + some])
+            if self.spec.adc_model == "statistical":
+                z = self._chance.normals(counters[a : a + some] + np.uint64(1 << 38), y[0].numel())
+                white = self._rounding(q[a : a + some], bucket).sqrt().view(-1, 1, 1, 1)
+                y = y + white * torch.from_numpy(z).view(y.shape).to(y.device)
             out.append(self._fold(y, q[a : a + some]))
         return torch.cat(out)
 
@@ -341,22 +362,21 @@ class MemoryLayer(nn.Module):
                     key = counters + np.uint64((turn := turn + 1) << 40)
                     variance = None
                     if cells.slice_noise is not None:
-                        charge = _charge(xs, spec)
+                        drive = charge(xs, spec)
                         v = cells.slice_noise[:, g, :, rows].reshape(S * outputs, -1)
-                        always = noise.always * _phase_weight_inside(spec)
-                        variance = torch.matmul(v, charge).view(y.shape) + always * v.sum(1).view(1, S, outputs, 1)
+                        always = noise.always * phase_weight_inside(spec)
+                        variance = torch.matmul(v, drive).view(y.shape) + always * v.sum(1).view(1, S, outputs, 1)
                         if cells.dummy_noise is not None:
                             d = cells.dummy_noise[:, g, rows]
-                            spread = (torch.matmul(d, charge) + always * d.sum(1)[:, None]).clamp_min(0).sqrt()
+                            spread = (torch.matmul(d, drive) + always * d.sum(1)[:, None]).clamp_min(0).sqrt()
                             z = self._chance.normals(key + np.uint64(1 << 39), spread[0].numel())
                             common = spread * torch.from_numpy(z).view(spread.shape).to(spread.device)
                             common = common.repeat_interleave(spec.outputs_per_tile, 1)[:, :outputs]
                             y = y - common[:, None]
                     if spec.adc_model == "statistical":
-                        rounding = (step**2 / 12).view(images, S, 1, 1)
-                        variance = rounding.expand(y.shape) if variance is None else variance + rounding
-                        white = self._chance.normals(key, y[0].numel())
-                        y = y + variance.clamp_min(0).sqrt() * torch.from_numpy(white).view(y.shape).to(y.device)
+                        if variance is not None:
+                            z = self._chance.normals(key, y[0].numel())
+                            y = y + variance.clamp_min(0).sqrt() * torch.from_numpy(z).view(y.shape).to(y.device)
                         sums += weight * (y * torch.from_numpy(two).view(1, S, 1, 1).to(y.device)).sum(1).cpu()
                         continue
                     self._chance.convert(
@@ -472,7 +492,7 @@ class _State:
         if cells.noise is not None:
             r = read_noise(spec)
             noise = layer._shaped(cells.noise).contiguous()
-            per = cells.noise.sum(2) * r.always * _phase_weight_inside(spec) * _phase_weight(spec)
+            per = cells.noise.sum(2) * r.always * phase_weight_inside(spec) * phase_weight(spec)
             if layer.transposed:  # one term per tap that meets an input; to within the border
                 per = per.view(layer.groups, -1, math.prod(layer.kernel)).sum(2) / math.prod(layer.stride)
             always = per.reshape(-1)
@@ -514,26 +534,6 @@ def _steps(x: torch.Tensor, spec: ArraySpec) -> torch.Tensor:
 def _turns(spec: ArraySpec) -> int:
     """How often the rows are driven for one input."""
     return spec.phases if spec.inputs == "bit-serial" or spec.mode == "resistance_sum" else 1
-
-
-def _phase_weight(spec: ArraySpec) -> float:
-    """Sum of the squared weights of the conversions of one input."""
-    return (4.0**spec.phases - 1) / 3 if spec.inputs == "bit-serial" else 1.0
-
-
-def _phase_weight_inside(spec: ArraySpec) -> float:
-    """Sum of the squared weights of the reads ahead of one conversion."""
-    return (4.0**spec.phases - 1) / 3 if spec.inputs == "multilevel" and spec.mode == "resistance_sum" else 1.0
-
-
-def _charge(q: torch.Tensor, spec: ArraySpec) -> torch.Tensor:
-    """What multiplies a cell's read-noise variance: the input to the power that its noise goes with."""
-    r = read_noise(spec)
-    if spec.inputs == "bit-serial" or spec.mode == "resistance_sum":
-        size = q.abs().to(torch.int32)
-        bits = torch.stack([((size >> k) & 1).float() * 4.0**k for k in range(spec.phases)]).sum(0)
-        return bits if r.relative else bits * r.per_step
-    return q * q if r.relative else q.abs() * r.per_step
 
 
 def _moments(q: torch.Tensor, spec: ArraySpec) -> tuple[torch.Tensor, torch.Tensor]:

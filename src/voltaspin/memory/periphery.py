@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 
+class _Best(NamedTuple):
+    """The best range of a uniform converter for Gaussian sums, and the mean square it loses, both of unit variance."""
+
+    loading: float
+    loss: float
+
+
 @cache
-def loading(bits: int) -> float:
-    """Range of a uniform converter over the standard deviation of a Gaussian that loses least by it.
-
-    Found by minimising the mean square of rounding and clipping. A converter of two's complement codes: from
-    ``-2**(bits-1)`` to ``2**(bits-1) - 1``, 0 being one of them.
-
-    Source: J. Max, IRE Trans. Inf. Theory 6, 7 (1960), whose even quantiser has no level at 0.
-    """
+def _best(bits: int) -> _Best:
     from scipy.optimize import minimize_scalar
     from scipy.special import ndtri
 
@@ -40,7 +40,26 @@ def loading(bits: int) -> float:
         step = limit / half
         return float(np.mean((x - step * np.clip(np.rint(x / step), -half, half - 1)) ** 2))
 
-    return float(minimize_scalar(loss, bounds=(0.3, 5.0), method="bounded", options={"xatol": 1e-3}).x)
+    found = minimize_scalar(loss, bounds=(0.3, 5.0), method="bounded", options={"xatol": 1e-3})
+    return _Best(float(found.x), float(found.fun))
+
+
+def loading(bits: int) -> float:
+    """Range of a uniform converter over the standard deviation of a Gaussian that loses least by it.
+
+    Found by minimising the mean square of rounding and clipping. A converter of two's complement codes: from
+    ``-2**(bits-1)`` to ``2**(bits-1) - 1``, 0 being one of them.
+
+    Source: J. Max, IRE Trans. Inf. Theory 6, 7 (1960), whose even quantiser has no level at 0.
+    """
+    return _best(bits).loading
+
+
+def gaussian_loss(limit: torch.Tensor, bits: int) -> torch.Tensor:
+    """Mean square [counts^2] that rounding and clipping lose of Gaussian sums whose best range is ``limit``."""
+    clipping = _best(bits).loss * (limit / _best(bits).loading) ** 2
+    step = adc_step(limit, bits)
+    return clipping.where(step > 1, step**2 / 12)
 
 
 def adc_step(limit: torch.Tensor, bits: int) -> torch.Tensor:
@@ -173,3 +192,25 @@ def phases_of(x: torch.Tensor, spec: ArraySpec) -> list[tuple[float, torch.Tenso
         return [(1.0, x)]
     size, sign = x.abs().int(), x.sign()
     return [(2.0**k, ((size >> k) & 1).float() * sign) for k in range(spec.phases)]
+
+
+def phase_weight(spec: ArraySpec) -> float:
+    """Sum of the squared weights of the conversions of one input."""
+    return (4.0**spec.phases - 1) / 3 if spec.inputs == "bit-serial" else 1.0
+
+
+def phase_weight_inside(spec: ArraySpec) -> float:
+    """Sum of the squared weights of the reads ahead of one conversion."""
+    return (4.0**spec.phases - 1) / 3 if spec.inputs == "multilevel" and spec.mode == "resistance_sum" else 1.0
+
+
+def charge(q: torch.Tensor, spec: ArraySpec) -> torch.Tensor:
+    """What multiplies a cell's read-noise variance: the input to the power that its noise goes with."""
+    import torch
+
+    r = read_noise(spec)
+    if spec.inputs == "bit-serial" or spec.mode == "resistance_sum":
+        size = q.abs().to(torch.int32)
+        bits = torch.stack([((size >> k) & 1).float() * 4.0**k for k in range(spec.phases)]).sum(0)
+        return bits if r.relative else bits * r.per_step
+    return q * q if r.relative else q.abs() * r.per_step

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from voltaspin.memory.periphery import adc_step, loading, phases_of
+from voltaspin.memory.periphery import adc, adc_step, charge, loading, phase_weight_inside, phases_of, read_noise
 
 if TYPE_CHECKING:
     from voltaspin.memory.layers import MemoryLayer
+
+_SUMS = 1 << 16  # on which ranges are tried
+_TRIALS = 25  # ranges
 
 
 class ClippingWarning(UserWarning):
@@ -41,25 +44,34 @@ def settle(layer: MemoryLayer) -> float:
     missing = [b for b in range(spec.time_buckets) if b not in layer.seen]
     for b in missing:
         near = min(layer.seen, key=lambda k: abs(k - b))
-        layer.input_step[b], layer.adc_limit[b] = layer.input_step[near], layer.adc_limit[near]
+        for kept in (layer.input_step, layer.adc_limit, layer.adc_loss):
+            kept[b] = kept[near]
     layer.seen = {}
     return float(layer.clipped.max())
 
 
 def _settle_converters(layer: MemoryLayer, q: torch.Tensor, bucket: int) -> float:
-    spec = layer.spec
+    """Choose each slice's range by the mean square that conversion loses of the recorded sums, and keep what the
+    outputs lose by all conversions together: rounding, clipping and their correlation over tiles and slices."""
+    spec, random = layer.spec, torch.Generator().manual_seed(0)
+    phases = phases_of(q[:, None].transpose(0, 1).transpose(2, 3), spec)
+    lost: torch.Tensor | float = 0.0
     clipped = 0.0
     for s in range(spec.slices):
-        sums = []
-        for _, x in phases_of(q[:, None].transpose(0, 1).transpose(2, 3), spec):
-            for top in range(0, layer.in_features, spec.rows):
-                value = layer.cells.value[s, :, :, top : top + spec.rows]
-                sums.append(torch.matmul(value, x[0, :, top : top + spec.rows]).reshape(-1))
-        y = torch.cat(sums)
-        limit = spec.adc_range or loading(spec.adc_bits) * float((y.double() ** 2).mean().sqrt())
-        layer.adc_limit[bucket, s] = max(limit, 1e-6)
-        reach = float(adc_step(torch.tensor(limit), spec.adc_bits)) * 2 ** (spec.adc_bits - 1)
-        clipped = max(clipped, float((y.abs() > reach).float().mean()))
+        sums = [
+            torch.stack([_sums(layer, x[0, :, top : top + spec.rows], s, top, random)
+                         for top in range(0, layer.in_features, spec.rows)])
+            for _, x in phases
+        ]  # fmt: skip
+        limit = torch.tensor(spec.adc_range or _best_limit(torch.cat([y.reshape(-1) for y in sums]), spec.adc_bits))
+        layer.adc_limit[bucket, s] = limit.clamp_min(1e-6)
+        step = adc_step(limit, spec.adc_bits)
+        reach = float(step) * 2 ** (spec.adc_bits - 1)
+        clipped = max(clipped, float(torch.stack([(y.abs() > reach).float().mean() for y in sums]).mean()))
+        for (weight, _), y in zip(phases, sums, strict=True):
+            lost = lost + weight * 2.0**s * (adc(y, step, spec.adc_bits) - y).sum(0)
+    assert torch.is_tensor(lost)
+    layer.adc_loss[bucket] = (lost**2).mean()
     if clipped > spec.clip_share:
         warnings.warn(
             f"layer {layer.name!r}: {clipped:.1%} of the conversions are clipped, more than clip_share = "
@@ -67,3 +79,25 @@ def _settle_converters(layer: MemoryLayer, q: torch.Tensor, bucket: int) -> floa
             ClippingWarning, stacklevel=2,
         )  # fmt: skip
     return clipped
+
+
+def _sums(layer: MemoryLayer, x: torch.Tensor, s: int, top: int, random: torch.Generator) -> torch.Tensor:
+    """Sums of slice ``s`` in the tiles that begin at row ``top``, with read noise: (groups, outputs, positions)."""
+    cells, spec = layer.cells, layer.spec
+    y = torch.matmul(cells.value[s, :, :, top : top + spec.rows], x)
+    if cells.slice_noise is None:
+        return y
+    own = cells.slice_noise[s, :, :, top : top + spec.rows]
+    always = read_noise(spec).always * phase_weight_inside(spec) * own.sum(2, keepdim=True)
+    variance = torch.matmul(own, charge(x, spec)) + always
+    white = torch.randn(y.shape, generator=random).to(y.device)
+    return y + variance.clamp_min(0).sqrt() * white
+
+
+def _best_limit(y: torch.Tensor, bits: int) -> float:
+    """Range at which a converter's rounding and clipping lose least of ``y``."""
+    y = y[:: max(1, y.numel() // _SUMS)]
+    low, high = loading(2) * float((y.double() ** 2).mean().sqrt()) / 2, float(y.abs().max())
+    trials = torch.from_numpy(np.geomspace(max(min(low, high), 1e-6), max(high, 1e-6), _TRIALS)).float()
+    losses = [float(((adc(y, adc_step(limit, bits), bits) - y) ** 2).mean()) for limit in trials]
+    return float(trials[int(np.argmin(losses))])
