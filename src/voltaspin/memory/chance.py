@@ -61,7 +61,8 @@ def _fill(first, last, key, counters, table, out):  # type: ignore[no-untyped-de
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _finish(first, last, key, counters, table, variance, white, scale, bias, y):  # type: ignore[no-untyped-def]
-    """``y = (y + sqrt(variance + white) z) scale + bias``; y (images, M, N), scale per m (images, M) or per n."""
+    """``y = (y + sqrt(variance + white) z) scale + bias``; y and variance (images, M, N), the others (images or 1,
+    M, 1) or (images or 1, 1, N)."""
     words = np.empty(_STRIP, np.uint64)
     _images, M, N = y.shape
     z = np.empty(N, np.float32)
@@ -69,23 +70,33 @@ def _finish(first, last, key, counters, table, variance, white, scale, bias, y):
     noisy = variance.shape[0] > 0
     for b in range(first, last):
         c = counters[b]
+        bw = b if white.shape[0] > 1 else 0
+        bs = b if scale.shape[0] > 1 else 0
+        bb = b if bias.shape[0] > 1 else 0
         for m in range(M):
             _normals(key, c, table, words, z)
             c += np.uint64((N + 3) // 4)
             row = y[b, m]
-            if noisy:
-                v = variance[b, m]
-                for n in range(N):
-                    z[n] *= np.sqrt(max(v[n] + white[b], np.float32(0)))
-            else:
-                sd = np.sqrt(white[b])
-                for n in range(N):
-                    z[n] *= sd
             if per_n:
+                if noisy:
+                    v = variance[b, m]
+                    for n in range(N):
+                        z[n] *= np.sqrt(max(v[n] + white[bw, 0, n], np.float32(0)))
+                else:
+                    for n in range(N):
+                        z[n] *= np.sqrt(white[bw, 0, n])
                 for n in range(N):
-                    row[n] = (row[n] + z[n]) * scale[b, 0, n] + bias[0, n]
+                    row[n] = (row[n] + z[n]) * scale[bs, 0, n] + bias[bb, 0, n]
             else:
-                s, d = scale[b, m, 0], bias[m, 0]
+                w, s, d = white[bw, m, 0], scale[bs, m, 0], bias[bb, m, 0]
+                if noisy:
+                    v = variance[b, m]
+                    for n in range(N):
+                        z[n] *= np.sqrt(max(v[n] + w, np.float32(0)))
+                else:
+                    sd = np.sqrt(w)
+                    for n in range(N):
+                        z[n] *= sd
                 for n in range(N):
                     row[n] = (row[n] + z[n]) * s + d
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,10 +40,29 @@ _MISREADS = 1e-6  # of digital sensing, up to which they are left out
 _EXACT = 2.0**24  # integers up to here are exact in float32, and so is any sum of them that stays below
 _COLUMNS = 32 << 20  # elements of unfolded inputs held at once
 _SAMPLE = 1 << 14  # inputs kept per layer, bucket and batch for the choice of a range
-_POSITIONS = 256  # positions of an input kept for the range of a converter
+_IMAGES, _POSITIONS = 16, 512  # whose positions, and how many of them, are kept for the ranges of converters
 
 #: Layers that can go into memory.
 KINDS: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
+
+
+class Conversion(NamedTuple):
+    """What all conversions behind an output do to it: ``gain`` y + ``shift`` + noise of ``variance``; in counts.
+
+    Each (images or 1, outputs). What clipping and rounding take from a sum is correlated with it; the part that is
+    goes into gain and shift, the rest into the variance.
+
+    Source: J. J. Bussgang, MIT RLE Technical Report 216 (1952).
+    """
+
+    gain: torch.Tensor
+    shift: torch.Tensor
+    variance: torch.Tensor
+
+    @classmethod
+    def none(cls, images: int, outputs: int, device: torch.device) -> Conversion:
+        zero = torch.zeros(images, outputs, device=device)
+        return cls(zero + 1, zero, zero)
 
 
 class MemoryLayer(nn.Module):
@@ -63,6 +82,8 @@ class MemoryLayer(nn.Module):
     bias: nn.Parameter | None
     input_step: torch.Tensor
     adc_limit: torch.Tensor
+    adc_gain: torch.Tensor
+    adc_shift: torch.Tensor
     adc_loss: torch.Tensor
     clipped: torch.Tensor
     stride: tuple[int, ...]
@@ -95,7 +116,8 @@ class MemoryLayer(nn.Module):
             )
         self.register_buffer("input_step", torch.zeros(spec.time_buckets, dtype=torch.float32))
         self.register_buffer("adc_limit", torch.zeros(spec.time_buckets, spec.slices, dtype=torch.float32))
-        self.register_buffer("adc_loss", torch.zeros(spec.time_buckets, dtype=torch.float32))
+        for kept in ("adc_gain", "adc_shift", "adc_loss"):  # of each output, see ranges.settle
+            self.register_buffer(kept, torch.zeros(spec.time_buckets, self.out_features, dtype=torch.float32))
         self.register_buffer("clipped", torch.zeros(spec.time_buckets, dtype=torch.float32))
         self.seen: dict[int, list[tuple[torch.Tensor, torch.Tensor, float]]] = {}
         self._chance = Chance(spec.seed, name)
@@ -228,33 +250,47 @@ class MemoryLayer(nn.Module):
             y = self._apply_weight(q, state.weight) if state.exact else self._apply_weight(
                 q.double(), state.weight.double()).float()  # fmt: skip
             return y
+        conversion = self._conversion(q, bucket)
         y = self._apply_weight(q, state.weight).contiguous()
-        white = self._rounding(q, bucket)  # (images,)
         variance = None
         if state.noise is not None:
             variance = self._apply_weight(charge(q, spec), state.noise, state.noise_always)
         if self.transposed:
-            spots = self._apply_weight(torch.ones_like(q[:1]), torch.ones_like(state.weight[:1]).expand_as(
-                state.weight)) / (q.shape[1] // self.groups)  # fmt: skip
-            extra = white.view(-1, 1, 1, 1) * spots
-            variance = extra.expand(y.shape).contiguous() if variance is None else variance + extra
-            white = torch.zeros_like(white)
+            y, variance = self._converted_taps(q, y, variance, conversion)
+            conversion = Conversion.none(len(y), state.step.numel(), y.device)
         counters = self._counters(len(y))
-        rows = (len(y), y.shape[1], -1) if self.kind != "Linear" else (len(y), -1, y.shape[-1])
-        scale, bias = torch.ones(len(y), device=y.device), torch.zeros(state.step.shape, device=y.device)
-        each = torch.ones_like(state.step)
+        per_channel = (lambda t: t[:, None, :]) if self.kind == "Linear" else (lambda t: t[:, :, None])
+        rows = (len(y), -1, y.shape[-1]) if self.kind == "Linear" else (len(y), y.shape[1], -1)
+        scale = torch.ones(len(y), state.step.numel(), device=y.device)
+        bias = torch.zeros_like(scale[:1])
         if step is not None:
-            each, scale = state.step, step.reshape(-1).expand(len(y))
-            bias = bias if self.bias is None else self.bias.detach().float()
-        if self.kind == "Linear":
-            s, b = (scale[:, None] * each)[:, None, :], bias[None, :]
-        else:
-            s, b = (scale[:, None] * each)[:, :, None], bias[:, None]
-        host = [t.cpu().contiguous() for t in (y.view(*rows), white, s, b)]
+            scale = step.reshape(-1).expand(len(y))[:, None] * state.step
+            bias = bias if self.bias is None else self.bias.detach().float()[None]
+        bias = bias + scale * conversion.shift
+        white = conversion.variance / conversion.gain**2
+        host = [
+            t.cpu().contiguous() for t in (y.view(*rows), *map(per_channel, (white, scale * conversion.gain, bias)))
+        ]
         v = None if variance is None else variance.contiguous().view(*rows).cpu().numpy()
-        y3, w1, s3, b2 = (t.numpy() for t in host)
-        self._chance.finish(counters, y3, variance=v, white=w1, scale=s3, bias=b2)
+        y3, w3, s3, b3 = (t.numpy() for t in host)
+        self._chance.finish(counters, y3, variance=v, white=w3, scale=s3, bias=b3)
         return host[0].view(y.shape).to(y.device)
+
+    def _converted_taps(
+        self, q: torch.Tensor, y: torch.Tensor, variance: torch.Tensor | None, conversion: Conversion
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Outputs and variance of a transposed convolution, whose taps are converted before they are added up."""
+        state, inputs = self.program(), q.shape[1] // self.groups
+
+        def added(each: torch.Tensor) -> torch.Tensor:
+            taps = self._shaped(each.view(self.groups, -1, 1).expand(-1, -1, inputs)).contiguous()
+            return self._apply_weight(torch.ones_like(q[:1]), taps) / inputs
+
+        if bool((conversion.gain != 1).any()):
+            gain = self._shaped(conversion.gain.view(self.groups, -1, 1).expand(-1, -1, inputs))
+            y = self._apply_weight(q, state.weight * gain) + added(conversion.shift)
+        white = torch.cat([added(v) for v in conversion.variance])
+        return y, (white.expand(y.shape) if variance is None else variance + white)
 
     def _counters(self, images: int) -> NDArray[np.uint64]:
         return self._chance.counters(*self.machine.position(self.name, images))
@@ -270,11 +306,11 @@ class MemoryLayer(nn.Module):
         rms2 = (second - first**2).clamp_min(0)[:, None] * state.tile_square + first[:, None] ** 2 * state.tile_sum
         return loading(spec.adc_bits) * rms2.sqrt().clamp_min(1e-6)
 
-    def _rounding(self, q: torch.Tensor, bucket: int) -> torch.Tensor:
-        """Variance [counts^2] of one output from all conversions behind it: (images,)."""
+    def _conversion(self, q: torch.Tensor, bucket: int) -> Conversion:
+        """What all conversions behind an output do to it: measured where the ranges were, else of Gaussian sums."""
         spec, state = self.spec, self.program()
-        if float(self.adc_loss[bucket]) > 0:
-            return self.adc_loss[bucket].expand(len(q)).contiguous()
+        if float(self.adc_limit[bucket, 0]) > 0:
+            return Conversion(*(kept[bucket][None] for kept in (self.adc_gain, self.adc_shift, self.adc_loss)))
         limits = self._limits(q, bucket)
         each = gaussian_loss(limits, spec.adc_bits)
         if spec.adc_range is not None:  # of which sums is not known: rounding alone
@@ -283,7 +319,8 @@ class MemoryLayer(nn.Module):
             each = (each - 1 / 12).clamp_min(0)
         four = torch.tensor([4.0**s for s in range(spec.slices)], device=q.device)
         total = (each * four).sum(1) * math.ceil(self.in_features / spec.rows) * phase_weight(spec)
-        return total.expand(len(q)).contiguous()
+        none = Conversion.none(1, self.out_features, q.device)
+        return none._replace(variance=total[:, None].expand(-1, self.out_features))
 
     # -- the columns route -----------------------------------------------------------------------------------------
 
@@ -336,8 +373,8 @@ class MemoryLayer(nn.Module):
             y = self._tiles(self._unfold(q[a : a + some]), part, counters[a : a + some])
             if self.spec.adc_model == "statistical":
                 z = self._chance.normals(counters[a : a + some] + np.uint64(1 << 38), y[0].numel())
-                white = self._rounding(q[a : a + some], bucket).sqrt().view(-1, 1, 1, 1)
-                y = y + white * torch.from_numpy(z).view(y.shape).to(y.device)
+                of = [t.view(len(t), self.groups, -1, 1) for t in self._conversion(q[a : a + some], bucket)]
+                y = y * of[0] + of[1] + of[2].sqrt() * torch.from_numpy(z).view(y.shape).to(y.device)
             out.append(self._fold(y, q[a : a + some]))
         return torch.cat(out)
 
@@ -398,9 +435,11 @@ class MemoryLayer(nn.Module):
         size = x.abs()
         flat = size.reshape(-1)
         sample = flat[:: max(1, flat.numel() // _SAMPLE)]
-        columns = self._unfold(x[:4]).transpose(2, 3).flatten(2, 2)
-        columns = columns.transpose(0, 1).reshape(self.groups, -1, columns.shape[-1])
-        columns = columns[:, :: max(1, columns.shape[1] // _POSITIONS)]
+        some = x if self.kind == "Linear" else x[:: max(1, len(x) // _IMAGES)]
+        columns = self._unfold(some).permute(1, 0, 3, 2).reshape(self.groups, -1, self.in_features)
+        if columns.shape[1] > _POSITIONS:  # golden sections, so that no row or column of an image is preferred
+            part = np.arange(_POSITIONS) * (5**0.5 - 1) / 2 % 1
+            columns = columns[:, torch.from_numpy((part * columns.shape[1]).astype(np.int64)).to(columns.device)]
         self.seen.setdefault(self.machine.bucket, []).append((sample, columns, float(size.amax())))
 
     def settle(self) -> float:

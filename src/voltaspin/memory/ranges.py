@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _SUMS = 1 << 16  # on which ranges are tried
 _TRIALS = 25  # ranges
+_STEP = 1 << 61  # from which on the choice of ranges draws its read noise
+_LEAST_GAIN = 0.1  # below which converters say next to nothing of their sums
 
 
 class ClippingWarning(UserWarning):
@@ -44,24 +46,25 @@ def settle(layer: MemoryLayer) -> float:
     missing = [b for b in range(spec.time_buckets) if b not in layer.seen]
     for b in missing:
         near = min(layer.seen, key=lambda k: abs(k - b))
-        for kept in (layer.input_step, layer.adc_limit, layer.adc_loss):
+        for kept in (layer.input_step, layer.adc_limit, layer.adc_gain, layer.adc_shift, layer.adc_loss):
             kept[b] = kept[near]
     layer.seen = {}
     return float(layer.clipped.max())
 
 
 def _settle_converters(layer: MemoryLayer, q: torch.Tensor, bucket: int) -> float:
-    """Choose each slice's range by the mean square that conversion loses of the recorded sums, and keep what the
-    outputs lose by all conversions together: rounding, clipping and their correlation over tiles and slices."""
-    spec, random = layer.spec, torch.Generator().manual_seed(0)
-    phases = phases_of(q[:, None].transpose(0, 1).transpose(2, 3), spec)
+    """Choose each slice's range by the mean square that conversion loses of the recorded sums, and keep what all
+    conversions together do to each output: the part of the loss that goes with the output, and the variance of the
+    rest, with all correlations over phases, slices and tiles."""
+    spec = layer.spec
+    phases = phases_of(q.transpose(1, 2)[None], spec)
     lost: torch.Tensor | float = 0.0
     clipped = 0.0
     for s in range(spec.slices):
         sums = [
-            torch.stack([_sums(layer, x[0, :, top : top + spec.rows], s, top, random)
+            torch.stack([_sums(layer, x[0, :, top : top + spec.rows], s, top, phase)
                          for top in range(0, layer.in_features, spec.rows)])
-            for _, x in phases
+            for phase, (_, x) in enumerate(phases)
         ]  # fmt: skip
         limit = torch.tensor(spec.adc_range or _best_limit(torch.cat([y.reshape(-1) for y in sums]), spec.adc_bits))
         layer.adc_limit[bucket, s] = limit.clamp_min(1e-6)
@@ -71,7 +74,9 @@ def _settle_converters(layer: MemoryLayer, q: torch.Tensor, bucket: int) -> floa
         for (weight, _), y in zip(phases, sums, strict=True):
             lost = lost + weight * 2.0**s * (adc(y, step, spec.adc_bits) - y).sum(0)
     assert torch.is_tensor(lost)
-    layer.adc_loss[bucket] = (lost**2).mean()
+    gain, shift, rest = _regression(torch.matmul(layer.cells.weight, q.transpose(1, 2)), lost)
+    layer.adc_gain[bucket] = (1 + gain).clamp_min(_LEAST_GAIN).reshape(-1)
+    layer.adc_shift[bucket], layer.adc_loss[bucket] = shift.reshape(-1), rest.reshape(-1)
     if clipped > spec.clip_share:
         warnings.warn(
             f"layer {layer.name!r}: {clipped:.1%} of the conversions are clipped, more than clip_share = "
@@ -81,7 +86,16 @@ def _settle_converters(layer: MemoryLayer, q: torch.Tensor, bucket: int) -> floa
     return clipped
 
 
-def _sums(layer: MemoryLayer, x: torch.Tensor, s: int, top: int, random: torch.Generator) -> torch.Tensor:
+def _regression(y: torch.Tensor, lost: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Slope, intercept and mean square residual of ``lost`` over ``y``, along the last axis."""
+    y0, l0 = y.mean(-1, keepdim=True), lost.mean(-1, keepdim=True)
+    square = ((y - y0) ** 2).mean(-1)
+    slope = torch.where(square > 0, ((y - y0) * (lost - l0)).mean(-1) / square.clamp_min(1e-30), 0.0)
+    rest = (lost - l0 - slope[..., None] * (y - y0)).square().mean(-1)
+    return slope, l0[..., 0] - slope * y0[..., 0], rest
+
+
+def _sums(layer: MemoryLayer, x: torch.Tensor, s: int, top: int, phase: int) -> torch.Tensor:
     """Sums of slice ``s`` in the tiles that begin at row ``top``, with read noise: (groups, outputs, positions)."""
     cells, spec = layer.cells, layer.spec
     y = torch.matmul(cells.value[s, :, :, top : top + spec.rows], x)
@@ -90,8 +104,10 @@ def _sums(layer: MemoryLayer, x: torch.Tensor, s: int, top: int, random: torch.G
     own = cells.slice_noise[s, :, :, top : top + spec.rows]
     always = read_noise(spec).always * phase_weight_inside(spec) * own.sum(2, keepdim=True)
     variance = torch.matmul(own, charge(x, spec)) + always
-    white = torch.randn(y.shape, generator=random).to(y.device)
-    return y + variance.clamp_min(0).sqrt() * white
+    # numbers that no image of a run draws
+    counters = layer._chance.counters((top,), _STEP + (s << 8) + phase)
+    white = torch.from_numpy(layer._chance.normals(counters, y.numel())).view(y.shape)
+    return y + variance.clamp_min(0).sqrt() * white.to(y.device)
 
 
 def _best_limit(y: torch.Tensor, bits: int) -> float:
