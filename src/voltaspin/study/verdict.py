@@ -223,7 +223,8 @@ def judge_junction(
     the bias at their ends. The correlation that is judged is the root mean square over the cells. A deviation of the
     pulse, field or temperature is judged by the bias and the correlation to which it leads: what is tolerated is where
     these leave their limits, interpolated between multiples of the deviation (every one for the pulse, up to its
-    whole; 1, 2, 4 ... 32 for the field and up to 8 for the temperature). Half a minute.
+    whole; 1, 2, 4 ... 32 for the field and up to 8 for the temperature). A junction that leaves them without any
+    deviation has none to judge. Half a minute.
 
     Args:
         spec: what must be kept.
@@ -318,7 +319,7 @@ def _curves(
 def _tolerated(
     spec: NoiseSpecification, name: str, unit: str, per_unit: float, curve: Curve, treatment: str
 ) -> Limit | None:
-    """A limit on a deviation, from those on bias and correlation."""
+    """A limit on a deviation, from those on bias and correlation; None where they are left without any."""
     if not curve or not all(spec.limit(n, treatment) for n in ("bias", "correlation")):
         return None
 
@@ -353,11 +354,13 @@ def _tolerated(
 
     value, low, high = (crossing(w) for w in ("value", "low", "high"))
     last = curve[-1][0]
-    said: Any = "not reached" if value is None else "reached" if value > 0 else "already outside"
+    if value == 0:
+        return None
     return Limit(
         name=name, title=f"deviation of {name}", unit=unit, per_unit=per_unit,
         treatment="xor" if treatment == "xor" else "raw", scale="linear", falling=False,
-        note="from bias and correlation", amplitudes=[0.0, last], points=[], said=said, value=value if value else None,
+        note="from bias and correlation", amplitudes=[0.0, last], points=[],
+        said="not reached" if value is None else "reached", value=value,
         low=last if low is None else low if low > 0 else None, high=high,
     )  # fmt: skip
 
