@@ -18,6 +18,7 @@ from voltaspin.cli_fit import fit
 from voltaspin.cli_memory import app as memory_app
 from voltaspin.cli_memory import array_spec
 from voltaspin.cli_noise import Chain, Noise, bits, make_source, randomness
+from voltaspin.cli_study import spec as spec_command
 from voltaspin.cli_study import study
 from voltaspin.errors import InputError, NoiseStoppedError
 from voltaspin.ledger import Ledger
@@ -75,6 +76,7 @@ def demo(
 app.command()(bits)
 app.command()(randomness)
 app.command()(study)
+app.command("spec")(spec_command)
 app.command()(cost)
 
 

@@ -1,15 +1,27 @@
-"""``voltaspin study``: a file of conditions, done and judged."""
+"""``voltaspin study``: a file of conditions, done and judged; ``voltaspin spec``: what follows from one."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from voltaspin.cli_device import Changes, assigned, chosen_junction
+from voltaspin.errors import InputError
 from voltaspin.terminal import at_least, print_json, progress_bars, write_whole
+
+if TYPE_CHECKING:
+    from voltaspin.device import Junction, Pulse
+
+_MOST_BITS = 2**26  # of a recording that are looked at, one a byte
+_DEVIATIONS: dict[str, dict[str, float]] = {
+    "voltage": {"": 1.0, "%": 1e-2}, "width": {"": 1.0, "%": 1e-2}, "B_z": {"T": 1.0, "mT": 1e-3},
+    "temperature": {"K": 1.0},
+}  # fmt: skip
 
 
 def study(
@@ -66,3 +78,95 @@ def study(
         print(f"{v.name}: KID less {spec.baseline} {1e3 * v.difference:.2f}e-3 ({1e3 * v.low:.2f} to "
               f"{1e3 * v.high:.2f}), {v.said}, power {v.power:.0%}")  # fmt: skip
     print(f"{out / 'index.html'}: {len(runs)} runs")
+
+
+def spec(
+    junction: Annotated[str, typer.Option("--junction", help="A preset; `voltaspin device list` names them.")] = "",
+    bits: Annotated[
+        Path | None, typer.Option("--bits", help="File of raw recorded bits, in place of a junction.")
+    ] = None,
+    changes: Changes = None,
+    voltage: Annotated[
+        float | None, typer.Option("--voltage", help="Pulse in V; default: the generator's, or V_c.")
+    ] = None,
+    width: Annotated[
+        float | None, typer.Option("--width", help="Pulse width in ns; needed but for the generator.")
+    ] = None,
+    spread: Annotated[float | None, typer.Option("--spread", help="Of K_eff over its mean, cell to cell.")] = None,
+    stray: Annotated[float | None, typer.Option("--stray-field", help="Spread of the stray field in mT.")] = None,
+    drift: Annotated[float | None, typer.Option("--drift", help="Of the common temperature, K rms.")] = None,
+    deviations: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--deviation", help="To bear, repeated: voltage=5%, width=5%, B_z=1mT, temperature=20K (defaults)."
+        ),
+    ] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="The cells are reset before every pulse.")] = False,
+    lanes: Annotated[int, typer.Option("--lanes", help="Cells that a recording reads in turn.")] = 1,
+    file_format: Annotated[
+        str | None,
+        typer.Option("--file-format", help="Of --bits: packed, bytes, text, npy or csv; default: by its suffix."),
+    ] = None,
+    specification: Annotated[
+        Path | None, typer.Option("--specification", help="Another one than the package's: JSON.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON on standard output.")] = False,
+) -> None:
+    """Whether a junction or recorded bits meet the specification of a noise device, and where they fail first.
+
+    A verdict ends with status 0 whatever it says; bad input, such as too few bits, with 2.
+
+    Example: [bold]voltaspin spec --junction generator --set B_x=20mT --voltage 1.5 --width 0.28[/bold], or
+    [bold]voltaspin spec --bits bits.bin --lanes 64[/bold]
+    """
+    if bool(junction) == (bits is not None):
+        raise InputError("give either --junction, a preset's name, or --bits, a file")
+    from voltaspin.study.noise_specification import NoiseSpecification
+
+    kept = NoiseSpecification.shipped() if specification is None else NoiseSpecification.load(specification)
+    from voltaspin.study.verdict import DeviceVerdict, judge_bits, judge_junction, surroundings
+
+    found: DeviceVerdict
+    if bits is not None:
+        of_junction = (changes, voltage, width, spread, stray, drift, deviations, reset or None)
+        if any(x is not None for x in of_junction):
+            raise InputError("--bits takes --lanes and --file-format; the other options are a junction's")
+        at_least(1, lanes=lanes)
+        import numpy as np
+
+        from voltaspin.noise import RecordedSource
+
+        source = RecordedSource(bits, format=cast("Any", file_format), lanes=lanes)
+        n = min(source.bits_left, _MOST_BITS)
+        subject = str(source.provenance) + ("" if n == source.bits_left else f"; the first {n} bits are judged")
+        found = judge_bits(kept, np.unpackbits(source.take(n), count=n), lanes=lanes, subject=subject)
+    else:
+        if lanes != 1 or file_format is not None:
+            raise InputError("--lanes and --file-format belong to --bits")
+        cell = chosen_junction(junction, changes)
+        given = dict(assigned("--deviation", text, _DEVIATIONS) for text in deviations or ())
+        around = surroundings({
+            **given, "K_eff_spread": spread, "stray_field_spread": None if stray is None else 1e-3 * stray,
+            "temperature_drift": drift, "reset": reset,
+        })  # fmt: skip
+        found = judge_junction(kept, cell, _pulse_of(junction, cell, voltage, width), around=around)
+    print_json(found.to_json()) if as_json else print(found)
+    if kept.reduced and not as_json:
+        print("the specification is a trial of few images and steps: no result", file=sys.stderr)
+
+
+def _pulse_of(preset: str, junction: Junction, voltage: float | None, width: float | None) -> Pulse:
+    """The pulse of the options; of the generator the fair one, where nothing is said."""
+    from voltaspin.device import Pulse, SwitchingModel
+
+    if preset == "generator":
+        fair = SwitchingModel.shipped().pulse
+        assert fair is not None
+        return replace(fair, voltage=fair.voltage if voltage is None else voltage,
+                       width=fair.width if width is None else 1e-9 * width)  # fmt: skip
+    if width is None:
+        raise InputError(
+            f"--width is missing: the fair pulse of {preset} is not known; give a width in ns, or look for one with "
+            "`voltaspin device characterise`"
+        )
+    return Pulse(voltage=junction.V_c if voltage is None else voltage, width=1e-9 * width)

@@ -317,3 +317,38 @@ def test_the_stored_bits_are_left_alone(memory):
 def test_bad_input_is_refused(memory, options, shape, said):
     with pytest.raises(InputError, match=said):
         MemorySource(memory=memory(rows=64, columns=64), **options).normal(shape, streams=[0], step=0)
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_a_settled_array_has_its_long_run_from_the_first_draw(memory, k):
+    """Markov chain in equilibrium: P(1) = p01 / (p01 + p10) and lag-1 correlation 1 - p01 - p10 at every draw."""
+    p01, p10 = 0.2, 0.3
+    p, rho = 0.4, 0.5
+    array = memory(p01, p10, rows=112, columns=224)
+    source = MemorySource(memory=array, seed=6, k=k, settled=True)
+    raw = np.stack([source.samples(2, size=784, stream=i)[0] for i in range(4)]).astype(float)
+    n = raw[:, 0].size
+    for step in (0, 1):
+        assert abs(raw[:, step].mean() - p) < 3 * np.sqrt(p * (1 - p) / n)
+    seen = np.mean((raw[:, 0] - p) * (raw[:, 1] - p)) / (p * (1 - p))
+    assert abs(seen - rho) < 3 / np.sqrt(n) / (p * (1 - p)) * 0.5  # a product of two centred bits varies by < 1/2
+    reset = MemorySource(memory=array, seed=6, k=k).samples(1, size=784)[0]
+    assert abs(reset.mean() - p01) < 3 * np.sqrt(p01 * (1 - p01) / reset.size)
+
+
+def test_a_settled_array_keeps_what_other_sources_promise(memory):
+    fair = MemorySource(memory=memory(), seed=9, k=2, settled=True)
+    assert np.array_equal(
+        fair.normal((2, 28, 28), streams=[0, 5], step=0),
+        PseudoSource(seed=9, precision=16).normal((2, 28, 28), streams=[0, 5], step=0),
+    )
+    assert "reset" not in fair.memory.ledger.totals()
+    array = memory(0.3, 0.2)
+    one, again = (MemorySource(memory=array, seed=9, k=1, settled=True) for _ in range(2))
+    later = one.normal((1, 28, 28), streams=[3], step=4)
+    for step in range(4):
+        again.normal((1, 28, 28), streams=[3], step=step)
+    assert np.array_equal(later, again.normal((1, 28, 28), streams=[3], step=4))
+    assert one.spawn(1)[0].settled
+    assert one.provenance.details["settled"]
+    assert "settled" not in MemorySource(memory=array, seed=9).provenance.details

@@ -4,8 +4,8 @@
 default, with a variance of 0.99998 and a largest number of 4.33. ``Popcount`` counts the ones of n coins:
 free where an array adds up anyway, but it has n + 1 levels and amplifies a bias of the coins by sqrt(n);
 ``DitheredPopcount`` fills the steps between them from a few coins more. ``BoxMuller`` needs no quantile, only a
-logarithm and a cosine of 16 bits each. All consume a fixed number of bits per number, so a draw can be replayed
-and addressed. (The ziggurat does not, and is not here.)
+logarithm and a cosine of 16 bits each. ``Requantised`` has the distribution of another one from 16 coins. All consume
+a fixed number of bits per number, so a draw can be replayed and addressed. (The ziggurat does not, and is not here.)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from voltaspin.noise import shaping_kernels as kernels
 from voltaspin.noise.quantile import quantiles53
 
 __all__ = [
-    "BoxMuller", "DitheredPopcount", "InverseCDF", "Popcount", "Shaping", "named_shaping", "quantiles53",
+    "BoxMuller", "DitheredPopcount", "InverseCDF", "Popcount", "Requantised", "Shaping", "named_shaping", "quantiles53",
 ]  # fmt: skip
 
 _TABLE = 16  #: most coins for which every level stands in a table
@@ -339,6 +339,44 @@ class DitheredPopcount(Shaping):
 
     def fill(self, bits: NDArray[np.uint8], out: NDArray[np.float32], table: NDArray[np.float32]) -> None:
         kernels.dithered(bits, self.counted, self.coins, table, out)
+
+
+@final
+@dataclass(frozen=True)
+class Requantised(Shaping):
+    """Numbers with the distribution of another shaping, from 16 coins.
+
+    The 16 coins are a level u, as the inverse CDF reads them; the number is the quantile of the other shaping at u.
+    So its numbers are those of the 16-bit inverse CDF made coarse, coin by coin the same: what a comparison of
+    quantisations needs. Exact for an inverse CDF of fewer coins, to 1/65536 in probability for the others.
+
+    Args:
+        law: the shaping whose distribution from fair coins is taken; it needs values and probabilities.
+    """
+
+    law: Shaping
+
+    coins: ClassVar[int] = 16  # type: ignore[misc]
+
+    @property
+    def label(self) -> str:  # type: ignore[override]
+        return f"{self.law.label} of {self.law.coins} coins, from 16 coins"
+
+    @property
+    def counts_ones(self) -> bool:
+        return False
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        below = np.cumsum(self.law.probabilities())[:-1]
+        return self.law.values[np.searchsorted(below, (np.arange(2**16) + 0.5) / 2**16)]
+
+    @property
+    def kolmogorov(self) -> float:
+        return self.law.kolmogorov
+
+    def probabilities(self, p: float = 0.5) -> NDArray[np.float64]:
+        return InverseCDF(16).probabilities(p)
 
 
 @final

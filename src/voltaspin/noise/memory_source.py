@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import cached_property
 from threading import Lock
 from typing import Any, Literal, final
 
@@ -20,6 +21,7 @@ from voltaspin.noise.gaussian import Shaping, named_shaping
 from voltaspin.noise.mapping import affine_map, cells_of_bits, check_room, checked_mapping
 from voltaspin.noise.memory_sequence import ArraySequence
 from voltaspin.noise.source import AddressableSource, NoiseSource, Provenance, checked_count, coin_key
+from voltaspin.streams import Stream
 
 _CACHE_BYTES = 256 << 20  # states of streams kept for their next step: 10,000 images of 784 pixels at k = 2
 
@@ -43,6 +45,8 @@ class MemorySource(AddressableSource):
         mapping: which cells serve which pixel, see :mod:`voltaspin.noise.mapping`.
         reset: reset the cells before every pulse. Without it a cell carries its state to the next draw, with
             a correlation of 1 - p01 - p10.
+        settled: each stream finds the array as one that has run for long, every cell at 1 with its own
+            p01 / (p01 + p10), in place of a reset. Of the draws of images; a sequence of bits begins at the reset.
 
     Which arms of a comparison coincide. Bit ``j`` of draw (stream, step) owns one 16-bit word ``w`` of the
     seed, and every source answers it in the same direction (:mod:`voltaspin.memory.pulse`). So at equal seed
@@ -76,6 +80,7 @@ class MemorySource(AddressableSource):
         mapping: Literal["fixed", "rotated", "hashed"] = "fixed",
         reset: bool = False,
         imperfections: Imperfections | None = None,
+        settled: bool = False,
     ) -> None:
         super().__init__()
         if not isinstance(k, int | np.integer) or k < 1:
@@ -84,6 +89,7 @@ class MemorySource(AddressableSource):
         self.memory = MagnetoelectricMemory() if memory is None else memory
         check_room(n_bits=1, k=k, cells=self.memory.cells)
         self.seed, self.k, self.mapping, self.reset = seed, int(k), mapping, bool(reset)
+        self.settled = bool(settled)
         self.shaping: Shaping = named_shaping(shaping, bits)
         self.name = f"memory, k = {k}" if k > 1 else "memory, raw"
         self.ledger = Ledger(self.name)
@@ -107,7 +113,7 @@ class MemorySource(AddressableSource):
     def _with_seed(self, seed: int) -> NoiseSource:
         return MemorySource(
             memory=self.memory, seed=seed, k=self.k, shaping=self.shaping,
-            mapping=self.mapping, reset=self.reset, imperfections=self.imperfections,
+            mapping=self.mapping, reset=self.reset, imperfections=self.imperfections, settled=self.settled,
         )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
@@ -133,6 +139,7 @@ class MemorySource(AddressableSource):
             "simulated",
             f"simulated {self.memory.rows} x {self.memory.columns} magnetoelectric memory, {how}, {kept}, "
             f"{self.shaping.coins}-bit {kind}, {self.mapping} mapping, seed {self.seed}"
+            f"{', settled before each image' if self.settled else ''}"
             f"{'' if self.imperfections is None else ', with imperfections'}",
             {
                 "memory": self.memory.describe(),
@@ -143,6 +150,7 @@ class MemorySource(AddressableSource):
                 "mapping": self.mapping,
                 "reset": self.reset,
                 "driven_by": "Philox4x32-10",
+                **({"settled": True} if self.settled else {}),
                 **({} if self.imperfections is None else {"imperfections": self.imperfections.to_json()}),
             },
         )
@@ -197,7 +205,7 @@ class MemorySource(AddressableSource):
         used = n_bits * self.k
         moves = self.memory.cells if self.mapping != "fixed" else used
         with self._lock:
-            self._count_array(n_bits, resets=used if self.reset else moves if step == 0 else 0)
+            self._count_array(n_bits, resets=used if self.reset else moves if step == 0 and not self.settled else 0)
             self._count_numbers(out.shape[0])
 
     def _state_after(self, stream: int, step: int, n_bits: int, coins: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -213,11 +221,26 @@ class MemorySource(AddressableSource):
         if last < 0 or last > step:
             whole = self.mapping != "fixed" or self.disturbance is not None
             span = self.memory.cells if whole else n_bits * self.k
-            last, state = -1, np.zeros(span, np.uint8)
+            last, state = -1, self._found(stream, span)
         # With a reset before every pulse nothing of the past survives, so there is nothing to replay.
         for at in range(step if self.reset else last + 1, step + 1):
             self._pulse(stream, np.uint64(at << 32), at, n_bits, state, scratch)
         return state
+
+    def _found(self, stream: int, span: int) -> NDArray[np.uint8]:
+        """The first ``span`` cells as a stream finds them."""
+        if not self.settled:
+            return np.zeros(span, np.uint8)
+        words = Stream.of(self.seed, "noise", "settled", stream=stream).words(span)
+        return (words < self._in_the_long_run[:span]).view(np.uint8)
+
+    @cached_property
+    def _in_the_long_run(self) -> NDArray[np.uint32]:
+        """Words on 2**32 below which a cell of an array that has run for long is a 1; of one that is stuck, half."""
+        q0, q1 = (q.astype(np.float64) for q in self.memory.thresholds)
+        moves = q0 + 65536 - q1
+        p = np.where(moves > 0, q0 / np.maximum(moves, 1), 0.5)
+        return np.minimum(np.rint(p * 2**32), 2**32 - 1).astype(np.uint32)
 
     def _pulse(
         self,

@@ -29,6 +29,11 @@ class Condition(Spec):
         memory: fields of ``MagnetoelectricMemory`` that differ, such as ``K_eff_spread``.
         imperfections: fields of ``Imperfections`` that differ from none; empty: none at all.
         compute: fields of an ``ArraySpec`` for the network; absent: floating point.
+        cells: what one cell of the memory does, in place of a junction's model: fields of
+            :class:`voltaspin.study.cells.Cells`.
+        source: fields of ``MemorySource`` that differ (``mapping``, ``reset``, ``settled``), ``shaping`` as a pair such
+            as ``["inverse_cdf", 8]`` (:class:`voltaspin.noise.Requantised`), or ``period`` alone: bits after which a
+            looped source begins again, in place of a memory.
     """
 
     KIND: ClassVar[str] = "study-condition"
@@ -42,6 +47,12 @@ class Condition(Spec):
     memory: dict[str, Any] = Field(default_factory=dict)
     imperfections: dict[str, Any] = Field(default_factory=dict)
     compute: dict[str, Any] | None = None
+    cells: dict[str, Any] = Field(default_factory=dict)
+    source: dict[str, Any] = Field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Without the fields that came later where they say nothing, so that the keys of older runs stay."""
+        return {k: v for k, v in super().to_json().items() if v or k not in ("cells", "source")}
 
 
 @cache

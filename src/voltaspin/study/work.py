@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields as fields_of
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ import numpy as np
 from voltaspin.diffusion import TrainSpec, load_images, load_pipeline, sample, shipped_model, train
 from voltaspin.errors import InputError
 from voltaspin.memory import ArraySpec, Imperfections, MagnetoelectricMemory, convert
+from voltaspin.memory.imperfections import Slopes
 from voltaspin.metrics import Extractor, reference, score_features
-from voltaspin.noise import MemorySource, NoiseSource, PseudoSource
+from voltaspin.noise import LoopedSource, MemorySource, NoiseSource, PseudoSource, Requantised
+from voltaspin.noise.gaussian import named_shaping
 from voltaspin.report.figures import grid_png
+from voltaspin.study.cells import Cells
 from voltaspin.study.runner import folder_of
 from voltaspin.study.specification import Run, Training
 
@@ -21,25 +25,50 @@ SHOWN = 32  #: images of each run that are kept as a picture
 
 
 def source_of(
-    noise: str, seed: int, *, memory: dict[str, Any] | None = None, imperfections: dict[str, Any] | None = None
-) -> NoiseSource:
+    noise: str, seed: int, *, memory: dict[str, Any] | None = None, imperfections: dict[str, Any] | None = None,
+    cells: dict[str, Any] | None = None, source: dict[str, Any] | None = None, draws: int = 1024,
+) -> NoiseSource:  # fmt: skip
     """The source that a condition names; its array is one device, drawn by the seed.
 
+    Args:
+        noise: as ``Condition.sample``.
+        seed: of the source and of its array.
+        memory, imperfections, cells, source: as in a :class:`~voltaspin.study.specification.Condition`.
+        draws: that an image may take; only a looped source has to know.
+
     Raises:
-        InputError: an unknown noise, or fields that the array or its imperfections do not have.
+        InputError: an unknown noise, fields that the array, its cells, its imperfections or the source do not have, or
+            cells of a noise that has none.
     """
-    if noise == "software":
-        return PseudoSource(seed=seed)
-    if noise == "software-16":
-        return PseudoSource(seed=seed, precision=16)
+    if noise in ("software", "software-16"):
+        if cells or source:
+            raise InputError(f"noise {noise!r} has no memory whose cells or source could differ; use memory-raw")
+        return PseudoSource(seed=seed, precision=16 if noise == "software-16" else "full")
     if noise not in ("memory-raw", "memory-xor"):
         raise InputError(f"noise {noise!r} of a study is unknown; use software, software-16, memory-raw or memory-xor")
+    fields = dict(source or {})
     try:
-        array = MagnetoelectricMemory(**{"seed": seed, **(memory or {})})
-        moved = replace(Imperfections.none(), **imperfections) if imperfections else None
+        if "shaping" in fields:
+            fields["shaping"] = Requantised(named_shaping(*fields["shaping"]))
+        if "period" in fields:
+            if memory or imperfections or cells or noise != "memory-raw":
+                raise InputError("a looped source has no cells: give its period with memory-raw and nothing else")
+            return LoopedSource(seed=seed, draws=draws, **fields)
+        given = {} if not cells else Cells(**cells).memory()
+        array = MagnetoelectricMemory(**{"seed": seed, **given, **(memory or {})})
+        moved = replace(Imperfections.none(), **_with_slopes(imperfections)) if imperfections else None
+        k = 1 if noise == "memory-raw" else 2
+        return MemorySource(memory=array, seed=seed, k=k, imperfections=moved, **fields)
     except TypeError as error:
-        raise InputError(f"the condition's memory or imperfections: {error}") from None
-    return MemorySource(memory=array, seed=seed, k=1 if noise == "memory-raw" else 2, imperfections=moved)
+        raise InputError(f"the condition's cells, source, memory or imperfections: {error}") from None
+
+
+def _with_slopes(imperfections: dict[str, Any]) -> dict[str, Any]:
+    """The slopes as such: those that are named as pairs, the others none."""
+    if "slopes" not in imperfections:
+        return imperfections
+    none = {f.name: (0.0, 0.0) for f in fields_of(Slopes)}
+    return {**imperfections, "slopes": Slopes(**{**none, **{k: tuple(v) for k, v in imperfections["slopes"].items()}})}
 
 
 def do(out: Path, job: Run | Training, folder: Path) -> dict[str, Any]:
@@ -66,8 +95,9 @@ def _sample(out: Path, run: Run, folder: Path) -> dict[str, Any]:
         unet, _ = convert(pipeline.unet, ArraySpec(**condition.compute))
         pipeline = replace(pipeline, unet=unet)
     source = source_of(
-        condition.sample, run.sampling_seed, memory=condition.memory, imperfections=condition.imperfections
-    )
+        condition.sample, run.sampling_seed, memory=condition.memory, imperfections=condition.imperfections,
+        cells=condition.cells, source=condition.source, draws=condition.steps + 1,
+    )  # fmt: skip
     # each sampling seed draws images of its own, whatever the noise
     made = sample(pipeline, source, count=condition.images, steps=condition.steps)
     features = Extractor.load().features(made.images)

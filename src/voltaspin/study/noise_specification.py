@@ -1,0 +1,291 @@
+"""The specification of a noise device: for each axis the amplitude that images bear, as data, figures and one page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from voltaspin.errors import InputError
+from voltaspin.specs import Spec, environment
+from voltaspin.study.axes import CONTROL, HALVED, Axis, Treatment
+from voltaspin.study.judgement import Verdict
+from voltaspin.study.specification import StudySpec
+from voltaspin.study.threshold import threshold
+
+COMMAND = "python scripts/specification_study.py"
+_Z95 = 1.959963984540054
+
+
+class Measured(Spec):
+    """A difference of KID from the baseline, with its standard error."""
+
+    KIND: ClassVar[str] = "measured-difference"
+    condition: str
+    difference: float
+    std: float
+
+    @property
+    def text(self) -> str:
+        """In thousandths, with the 95 % interval."""
+        low, high = (1e3 * (self.difference + z * _Z95 * self.std) for z in (-1, 1))
+        return f"{1e3 * self.difference:.1f}e-3 ({low:.1f} to {high:.1f})"
+
+
+class Limit(Spec):
+    """How much of one thing images bear, in one treatment.
+
+    Args:
+        name, title, unit, per_unit, treatment, scale, falling, note: as in :class:`voltaspin.study.axes.Axis`.
+        amplitudes: that were asked, from the least harm to the most, SI.
+        points: what was found there.
+        said: ``reached``, ``not reached`` up to the last amplitude, or ``already outside`` at the first.
+        value, low, high: as in :class:`voltaspin.study.threshold.Threshold`.
+    """
+
+    KIND: ClassVar[str] = "noise-limit"
+    name: str
+    title: str
+    unit: str
+    per_unit: float
+    treatment: Treatment
+    scale: str
+    falling: bool
+    note: str
+    amplitudes: list[float]
+    points: list[Measured]
+    said: Literal["reached", "not reached", "already outside"]
+    value: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def bears(self) -> float | None:
+        """The amplitude that surely leaves the images within the margin; None if not even the first one does."""
+        return self.amplitudes[-1] if self.said == "not reached" and self.low is None else self.low
+
+    def shown(self, amplitude: float | None) -> str:
+        """An amplitude in the unit for people, without the unit."""
+        if amplitude is None:
+            return ""
+        value = amplitude * self.per_unit
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+    @property
+    def text(self) -> str:
+        """The limit with its interval and unit, for people."""
+        beyond, before = ("<", ">") if self.falling else (">", "<")
+        first, last = self.shown(self.amplitudes[0]), self.shown(self.amplitudes[-1])
+        unit = f" {self.unit}" if self.unit else ""
+        low = f"{before} {first}" if self.low is None else self.shown(self.low)
+        high = f"{beyond} {last}" if self.high is None else self.shown(self.high)
+        if self.said == "not reached":
+            return f"not reached: {beyond} {last}{unit}" + ("" if low == last else f" (95 %: from {low})")
+        if self.said == "already outside":
+            return f"already outside: {before} {first}{unit}" + ("" if high == first else f" (95 %: to {high})")
+        ends = (high, low) if self.falling else (low, high)
+        return f"{self.shown(self.value)}{unit} ({ends[0]} to {ends[1]})"
+
+
+class NoiseSpecification(Spec):
+    """What a noise device must keep, from one study of images.
+
+    Args:
+        margin: in KID, declared before.
+        images, steps: behind each point, and network evaluations.
+        baseline: what the differences are taken from.
+        halved, control: the effect of halving the steps, and the positive control that must be found.
+        limits: one for each axis and treatment.
+        command: that made it; environment: versions behind it.
+        reduced: whether this is a trial of the pipeline and no result.
+    """
+
+    KIND: ClassVar[str] = "noise-specification"
+    VERSION: ClassVar[int] = 1
+    margin: float = Field(gt=0)
+    images: int
+    steps: int
+    baseline: str
+    halved: Measured
+    control: Measured
+    limits: list[Limit]
+    command: str = COMMAND
+    environment: dict[str, str] = Field(default_factory=dict)
+    reduced: bool = False
+
+    @classmethod
+    def of(cls, spec: StudySpec, verdicts: Sequence[Verdict], axes: Sequence[Axis], *, reduced: bool = False) -> Self:
+        """From a judged study.
+
+        Raises:
+            InputError: a study without the halved steps or the control, or without any axis.
+        """
+        found = {v.name: Measured(condition=v.name, difference=v.difference, std=v.std) for v in verdicts}
+        if missing := [n for n in (HALVED, CONTROL) if n not in found]:
+            raise InputError(
+                f"study {spec.name!r} has no condition {missing[0]!r}; write its file with {COMMAND} --write"
+            )
+        limits = []
+        for axis in axes:
+            if not all(condition in found for _, condition in axis.points):
+                continue
+            points = [found[condition] for _, condition in axis.points]
+            at = threshold(
+                [a for a, _ in axis.points], [p.difference for p in points], [p.std for p in points], spec.margin,
+                scale=axis.scale,
+            )  # fmt: skip
+            limits.append(Limit(
+                name=axis.name, title=axis.title, unit=axis.unit, per_unit=axis.per_unit, treatment=axis.treatment,
+                scale=axis.scale, falling=axis.falling, note=axis.note, amplitudes=[a for a, _ in axis.points],
+                points=points, said=at.said, value=at.value, low=at.low, high=at.high,
+            ))  # fmt: skip
+        if not limits:
+            raise InputError(f"study {spec.name!r} has no whole axis; write its file with {COMMAND} --write")
+        return cls(
+            margin=spec.margin, images=max(v.images for v in verdicts),
+            steps=spec.named()[spec.baseline].steps, baseline=spec.baseline, halved=found[HALVED],
+            control=found[CONTROL], limits=limits, environment=environment(), reduced=reduced,
+        )  # fmt: skip
+
+    @classmethod
+    def shipped(cls) -> Self:
+        """The one of the package; InputError while none was made."""
+        path = Path(str(files("voltaspin") / "data" / "noise-specification.json"))
+        if not path.is_file():
+            raise InputError(
+                f"no specification of a noise device ships yet: make one with `{COMMAND}` (its --help has the three "
+                "steps; hours), or give one with --specification FILE"
+            )
+        return cls.load(path)
+
+    def limit(self, name: str, treatment: str) -> Limit | None:
+        """By axis and treatment; None where it was not asked."""
+        return next((x for x in self.limits if (x.name, x.treatment) == (name, treatment)), None)
+
+    @property
+    def names(self) -> list[str]:
+        return list(dict.fromkeys(x.name for x in self.limits))
+
+    @property
+    def margin_said(self) -> str:
+        """Whether the margin is less than what halving the steps does, and whether the control was found."""
+        low = self.halved.difference - _Z95 * self.halved.std
+        less = low > self.margin
+        halved = f"Halving the {self.steps} steps gives {self.halved.text}, " + (
+            "more than the margin." if less else "**not shown to be more than the margin**."
+        )
+        found = abs(self.control.difference) > _Z95 * self.control.std
+        outside = abs(self.control.difference) - _Z95 * self.control.std > self.margin
+        control = (
+            f"The positive control (p = 0.55, raw) gives {self.control.text}: "
+            + ("found" if found else "**not found**")
+            + (", and outside the margin." if outside else ", but **not shown to be outside the margin**.")
+        )
+        return f"{halved} {control}"
+
+
+def page(spec: NoiseSpecification, pictures: dict[str, str]) -> str:
+    """One page of Markdown; ``pictures`` names the file of each axis."""
+    rows = []
+    for name in spec.names:
+        both = [spec.limit(name, t) for t in ("raw", "xor")]
+        some = next(x for x in both if x is not None)
+        notes = "; ".join(dict.fromkeys(x.note for x in both if x is not None and x.note))
+        cells = ["-" if x is None else x.text for x in both]
+        rows.append(f"| [{some.title}]({pictures[name]}) | {cells[0]} | {cells[1]} | {notes} |")
+    versions = ", ".join(f"{k} {v}" for k, v in spec.environment.items() if k in ("voltaspin", "torch", "diffusers"))
+    trial = "**This is a trial of the pipeline with few images and steps, and no result.**\n\n" if spec.reduced else ""
+    return f"""# The specification of a noise device
+
+{trial}How much of each imperfection the images of the shipped Fashion-MNIST model bear: the amplitude at which their
+KID leaves the margin of {1e3 * spec.margin:.1f}e-3 around that of {spec.baseline}, with its 95 % interval. Ancestral
+sampling, {spec.steps} steps, {spec.images} images for each point; one imperfection at a time, all else ideal.
+
+| axis | raw bits | XOR of two cells | |
+| --- | --- | --- | --- |
+{chr(10).join(rows)}
+
+{spec.margin_said}
+
+`voltaspin spec --junction generator` and `voltaspin spec --bits FILE` compare a device with this.
+
+## How to read it
+
+- *Not reached* means: within the margin up to the largest amplitude that was asked. *Already outside*: not even the
+  smallest one is within it.
+- The differences are paired: a condition shares every latent and every random word with the baseline. The looped
+  source (period) is not paired: its bits are others.
+- The interval holds the chance of the images. Each of the two sampling seeds has an array of its own (its fixed
+  biases, its fluctuators); two arrays say little about other arrays, and the interval leaves that out.
+- Bits of one cell are correlated without a reset. Each image begins with cells as an array leaves them that has run
+  for long, so that the first latent has no transient of its own.
+- Drift and fixed biases are Gaussian or a sine. The drift is slow against an image and has four periods in the images
+  of a seed.
+- The axes of the pulse and the field share images with others: see the notes, and `voltaspin/study/axes.py`.
+- One model, one data set, one sampler, one small extractor. Another model has other limits.
+
+Made by
+
+    {spec.command} --write examples/specification.json
+    voltaspin study examples/specification.json --out build/specification --workers 2
+    {spec.command} --report build/specification
+
+with {versions}. All noise is simulated, pseudo-random underneath.
+"""
+
+
+def axis_png(spec: NoiseSpecification, name: str) -> bytes:
+    """The KID differences of one axis over its amplitude with 95 % intervals, the margin, and where it is left."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    from voltaspin.report.drawing import BLUE, DPI, GREEN, INK, ORANGE, STYLE, figure_png
+
+    limits = [x for x in spec.limits if x.name == name]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.6, 3.5), dpi=DPI, layout="constrained")
+        axes = figure.subplots()
+        axes.axhspan(-1e3 * spec.margin, 1e3 * spec.margin, color=GREEN, alpha=0.15, lw=0)
+        axes.axhline(0, color=INK, lw=0.8)
+        for x, colour, label in zip(limits, (BLUE, ORANGE), ("raw", "XOR of two cells"), strict=False):
+            colour, label = (ORANGE, "XOR of two cells") if x.treatment == "xor" else (colour, label)
+            at = [x.per_unit * a for a in x.amplitudes]
+            axes.errorbar(at, [1e3 * p.difference for p in x.points], [1e3 * _Z95 * p.std for p in x.points], fmt="o-",
+                          color=colour, ms=4, capsize=3, label=label)  # fmt: skip
+            low, high = (x.per_unit * (end if v is None else v) for v, end in
+                         ((x.low, x.amplitudes[0]), (x.high, x.amplitudes[-1])))  # fmt: skip
+            if x.said == "reached":
+                axes.axvspan(low, high, color=colour, alpha=0.12, lw=0)
+                axes.axvline(x.per_unit * float(x.value or 0.0), color=colour, lw=1.2, ls="--")
+        axes.set_yscale("symlog", linthresh=2e3 * spec.margin)
+        asked = [a for x in limits for a in x.amplitudes]
+        if min(asked) > 0 and max(asked) >= 8 * min(asked):
+            axes.set_xscale("log")
+        if limits[0].falling:
+            axes.invert_xaxis()
+        axes.set_xlabel(limits[0].title + (f" [{limits[0].unit}]" if limits[0].unit else ""))
+        axes.set_ylabel(f"KID less {spec.baseline}, x 1000")
+        axes.set_title("\n".join(f"{x.treatment}: {x.text}" for x in limits), fontsize=8.5)
+        axes.legend()
+        return figure_png(figure)
+
+
+def write(spec: NoiseSpecification, docs: Path, data: Path | None) -> dict[str, Any]:
+    """The page and its figures into ``docs``, the JSON into ``data``; returns the names of what was written."""
+    from voltaspin.terminal import write_whole
+
+    (docs / "pictures").mkdir(parents=True, exist_ok=True)
+    pictures = {name: f"pictures/specification-{name}.png" for name in spec.names}
+    for name, file in pictures.items():
+        write_whole(docs / file, axis_png(spec, name))
+    write_whole(docs / "specification.md", page(spec, pictures).encode())
+    if data is not None:
+        spec.save(data)
+    return {
+        "page": str(docs / "specification.md"),
+        "figures": len(pictures),
+        "data": None if data is None else str(data),
+    }
