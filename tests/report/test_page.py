@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from voltaspin.errors import InputError
-from voltaspin.report.comparison import energies
+from voltaspin.report.comparison import digits, energies
 from voltaspin.report.cost_results import Reading
 from voltaspin.report.page import (
     ReadingLine,
@@ -105,7 +105,9 @@ def test_the_claim_stands_with_its_ranges_and_verdicts(html, results):
     claim, work = results.cost.claim, results.cost.claim.work
     shown = [energies(e) for e in work.networks.values()] + list(work.findings) + list(work.published)
     shown += [s.name for s in work.supplies] + [f"{j.normals:,}" for j in work.jobs] + ["no <counter> here"]
-    shown += [line.needed for line in reading_lines(claim)] + [line.verdict for line in reading_lines(claim)]
+    shown += [x for line in reading_lines(claim) for x in (line.needed, line.had)] + [
+        line.verdict for line in reading_lines(claim)
+    ]
     shown += ["2 pulses, 0.04 resets, 2 reads and 1 xor."]
     assert [s for s in shown if s not in text] == []
     assert "Where the claim is met" in text
@@ -131,8 +133,10 @@ def test_verdicts_of_readings_count_generators():
     assert line.verdict == "met against 1 of 4; 1 above, 1 below, 1 undecided"
     assert [r.against for r in line.met] == ["a"]
     assert line.ratios == "5× to 1.0·10⁵×"
-    assert line.needed == "5 fJ to 100 pJ; has 1 pJ"
-    assert ReadingLine("energy", "cell", some[1:2], own).verdict == "missed; 1 above"
+    assert (line.needed, line.had) == ("5 fJ to 100 pJ", "1 pJ")
+    assert ReadingLine("energy", "cell", some[1:2], own).verdict == "exceeded; 1 above"
+    assert ReadingLine("energy", "cell", some[1:3], own).verdict == "not met; 1 above, 1 below"
+    assert ReadingLine("energy", "cell", some[2:3], own).verdict == "missed; 1 below"
 
 
 def test_changed_results_change_the_page(html, results, pictures, tmp_path):
@@ -259,6 +263,14 @@ def test_number(value, text):
 def test_interval(estimate, text):
     value, low, high = estimate
     assert interval(Estimate(value=value, low=low, high=high)) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(3.4567, "3.5"), (23.7, "24"), (3456.0, "3,500"), (0.0214, "0.021"), (4.23e-5, "0.000042"), (3e-9, "3.0e-09")],
+)
+def test_digits(value, text):
+    assert digits(value) == text
 
 
 @pytest.mark.parametrize(("value", "text"), [(3e-10, "0.3 ns"), (42.0, "42 s"), (185.2, "3 min 5 s")])

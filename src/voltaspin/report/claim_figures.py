@@ -75,7 +75,7 @@ def _height(work: Work) -> float:
 def _image(figure: Figure | SubFigure, work: Work) -> None:
     rows = [(s.name, s.per_job["image"], _COLOURS[s.key.removeprefix("ours-")] if s.kind == "memory" else INK)
             for s in _drawn(work)]  # fmt: skip
-    rows += [(f"arithmetic, {name}", e, GREY) for name, e in work.networks.items()]
+    rows += [(f"arithmetic in {name}", e, GREY) for name, e in work.networks.items()]
     axes = figure.subplots()
     for y, (_, e, colour) in enumerate(rows):
         axes.plot([e.low, e.high], [y, y], color=colour, lw=2.2)

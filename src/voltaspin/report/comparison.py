@@ -58,8 +58,13 @@ def energies(e: Estimate | None) -> str:
 
 
 def digits(value: float) -> str:
-    """Two significant digits, as a plain number: ``"0.021"``, ``"3,400"``."""
-    return f"{float(f'{value:.2g}'):,.0f}" if value >= 10 else f"{value:.2g}"
+    """Two significant digits, as a plain number: ``"0.021"``, ``"3,400"``; a power of ten below a millionth."""
+    if value >= 10:
+        return f"{float(f'{value:.2g}'):,.0f}"
+    if 0 < value < 1e-4:
+        places = 1 - math.floor(math.log10(value))
+        return f"{value:.{places}f}" if value >= 1e-6 else f"{value:.1e}"
+    return f"{value:.2g}"
 
 
 def ratio_text(ratio: float) -> str:

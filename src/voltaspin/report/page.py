@@ -119,7 +119,19 @@ def spread_cell(e: Estimate | None) -> Markup:
     if e is None:
         return Markup("–")
     value, unit, ends = spread_parts(e)
-    return Markup('{} {}<br><span class="dim">{}</span>').format(value, unit, ends)
+    return above_range(f"{value} {unit}", ends)
+
+
+def number_cell(e: Estimate | None, factor: float = 1.0, unit: str = "") -> Markup:
+    """The same of a plain number, times ``factor``."""
+    if e is None:
+        return Markup("–")
+    value, low, high = (digits(factor * x) for x in (e.value, e.low, e.high))
+    return above_range(f"{value}{unit}", "" if low == high else f"{low} to {high}")
+
+
+def above_range(value: str, ends: str) -> Markup:
+    return Markup('{}<br><span class="ends">{}</span>').format(value, ends)
 
 
 def optional_number(value: float | None) -> str:
@@ -209,8 +221,13 @@ class ReadingLine:
         below = sum(r.ratio.value < ABOUT_A_THOUSAND[0] for r in others)
         apart = [f"{n} {word}" for n, word in ((above, "above"), (below, "below"),
                                                (len(others) - above - below, "undecided")) if n]  # fmt: skip
-        met = f"met against {len(self.met)} of {len(self.readings)}" if self.met else "missed"
-        return f"{met}; {', '.join(apart)}" if apart else met
+        if self.met:
+            word = f"met against {len(self.met)} of {len(self.readings)}"
+        elif above == 0:
+            word = "missed"
+        else:
+            word = "exceeded" if above == len(others) else "not met"
+        return f"{word}; {', '.join(apart)}" if apart else word
 
     @property
     def ratios(self) -> str:
@@ -219,10 +236,17 @@ class ReadingLine:
 
     @property
     def needed(self) -> str:
-        """What the memory would need against the generator that asks most, and least; and what it has."""
-        text = energy_text if self.metric == "energy" else lambda x: f"{number(x)} {UNITS[self.metric]}"
+        """What the memory would need, against the generator that asks most and the one that asks least."""
         found = [r.needed for r in self.readings]
-        return f"{text(min(found))} to {text(max(found))}; has {text(self.own.value)}"
+        return f"{self._text(min(found))} to {self._text(max(found))}"
+
+    @property
+    def had(self) -> str:
+        """What it has."""
+        return self._text(self.own.value)
+
+    def _text(self, value: float) -> str:
+        return energy_text(value) if self.metric == "energy" else number(value, 2)  # the page names the unit once
 
 
 def required_pictures(results: DemoResults) -> dict[str, str]:
@@ -286,7 +310,6 @@ def write_page(results: DemoResults, pictures: dict[str, bytes], path: Path | st
         "energy": optional_energy,
         "value": optional_number,
         "ratio": ratio_text,
-        "digits": digits,
     }
     template = environment.from_string((files("voltaspin.report") / "page.html.jinja").read_text(encoding="utf-8"))
     provenance = provenance_groups(results)
@@ -299,6 +322,7 @@ def write_page(results: DemoResults, pictures: dict[str, bytes], path: Path | st
         device_kinds=[kind for kind, _, _ in provenance if kind in ("simulated", "recorded", "instrument")],
         verdict=verdict,
         spread=spread_cell,
+        plain=number_cell,
         energies=energies,
         units=UNITS,
         counted=[(COUNTED.get(action, action), n) for action, n in results.cost.counts.items()],

@@ -91,7 +91,8 @@ def training_job(
 
 
 def _pixels(pipeline: Pipeline) -> str:
-    return " x ".join(map(str, pipeline.image_shape))
+    channels, height, width = pipeline.image_shape
+    return f"{height} x {width} pixels" + (f" in {channels} channels" if channels > 1 else "")
 
 
 def network_seconds(pipeline: Pipeline, steps: int, *, batch: int = 8, repeats: int = 3) -> Sourced:
@@ -115,7 +116,7 @@ def networks_of(cost: ComputeCost, array: str) -> dict[str, Span]:
     digital = Span.exactly(0.0)
     for e in cost.conventional.values():
         digital = digital.plus(e)
-    return {"int8 digital machine": digital, f"crossbars ({array})": cost.total("macro")}
+    return {"an int8 digital machine": digital, f"crossbars ({array})": cost.total("macro")}
 
 
 def work_of_model(
@@ -263,13 +264,16 @@ def _findings(supplies: Sequence[Supply]) -> tuple[str, ...]:
         "bits a thousand times cheaper, or free, would save no more than that."
         for network, share in macro.share.items()
     ]
-    for s in supplies:
-        if s.kind == "memory" or not s.over_macro:
+    for kind in ("cpu", "gpu"):
+        known = [(s.per_normal.value, s) for s in supplies if s.kind == kind and s.per_normal]
+        if not known:
             continue
+        _, s = min(known, key=lambda pair: pair[0])
+        assert s.over_macro is not None
         shares = [f"{percent(share)} with the network in {network}" for network, share in s.share.items()]
         said.append(
-            f"{s.name}: a Gaussian number costs {times(s.over_macro)} times that of the memory's macro"
-            + (f"; of an image's energy {', '.join(shares)}." if shares else ".")
+            f"{s.name}, the most frugal of its kind here: a Gaussian number costs {times(s.over_macro)} times that of "
+            "the memory's macro" + (f"; of an image's energy {', '.join(shares)}." if shares else ".")
         )
     return tuple(said)
 
