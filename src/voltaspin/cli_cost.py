@@ -26,19 +26,48 @@ def cost(
     reset: Annotated[bool, typer.Option("--reset/--no-reset", help="Whether a write precedes every pulse.")] = True,
     samples: Annotated[int, typer.Option("--samples", help="Draws of the Monte Carlo over the grades.")] = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 0,
-    out: Annotated[Path | None, typer.Option("--out", help="A figure of every ratio.")] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", help="Pipeline folder whose images are priced; default: the shipped model."),
+    ] = None,
+    image_steps: Annotated[int, typer.Option("--image-steps", help="Ancestral steps of an image.")] = 50,
+    training_steps: Annotated[
+        int | None, typer.Option("--training-steps", help="Of a training run; default: the model's own, else 12000.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option("--training-batch", help="Images a training step; default: the model's own, else 64.")
+    ] = None,
+    measure: Annotated[
+        str,
+        typer.Option(
+            "--measure",
+            help="Software's random numbers: auto (counters where there are any, else rates timed here), always "
+            "(refuse without counters), never (the cost table alone).",
+        ),
+    ] = "auto",
+    work: Annotated[
+        bool, typer.Option("--work/--no-work", help="Whether an image and a training run are priced too.")
+    ] = True,
+    out: Annotated[Path | None, typer.Option("--out", help="A figure of every ratio, and of an image.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
 ) -> None:
-    """Energy, area, energy x area and energy / area of a random bit, with ranges, beside conventional generators.
+    """Energy, area, energy x area and energy / area of a random bit, with ranges, beside conventional generators;
+    and what an image and a training run take of them, beside a CPU's and a GPU's random numbers.
 
     Example: [bold]voltaspin cost --junction generator --against intel-14[/bold]
     """
-    at_least(1, cells_per_bit=cells_per_bit)
+    at_least(1, cells_per_bit=cells_per_bit, image_steps=image_steps)
+    at_least(1, **{k: v for k, v in (("training_steps", training_steps), ("training_batch", batch)) if v is not None})
     at_least(100, samples=samples)
     from voltaspin.device import Pulse, SwitchingModel
     from voltaspin.errors import InputError
-    from voltaspin.report.claim import claim, claim_png
+    from voltaspin.report.claim import action_draws, claim, claim_text
+    from voltaspin.report.cost import CostTable
+    from voltaspin.report.software import MEASURES
 
+    how = next((m for m in MEASURES if m == measure), None)
+    if how is None:
+        raise InputError(f"--measure {measure!r}: give {', '.join(MEASURES)}")
     chosen = chosen_junction(junction, changes)
     shipped = SwitchingModel.shipped()
     if (voltage is None) != (width is None):
@@ -53,18 +82,36 @@ def cost(
             f"no pulse is known for {chosen.name}; give --voltage and --width, which "
             f"'voltaspin device characterise --preset {junction}' finds"
         )
+    table = CostTable.default()
+    draws = action_draws(chosen, pulse, table=table, samples=samples, seed=seed)
     found = claim(
         chosen,
         pulse,
         cells_per_bit=cells_per_bit,
         reset=reset,
         against=tuple(against or ()),
+        table=table,
         samples=samples,
         seed=seed,
+        draws=draws,
     )
+    if work:
+        from voltaspin.report.work import work_of_model
+
+        priced = work_of_model(
+            model, draws, table, image_steps=image_steps, training_steps=training_steps, batch=batch,
+            cells_per_bit=cells_per_bit, resets=float(reset), measure=how, seed=seed,
+        )  # fmt: skip
+        found = found.model_copy(update={"work": priced})
     if out is not None:
+        from voltaspin.report.claim_figures import claim_png
+
         write_whole(out, claim_png(found))
     if as_json:
-        print_json(found.to_json())
-    else:
-        print(found)
+        print_json(found.to_json() | {"verdicts": [r.verdict for r in found.readings]})
+        return
+    print(claim_text(found))
+    if found.work is not None:
+        from voltaspin.report.work import work_text
+
+        print(work_text(found.work))

@@ -24,16 +24,20 @@ from voltaspin.diffusion.backend import bf16_is_faster
 from voltaspin.diffusion.sampling import Pipeline, load_pipeline, sample, shipped_model
 from voltaspin.errors import InputError
 from voltaspin.ledger import Ledger
-from voltaspin.memory import MagnetoelectricMemory
+from voltaspin.memory import ArraySpec, MagnetoelectricMemory
 from voltaspin.metrics import Extractor, Row, garments, paired_difference, reference, score_features
 from voltaspin.metrics.features import file_sha256
 from voltaspin.noise import MemorySource, NoiseSource, PseudoSource
 from voltaspin.noise.analysis import BitStatistics, Estimate, bit_statistics
 from voltaspin.report import results as r
+from voltaspin.report.claim import action_draws, claim
 from voltaspin.report.comparison import compare
-from voltaspin.report.cost import CellPulse, price
+from voltaspin.report.compute_cost import ComputeCost, cost_of_images, network_section
+from voltaspin.report.cost import CellPulse, CostTable, price
 from voltaspin.report.figures import charts, grid_png, strip_png
 from voltaspin.report.page import write_page
+from voltaspin.report.software import software
+from voltaspin.report.work import ARRAY, image_job, network_seconds, networks_of, training_job, work
 from voltaspin.specs import environment, read_json, write_json
 
 Progress = Callable[[str, int, int], None]
@@ -43,7 +47,6 @@ Progress = Callable[[str, int, int], None]
 MARGIN_SHARE_OF_BLUR = 0.25
 K_EFF_SPREAD, STRAY_SPREAD = 0.05, 0.5e-3  # assumed: no published array states them for such junctions
 CYCLES = 2000
-ARRAY = "analog"  #: preset of the arrays that the network is priced in
 SHARED = (
     "All arms share the weights, the time steps and, image by image, the uniform words that decide the bits: "
     "the same 16-bit word asks a memory cell at its own probability and a software coin at 1/2, and the "
@@ -478,18 +481,48 @@ def cost_section(
         images=len(arm.images),
         macs_per_image=macs_per_image(pipeline, arm.steps),
     )
-    section = section.model_copy(update={"network": network_in_memory(pipeline, arm.steps)})
+    network, mac_fraction = network_in_memory(pipeline, arm.steps)
+    section = section.model_copy(
+        update={
+            "network": network_section(network, array=ARRAY, mac_fraction=mac_fraction),
+            "claim": claim_section(arm.ledger, memory, pulse, pipeline, network),
+        }
+    )
     progress("6 cost", 1, 1)
     return section
 
 
-def network_in_memory(pipeline: Pipeline, steps: int) -> r.Network:
-    """What an image's arithmetic costs in crossbars."""
-    from voltaspin.memory import ArraySpec
-    from voltaspin.report.compute_cost import cost_of_images, network_section
+def claim_section(
+    ledger: Ledger, memory: MagnetoelectricMemory, pulse: Pulse, pipeline: Pipeline, network: ComputeCost
+) -> r.Claim:
+    """The published factor in every reading, from this run's counts, and what an image and a training run take."""
+    counts, steps = ledger.totals(), round(network.steps)
+    resets, k = counts["reset"] / counts["pulse"], counts["pulse"] // counts["bit"]
+    table = CostTable.default()
+    draws = action_draws(presets.generator, pulse, cells=memory.cells, table=table)
+    found = claim(presets.generator, pulse, cells_per_bit=k, reset=resets, cells=memory.cells, table=table, draws=draws)
+    # Short periods and no card: the page is not to wait for them; voltaspin cost measures longer.
+    processors, notes = software(table, gpu=False, seconds=0.1, repeats=3)
+    priced = work(
+        draws,
+        # Training resets the array before every example, sampling once an image.
+        (
+            image_job(pipeline, steps, cells_per_bit=k, resets=resets),
+            training_job(pipeline, None, None, cells_per_bit=k),
+        ),
+        table,
+        processors=processors,
+        networks=networks_of(network, ARRAY),
+        own_network=network_seconds(pipeline, steps, repeats=2),
+        notes=notes,
+    )
+    return found.model_copy(update={"work": priced})
 
+
+def network_in_memory(pipeline: Pipeline, steps: int) -> tuple[ComputeCost, float]:
+    """What an image's arithmetic costs in crossbars, and which share of it they do."""
     cost, coverage = cost_of_images(pipeline, ArraySpec.preset(ARRAY), steps=steps)
-    return network_section(cost, array=ARRAY, mac_fraction=coverage.mac_fraction)
+    return cost, coverage.mac_fraction
 
 
 def macs_per_image(pipeline: Pipeline, steps: int) -> int:

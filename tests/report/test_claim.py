@@ -8,9 +8,12 @@ import pytest
 from voltaspin.cli import main
 from voltaspin.device import SwitchingModel
 from voltaspin.errors import InputError
-from voltaspin.report.claim import FACTORS, claim, claim_png, drawn
-from voltaspin.report.cost import CellPulse, CostTable
+from voltaspin.ledger import Ledger
+from voltaspin.report.claim import FACTORS, METRICS, action_draws, claim, drawn, table_draws
+from voltaspin.report.claim_figures import claim_png
+from voltaspin.report.cost import CellPulse, CostTable, price
 from voltaspin.sourced import Sourced
+from voltaspin.streams import Stream
 
 MODEL = SwitchingModel.shipped()
 
@@ -46,27 +49,119 @@ def test_medians_are_the_prices_and_needs_follow_from_them():
     assert claim_png(found)[:4] == b"\x89PNG"
 
 
+def test_every_action_of_a_bit_by_hand():
+    """Pulse, RA, line, read, conditioning and reset, each priced from the drawn numbers in one line."""
+    samples, k, resets = 150, 3, 0.25
+    draws = action_draws(MODEL.junction, MODEL.pulse, samples=samples, cells=1000)
+    junction, V, t = MODEL.junction, MODEL.pulse.voltage, MODEL.pulse.width
+    f = drawn(Sourced(1.0, "1", "s", "assumed"), Stream.of(0, "cost", "own").normals(samples))
+    tables = table_draws(CostTable.default(), samples, 0)
+
+    def of(name: str) -> np.ndarray:
+        return np.array([getattr(one, name).value for one in tables])
+
+    # through the barrier, the mean of both states at the pulse's voltage; the oxide as a plate
+    area = np.pi / 4 * junction.diameter**2
+    G = (1 / junction.R_P + 1 / junction.R_AP(V)) / 2
+    pulse = f * G * V**2 * t + 8.8542e-12 * of("permittivity") * area / junction.t_ox * V**2
+    read = f * 0.1**2 * 25e-9 / junction.R_P
+    np.testing.assert_allclose(draws.energy["cell"]["pulse"], pulse, rtol=2e-4)
+    np.testing.assert_allclose(draws.energy["cell"]["read"], read, rtol=1e-9)
+    assert not draws.energy["cell"]["xor"].any()
+    line, read_line = of("line_capacitance") * 1e-15 * V**2, of("line_capacitance") * 1e-15 * 0.1**2
+    np.testing.assert_allclose(draws.energy["cell+line"]["reset"], pulse + line, rtol=2e-4)
+    np.testing.assert_allclose(draws.energy["cell+line"]["read"], read + read_line, rtol=1e-9)
+    more = 1 + of("driver_overhead")
+    np.testing.assert_allclose(draws.energy["macro"]["pulse"], pulse + more * line, rtol=2e-4)
+    sensed = read + more * read_line + of("sense") * 1e-15
+    np.testing.assert_allclose(draws.energy["macro"]["read"], sensed, rtol=1e-9)
+    np.testing.assert_allclose(draws.energy["macro"]["xor"], of("xor") * 1e-15, rtol=1e-9)
+    np.testing.assert_allclose(draws.energy["macro"]["lookup"], of("lookup") * 1e-12, rtol=1e-9)
+    bit = (k + k * resets) * (pulse + more * line) + k * sensed + (k - 1) * of("xor") * 1e-15
+    np.testing.assert_allclose(draws.bit("macro", cells_per_bit=k, resets=resets), bit, rtol=2e-4)
+    cell = of("cell_area") * (28e-9) ** 2
+    np.testing.assert_allclose(draws.area["cell+line"], cell, rtol=1e-9)
+    np.testing.assert_allclose(draws.area["macro"], 1000 * cell / of("array_efficiency"), rtol=1e-9)
+
+
+def test_a_claim_prices_what_a_ledger_would_count():
+    counted = Ledger()
+    for action, n in {"pulse": 200, "reset": 50, "read": 200, "xor": 100, "bit": 100}.items():
+        counted.count(action, n)
+    cell = CellPulse.of(MODEL.junction, MODEL.pulse)
+    rows = price(counted, pulse=cell, reset=cell, resistance=MODEL.junction.R_P, cells=65536)
+    found = claim(MODEL.junction, MODEL.pulse, reset=0.25, samples=400)
+    for row in rows:
+        # a range reaches to either side of the row, which knows the table's own values
+        values = row.energy_per_bit, row.area_um2, row.energy_area, row.energy_over_area
+        for metric, value in zip(METRICS, values, strict=True):
+            assert found.own[row.boundary][metric].low < value < found.own[row.boundary][metric].high
+
+
 def test_bad_requests():
     with pytest.raises(InputError, match="generator 'rose' is not in the cost table"):
         claim(MODEL.junction, MODEL.pulse, against=("rose",))
+    with pytest.raises(InputError, match="reset = 2"):
+        claim(MODEL.junction, MODEL.pulse, reset=2)
     with pytest.raises(InputError, match="cells_per_bit = 0"):
         claim(MODEL.junction, MODEL.pulse, cells_per_bit=0)
 
 
-def test_the_command(capsys, tmp_path):
-    def run(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            main(["cost", *arguments])
-        return exit_.value.code, capsys.readouterr()
+def run(capsys, *arguments):
+    with pytest.raises(SystemExit) as exit_:
+        main(["cost", *arguments])
+    return exit_.value.code, capsys.readouterr()
 
-    code, said = run("--samples", "200", "--against", "intel-45", "--json", "--out", str(tmp_path / "c.png"))
+
+def test_the_command(capsys, tmp_path):
+    picture = tmp_path / "c.png"
+    code, said = run(capsys, "--samples", "200", "--against", "intel-45", "--no-work", "--json", "--out", str(picture))
     assert code == 0
-    assert len(json.loads(said.out)["readings"]) == 12
-    assert (tmp_path / "c.png").stat().st_size > 10_000
-    code, said = run("--samples", "200")
+    found = json.loads(said.out)
+    assert (found["kind"], found["schema_version"], found["work"]) == ("cost-claim", 1, None)
+    assert len(found["readings"]) == len(found["verdicts"]) == 12
+    assert set(found["factors"]) == set(FACTORS)
+    assert found["bit"] == {"pulse": 2.0, "reset": 2.0, "read": 2.0, "xor": 1.0}
+    assert picture.stat().st_size > 10_000
+    code, said = run(capsys, "--samples", "200", "--no-work")
     assert code == 0
     assert "energy x area" in said.out
-    assert run("--junction", "storage")[0] == 2
-    assert run("--voltage", "1.2")[0] == 2
-    code, _ = run("--junction", "storage", "--voltage", "1.2", "--width", "0.3", "--samples", "100")
+    assert run(capsys, "--junction", "storage")[0] == 2
+    assert run(capsys, "--voltage", "1.2")[0] == 2
+    assert run(capsys, "--measure", "sometimes")[0] == 2
+    code, said = run(capsys, "--training-batch", "0")
+    assert (code, "--training-batch 0: give at least 1" in said.err) == (2, True)
+    storage = ("--junction", "storage", "--voltage", "1.2", "--width", "0.3", "--samples", "100", "--no-work")
+    assert run(capsys, *storage)[0] == 0
+
+
+def test_the_command_prices_an_image_and_a_training_run(capsys, tmp_path):
+    asked = ("--samples", "100", "--against", "intel-14", "--measure", "never", "--image-steps", "10")
+    code, said = run(capsys, *asked, "--training-steps", "7", "--training-batch", "3", "--json")
     assert code == 0
+    work = json.loads(said.out)["work"]
+    image, training = work["jobs"]
+    assert (image["normals"], training["normals"]) == (10 * 784, 7 * 3 * 784)
+    by = {s["key"]: s for s in work["supplies"]}
+    assert [k for k in by if k.startswith("ours")] == ["ours-cell", "ours-cell+line", "ours-macro"]
+    assert {s["kind"] for s in work["supplies"]} == {"memory", "cpu", "gpu"}
+    assert by["cpu-pcg64"]["per_job"]["image"]["value"] > by["ours-macro"]["per_job"]["image"]["value"]
+    assert all(0 < e["value"] < 1 for s in by.values() for e in s["share"].values())
+    assert len(work["networks"]) == 2
+    assert work["notes"] == []
+    code, said = run(capsys, *asked, "--out", str(tmp_path / "c.png"))
+    assert code == 0
+    assert "random numbers of one image (10 ancestral steps of 28 x 28 pixels): 7,840 normals" in said.out
+    assert "random numbers of one training run (12,000 steps of 64 images" in said.out  # the shipped model's own
+    assert (tmp_path / "c.png").stat().st_size > 10_000
+
+
+def test_measuring_where_nothing_can_be_measured_is_refused(capsys, tmp_path, monkeypatch):
+    from voltaspin.report import meters, software
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(software, "cpu_meter", lambda *_: meters.cpu_meter(tmp_path / "no", tmp_path / "none"))
+    code, said = run(capsys, "--samples", "100", "--measure", "always")
+    assert code == 2
+    assert "no energy counters of the processor" in said.err
+    assert "nvidia-smi is not there" in said.err

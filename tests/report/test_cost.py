@@ -1,5 +1,7 @@
 """Prices worked out by hand, priced again, and beside the table's generators."""
 
+import json
+
 import pytest
 
 from voltaspin.errors import InputError
@@ -139,6 +141,39 @@ def test_table_round_trip(tmp_path):
     assert CostTable.load(tmp_path / "table.json") == table
 
 
+def older(version: int) -> dict:
+    """The shipped table as that version wrote it, with a price of its own."""
+    data = CostTable.default().to_json() | {"schema_version": version, "name": "mine"}
+    for since, fields in CostTable.SINCE.items():
+        if since > version:
+            for field in fields:
+                del data[field]
+    data["line_capacitance"] = data["line_capacitance"] | {"value": 33.0}
+    return data
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_tables_of_earlier_versions_are_read_and_say_what_was_added(version, tmp_path):
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(older(version)))
+    table, shipped = CostTable.load(path), CostTable.default()
+    assert table.line_capacitance.value == 33.0
+    assert table.processors == shipped.processors
+    assert table.name.startswith(f"mine (version {version}; ")
+    assert ("sha256" in table.name) == (version == 1)
+    assert "processors" in table.name
+    table.save(path)
+    assert CostTable.load(path) == table
+
+
+def test_tables_that_are_no_tables_are_still_refused():
+    for change in ({"schema_version": 4}, {"schema_version": 0}, {"schema_version": None}, {"kind": "ledger"}):
+        with pytest.raises(InputError, match="cost-table"):
+            CostTable.from_json(CostTable.default().to_json() | change)
+    with pytest.raises(InputError, match="lookup"):
+        CostTable.from_json({k: v for k, v in older(2).items() if k != "lookup"})
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [({"reset": None}, "200 of 'reset'"), ({"resistance": None}, "in ohm"), ({"cells": 0}, "cells = 0")],
@@ -251,6 +286,8 @@ def test_weakest_grade():
         (0.9997, "1 pJ"),
         (1.2e-4, "120 aJ"),
         (6.9e9, "6.9 mJ"),
+        (5.76e13, "57.6 J"),
+        (2.5e15, "2.5 kJ"),
     ],
 )
 def test_energy_text(pJ, text):

@@ -18,7 +18,7 @@ def opened(png: bytes) -> Image.Image:
 
 
 def test_charts_are_pictures_that_show_something(drawn):
-    assert set(drawn) == {"switching", "conditioning", "quality_live", "quality_study", "cost"}
+    assert set(drawn) == {"switching", "conditioning", "quality_live", "quality_study", "cost", "claim", "image"}
     for name, png in drawn.items():
         image = opened(png)
         assert image.format == "PNG", name

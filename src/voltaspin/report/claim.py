@@ -8,30 +8,27 @@ distribution for energy, area, energy x area and energy / area, and for each rat
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.device.junction import Junction, Pulse
 from voltaspin.errors import InputError
-from voltaspin.ledger import Ledger
-from voltaspin.report.cost import BOUNDARIES, CellPulse, CostTable, RandomSource, price
-from voltaspin.report.results import Boundary
+from voltaspin.report.cost import BOUNDARIES, CellPulse, CostTable, RandomSource, action_energies, si
+from voltaspin.report.cost_results import ABOUT_A_THOUSAND, CLAIM, Claim, Metric, Reading
+from voltaspin.report.parts import Boundary, Estimate
 from voltaspin.sourced import Grade, Sourced
 from voltaspin.streams import Stream
 
-Metric = Literal["energy", "area", "energy x area", "energy / area"]
-METRICS: tuple[Metric, ...] = ("energy", "area", "energy x area", "energy / area")
+METRICS: tuple[Metric, ...] = get_args(Metric)
 UNITS: dict[Metric, str] = {"energy": "pJ", "area": "um^2", "energy x area": "pJ um^2", "energy / area": "pJ/um^2"}
 
 #: Factor up and down that holds 90 % of what a number of that grade may be. Chosen; a range of its own goes first.
 FACTORS: dict[Grade, float] = {
     "measured": 1.1, "textbook": 1.2, "fitted": 1.3, "derived": 1.5, "recalled": 2.0, "assumed": 3.0,
 }  # fmt: skip
-CLAIM = 1e3  #: "about 10^3", of the published abstract
-NEAR = (10**2.5, 10**3.5)  #: what counts as about 10^3
 #: Choices of a design, which are what they are.
 CHOSEN = frozenset({"feature_size", "read_voltage", "read_width"})
 _BOUND = 10.0  # how far below its value a number may lie of which only an upper bound is known [assumed]
@@ -39,86 +36,14 @@ _Z90 = 1.6448536269514722
 _QUANTILES = (0.05, 0.5, 0.95)
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Median and 90 % interval of a quantity."""
-
-    value: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, draws: NDArray[np.float64]) -> Spread:
-        low, value, high = np.quantile(draws, _QUANTILES)
-        return cls(float(value), float(low), float(high))
+def spread(draws: NDArray[np.float64]) -> Estimate:
+    """Median and 90 % interval."""
+    low, value, high = np.quantile(draws, _QUANTILES)
+    return Estimate(value=float(value), low=float(low), high=float(high))
 
 
-@dataclass(frozen=True)
-class Reading:
-    """One way to read "better per bit per area": conventional over ours.
-
-    Args:
-        metric, boundary, against: which.
-        ratio: above 1 the memory wins.
-        about: probability that the ratio is about 10^3, between 10^2.5 and 10^3.5.
-        needed: energy [pJ] or area [um^2] or their combination that the memory would need for 10^3.
-    """
-
-    metric: Metric
-    boundary: Boundary
-    against: str
-    ratio: Spread
-    about: float
-    needed: float
-
-    @property
-    def verdict(self) -> str:
-        if self.ratio.high < CLAIM:
-            return "missed"
-        return "exceeded" if self.ratio.low > CLAIM else "within the range"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What a junction's random bits cost, and every ratio.
-
-    Args:
-        junction, pulse: in words.
-        bit: actions behind one bit.
-        own: metric and boundary to its spread.
-        readings: all ratios.
-        samples: draws behind each.
-    """
-
-    junction: str
-    pulse: str
-    bit: dict[str, float]
-    own: dict[Boundary, dict[Metric, Spread]]
-    readings: tuple[Reading, ...]
-    samples: int
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": "cost-claim", "schema_version": 1, **asdict(self), "factors": FACTORS,
-                "verdicts": [r.verdict for r in self.readings]}  # fmt: skip
-
-    def __str__(self) -> str:
-        def text(s: Spread) -> str:
-            return f"{s.value:.3g} ({s.low:.2g} to {s.high:.2g})"
-
-        lines = [f"{self.junction}; {self.pulse}; per bit " + ", ".join(f"{n:g} {a}" for a, n in self.bit.items()),
-                 f"{'':14} " + " ".join(f"{b:>28}" for b in BOUNDARIES)]  # fmt: skip
-        lines += [f"{m:14} " + " ".join(f"{text(self.own[b][m]):>28}" for b in BOUNDARIES) + f"  {UNITS[m]}"
-                  for m in METRICS]  # fmt: skip
-        lines.append("conventional over memory: smallest and largest median; generators for which about 10^3 is likely")
-        for m in METRICS:
-            for b in BOUNDARIES:
-                here = [r for r in self.readings if (r.metric, r.boundary) == (m, b)]
-                if not here:
-                    continue
-                least, most = (f(r.ratio.value for r in here) for f in (min, max))
-                near = [f"{r.against} {text(r.ratio)}" for r in here if r.about > 0.5]
-                lines.append(f"  {m:14} {b:10} {least:9.2g} to {most:9.2g}  " + ("; ".join(near) or "none"))
-        return "\n".join(lines)
+def spread_text(e: Estimate) -> str:
+    return f"{e.value:.3g} ({e.low:.2g} to {e.high:.2g})"
 
 
 def drawn(number: Sourced, z: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -147,56 +72,110 @@ def table_draws(table: CostTable, samples: int, seed: int) -> list[CostTable]:
     return made
 
 
+@dataclass(frozen=True)
+class ActionDraws:
+    """What each counted action may cost, and the memory's area, draw by draw.
+
+    Args:
+        energy: of one ``pulse``, ``reset``, ``read``, ``xor`` and ``lookup`` [J], by boundary; float64 (samples,).
+        area: of a cell, or of the array's macro [m^2], by boundary; float64 (samples,).
+    """
+
+    energy: dict[Boundary, dict[str, NDArray[np.float64]]]
+    area: dict[Boundary, NDArray[np.float64]]
+
+    def bit(self, boundary: Boundary, *, cells_per_bit: int, resets: float) -> NDArray[np.float64]:
+        """Energy of one conditioned bit [J]; ``resets`` of them go before each pulse, on average."""
+        e = self.energy[boundary]
+        return cells_per_bit * (e["pulse"] + e["read"] + resets * e["reset"]) + (cells_per_bit - 1) * e["xor"]
+
+
+def action_draws(
+    junction: Junction,
+    pulse: Pulse,
+    *,
+    cells: int = 65536,
+    table: CostTable | None = None,
+    samples: int = 1000,
+    seed: int = 0,
+    grade: Grade = "assumed",
+) -> ActionDraws:
+    """Draw the table, and the junction's own currents as widely as ``grade``, and price every action at each boundary.
+
+    A reset is taken to cost what a pulse does. Pulse, reset and read share the junction's resistance, and its error.
+    """
+    from voltaspin.device.transport import oxide_capacitance
+
+    table = table or CostTable.default()
+    nominal = CellPulse.of(junction, pulse, table=table)
+    own = Sourced(1.0, "1", "the junction's own current", grade)
+    factors = drawn(own, Stream.of(seed, "cost", "own").normals(samples))
+    actions = ("pulse", "reset", "read", "xor", "lookup")
+    energy: dict[Boundary, dict[str, list[float]]] = {b: {a: [] for a in actions} for b in BOUNDARIES}
+    area: dict[Boundary, list[float]] = {b: [] for b in BOUNDARIES}
+    for one, factor in zip(table_draws(table, samples, seed), factors, strict=True):
+        charging = oxide_capacitance(junction, eps_r=one.permittivity.value) * pulse.voltage**2
+        cell = CellPulse(voltage=pulse.voltage, ohmic=nominal.ohmic * factor, charging=charging)
+        read = CellPulse.rectangular(
+            voltage=si(one.read_voltage), width=si(one.read_width), resistance=junction.R_P / factor, capacitance=0.0
+        )
+        for b in BOUNDARIES:
+            found = action_energies(pulses={"pulse": cell, "reset": cell, "read": read}, boundary=b, table=one)
+            for a in actions:
+                energy[b][a].append(found[a][0].value)
+            macro = cells * one.area_of_cell / one.array_efficiency.value
+            area[b].append(macro if b == "macro" else one.area_of_cell)
+    return ActionDraws(
+        energy={b: {a: np.array(v) for a, v in by.items()} for b, by in energy.items()},
+        area={b: np.array(v) for b, v in area.items()},
+    )
+
+
 def claim(
     junction: Junction,
     pulse: Pulse,
     *,
     cells_per_bit: int = 2,
-    reset: bool = True,
+    reset: bool | float = True,
     cells: int = 65536,
     against: tuple[str, ...] = (),
     table: CostTable | None = None,
     samples: int = 1000,
     seed: int = 0,
     grade: Grade = "assumed",
+    draws: ActionDraws | None = None,
 ) -> Claim:
     """Price one random bit of a junction at every boundary, with ranges, beside conventional generators.
 
     Args:
         junction, pulse: of the nominal cell.
         cells_per_bit: combined by XOR.
-        reset: whether every pulse begins with a deterministic write; it costs one pulse.
+        reset: whether every pulse begins with a deterministic write, which costs one pulse; or which share of them do.
         cells: of the array, whose periphery the macro shares.
         against: keys of the table's generators; all that were measured or simulated with an energy where empty.
         table: prices.
         samples, seed: of the Monte Carlo.
         grade: how well the junction's own numbers are known.
+        draws: of :func:`action_draws` with the same arguments, where they were made already.
 
     Raises:
         InputError: an unknown generator, or counts that make no sense.
     """
     table = table or CostTable.default()
-    if cells_per_bit < 1 or samples < 100:
-        raise InputError(f"cells_per_bit = {cells_per_bit} must be at least 1 and samples = {samples} at least 100")
+    if cells_per_bit < 1 or samples < 100 or not 0 <= reset <= 1:
+        raise InputError(
+            f"cells_per_bit = {cells_per_bit} must be at least 1, samples = {samples} at least 100, and "
+            f"reset = {reset} from 0 to 1"
+        )
     sources = _sources(table, against)
-    bit = {"pulse": cells_per_bit, "reset": cells_per_bit if reset else 0, "read": cells_per_bit,
-           "xor": cells_per_bit - 1, "bit": 1}  # fmt: skip
-    ledger = Ledger("bits")
-    for action, n in bit.items():
-        ledger.count(action, 1000 * n)
-    own_factor = drawn(Sourced(1.0, "1", "the junction's own pulse", grade), Stream.of(seed, "cost", "own").normals(
-        samples))  # fmt: skip
-    values: dict[Boundary, dict[Metric, list[float]]] = {b: {m: [] for m in METRICS} for b in BOUNDARIES}
-    for one, factor in zip(table_draws(table, samples, seed), own_factor, strict=True):
-        nominal = CellPulse.of(junction, pulse, table=one)
-        cell = replace(nominal, ohmic=nominal.ohmic * factor)
-        for row in price(ledger, pulse=cell, reset=cell, resistance=junction.R_P, cells=cells, table=one):
-            assert row.energy_per_bit is not None
-            assert row.area_um2 is not None
-            E, A = row.energy_per_bit, row.area_um2
-            for metric, value in zip(METRICS, (E, A, E * A, E / A), strict=True):
-                values[row.boundary][metric].append(value)
-    own = {b: {m: np.array(v) for m, v in by.items()} for b, by in values.items()}
+    if draws is None:
+        draws = action_draws(junction, pulse, cells=cells, table=table, samples=samples, seed=seed, grade=grade)
+    bit = {"pulse": cells_per_bit, "reset": cells_per_bit * float(reset), "read": cells_per_bit,
+           "xor": cells_per_bit - 1}  # fmt: skip
+    own: dict[Boundary, dict[Metric, NDArray[np.float64]]] = {}
+    for b in BOUNDARIES:
+        E, A = 1e12 * draws.bit(b, cells_per_bit=cells_per_bit, resets=float(reset)), 1e12 * draws.area[b]
+        own[b] = {"energy": E, "area": A, "energy x area": E * A, "energy / area": E / A}
     readings = []
     for source in sources:
         z = Stream.of(seed, "cost", source.key).normals(2 * samples)
@@ -211,15 +190,35 @@ def claim(
                 continue
             for b in BOUNDARIES:
                 ratio = other / own[b][metric]
-                about = float(((ratio > NEAR[0]) & (ratio < NEAR[1])).mean())
+                about = float(((ratio > ABOUT_A_THOUSAND[0]) & (ratio < ABOUT_A_THOUSAND[1])).mean())
                 needed = float(np.median(other)) / CLAIM
-                readings.append(Reading(metric, b, source.name, Spread.of(ratio), about, needed))
+                readings.append(Reading(
+                    metric=metric, boundary=b, against=source.name, ratio=spread(ratio), about=about, needed=needed,
+                ))  # fmt: skip
     return Claim(
         junction=junction.name, pulse=f"{pulse.voltage:.3g} V for {pulse.width * 1e9:.3g} ns",
-        bit={k: float(v) for k, v in bit.items() if v and k != "bit"},
-        own={b: {m: Spread.of(v) for m, v in by.items()} for b, by in own.items()}, readings=tuple(readings),
-        samples=samples,
+        bit={k: float(v) for k, v in bit.items() if v},
+        own={b: {m: spread(v) for m, v in by.items()} for b, by in own.items()}, readings=tuple(readings),
+        samples=samples, factors=dict(FACTORS),
     )  # fmt: skip
+
+
+def claim_text(found: Claim) -> str:
+    """The claim for a terminal."""
+    lines = [f"{found.junction}; {found.pulse}; per bit " + ", ".join(f"{n:.3g} {a}" for a, n in found.bit.items()),
+             f"{'':14} " + " ".join(f"{b:>28}" for b in BOUNDARIES)]  # fmt: skip
+    lines += [f"{m:14} " + " ".join(f"{spread_text(found.own[b][m]):>28}" for b in BOUNDARIES) + f"  {UNITS[m]}"
+              for m in METRICS]  # fmt: skip
+    lines.append("conventional over memory: smallest and largest median; generators for which about 10^3 is likely")
+    for m in METRICS:
+        for b in BOUNDARIES:
+            here = [r for r in found.readings if (r.metric, r.boundary) == (m, b)]
+            if not here:
+                continue
+            least, most = (f(r.ratio.value for r in here) for f in (min, max))
+            near = [f"{r.against} {spread_text(r.ratio)}" for r in here if r.likely]
+            lines.append(f"  {m:14} {b:10} {least:9.2g} to {most:9.2g}  " + ("; ".join(near) or "none"))
+    return "\n".join(lines)
 
 
 def _sources(table: CostTable, keys: tuple[str, ...]) -> list[RandomSource]:
@@ -229,34 +228,3 @@ def _sources(table: CostTable, keys: tuple[str, ...]) -> list[RandomSource]:
     if keys:
         return [known[k] for k in keys]
     return [s for s in known.values() if s.how != "unread" and s.family != "vcma"]
-
-
-def claim_png(found: Claim) -> bytes:
-    """Ratios by metric and boundary, with the claim."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    from voltaspin.report.drawing import BLUE, DPI, GREEN, GREY, ORANGE, PURPLE, STYLE, figure_png
-
-    colours = dict(zip(BOUNDARIES, (BLUE, PURPLE, ORANGE), strict=True))
-    names = list(dict.fromkeys(r.against for r in found.readings))
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(11, 1.5 + 0.62 * len(names)), dpi=DPI, layout="constrained")
-        panels = figure.subplots(1, len(METRICS), sharey=True)
-        for axes, metric in zip(panels, METRICS, strict=True):
-            axes.axvspan(*NEAR, color=GREEN, alpha=0.18, lw=0)
-            axes.axvline(1, color=GREY, lw=0.8)
-            for r in found.readings:
-                if r.metric != metric:
-                    continue
-                y = names.index(r.against) + 0.22 * (BOUNDARIES.index(r.boundary) - 1)
-                axes.plot([r.ratio.low, r.ratio.high], [y, y], color=colours[r.boundary], lw=2)
-                axes.plot(r.ratio.value, y, "o", color=colours[r.boundary], ms=4)
-            axes.set_xscale("log")
-            axes.set_title(metric.replace(" x ", " \N{MULTIPLICATION SIGN} "))
-            axes.set_yticks(range(len(names)), names, fontsize=8)
-            axes.set_ylim(len(names) - 0.4, -0.6)
-        for b in BOUNDARIES:
-            panels[0].plot([], [], color=colours[b], label=b)
-        figure.legend(loc="outside lower center", ncols=4, title="conventional over memory; green: about 10\u00b3")
-        return figure_png(figure)

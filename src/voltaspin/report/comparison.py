@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 from voltaspin.errors import InputError
 from voltaspin.ledger import Ledger
 from voltaspin.report.cost import CellPulse, CostTable, conventional_rows, si
-from voltaspin.report.results import Cost, CostRow, Ratio
+from voltaspin.report.cost_results import ABOUT_A_THOUSAND, Cost, CostRow, Metric, Ratio
+from voltaspin.report.parts import Estimate
 
-#: A ratio within half a decade of 10^3 is "about 10^3".
-ABOUT_A_THOUSAND = (10**2.5, 10**3.5)
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-_METRICS: tuple[tuple[Literal["energy", "area", "energy x area", "energy / area"], str], ...] = (
+_METRICS: tuple[tuple[Metric, str], ...] = (
     ("energy", "energy_per_bit"),
     ("area", "area_um2"),
     ("energy x area", "energy_area"),
@@ -36,12 +34,37 @@ def energy_text(pJ: float) -> str:
     """An energy with the prefix that reads best: ``energy_text(0.072)`` is ``"72 fJ"``."""
     if pJ == 0:
         return "0 fJ"
-    steps = ((1e-3, 1e-6, "aJ"), (1.0, 1e-3, "fJ"), (1e3, 1.0, "pJ"), (1e6, 1e3, "nJ"), (1e9, 1e6, "µJ"))
+    steps = ((1e-3, "aJ"), (1.0, "fJ"), (1e3, "pJ"), (1e6, "nJ"), (1e9, "µJ"), (1e12, "mJ"), (1e15, "J"))
     # 0.9995 so that 999.7 fJ is printed as 1 pJ, not as 1e+03 fJ
-    for limit, unit, name in steps:
+    for limit, name in steps:
         if abs(pJ) < limit * 0.9995:
-            return f"{pJ / unit:.3g} {name}"
-    return f"{pJ / 1e9:.3g} mJ"
+            return f"{pJ / limit * 1e3:.3g} {name}"
+    return f"{pJ / 1e15:.3g} kJ"
+
+
+def spread_parts(e: Estimate) -> tuple[str, str, str]:
+    """Median of an energy [pJ], its unit, and its range in that unit: ``("12.1", "pJ", "4.1 to 45")``."""
+    value, unit = energy_text(e.value).split(" ")
+    scale = e.value / float(value)
+    return value, unit, f"{digits(e.low / scale)} to {digits(e.high / scale)}"
+
+
+def energies(e: Estimate | None) -> str:
+    """``"12.1 (4.1 to 45) pJ"``"""
+    if e is None:
+        return "-"
+    value, unit, ends = spread_parts(e)
+    return f"{value} ({ends}) {unit}"
+
+
+def digits(value: float) -> str:
+    """Two significant digits, as a plain number: ``"0.021"``, ``"3,400"``; a power of ten below a millionth."""
+    if value >= 10:
+        return f"{float(f'{value:.2g}'):,.0f}"
+    if 0 < value < 1e-4:
+        places = 1 - math.floor(math.log10(value))
+        return f"{value:.{places}f}" if value >= 1e-6 else f"{value:.1e}"
+    return f"{value:.2g}"
 
 
 def ratio_text(ratio: float) -> str:

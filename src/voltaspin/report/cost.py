@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, get_
 
 from voltaspin.errors import InputError
 from voltaspin.ledger import Ledger
-from voltaspin.report.results import Boundary, CostRow
+from voltaspin.report.cost_results import CostRow
+from voltaspin.report.parts import Boundary
 from voltaspin.sourced import Grade, Sourced
 from voltaspin.specs import Spec, read_json
 
@@ -29,7 +30,7 @@ BOUNDARIES: tuple[Boundary, ...] = get_args(Boundary)
 WEAKNESS: tuple[Grade, ...] = ("measured", "textbook", "fitted", "derived", "recalled", "assumed")
 _SI = {
     "fJ": 1e-15, "pJ": 1e-12, "pJ/bit": 1e-12, "pJ/sample": 1e-12, "fF": 1e-15, "ns": 1e-9, "nm": 1e-9,
-    "um^2": 1e-12, "V": 1.0, "1": 1.0, "F^2": 1.0,
+    "um^2": 1e-12, "V": 1.0, "1": 1.0, "F^2": 1.0, "W": 1.0, "1/s": 1.0,
 }  # fmt: skip
 
 
@@ -98,6 +99,27 @@ class RandomSource(Spec):
     family: Literal["cmos", "spin", "vcma"] = "cmos"
 
 
+class Processor(Spec):
+    """A processor that draws random numbers in software.
+
+    Args:
+        key, name: identifier and text.
+        kind: ``cpu``, whose numbers one core draws, or ``gpu``, where the whole card does.
+        generator: NumPy's bit generator, for a CPU: what a run can time itself.
+        power: of what draws, while it draws.
+        normals, bits: drawn per second at that power; None where no source was found.
+    """
+
+    KIND: ClassVar[str] = "processor"
+    key: str
+    name: str
+    kind: Literal["cpu", "gpu"]
+    generator: Literal["PCG64", "Philox", "MT19937"] | None = None
+    power: Sourced
+    normals: Sourced | None = None
+    bits: Sourced | None = None
+
+
 class CostTable(Spec):
     """Every number that turns counts into joules and square micrometres.
 
@@ -116,10 +138,17 @@ class CostTable(Spec):
         dac: one setting of a multi-level input.
         input_square: mean square of the inputs of a crossbar over that of the largest.
         full_adder: addition of one bit in an adder tree.
+        processors: random numbers in software.
+        software_over_mtj: how many times more energy than a stochastic junction others state for software.
     """
 
     KIND: ClassVar[str] = "cost-table"
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
+    #: What each version of the table was the first to have.
+    SINCE: ClassVar[dict[int, tuple[str, ...]]] = {
+        2: ("sha256", "adc", "adc_time", "adc_sharing", "dac", "input_square", "full_adder"),
+        3: ("processors", "software_over_mtj"),
+    }
     name: str
     sources: tuple[RandomSource, ...]
     pulses: dict[str, Sourced]
@@ -142,12 +171,27 @@ class CostTable(Spec):
     dac: Sourced
     input_square: Sourced
     full_adder: Sourced
+    processors: tuple[Processor, ...]
+    software_over_mtj: dict[str, Sourced]
 
     @classmethod
     def default(cls) -> Self:
         """The table that ships with the package."""
-        path = files("voltaspin") / "data" / "cost-table.json"
-        return cls.from_json(read_json(str(path)), where="the cost table of the package")
+        return cls.from_json(read_json(_shipped()), where="the cost table of the package")
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], *, where: str = "specification") -> Self:
+        """As :meth:`Spec.from_json`, but tables of earlier versions are read too.
+
+        What a version did not have yet is taken from the package's own table, and the name of the table says so.
+        """
+        data, version = dict(data), data.get("schema_version")
+        if data.get("kind") == cls.KIND and isinstance(version, int) and 1 <= version < cls.VERSION:
+            later = [f for since, fields in cls.SINCE.items() if since > version for f in fields if f not in data]
+            shipped = read_json(_shipped())
+            data |= {f: shipped[f] for f in later} | {"schema_version": cls.VERSION}
+            data["name"] = f"{data.get('name')} (version {version}; {', '.join(later)} of the package's own)"
+        return super().from_json(data, where=where)
 
     @property
     def area_of_cell(self) -> float:
@@ -157,6 +201,10 @@ class CostTable(Spec):
     def line_energy(self, voltage: float) -> float:
         """Energy [J] drawn to charge the line once to ``voltage`` [V]; half is lost going up, half down."""
         return si(self.line_capacitance) * voltage**2
+
+
+def _shipped() -> str:
+    return str(files("voltaspin") / "data" / "cost-table.json")
 
 
 @dataclass(frozen=True, kw_only=True)

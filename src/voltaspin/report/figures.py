@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from voltaspin.errors import InputError
+from voltaspin.report.claim_figures import image_png, ratios_png
 from voltaspin.report.comparison import energy_text
 from voltaspin.report.drawing import BLUE, DPI, GREEN, GREY, INK, ORANGE, PURPLE, STYLE, figure_png, mathtext
 from voltaspin.report.results import (
@@ -236,6 +237,10 @@ def charts(results: DemoResults) -> dict[str, bytes]:
     }
     if results.quality.study:
         drawn["quality_study"] = quality_png(results.quality.study)
+    if claim := results.cost.claim:
+        drawn["claim"] = ratios_png(claim)
+        if claim.work:
+            drawn["image"] = image_png(claim.work)
     return drawn
 
 

@@ -10,6 +10,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from rich.console import Group
 from rich.table import Table
 
 from voltaspin.errors import InputError
-from voltaspin.report.comparison import SUPERSCRIPT, energy_text, ratio_text
+from voltaspin.report.comparison import SUPERSCRIPT, digits, energies, energy_text, ratio_text, spread_parts
+from voltaspin.report.cost_results import ABOUT_A_THOUSAND, Claim, Metric, Reading
 from voltaspin.report.results import (
     Boundary,
     CostRow,
@@ -56,6 +58,8 @@ COUNTED = {
     "normal": "Gaussian numbers",
     "lookup": "table reads",
 }
+#: Units of the readings that are no energies.
+UNITS: dict[Metric, str] = {"area": "µm²", "energy x area": "pJ µm²", "energy / area": "pJ/µm²"}
 _SYMBOL = re.compile(r"\b([A-Za-z]{1,3})_([A-Za-z0-9]{1,4})\b")
 
 
@@ -108,6 +112,26 @@ def seconds(value: float) -> str:
 
 def optional_energy(pJ: float | None) -> str:
     return "–" if pJ is None else energy_text(pJ)
+
+
+def spread_cell(e: Estimate | None) -> Markup:
+    """Median of an energy [pJ] above its range, both in the unit that the median asks for."""
+    if e is None:
+        return Markup("–")
+    value, unit, ends = spread_parts(e)
+    return above_range(f"{value} {unit}", ends)
+
+
+def number_cell(e: Estimate | None, factor: float = 1.0, unit: str = "") -> Markup:
+    """The same of a plain number, times ``factor``."""
+    if e is None:
+        return Markup("–")
+    value, low, high = (digits(factor * x) for x in (e.value, e.low, e.high))
+    return above_range(f"{value}{unit}", "" if low == high else f"{low} to {high}")
+
+
+def above_range(value: str, ends: str) -> Markup:
+    return Markup('{}<br><span class="ends">{}</span>').format(value, ends)
 
 
 def optional_number(value: float | None) -> str:
@@ -166,6 +190,65 @@ def ratio_ranges(ratios: Sequence[Ratio]) -> list[tuple[str, list[str]]]:
     return lines
 
 
+def reading_lines(claim: Claim) -> list[ReadingLine]:
+    """The readings by metric and boundary: the ratios, against which generators they come to 10^3, what would."""
+    lines = []
+    for metric in dict.fromkeys(r.metric for r in claim.readings):
+        for boundary in dict.fromkeys(r.boundary for r in claim.readings):
+            here = [r for r in claim.readings if (r.metric, r.boundary) == (metric, boundary)]
+            lines.append(ReadingLine(metric, boundary, here, claim.own[boundary][metric]))
+    return lines
+
+
+@dataclass(frozen=True)
+class ReadingLine:
+    """All generators under one metric at one boundary."""
+
+    metric: Metric
+    boundary: Boundary
+    readings: Sequence[Reading]
+    own: Estimate
+
+    @property
+    def met(self) -> list[Reading]:
+        return [r for r in self.readings if r.likely]
+
+    @property
+    def verdict(self) -> str:
+        """``"met against 2 of 10; above in 3, below in 5"``"""
+        others = [r for r in self.readings if not r.likely]
+        above = sum(r.ratio.value > ABOUT_A_THOUSAND[1] for r in others)
+        below = sum(r.ratio.value < ABOUT_A_THOUSAND[0] for r in others)
+        apart = [f"{n} {word}" for n, word in ((above, "above"), (below, "below"),
+                                               (len(others) - above - below, "undecided")) if n]  # fmt: skip
+        if self.met:
+            word = f"met against {len(self.met)} of {len(self.readings)}"
+        elif above == 0:
+            word = "missed"
+        else:
+            word = "exceeded" if above == len(others) else "not met"
+        return f"{word}; {', '.join(apart)}" if apart else word
+
+    @property
+    def ratios(self) -> str:
+        found = [r.ratio.value for r in self.readings]
+        return f"{ratio_text(min(found))} to {ratio_text(max(found))}"
+
+    @property
+    def needed(self) -> str:
+        """What the memory would need, against the generator that asks most and the one that asks least."""
+        found = [r.needed for r in self.readings]
+        return f"{self._text(min(found))} to {self._text(max(found))}"
+
+    @property
+    def had(self) -> str:
+        """What it has."""
+        return self._text(self.own.value)
+
+    def _text(self, value: float) -> str:
+        return energy_text(value) if self.metric == "energy" else number(value, 2)  # the page names the unit once
+
+
 def required_pictures(results: DemoResults) -> dict[str, str]:
     """Names of the pictures that the page of these results needs, with their alternative texts."""
     named = {
@@ -177,6 +260,10 @@ def required_pictures(results: DemoResults) -> dict[str, str]:
         "cost": "Energy per random bit of several generators on a logarithmic axis",
     }
     named |= {f"arm:{arm.key}": f"Images sampled with {arm.name}" for arm in results.reverse.arms}
+    if claim := results.cost.claim:
+        named["claim"] = "Ratios of conventional generators to the memory in four metrics, with ranges"
+        if claim.work:
+            named["image"] = "Energy of the random numbers of one image from several sources, beside its arithmetic"
     if results.quality.study:
         named["quality_study"] = "Image quality of the shipped study with intervals"
     return named
@@ -234,8 +321,13 @@ def write_page(results: DemoResults, pictures: dict[str, bytes], path: Path | st
         barrier=barrier_text(results.device),
         device_kinds=[kind for kind, _, _ in provenance if kind in ("simulated", "recorded", "instrument")],
         verdict=verdict,
+        spread=spread_cell,
+        plain=number_cell,
+        energies=energies,
+        units=UNITS,
         counted=[(COUNTED.get(action, action), n) for action, n in results.cost.counts.items()],
         ratio_ranges=ratio_ranges(results.cost.ratios),
+        reading_lines=reading_lines(results.cost.claim) if results.cost.claim else [],
         own={row.boundary: row for row in results.cost.rows if row.ours},
     )
     path = Path(path)

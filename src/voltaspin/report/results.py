@@ -8,40 +8,44 @@ infinity are refused.
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from voltaspin.report.cost_results import Claim, Cost, CostRow, Network, NetworkPart, Ratio
+from voltaspin.report.parts import Boundary, Estimate, Numbers, Part, Provenance
 from voltaspin.specs import Spec
 
-Boundary = Literal["cell", "cell+line", "macro"]
-Provenance = Literal["simulated", "recorded", "instrument", "operating system", "pseudo"]
-Numbers = tuple[float, ...]
-
-
-class Part(Spec):
-    """A piece of the results: frozen, closed to unknown fields, finite numbers only."""
-
-    KIND: ClassVar[str] = "part"
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Estimate(Part):
-    """A value with its interval.
-
-    Args:
-        value, low, high: in the unit that the field's name says; ``low <= high``.
-    """
-
-    value: float
-    low: float
-    high: float
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.low > self.high:
-            raise ValueError(f"interval [{self.low:g}, {self.high:g}] is upside down; swap its ends")
-        return self
+__all__ = [
+    "Arm",
+    "BitQuality",
+    "Boundary",
+    "ChosenPulse",
+    "Claim",
+    "Control",
+    "Corner",
+    "Cost",
+    "CostRow",
+    "Curve",
+    "DemoResults",
+    "Device",
+    "Difference",
+    "Estimate",
+    "Forward",
+    "Memory",
+    "Network",
+    "NetworkPart",
+    "Numbers",
+    "Part",
+    "Provenance",
+    "Quality",
+    "QualityPair",
+    "QualityRow",
+    "Quantity",
+    "Ratio",
+    "Reverse",
+    "Score",
+]
 
 
 class Score(Estimate):
@@ -369,112 +373,6 @@ class QualityPair(Part):
     live: Quality
     study: Quality | None = None
     study_reason: str = ""
-
-
-# 6 cost -----------------------------------------------------------------------------------------------
-
-
-class CostRow(Part):
-    """What randomness costs from one source at one boundary.
-
-    ``energy_*`` are [pJ]; ``energy_area`` is energy per bit x area [pJ um^2]; ``energy_over_area`` is
-    energy per bit / area [pJ/um^2]. ``low``/``high`` bound ``energy_per_bit``. ``parts`` splits the whole
-    energy of a ledger by action [pJ]. ``grade`` and ``area_grade`` are the weakest among the numbers used.
-    """
-
-    key: str
-    name: str
-    ours: bool
-    boundary: Boundary
-    energy_per_bit: float | None = None
-    low: float | None = None
-    high: float | None = None
-    energy_per_normal: float | None = None
-    energy_per_image: float | None = None
-    area_um2: float | None = None
-    array_area_um2: float | None = None
-    energy_area: float | None = None
-    energy_over_area: float | None = None
-    rate: str = ""
-    node_nm: int | None = None
-    how: str = ""
-    family: Literal["cmos", "spin", "vcma"] = "cmos"
-    grade: str
-    area_grade: str | None = None
-    source: str
-    parts: dict[str, float] = Field(default_factory=dict)
-
-
-class Ratio(Part):
-    """One reading of "so many times better": conventional over ours, so above 1 the memory wins."""
-
-    metric: Literal["energy", "area", "energy x area", "energy / area"]
-    boundary: Boundary
-    against: str
-    ratio: float
-    assumption: str
-
-
-class NetworkPart(Part):
-    """Energy per image [pJ] of one kind of action, or of one layer, by boundary, with the range at the macro."""
-
-    name: str
-    energy: dict[Boundary, float]
-    low: float
-    high: float
-
-
-class Network(Part):
-    """The network in crossbars, for one image, beside the same network on a digital machine.
-
-    Args:
-        array: preset of the arrays.
-        mac_fraction: share of the multiply-accumulates in memory.
-        steps: network evaluations.
-        actions: and their sum, called ``in all``, last.
-        layers: the dearest; energy at the macro.
-        conventional: of the digital machine, and their sum last; energy at the macro.
-        seconds, cells, area_mm2: of the arrays, the area with (low, high).
-        grade: the weakest number.
-        assumptions: in words.
-    """
-
-    array: str
-    mac_fraction: float
-    steps: int
-    actions: tuple[NetworkPart, ...]
-    layers: tuple[NetworkPart, ...]
-    conventional: tuple[NetworkPart, ...]
-    seconds: float
-    cells: int
-    area_mm2: tuple[float, float, float]
-    grade: str
-    assumptions: tuple[str, ...]
-
-
-class Cost(Part):
-    """The priced ledger beside conventional sources.
-
-    Args:
-        table: name of the cost table.
-        counts: totals of the ledger.
-        pulse_energy_fJ: ohmic and charging energy of one pulse in the cell, and of its line.
-        rows, normals: sources of bits and of Gaussian numbers.
-        ratios: every comparison made.
-        thousand: the ratios that come to about 10^3, with the assumption behind each.
-        counterweights: sentences against the memory, computed from the rows.
-        network: the arithmetic of an image, in memory and not.
-    """
-
-    table: str
-    counts: dict[str, int]
-    pulse_energy_fJ: dict[str, float]
-    rows: tuple[CostRow, ...]
-    normals: tuple[CostRow, ...]
-    ratios: tuple[Ratio, ...]
-    thousand: tuple[Ratio, ...]
-    counterweights: tuple[str, ...]
-    network: Network | None = None
 
 
 # all --------------------------------------------------------------------------------------------------
