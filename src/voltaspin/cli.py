@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -110,7 +111,7 @@ def train(
     with progress_bars() as bars:
         show_part = bar_per_part(bars)
         images = load_images(data, split="train", progress=lambda done, total: show_part("decode", done, total))
-    source = make_source(noise, seed=seed)
+    source = make_source(noise, seed=seed, numbers=images.images[0].size)
     spec = TrainSpec(data=data, noise=noise, seed=seed, steps=steps, batch=batch, checkpoint_every=checkpoint_every)
     with progress_bars() as bars:
         bar = bars.add_task("train", total=steps)
@@ -194,7 +195,7 @@ def sample(
             f"{model} is a {pipeline.sampler}, which runs in its own loop; {given} is for pipelines of our samplers: "
             "leave it out"
         )
-    source = make_source(noise, seed=seed, condition=condition)
+    source = make_source(noise, seed=seed, condition=condition, numbers=math.prod(pipeline.image_shape))
     spent: Ledger | None = None
     if chosen is not None and not isinstance(pipeline, Unmodified):
         from voltaspin.memory import convert
