@@ -137,6 +137,27 @@ def test_train_on_a_folder_and_sample_from_recorded_bits(folder, tmp_path, capsy
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.slow
+def test_train_sample_and_evaluate_in_colour(tmp_path, capsys):
+    data, model, out = tmp_path / "data", tmp_path / "model", tmp_path / "images"
+    data.mkdir()
+    for i in range(4):
+        Image.fromarray(np.full((32, 32, 3), (60 * i, 255 - 60 * i, 0), np.uint8)).save(data / f"{i}.png")
+    status, *_ = call(capsys, "train", "--data", data, "--noise", "memory", "--steps", 1, "--batch", 2, "--out", model)
+    assert status == 0
+    status, text, _ = call(
+        capsys, "sample", "--model", model, "--sampler", "ddim", "--count", 2, "--steps", 2, "--out", out, "--json"
+    )
+    assert status == 0
+    record = json.loads(text)
+    assert record["ledger"]["normal"] == 2 * 3 * 32**2
+    # 3072 numbers of 16 bits of 2 cells are more than the 65,536 cells that do for a grey image of 28x28.
+    assert "simulated 512 x 512 magnetoelectric memory" in record["provenance"]["description"]
+    with Image.open(out / "image-000001.png") as picture:
+        assert (picture.mode, picture.size) == ("RGB", (32, 32))
+    assert "--extractor inception --reference-images" in refused(capsys, "evaluate", out)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -146,6 +167,7 @@ def test_train_on_a_folder_and_sample_from_recorded_bits(folder, tmp_path, capsy
         (["sample", "--count", "0", "--out", "o"], "--count 0: give at least 1"),
         (["sample", "--model", "none", "--out", "o"], "model folder none does not exist"),
         (["sample", "--model", "model.ckpt", "--out", "o"], "pickle"),
+        (["train", "--data", "none.parquet", "--out", "o"], "none.parquet does not exist"),
         (["sample", "--noise", "none.bin", "--out", "o"], "neither 'software', 'memory', 'system' nor a file"),
         (["sample", "--sampler", "euler", "--out", "o"], "use ddpm or ddim"),
         (["sample", "--steps", "5000", "--out", "o"], "5000 sampling steps"),

@@ -61,8 +61,10 @@ DRAWS = re.compile(
     r"Generator|Philox|RandomState|choice|permutation|randperm)$|^random\.|^os\.urandom$|^secrets\."
 )
 #: The only ones: training shuffles its images and initialises its weights, which is no chance of the hardware;
-#: the source that says of itself that it is the operating system; and generators that are timed and thrown away.
+#: the source that says of itself that it is the operating system; generators that are timed and thrown away; and those
+#: that name an image's stream to a pipeline, whose draws drive_torch serves.
 ALLOWED = {
+    "diffusion/published.py": {"torch.Generator"},
     "diffusion/training.py": {"torch.manual_seed", "np.random.Generator", "np.random.Philox"},
     "noise/system.py": {"os.urandom"},
     "report/software.py": {"np.random.Generator"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -83,7 +84,14 @@ app.command()(cost)
 @app.command()
 def train(
     out: Out,
-    data: Annotated[str, typer.Option("--data", help="fashion-mnist, mnist, or a folder of images.")] = "fashion-mnist",
+    data: Annotated[
+        str,
+        typer.Option(
+            "--data",
+            help="fashion-mnist, mnist, cifar10, a folder of images, a Parquet file or a folder of them, or a data set "
+            "of the hub (owner/name).",
+        ),
+    ] = "fashion-mnist",
     noise: Noise = "software",
     steps: Annotated[int, typer.Option("--steps", help="Optimizer steps in all.")] = 12000,
     batch: Annotated[int, typer.Option("--batch", help="Images per step.")] = 64,
@@ -102,8 +110,10 @@ def train(
     from voltaspin.diffusion import TrainSpec, load_images
     from voltaspin.diffusion import train as run_training
 
-    images = load_images(data, split="train")
-    source = make_source(noise, seed=seed)
+    with progress_bars() as bars:
+        show_part = bar_per_part(bars)
+        images = load_images(data, split="train", progress=lambda done, total: show_part("decode", done, total))
+    source = make_source(noise, seed=seed, numbers=images.images[0].size)
     spec = TrainSpec(data=data, noise=noise, seed=seed, steps=steps, batch=batch, checkpoint_every=checkpoint_every)
     with progress_bars() as bars:
         bar = bars.add_task("train", total=steps)
@@ -126,13 +136,24 @@ def train(
 def sample(
     out: Out,
     model: Annotated[
-        Path | None,
-        typer.Option("--model", help="Pipeline folder; default: the shipped Fashion-MNIST model."),
-    ] = None,
+        str,
+        typer.Option(
+            "--model",
+            help="Folder, or name on the hub (owner/name), of an unconditional diffusers pipeline; default: the "
+            "shipped Fashion-MNIST model.",
+        ),
+    ] = "",
     noise: Noise = "memory",
     count: Annotated[int, typer.Option("--count", help="Images.")] = 64,
     steps: Annotated[int, typer.Option("--steps", help="Network evaluations per image.")] = 50,
-    sampler: Annotated[str, typer.Option("--sampler", help="ddpm (ancestral) or ddim.")] = "ddpm",
+    sampler: Annotated[
+        str,
+        typer.Option(
+            "--sampler",
+            help="ddpm (ancestral, the default) or ddim; neither for a pipeline that is sampled in its own loop, with "
+            "every draw served.",
+        ),
+    ] = "",
     eta: Annotated[float, typer.Option("--eta", help="Noise of ddim, 0 to 1.")] = 0.0,
     batch: Annotated[int, typer.Option("--batch", help="Images at a time.")] = 64,
     condition: Chain = "",
@@ -151,25 +172,34 @@ def sample(
     """Generate images: one PNG each, a grid, and run.json that says how.
 
     Example: [bold]voltaspin sample --noise memory --count 64 --steps 50 --out images[/bold]
+
+    A published model: [bold]voltaspin sample --model google/ddpm-cifar10-32 --steps 100 --out images[/bold]
     """
     at_least(0, seed=seed)
     at_least(1, count=count, steps=steps, batch=batch)
     writable(out)
-    from voltaspin.diffusion.sampling import Samples, load_pipeline, shipped_model
+    from voltaspin.diffusion.published import Unmodified, open_model, sample_unmodified
+    from voltaspin.diffusion.sampling import Samples, shipped_model
     from voltaspin.diffusion.sampling import sample as run_sampling
     from voltaspin.report.images import write_images
 
-    if sampler not in ("ddpm", "ddim"):
+    if sampler not in ("", "ddpm", "ddim"):
         raise InputError(f"sampler {sampler!r} is unknown; use ddpm or ddim")
     if compute not in ("digital", "memory") or (spec and compute != "memory"):
         raise InputError(
             f"--compute {compute} --spec {spec!r}: give --compute memory for arrays, --compute digital without"
         )
     chosen = array_spec(spec or "analog") if compute == "memory" else None
-    pipeline = load_pipeline(shipped_model() if model is None else model)
-    source = make_source(noise, seed=seed, condition=condition)
+    pipeline = open_model(model or shipped_model())
+    if isinstance(pipeline, Unmodified) and (sampler or chosen is not None):
+        given = f"--sampler {sampler}" if sampler else "--compute memory"
+        raise InputError(
+            f"{model} is a {pipeline.sampler}, which runs in its own loop; {given} is for pipelines of our samplers: "
+            "leave it out"
+        )
+    source = make_source(noise, seed=seed, condition=condition, numbers=math.prod(pipeline.image_shape))
     spent: Ledger | None = None
-    if chosen is not None:
+    if chosen is not None and not isinstance(pipeline, Unmodified):
         from voltaspin.memory import convert
         from voltaspin.memory.conversion import machine_of
 
@@ -179,17 +209,18 @@ def sample(
     stopped: NoiseStoppedError | None = None
     with progress_bars() as bars:
         bar = bars.add_task("sample", total=count * steps)
+        work: dict[str, Any] = {
+            "count": count,
+            "steps": steps,
+            "batch": batch,
+            "eta": eta,
+            "progress": lambda done, total: bars.update(bar, completed=done),
+        }
         try:
-            samples = run_sampling(
-                pipeline,
-                source,
-                count=count,
-                steps=steps,
-                batch=batch,
-                sampler="ddim" if sampler == "ddim" else "ddpm",
-                eta=eta,
-                progress=lambda done, total: bars.update(bar, completed=done),
-            )
+            if isinstance(pipeline, Unmodified):
+                samples = sample_unmodified(pipeline, source, **work)
+            else:
+                samples = run_sampling(pipeline, source, sampler="ddim" if sampler == "ddim" else "ddpm", **work)
         except NoiseStoppedError as error:
             if not isinstance(error.finished, Samples):
                 raise
@@ -206,13 +237,13 @@ def sample(
         settings={
             "noise": noise,
             "seed": seed,
-            "sampler": sampler,
+            "sampler": pipeline.sampler if isinstance(pipeline, Unmodified) else sampler or "ddpm",
             "eta": eta,
             "batch": batch,
             "condition": condition,
             "compute": compute if chosen is None else chosen.to_json(),
         },
-        model={"folder": pipeline.folder.name, "sha256": pipeline.sha256},
+        model={"folder": model or pipeline.folder.name, "sha256": pipeline.sha256},
         ledger=source.ledger if spent is None else _both(source.ledger, spent),
         compute_cost=priced,
     )
@@ -235,22 +266,85 @@ def _both(noise: Ledger, compute: Ledger) -> Ledger:
 @app.command()
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="Folder of PNG images of one size.")],
-    reference: Annotated[str, typer.Option("--reference", help="Reference statistics.")] = "fashion-mnist",
+    reference: Annotated[
+        str, typer.Option("--reference", help="Reference statistics of the shipped extractor.")
+    ] = "fashion-mnist",
+    extractor: Annotated[
+        str,
+        typer.Option(
+            "--extractor",
+            help="shipped (grey 28x28 garments: FD), inception (FID) or dinov2 (FD), the last two for images of any "
+            "size and colour, by torch-fidelity (extra fid). dinov2 fetches code of facebookresearch and runs it.",
+        ),
+    ] = "shipped",
+    reference_images: Annotated[
+        str,
+        typer.Option(
+            "--reference-images",
+            help="Real images for inception and dinov2: a folder, a Parquet file, cifar10, another data set's name.",
+        ),
+    ] = "",
+    reference_split: Annotated[
+        str,
+        typer.Option(
+            "--reference-split",
+            help="Of --reference-images: test (held out) or train, as in published FIDs of CIFAR-10.",
+        ),
+    ] = "test",
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Score a folder of images against held-out real ones: KID and FD with intervals.
+    """Score a folder of images against real ones: KID and FD or FID, with intervals.
 
     Example: [bold]voltaspin evaluate images --reference fashion-mnist[/bold]
-    """
-    from voltaspin.metrics import evaluate_folder
 
+    In colour: [bold]voltaspin evaluate images --extractor inception --reference-images cifar10[/bold]
+    """
     at_least(0, seed=seed)
-    scores = evaluate_folder(folder, reference=reference, seed=seed)
+    if extractor == "shipped":
+        if reference_images:
+            raise InputError(
+                "--reference-images is for --extractor inception or dinov2; the shipped extractor has --reference"
+            )
+        from voltaspin.metrics import evaluate_folder
+
+        scores: Any = evaluate_folder(folder, reference=reference, seed=seed)
+    else:
+        scores = _fidelity(folder, extractor, reference_images, reference_split)
     if as_json:
         print_json(scores.to_json())
     else:
         print(scores)
+
+
+def _fidelity(folder: Path, extractor: str, reference: str, split: str) -> Any:
+    """The scores of torch-fidelity's extractors; what is quick to refuse is refused before weights are fetched."""
+    from voltaspin.diffusion import load_images
+    from voltaspin.metrics import FidelityExtractor, evaluate_fidelity, read_images
+
+    if not reference:
+        raise InputError(
+            f"--extractor {extractor} needs real images to compare with; give --reference-images with a folder, a "
+            "Parquet file or a data set such as cifar10"
+        )
+    if split not in ("train", "test"):
+        raise InputError(f"--reference-split {split!r} is unknown; use test or train")
+    images = read_images(folder)
+    network = FidelityExtractor.load(extractor)
+    with progress_bars() as bars:
+        show = bar_per_part(bars)
+        real = load_images(
+            reference,
+            split="train" if split == "train" else "test",
+            progress=lambda done, total: show("decode", done, total),
+        )
+        return evaluate_fidelity(
+            images,
+            real.images,
+            reference=f"{real.name}, {split}" if real.labels is not None else real.name,
+            extractor=network,
+            progress=lambda done, total: show("features", done, total),
+        )
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from voltaspin.noise import NoiseSource
 
 _BLOCK = 8 * 2**20  # bits drawn at once
+_BITS_PER_NORMAL = 16
 FORMATS = ("packed", "bytes", "text")
 
 Seed = Annotated[int, typer.Option("--seed", help="Decides every simulated random number.")]
@@ -68,8 +69,13 @@ def make_source(
     threshold: str | None = None,
     column: str = "0",
     lanes: int = 1,
+    numbers: int = 0,
 ) -> NoiseSource:
-    """The source that ``--noise`` names, behind the conditioners that ``--condition`` names."""
+    """The source that ``--noise`` names, behind the conditioners that ``--condition`` names.
+
+    ``numbers`` is how many normals one draw takes, an image's pixels times its channels: one pulse of the memory must
+    give them all, so an array of 256 x 256 cells is doubled on both sides until it does.
+    """
     from voltaspin import noise as room
 
     stabilise, _, chain = condition.partition(",") if condition.startswith("stabilise") else ("", "", condition)
@@ -81,7 +87,11 @@ def make_source(
 
         what = Imperfections() if imperfect else Imperfections.none() if stabilise else None
         k = 1 if raw or condition not in ("", "none") else 2
-        source = room.MemorySource(memory=MagnetoelectricMemory(seed=seed), seed=seed, k=k, imperfections=what)
+        side = 256
+        while side * side < numbers * _BITS_PER_NORMAL * k:
+            side *= 2
+        array = MagnetoelectricMemory(rows=side, columns=side, seed=seed)
+        source = room.MemorySource(memory=array, seed=seed, k=k, bits=_BITS_PER_NORMAL, imperfections=what)
         if stabilise:
             source = room.Stabilised(source)
         return room.conditioned(source, chain)

@@ -1,8 +1,9 @@
-"""Real images: Fashion-MNIST, MNIST (IDX files) or any folder of pictures.
+"""Real images: Fashion-MNIST, MNIST (IDX files), CIFAR-10, a folder of pictures, Parquet files, a set on the hub.
 
 A named data set is looked for in this order: an explicit path, the folder in ``VOLTASPIN_DATA``, Debian's
 ``/usr/share/datasets``, the user's cache; only then is it downloaded, from the data set's official address.
-Wherever the bytes come from, what is inside the gzip wrapping must have the known SHA-256.
+Wherever the bytes of IDX files come from, what is inside the gzip wrapping must have the known SHA-256; CIFAR-10's
+archive must have the known MD5. Its Parquet files have no official hash: the name of the set then says the file.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,11 +21,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.cache import cache_folder
+from voltaspin.cache import cache_folder, fetched
+from voltaspin.diffusion import cifar10, hub
+from voltaspin.diffusion.parquet import of_split, read_parquet
+from voltaspin.diffusion.pictures import check_size, decode, stack
 from voltaspin.errors import InputError
 
 Split = Literal["train", "test"]
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+PARQUET = ".parquet"
 SYSTEM_FOLDER = Path("/usr/share/datasets")
 
 
@@ -74,8 +80,8 @@ class ImageSet:
 
     Args:
         images: uint8 (n, channels, height, width).
-        labels: int64 (n,), or None for a plain folder.
-        name: of the data set, or the folder's path.
+        labels: int64 (n,), or None for a plain folder or a table without them.
+        name: of the data set, or the path of the folder or file; it says where pictures are JPEG, which is lossy.
         split: ``train`` or ``test``.
         sha256: of the image bytes, so that a run can say what it was trained on.
     """
@@ -90,20 +96,30 @@ class ImageSet:
         return len(self.images)
 
 
-def load_images(name: str, *, split: Split = "train", path: Path | str | None = None) -> ImageSet:
-    """Load a named data set, or a folder of equally sized pictures.
+def load_images(
+    name: str,
+    *,
+    split: Split = "train",
+    path: Path | str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ImageSet:
+    """Load a data set by its name, or pictures of one size from a folder, a Parquet file or the hub.
 
     Args:
-        name: ``fashion-mnist``, ``mnist``, or the path of a folder.
-        split: ``train`` or ``test``; a plain folder has no splits and is taken whole.
-        path: a folder that holds the IDX files (or a folder of that name which does).
+        name: ``fashion-mnist``, ``mnist`` or ``cifar10``; the path of a folder of pictures, of a Parquet file in
+            the hub's layout or of a folder of them; or a data set's name on the hub, ``owner/name``.
+        split: ``train`` or ``test``. Parquet files are chosen by their names where these say a split; a folder of
+            pictures and a single file have no splits and are taken whole.
+        path: a folder that holds the files of a named set (or a folder of that name which does).
+        progress: called as ``progress(images decoded, images in all)`` where they are decoded one by one.
 
     Returns:
         The images as they are stored, unscaled.
 
     Raises:
         InputError: unknown name, a file with a wrong magic number, a short body or another hash, a folder
-            without images or with mixed sizes, or a data set that is not there and cannot be downloaded.
+            without images or with mixed sizes, a Parquet file of another layout, or a data set that is not there
+            and cannot be downloaded.
     """
     if split not in _PREFIX:
         raise InputError(f"split {split!r} is unknown; use 'train' or 'test'")
@@ -113,10 +129,59 @@ def load_images(name: str, *, split: Split = "train", path: Path | str | None = 
         images = parse_idx(_find(data, image_file, path), image_file, data.sha256[image_file])
         labels = parse_idx(_find(data, label_file, path), label_file, data.sha256[label_file])
         return ImageSet(images[:, None], labels.astype(np.int64), name, split, data.sha256[image_file])
-    folder = Path(path if path is not None else name)
-    if folder.is_dir():
-        return _load_folder(folder, split)
-    raise InputError(f"data set {name!r} is unknown: use {', '.join(DATASETS)}, or the path of a folder of images")
+    if name == cifar10.NAME:
+        return _load_cifar10(split, path, progress)
+    place = Path(path if path is not None else name)
+    if place.is_dir():
+        return _load_folder(place, split, progress)
+    if place.suffix == PARQUET:
+        if not place.is_file():
+            raise InputError(f"Parquet file {place} does not exist; check its path")
+        return _from_parquet([place], str(place), split, progress)
+    if hub.is_name(name):
+        return _from_parquet(hub.dataset_files(name, split), name, split, progress)
+    raise InputError(
+        f"data set {name!r} is unknown: use {', '.join(DATASETS)}, {cifar10.NAME}, the path of a folder of images or "
+        "of a Parquet file, or the name of a data set on the hub (owner/name)"
+    )
+
+
+def _load_cifar10(split: Split, path: Path | str | None, progress: Callable[[int, int], None] | None) -> ImageSet:
+    """From the official archive or Parquet files of that name, whichever comes first; else the archive is fetched."""
+    for folder in _places(cifar10.NAME, path):
+        archive = folder / cifar10.ARCHIVE
+        if archive.is_file():
+            return _official_cifar10(archive, split)
+        tables = sorted(f.name for f in folder.glob(f"{cifar10.NAME}*{PARQUET}"))
+        if tables:
+            chosen = [folder / f for f in of_split(tables, split, where=str(folder))]
+            return _from_parquet(chosen, f"{cifar10.NAME} of {chosen[0].name}", split, progress)
+    if path is not None:
+        raise InputError(f"{path} has neither {cifar10.ARCHIVE} nor {cifar10.NAME}*{PARQUET}; give their folder")
+    remedy = (
+        f"put that archive, or Parquet files {cifar10.NAME}*{PARQUET}, into a folder and set VOLTASPIN_DATA to it; "
+        "the archive for Python is a pickle and is not read"
+    )
+    archive = fetched(
+        cifar10.ADDRESS,
+        cifar10.ARCHIVE,
+        cache_folder() / cifar10.NAME,
+        known_hash=f"md5:{cifar10.MD5}",
+        missing=_missing(cifar10.NAME),
+        remedy=remedy,
+    )
+    return _official_cifar10(archive, split)
+
+
+def _official_cifar10(archive: Path, split: Split) -> ImageSet:
+    images, labels = cifar10.read_archive(archive, split)
+    return ImageSet(images, labels, cifar10.NAME, split, hashlib.sha256(images.tobytes()).hexdigest())
+
+
+def _from_parquet(files: list[Path], name: str, split: Split, progress: Callable[[int, int], None] | None) -> ImageSet:
+    images, labels, lossy = read_parquet(files, progress=progress)
+    sha256 = hashlib.sha256(images.tobytes()).hexdigest()
+    return ImageSet(images, labels, f"{name} (JPEG)" if lossy else name, split, sha256)
 
 
 def parse_idx(file: Path, stem: str, sha256: str | None = None) -> NDArray[np.uint8]:
@@ -154,79 +219,61 @@ def parse_idx(file: Path, stem: str, sha256: str | None = None) -> NDArray[np.ui
 
 def _find(data: IdxDataset, stem: str, path: Path | str | None) -> Path:
     """The first place that has the file; an explicit path is the only place looked at when given."""
-    if path is not None:
-        folders = [Path(path), Path(path) / data.name]
-    else:
-        environment = os.environ.get("VOLTASPIN_DATA")
-        folders = [Path(environment) / data.name, Path(environment)] if environment else []
-        folders += [SYSTEM_FOLDER / data.name, cache_folder() / data.name]
-    for folder in folders:
+    for folder in _places(data.name, path):
         for candidate in (folder / f"{stem}.gz", folder / stem):
             # VOLTASPIN_DATA itself may hold another data set's files of the same names: its subfolder is first.
             if candidate.is_file():
                 return candidate
     if path is not None:
         raise InputError(f"{path} has no {stem}[.gz] of {data.name}; give the folder that holds the four IDX files")
-    return _download(data, f"{stem}.gz")
-
-
-def _download(data: IdxDataset, file: str) -> Path:
-    import pooch
-
-    target = cache_folder() / data.name
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel("ERROR")
+    remedy = (
+        f"put the IDX files into a folder and set VOLTASPIN_DATA to its parent, or install Debian's dataset-{data.name}"
+    )
+    file = fetched(data.address, f"{stem}.gz", cache_folder() / data.name, missing=_missing(data.name), remedy=remedy)
     try:
-        fetched = Path(pooch.retrieve(data.address + file, known_hash=None, fname=file, path=target))
-    except Exception as error:
-        raise InputError(
-            f"{data.name} is on none of the search paths and {data.address}{file} cannot be fetched "
-            f"({type(error).__name__}); put the IDX files into a folder and set VOLTASPIN_DATA to its parent, "
-            f"or install Debian's dataset-{data.name}"
-        ) from None
-    finally:
-        logger.setLevel(level)
-    try:
-        stem = file.removesuffix(".gz")
-        parse_idx(fetched, stem, data.sha256[stem])
+        parse_idx(file, stem, data.sha256[stem])
     except InputError:
-        fetched.unlink()
+        file.unlink()
         raise
-    return fetched
+    return file
 
 
-def read_pictures(folder: Path, files: list[Path]) -> NDArray[np.uint8]:
+def _missing(name: str) -> str:
+    return f"{name} is on none of the search paths"
+
+
+def _places(name: str, path: Path | str | None) -> list[Path]:
+    """Folders that may hold a named data set, in the order of the search."""
+    if path is not None:
+        return [Path(path), Path(path) / name]
+    environment = os.environ.get("VOLTASPIN_DATA")
+    folders = [Path(environment) / name, Path(environment)] if environment else []
+    return [*folders, SYSTEM_FOLDER / name, cache_folder() / name]
+
+
+def read_pictures(
+    folder: Path, files: list[Path], progress: Callable[[int, int], None] | None = None
+) -> NDArray[np.uint8]:
     """Read pictures of one size: uint8 (n, channels, h, w), grey if every picture is."""
-    from PIL import Image, UnidentifiedImageError
-
-    arrays = []
+    pictures: list[NDArray[np.uint8]] = []
     for file in files:
-        try:
-            with Image.open(file) as picture:
-                if picture.mode.startswith("I") or picture.mode == "F":
-                    raise InputError(f"{file} has more than 8 bit per pixel ({picture.mode}); save it with 8 bit")
-                grey = picture.mode in ("1", "L", "LA")
-                arrays.append(np.asarray(picture.convert("L" if grey else "RGB")))
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise InputError(f"{file} cannot be read as an image ({error}); remove it or save it again") from None
-        if arrays[-1].shape[:2] != arrays[0].shape[:2]:
-            raise InputError(
-                f"{folder} mixes sizes: {files[0].name} is {_size(arrays[0])} and {file.name} is "
-                f"{_size(arrays[-1])} pixels; resize them to one size first"
-            )
-    colour = any(a.ndim == 3 for a in arrays)
-    stack = np.stack([np.repeat(a[..., None], 3, 2) if colour and a.ndim == 2 else a for a in arrays])
-    return np.ascontiguousarray(stack.transpose(0, 3, 1, 2) if colour else stack[:, None])
+        pictures.append(decode(file, str(file)))
+        check_size(pictures[-1], pictures[0], where=str(folder), names=(files[0].name, file.name))
+        if progress is not None:
+            progress(len(pictures), len(files))
+    return stack(pictures)
 
 
-def _size(a: NDArray[np.uint8]) -> str:
-    return f"{a.shape[1]}x{a.shape[0]}"
-
-
-def _load_folder(folder: Path, split: Split) -> ImageSet:
+def _load_folder(folder: Path, split: Split, progress: Callable[[int, int], None] | None) -> ImageSet:
     files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in PICTURES)
+    tables = [str(f.relative_to(folder)) for f in folder.rglob(f"*{PARQUET}")]
+    if tables and files:
+        raise InputError(f"{folder} holds pictures and Parquet files; give a folder of one kind, or one file")
+    if tables:
+        chosen = [folder / f for f in of_split(tables, split, where=str(folder))]
+        return _from_parquet(chosen, str(folder), split, progress)
     if not files:
-        raise InputError(f"{folder} has no images ({', '.join(sorted(PICTURES))}); give a folder that has")
-    images = read_pictures(folder, files)
+        kinds = ", ".join([*sorted(PICTURES), PARQUET])
+        raise InputError(f"{folder} has no images ({kinds}); give a folder that has")
+    images = read_pictures(folder, files, progress)
     return ImageSet(images, None, str(folder), split, hashlib.sha256(images.tobytes()).hexdigest())

@@ -19,15 +19,13 @@ import numpy as np
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 
 from voltaspin.context import RunContext, running
 from voltaspin.diffusion.backend import bf16_is_faster, keep_freed_memory
+from voltaspin.diffusion.hub import PICKLES, WEIGHTS
 from voltaspin.errors import InputError, NoiseExhaustedError, NoiseStoppedError
 from voltaspin.noise import NoiseSource
 from voltaspin.specs import read_json
-
-PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 
 
 @dataclass(frozen=True)
@@ -48,9 +46,7 @@ class Pipeline:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        size = self.unet.config.sample_size
-        height, width = (size, size) if isinstance(size, int) else size
-        return self.unet.config.in_channels, height, width
+        return shape_of(self.unet)
 
 
 @dataclass(frozen=True)
@@ -65,6 +61,8 @@ class Samples:
         seconds: wall time; ``noise_seconds`` of it in the noise source.
         noise: the source's provenance, JSON-able.
         precision: of the network, ``bf16`` or ``float32``.
+        unaddressed: draws per batch that a pipeline made for no image in particular, so that an image depends on the
+            batch it was made in; 0 for our own sampler.
     """
 
     images: NDArray[np.uint8]
@@ -75,6 +73,14 @@ class Samples:
     noise_seconds: float
     noise: dict[str, Any] = field(default_factory=dict)
     precision: str = "float32"
+    unaddressed: int = 0
+
+
+def shape_of(unet: UNet2DModel) -> tuple[int, int, int]:
+    """Channels, height and width of what a network takes."""
+    size = unet.config.sample_size
+    height, width = (size, size) if isinstance(size, int) else size
+    return unet.config.in_channels, height, width
 
 
 def shipped_model() -> Path:
@@ -85,10 +91,27 @@ def shipped_model() -> Path:
 def load_pipeline(folder: Path | str) -> Pipeline:
     """Read an unconditional DDPM or DDIM pipeline folder; nothing is unpickled and nothing is downloaded.
 
+    Args:
+        folder: holds ``unet`` and ``scheduler``, or the files of both side by side as the first models of the hub.
+
     Raises:
         InputError: no such folder, not a pipeline, pickled or truncated weights.
     """
     folder = Path(folder)
+    check_folder(folder)
+    unet, sha256 = load_part(folder, "unet", UNet2DModel)
+    if unet.config.num_class_embeds or unet.config.class_embed_type:
+        raise InputError(f"{folder} holds a model of classes; only an unconditional UNet2DModel is sampled")
+    if unet.config.sample_size is None:
+        raise InputError(f"{folder}: unet/config.json does not say the size of the images; add sample_size")
+    scheduler = load_schedule(folder)
+    if reason := unsupported(scheduler):
+        raise InputError(f"{folder}: {reason}")
+    return Pipeline(unet.eval(), scheduler, folder, sha256)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse what is no folder; raises InputError with what to give instead."""
     if folder.suffix in PICKLES:
         raise InputError(f"{folder} is a pickle, which can run code when it is read; convert it to safetensors first")
     if folder.is_file():
@@ -97,7 +120,21 @@ def load_pipeline(folder: Path | str) -> Pipeline:
         )
     if not folder.is_dir():
         raise InputError(f"model folder {folder} does not exist; train one with 'voltaspin train --out {folder}'")
-    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+
+
+def load_part(folder: Path, name: str, kind: type[Any]) -> tuple[Any, str]:
+    """A network of a pipeline folder and the SHA-256 of its weights; nothing is left to chance or unpickled.
+
+    Args:
+        folder: the pipeline's.
+        name: of the part, ``unet`` for example.
+        kind: its class in diffusers.
+
+    Raises:
+        InputError: pickled, missing, truncated or other weights, or another class.
+    """
+    home = part_home(folder, name)
+    weights = home / WEIGHTS
     if not weights.is_file():
         pickles = [p for p in folder.rglob("*") if p.suffix in PICKLES]
         if pickles:
@@ -105,35 +142,61 @@ def load_pipeline(folder: Path | str) -> Pipeline:
                 f"{pickles[0]} is a pickle, which can run code when it is read; save the model with "
                 "safe_serialization=True"
             )
-        raise InputError(f"{folder} is no pipeline folder: {weights.relative_to(folder)} is missing")
-    config = read_json(folder / "unet" / "config.json")
-    schedule = read_json(folder / "scheduler" / "scheduler_config.json")
-    if not isinstance(config, dict) or not isinstance(schedule, dict):
+        raise InputError(f"{folder} is no pipeline folder: {name}/{WEIGHTS} is missing")
+    config = _object(home / "config.json", folder)
+    if config.get("_class_name") != kind.__name__:
         raise InputError(
-            f"{folder}: unet/config.json or scheduler_config.json is no JSON object; fetch the model again"
+            f"{folder} holds a {config.get('_class_name')}; only an unconditional {kind.__name__} is sampled"
         )
-    if config.get("_class_name") != "UNet2DModel" or config.get("num_class_embeds"):
-        raise InputError(f"{folder} holds a {config.get('_class_name')}; only an unconditional UNet2DModel is sampled")
     try:
-        unet = UNet2DModel.from_config(config)
-        unet.load_state_dict(load_file(weights))
-        scheduler = DDPMScheduler.from_config(schedule)
-    except Exception as error:  # whatever diffusers makes of a damaged configuration
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(
-            f"{folder} cannot be loaded ({reason}); it is truncated, damaged or of another model"
-        ) from None
-    if scheduler.config.prediction_type not in ("epsilon", "v_prediction", "sample"):
-        raise InputError(
-            f"{folder}: prediction_type={scheduler.config.prediction_type!r} is not supported; use epsilon, "
-            "v_prediction or sample"
+        model, info = kind.from_pretrained(
+            home, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
         )
-    if scheduler.config.thresholding or scheduler.config.variance_type not in ("fixed_small", "fixed_large"):
-        raise InputError(
-            f"{folder}: variance_type={scheduler.config.variance_type!r}, thresholding="
-            f"{scheduler.config.thresholding} is not supported; use fixed_small or fixed_large without thresholding"
+    except Exception as error:  # whatever diffusers makes of a damaged file
+        raise InputError(_not_loaded(folder, error)) from None
+    wrong = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
+    if wrong:
+        raise InputError(_not_loaded(folder, ValueError(f"{len(wrong)} weights do not fit, {wrong[0]} first")))
+    return model.float(), hashlib.sha256(weights.read_bytes()).hexdigest()
+
+
+def load_schedule(folder: Path, kind: type[Any] = DDPMScheduler) -> Any:
+    """The schedule of a pipeline folder as one of ``kind``; raises InputError for a damaged one."""
+    config = _object(part_home(folder, "scheduler") / "scheduler_config.json", folder)
+    try:
+        return kind.from_config(config)
+    except Exception as error:
+        raise InputError(_not_loaded(folder, error)) from None
+
+
+def unsupported(scheduler: DDPMScheduler) -> str:
+    """What of a schedule the steps below do not know, and the remedy; empty if they know all of it."""
+    config = scheduler.config
+    if config.prediction_type not in ("epsilon", "v_prediction", "sample"):
+        return f"prediction_type={config.prediction_type!r} is not supported; use epsilon, v_prediction or sample"
+    if config.thresholding or config.variance_type not in ("fixed_small", "fixed_large"):
+        return (
+            f"variance_type={config.variance_type!r}, thresholding={config.thresholding} is not supported; use "
+            "fixed_small or fixed_large without thresholding"
         )
-    return Pipeline(unet.eval(), scheduler, folder, hashlib.sha256(weights.read_bytes()).hexdigest())
+    return ""
+
+
+def part_home(folder: Path, part: str) -> Path:
+    """Where the files of a part lie: in its own folder, or beside the others as in the first models of the hub."""
+    return folder / part if (folder / part).is_dir() else folder
+
+
+def _object(file: Path, folder: Path) -> dict[str, Any]:
+    found = read_json(file)
+    if not isinstance(found, dict):
+        raise InputError(f"{folder}: {file.name} is no JSON object; fetch the model again")
+    return found
+
+
+def _not_loaded(folder: Path, error: Exception) -> str:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return f"{folder} cannot be loaded ({reason}); it is truncated, damaged or of another model"
 
 
 def time_steps(scheduler: DDPMScheduler, steps: int) -> list[int]:
@@ -328,14 +391,17 @@ def sample(
                 if progress is not None:
                     progress(start * steps + len(images) * (i + 1), count * steps)
         except NoiseStoppedError as error:
-            stopped = type(error)(
-                f"{error}. The sampling stopped at images {images[0]} to {images[-1]}, draw {context.step} of "
-                f"each; {start} images before them are finished"
-            )
-            stopped.finished = finished() if pixels else None
-            raise stopped from error
+            at = f"images {images[0]} to {images[-1]}, draw {context.step} of each"
+            raise stopped_at(error, at, start, finished() if pixels else None) from error
         pixels.append(to_uint8(x))
     return finished()
+
+
+def stopped_at(error: NoiseStoppedError, where: str, done: int, finished: Samples | None) -> NoiseStoppedError:
+    """The same error with where the work stopped, and with the ``done`` images that were finished before."""
+    stopped = type(error)(f"{error}. The sampling stopped at {where}; {done} images before them are finished")
+    stopped.finished = finished
+    return stopped
 
 
 def to_uint8(x: torch.Tensor) -> NDArray[np.uint8]:

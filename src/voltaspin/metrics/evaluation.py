@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from voltaspin.diffusion.data import read_pictures
 from voltaspin.errors import InputError
 from voltaspin.metrics.distance import (
     Estimate,
@@ -24,6 +25,7 @@ from voltaspin.metrics.distance import (
 from voltaspin.metrics.features import FEATURES, SIDE, Extractor, check_images
 from voltaspin.metrics.shipped import SETS, Reference, reference
 
+_OTHER = "score them by --extractor inception --reference-images (real images)"
 Metric = Literal["KID", "FD"]
 Progress = Callable[[int, int], None]
 
@@ -97,8 +99,8 @@ class Evaluation:
         lines = [
             f"{'':{width}}  {'n':>6}  {'KID x1e3':>24}  {'FD':>24}  {'FD, 1/n to 0':>24}",
             *(
-                f"{row.subject:{width}}  {row.kid.n:>6}  {_cell(row.kid, 1e3)}  "
-                f"{_cell(row.fd)}  {_cell(row.fd_extrapolated)}"
+                f"{row.subject:{width}}  {row.kid.n:>6}  {cell(row.kid, 1e3)}  "
+                f"{cell(row.fd)}  {cell(row.fd_extrapolated)}"
                 for row in self.rows
             ),
             f"Against {self.n_reference} held-out {self.reference} images; 95 % intervals. Extractor "
@@ -112,7 +114,8 @@ class Evaluation:
         return "\n".join(lines)
 
 
-def _cell(score: Score | None, unit: float = 1.0) -> str:
+def cell(score: Score | None, unit: float = 1.0) -> str:
+    """A score with its interval as one cell of a table, in multiples of 1 / ``unit``; a dash for None."""
     if score is None:
         return f"{'-':>24}"
     low, high = f"{unit * score.low:.2f}", f"{unit * score.high:.2f}"
@@ -261,38 +264,45 @@ def evaluate_folder(
     )
 
 
-def read_folder(folder: Path | str) -> NDArray[np.uint8]:
-    """The single images of a folder: uint8 (n, 1, 28, 28), in the order of their names."""
-    from PIL import Image, UnidentifiedImageError
+def read_images(folder: Path | str) -> NDArray[np.uint8]:
+    """The single images of a folder, of any size, grey or in colour: uint8 (n, channels, h, w), by their names.
 
+    Raises:
+        InputError: no folder, no image in it, mixed sizes or an unreadable file.
+    """
+    return read_pictures(Path(folder), single_images(folder))
+
+
+def single_images(folder: Path | str) -> list[Path]:
+    """The PNG files of a folder, ``grid.png`` apart; raises InputError where there are none."""
     home = Path(folder)
     if not home.is_dir():
         raise InputError(f"{home} is not a folder; give one that holds PNG images")
     files = sorted(f for f in home.iterdir() if f.suffix.lower() == ".png" and f.name != "grid.png")
     if not files:
         raise InputError(f"{home} holds no PNG images (grid.png is not counted); give a folder of single images")
-    stack, first = [], ""
-    for file in files:
-        try:
-            with Image.open(file) as picture:
-                mode, pixels = picture.mode, np.asarray(picture.convert("RGB"))
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise InputError(f"{file} is not a readable PNG ({error}); remove it or write it again") from None
-        size = f"{pixels.shape[1]}x{pixels.shape[0]}"
-        first = first or size
-        if size != first:
-            raise InputError(f"{home} mixes sizes: {files[0].name} is {first}, {file.name} is {size}; score one size")
-        if mode.startswith("I") or mode == "F":
-            raise InputError(f"{file} has more than 8 bit per pixel ({mode}); save the images as 8-bit grey")
-        if (pixels != pixels[..., :1]).any():
-            raise InputError(f"{file} is in colour, the extractor takes grey images; convert them first")
-        stack.append(pixels[..., 0])
-    if first != f"{SIDE}x{SIDE}":
+    return files
+
+
+def read_folder(folder: Path | str) -> NDArray[np.uint8]:
+    """The single images of a folder for the shipped extractor: uint8 (n, 1, 28, 28), in the order of their names.
+
+    Raises:
+        InputError: as :func:`read_images`, or images in colour or of another size.
+    """
+    pixels = read_images(folder)
+    if pixels.shape[1] == 3:
+        coloured = (pixels != pixels[:, :1]).any(axis=(1, 2, 3))
+        if coloured.any():
+            file = single_images(folder)[int(coloured.argmax())]
+            raise InputError(f"{file} is in colour, the shipped extractor takes grey images; {_OTHER}")
+    size = f"{pixels.shape[3]}x{pixels.shape[2]}"
+    if size != f"{SIDE}x{SIDE}":
         raise InputError(
-            f"images of {home} are {first}, the extractor takes {SIDE}x{SIDE}; resize them first and "
+            f"images of {folder} are {size}, the extractor takes {SIDE}x{SIDE}; {_OTHER}, or resize them first and "
             "say how, the resize is part of the number"
         )
-    return np.ascontiguousarray(np.stack(stack)[:, None])
+    return np.ascontiguousarray(pixels[:, :1])
 
 
 def _right_width(features: ArrayLike, name: str) -> NDArray[np.float64]:

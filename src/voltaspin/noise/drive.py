@@ -8,6 +8,7 @@ PyTorch's own generator and is counted by name, so that nothing random passes un
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -67,6 +68,7 @@ class DrivenTorch(TorchDispatchMode):
         served: draws served (calls, not numbers).
         numbers: numbers served.
         streams: draws served of each stream.
+        seconds: wall time of the source.
         passed: draws left to PyTorch's own generator, by the name of the operation.
 
     Raises:
@@ -87,6 +89,7 @@ class DrivenTorch(TorchDispatchMode):
         self.numbers = 0
         self.streams: Counter[int] = Counter()
         self.passed: Counter[str] = Counter()
+        self.seconds = 0.0
 
     def __str__(self) -> str:
         streams = f", {len(self.streams)} streams" if self.streams else ""
@@ -122,8 +125,10 @@ class DrivenTorch(TorchDispatchMode):
         if not parts.numel():
             return
         place = _place(generator) if generator is not None and self.source.addressable else None
+        begin = time.monotonic()
         if packet in _NORMAL:
             z = torch.from_numpy(self._normals(tuple(parts.shape), place))
+            self.seconds += time.monotonic() - begin
             z = z.to(out.device, torch.promote_types(parts.dtype, torch.float32))
             if out.is_complex():
                 z = torch.view_as_complex(z.mul_(0.5**0.5))  # so that |z|**2 has mean 1
@@ -133,6 +138,7 @@ class DrivenTorch(TorchDispatchMode):
             low, high = (_at(args, 1, 0.0), _at(args, 2, 1.0)) if packet is _aten.uniform_ else (0.0, 1.0)
             digits = 1 - int(log2(torch.finfo(parts.dtype).eps))
             u = _uniforms(self._bits(place), parts.numel(), digits).reshape(parts.shape)
+            self.seconds += time.monotonic() - begin
             parts.copy_(torch.from_numpy(low + u * (high - low)))
             if (low, high) != (0.0, 1.0):
                 parts.masked_fill_(parts >= high, low)  # the type may round up to the end that does not belong

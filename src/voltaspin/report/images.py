@@ -54,6 +54,7 @@ def write_images(
         "noise_seconds": samples.noise_seconds,
         "provenance": samples.noise,
         "ledger": ledger.totals(),
+        **({"unaddressed_draws_per_batch": samples.unaddressed} if samples.unaddressed else {}),
         **({} if compute_cost is None else {"compute_cost": compute_cost}),
         "environment": environment(),
     }

@@ -1,0 +1,294 @@
+"""Published models: any unconditional image pipeline of diffusers, from a folder or from the hub.
+
+Where our own steps know a model's schedule, it is sampled by them. Any other pipeline runs as it is, in its own loop
+and with its own schedule, while ``drive_torch`` serves every draw; what it draws for an image comes from the image's
+stream, so that the image does not depend on its batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, UNet2DModel
+from numpy.typing import NDArray
+
+from voltaspin.diffusion import hub
+from voltaspin.diffusion.backend import keep_freed_memory
+from voltaspin.diffusion.sampling import (
+    Pipeline,
+    Samples,
+    check_folder,
+    load_part,
+    load_pipeline,
+    load_schedule,
+    part_home,
+    shape_of,
+    stopped_at,
+    unsupported,
+)
+from voltaspin.errors import InputError, NoiseStoppedError
+from voltaspin.noise import NoiseSource
+from voltaspin.specs import read_json
+
+_OWN_PIPELINES = {"DDPMPipeline", "DDIMPipeline"}
+_OWN_SCHEDULES = {"DDPMScheduler", "DDIMScheduler"}
+_INDEX = "model_index.json"
+_NEEDED = ("batch_size", "generator", "num_inference_steps", "output_type")
+#: What a component of this class says about its pipeline.
+_CONDITIONAL = {
+    "UNet2DConditionModel": "its network needs a condition, such as a text",
+    "UNet1DModel": "it makes sequences, such as sound, and no images",
+}
+
+
+@dataclass(frozen=True)
+class Unmodified:
+    """A diffusers pipeline that runs in its own loop.
+
+    Args:
+        pipeline: of diffusers.
+        folder: where it was read.
+        sha256: of the weights file, or of the hashes of several.
+    """
+
+    pipeline: Any
+    folder: Path
+    sha256: str
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of what one draw fills: an image, or its latent."""
+        return shape_of(self.pipeline.unet)
+
+    @property
+    def sampler(self) -> str:
+        """Pipeline and schedule, as a record names them."""
+        return f"{type(self.pipeline).__name__} with {type(self.pipeline.scheduler).__name__}, unmodified"
+
+
+def open_model(model: Path | str) -> Pipeline | Unmodified:
+    """A model by its folder or its name on the hub.
+
+    Args:
+        model: a pipeline folder of diffusers, or ``owner/name``.
+
+    Returns:
+        A :class:`Pipeline` for our sampler, or an :class:`Unmodified` one for :func:`sample_unmodified`.
+
+    Raises:
+        InputError: no such model, out of reach, not unconditional, no images, pickled or damaged.
+    """
+    if hub.is_name(str(model)):
+        folder = hub.model_folder(str(model), check_unconditional)
+    else:
+        folder = Path(model)
+        check_folder(folder)
+        if not (folder / _INDEX).is_file():
+            return load_pipeline(folder)
+    index = check_unconditional(folder)
+    ours = index["_class_name"] in _OWN_PIPELINES and index["scheduler"][1] in _OWN_SCHEDULES
+    if ours and not unsupported(load_schedule(folder)) and _ends_at_the_image(folder):
+        return load_pipeline(folder)
+    return _load_unmodified(folder, index)
+
+
+def check_unconditional(folder: Path) -> dict[str, Any]:
+    """The index of an unconditional image pipeline of diffusers; only JSON is read.
+
+    Raises:
+        InputError: it is something else; the message says what.
+    """
+    import diffusers
+
+    if not (folder / _INDEX).is_file():
+        raise InputError(f"{folder} has no {_INDEX}, so it is no pipeline of diffusers; give one that is")
+    index = read_json(folder / _INDEX)
+    if not isinstance(index, dict) or not isinstance(name := index.get("_class_name"), str):
+        raise InputError(
+            f"{folder}/{_INDEX} names no pipeline of diffusers, perhaps code of its own; give one that does"
+        )
+    parts = {key: part for key, part in index.items() if isinstance(part, list) and part != [None, None]}
+
+    def refuse(why: str) -> InputError:
+        return InputError(f"{folder} is a {name}: {why}; only unconditional image pipelines are sampled")
+
+    for key, part in parts.items():
+        if len(part) != 2 or not all(isinstance(word, str) for word in part):
+            raise InputError(f"{folder}/{_INDEX}: {key} is {part!r}, not a library and a class; fetch the model again")
+        if part[1] in _CONDITIONAL:
+            raise refuse(_CONDITIONAL[part[1]])
+        if part[0] == "transformers":
+            raise refuse(f"it is conditioned by its {key}, a {part[1]}")
+        if part[0] != "diffusers" or not hasattr(diffusers, part[1]):
+            raise refuse(f"its {key} is a {part[1]} of {part[0]}, not a class of diffusers {diffusers.__version__}")
+        if getattr(diffusers, part[1]).__module__.startswith("diffusers.utils.dummy"):
+            raise InputError(
+                f"{folder}: diffusers {diffusers.__version__} offers {part[1]} only where more packages are installed; "
+                "pip install transformers"
+            )
+    kind = getattr(diffusers, name, None)
+    if kind is None or not issubclass(kind, diffusers.DiffusionPipeline):
+        raise refuse(f"no such pipeline is in diffusers {diffusers.__version__}")
+    call = inspect.signature(kind.__call__).parameters
+    required = [p.name for p in call.values() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD][1:]
+    if required or not set(_NEEDED) <= set(call):
+        lacks = ", ".join(sorted(set(_NEEDED) - set(call)))
+        raise refuse(f"it needs {', '.join(required)}" if required else f"it does not take {lacks}")
+    if parts.get("unet", ["", ""])[1] != UNet2DModel.__name__ or "scheduler" not in parts:
+        raise refuse("it has no UNet2DModel with a scheduler")
+    config = read_json(part_home(folder, "unet") / "config.json")
+    if isinstance(config, dict) and (config.get("num_class_embeds") or config.get("class_embed_type")):
+        raise refuse("its network is told a class (num_class_embeds or class_embed_type)")
+    if not isinstance(config, dict) or config.get("sample_size") is None:
+        raise InputError(f"{folder}: the network's config.json does not say the size of the images; add sample_size")
+    return index
+
+
+def _ends_at_the_image(folder: Path) -> bool:
+    """Whether the last step of a DDIM schedule leads to alpha_bar = 1, as our DDIM step does."""
+    config = read_json(part_home(folder, "scheduler") / "scheduler_config.json")
+    return config.get("_class_name") != DDIMScheduler.__name__ or bool(config.get("set_alpha_to_one", True))
+
+
+def _load_unmodified(folder: Path, index: dict[str, Any]) -> Unmodified:
+    import diffusers
+
+    parts: dict[str, Any] = {}
+    hashes = []
+    for key, part in sorted(index.items()):
+        if not isinstance(part, list) or part == [None, None]:
+            continue
+        kind = getattr(diffusers, part[1])
+        if issubclass(kind, torch.nn.Module):
+            parts[key], sha256 = load_part(folder, key, kind)
+            hashes.append(sha256)
+        else:
+            parts[key] = load_schedule(folder, kind)
+    try:
+        pipeline = getattr(diffusers, index["_class_name"])(**parts)
+    except Exception as error:
+        raise InputError(f"{folder} does not make a {index['_class_name']} ({error}); fetch the model again") from None
+    pipeline.set_progress_bar_config(disable=True)
+    whole = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+    return Unmodified(pipeline, folder, whole)
+
+
+def sample_unmodified(
+    model: Unmodified,
+    source: NoiseSource,
+    *,
+    count: int,
+    steps: int = 50,
+    batch: int = 64,
+    first: int = 0,
+    eta: float = 0.0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Samples:
+    """Generate images in the pipeline's own loop, every draw of which ``source`` serves.
+
+    Args:
+        model: from :func:`open_model`.
+        source: image i draws from stream ``first + i``, at step 0 its first latent, one step further with every draw
+            that the pipeline makes for it; a sequential source hands out its numbers in the order of the work.
+        count, steps: images, and steps as the pipeline counts them.
+        batch: images at a time. The pixels depend on it by float rounding; and beyond that where a schedule couples
+            the images of a batch (ScoreSdeVe scales its correction by the mean over the batch) or draws for no image
+            in particular (``Samples.unaddressed`` counts that).
+        eta: where the pipeline takes it.
+        progress: called as ``progress(image_steps_done, image_steps_in_all)``.
+
+    Returns:
+        The images; ``steps`` are the network's evaluations per image, ``draws`` the numbers drawn per image.
+
+    Raises:
+        InputError: a number that makes no sense or that the pipeline refuses, a draw that no source can serve, or
+            pixels that are no numbers.
+        NoiseStoppedError: the source ran dry or raised an alarm; ``finished`` holds the batches before, or None.
+    """
+    for name, value in (("count", count), ("batch", batch), ("steps", steps)):
+        if value < 1:
+            raise InputError(f"{name}={value}: give at least 1")
+    pipeline, kind = model.pipeline, type(model.pipeline).__name__
+    most = pipeline.scheduler.config.get("num_train_timesteps")
+    if most is not None and steps > most:
+        raise InputError(f"{steps} sampling steps: give 1 to {most}, the number of steps of the schedule")
+    options: dict[str, Any] = {}
+    if "eta" in inspect.signature(pipeline.__call__).parameters:
+        options["eta"] = eta
+    elif eta:
+        raise InputError(f"eta={eta}: {kind} takes no eta; leave it out")
+    keep_freed_memory()
+    pixels: list[NDArray[np.uint8]] = []
+    calls, per_batch, draws, unaddressed, start = 0, steps, 0, 0, 0
+    started, in_noise = time.monotonic(), 0.0
+
+    def finished() -> Samples:
+        images = np.concatenate(pixels)
+        return Samples(
+            images=images,
+            ids=tuple(range(first, first + len(images))),
+            steps=per_batch,
+            draws=draws,
+            seconds=time.monotonic() - started,
+            noise_seconds=in_noise,
+            noise=source.provenance.to_json(),
+            unaddressed=unaddressed,
+        )
+
+    def evaluated(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if progress is not None:
+            progress(start * steps + len(images) * min(steps, steps * calls // per_batch), count * steps)
+
+    hook = pipeline.unet.register_forward_hook(evaluated)
+    try:
+        for start in range(0, count, batch):
+            images = range(first + start, first + min(start + batch, count))
+            # A generator is but the name of a stream here: drive_torch serves what is drawn with it.
+            generators = [torch.Generator().manual_seed(i) for i in images]
+            calls = 0
+            try:
+                with source.drive_torch() as driven:
+                    made = pipeline(
+                        batch_size=len(images),
+                        generator=generators,
+                        num_inference_steps=steps,
+                        output_type="np",
+                        **options,
+                    ).images
+            except NoiseStoppedError as error:
+                at = f"images {images[0]} to {images[-1]}"
+                raise stopped_at(error, at, start, finished() if pixels else None) from error
+            except InputError:
+                raise
+            except ValueError as error:
+                raise InputError(f"{kind} refuses {steps} steps: {error}") from None
+            if driven.passed:
+                raise InputError(
+                    f"{model.sampler}: it draws by {', '.join(sorted(driven.passed))}, which no source serves, so its "
+                    "images would not come from the source alone; use another schedule"
+                )
+            pixels.append(_to_uint8(made, model))
+            draws = driven.numbers // len(images)
+            unaddressed = driven.served - sum(driven.streams.values()) if source.addressable else 0
+            in_noise += driven.seconds
+            per_batch = calls
+    finally:
+        hook.remove()
+    return finished()
+
+
+def _to_uint8(made: NDArray[np.float32], model: Unmodified) -> NDArray[np.uint8]:
+    """(n, h, w, channels) in [0, 1] to grey levels, rounded as diffusers rounds them."""
+    if not np.isfinite(made).all():
+        raise InputError(f"{model.sampler}: its pixels are no numbers; more steps, or another schedule, may help")
+    return np.ascontiguousarray((made.clip(0, 1) * 255).round().astype(np.uint8).transpose(0, 3, 1, 2))

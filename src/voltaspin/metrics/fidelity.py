@@ -1,0 +1,284 @@
+"""FID proper, and its kin in DINOv2: distances in the features that torch-fidelity extracts, with our intervals.
+
+torch-fidelity (extra ``fid``) brings the networks, their preprocessing (a resize to 299 or 224 pixels, which is part of
+the number) and the FID's value; KID and all intervals are ours. "FID" is said of the Inception network only, whose
+weights are checked by their hash; any other extractor's Frechet distance is an "FD".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voltaspin.cache import cache_folder, fetched
+from voltaspin.errors import InputError
+from voltaspin.metrics.distance import Estimate, Score, fd, kid
+from voltaspin.metrics.evaluation import Row, cell
+from voltaspin.metrics.features import file_sha256
+
+Progress = Callable[[int, int], None]
+
+#: The names of the command line, and torch-fidelity's names of network and layer.
+EXTRACTORS = {"inception": ("inception-v3-compat", "2048"), "dinov2": ("dinov2-vit-l-14", "dinov2")}
+#: Inception's weights as torch-fidelity publishes them.
+WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
+WEIGHTS_ADDRESS = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+WEIGHTS_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+
+
+@dataclass(frozen=True)
+class FidelityExtractor:
+    """A feature extractor of torch-fidelity.
+
+    Args:
+        name: torch-fidelity's name of the network, and its version.
+        layer: whose outputs are the features.
+        sha256: of the weights.
+        frechet: what its Frechet distance is called, ``FID`` or ``FD``.
+        model: the network in evaluation mode.
+    """
+
+    name: str
+    layer: str
+    sha256: str
+    frechet: str
+    model: Any
+
+    @classmethod
+    def load(cls, extractor: str = "inception") -> FidelityExtractor:
+        """Load an extractor; its weights are fetched when they are first needed.
+
+        Args:
+            extractor: ``inception`` or ``dinov2``. For DINOv2 torch-fidelity has torch.hub fetch the network's code
+                from facebookresearch/dinov2 and run it.
+
+        Raises:
+            InputError: an unknown name, torch-fidelity is not installed, or weights that are out of reach or wrong.
+        """
+        if extractor not in EXTRACTORS:
+            raise InputError(f"extractor {extractor!r} is unknown; use shipped, {' or '.join(EXTRACTORS)}")
+        fidelity = _torch_fidelity()
+        import torch
+        from torch_fidelity.utils import create_feature_extractor
+
+        name, layer = EXTRACTORS[extractor]
+        options: dict[str, Any] = {"cuda": torch.cuda.is_available(), "verbose": False}
+        if extractor == "inception":
+            weights = _inception_weights(Path(torch.hub.get_dir()) / "checkpoints")
+            # torch-fidelity unpickles this file, which is why nothing but the file of the known hash gets there.
+            options["feature_extractor_weights_path"] = str(weights)
+        try:
+            model = create_feature_extractor(name, [layer], **options)
+        except Exception as error:
+            reason = (str(error).splitlines() or [""])[0]
+            raise InputError(
+                f"torch-fidelity cannot load {name} ({type(error).__name__}: {reason}); its code and weights are "
+                "fetched when they are first needed, so go online once, or use --extractor inception"
+            ) from None
+        sha256 = WEIGHTS_SHA256 if extractor == "inception" else _weights_hash(model)
+        frechet = "FID" if extractor == "inception" else "FD"
+        return cls(f"{name} of torch-fidelity {fidelity.__version__}", layer, sha256, frechet, model)
+
+    def features(
+        self, images: NDArray[np.uint8], *, batch: int = 64, progress: Progress | None = None
+    ) -> NDArray[np.float32]:
+        """Features of images, which the network resizes itself.
+
+        Args:
+            images: uint8 (n, 1 or 3, h, w); grey ones are taken as three equal channels.
+            batch: images at a time; the result depends on it by rounding only.
+            progress: called with (done, n) after each batch.
+
+        Returns:
+            float32 (n, d); d is 2048 for Inception, 1024 for DINOv2.
+
+        Raises:
+            InputError: another type or shape.
+        """
+        import torch
+
+        if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 4:
+            raise InputError("images must be uint8 (n, channels, h, w); convert them first")
+        if images.shape[1] not in (1, 3):
+            raise InputError(f"images have {images.shape[1]} channels; give grey (1) or colour (3)")
+        device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(images), batch):
+                part = np.broadcast_to(
+                    images[start : start + batch], (len(images[start : start + batch]), 3, *images.shape[2:])
+                )
+                found = self.model(torch.from_numpy(part.copy()).to(device))
+                parts.append(self.model.convert_features_tuple_to_dict(found)[self.layer].cpu().numpy())
+                if progress is not None:
+                    progress(min(start + batch, len(images)), len(images))
+        return np.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class FidelityEvaluation:
+    """Scores of a set of images against real ones, in an extractor of torch-fidelity.
+
+    Args:
+        images: the scores; ``fd`` is an FID where its name says so.
+        floor: KID of one half of the reference against the other.
+        reference: name of the real images.
+        n_reference: how many.
+        size: of the images as they came, width x height.
+        resized: of the reference where that is another, else empty.
+    """
+
+    images: Row
+    floor: Row
+    reference: str
+    n_reference: int
+    size: str
+    resized: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": "fidelity-evaluation",
+            "schema_version": 1,
+            "reference": self.reference,
+            "n_reference": self.n_reference,
+            "size": self.size,
+            "reference_size": self.resized or self.size,
+            "images": self.images.to_json(),
+            "floor": self.floor.to_json(),
+        }
+
+    def __str__(self) -> str:
+        name = self.images.fd.name if self.images.fd else "FID"
+        rows = (self.images, self.floor)
+        width = max(len(row.subject) for row in rows)
+        lines = [
+            f"{'':{width}}  {'n':>6}  {'KID x1e3':>24}  {name:>24}",
+            *(f"{row.subject:{width}}  {row.kid.n:>6}  {cell(row.kid, 1e3)}  {cell(row.fd)}" for row in rows),
+            f"Against {self.n_reference} images of {self.reference}; 95 % intervals. Extractor "
+            f"{self.images.kid.extractor} {self.images.kid.extractor_sha256[:12]}, which resizes {self.size} pixels.",
+            f"KID has no bias in n; {name} falls with n and compares only at equal n, reference, split and extractor.",
+        ]
+        if self.resized:
+            lines.append(f"The reference is {self.resized} pixels, the images {self.size}: the score holds that too.")
+        if self.images.kid.noise:
+            lines.append(f"Noise: {self.images.kid.noise}.")
+        if self.images.reason:
+            lines.append(self.images.reason)
+        return "\n".join(lines)
+
+
+def evaluate_fidelity(
+    images: NDArray[np.uint8],
+    real: NDArray[np.uint8],
+    *,
+    reference: str,
+    extractor: FidelityExtractor | str = "inception",
+    noise: str = "",
+    progress: Progress | None = None,
+) -> FidelityEvaluation:
+    """FID (or FD) and KID of images against real ones.
+
+    Args:
+        images: uint8 (n, 1 or 3, h, w), n >= 4; an FID needs twice as many as features, 4096 for Inception.
+        real: the same of real images, n >= 8.
+        reference: name of the real images.
+        extractor: loaded, or ``inception`` or ``dinov2``.
+        noise: where the noise of the images came from.
+        progress: called with (done, n + m) while features are computed.
+
+    Returns:
+        KID by our estimator over all images (not over torch-fidelity's random subsets), with its interval; the FID as
+        torch-fidelity computes it, with an interval of its expectation at this n.
+
+    Raises:
+        InputError: images of another type or shape, or too few.
+    """
+    if len(images) < 4 or len(real) < 8:
+        raise InputError(
+            f"{len(images)} images against {len(real)} real ones are too few to score; give at least 4 against 8"
+        )
+    chosen = FidelityExtractor.load(extractor) if isinstance(extractor, str) else extractor
+    total = len(images) + len(real)
+
+    def second(done: int, n: int) -> None:
+        if progress is not None:
+            progress(len(images) + done, total)
+
+    x = chosen.features(images, progress=None if progress is None else lambda done, n: progress(done, total))
+    y = chosen.features(real, progress=second)
+
+    def named(name: str, estimate: Estimate, noise: str = "") -> Score:
+        return Score(name, estimate.value, estimate.low, estimate.high, estimate.n, chosen.name, chosen.sha256, noise)
+
+    frechet, reason, least = None, "", 2 * x.shape[1]
+    if min(len(x), len(y)) < least:
+        reason = (
+            f"No {chosen.frechet}: {min(len(x), len(y))} images give no covariance of {x.shape[1]} features; score at "
+            f"least {least} against {least}."
+        )
+    else:
+        frechet = named(chosen.frechet, Estimate(frechet_distance(x, y), fd(x, y).std, len(x)), noise)
+    half = len(y) // 2
+    return FidelityEvaluation(
+        images=Row("images", named("KID", kid(x, y), noise), frechet, reason=reason),
+        floor=Row("the reference's halves", named("KID", kid(y[0 : 2 * half : 2], y[1 : 2 * half : 2]))),
+        reference=reference,
+        n_reference=len(y),
+        size=_size(images),
+        resized="" if _size(real) == _size(images) else _size(real),
+    )
+
+
+def frechet_distance(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
+    """The Frechet distance of two sets of features by torch-fidelity's own code."""
+    _torch_fidelity()
+    import torch
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+
+    first, second = (fid_features_to_statistics(torch.from_numpy(np.ascontiguousarray(f))) for f in (x, y))
+    return float(fid_statistics_to_metric(first, second, verbose=False)[KEY_METRIC_FID])
+
+
+def _torch_fidelity() -> Any:
+    try:
+        import torch_fidelity
+    except Exception as error:  # also a torchvision that does not fit the installed torch
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(
+            f"this extractor needs torch-fidelity ({type(error).__name__}: {reason}); pip install 'voltaspin[fid]', "
+            "with a torchvision that fits the installed torch"
+        ) from None
+    return torch_fidelity
+
+
+def _inception_weights(checkpoints: Path) -> Path:
+    """The weights file of the known hash: where torch-fidelity itself keeps it, else our cache, else fetched."""
+    known = checkpoints / WEIGHTS
+    if known.is_file() and file_sha256(known) == WEIGHTS_SHA256:
+        return known
+    return fetched(
+        WEIGHTS_ADDRESS,
+        WEIGHTS,
+        cache_folder() / "torch-fidelity",
+        known_hash=f"sha256:{WEIGHTS_SHA256}",
+        missing="the weights of Inception are not in the cache",
+        remedy=f"fetch them elsewhere (SHA-256 {WEIGHTS_SHA256[:12]}...) and put them into {checkpoints}",
+    )
+
+
+def _weights_hash(model: Any) -> str:
+    whole = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        whole.update(name.encode())
+        whole.update(tensor.cpu().contiguous().numpy().tobytes())
+    return whole.hexdigest()
+
+
+def _size(images: NDArray[np.uint8]) -> str:
+    return f"{images.shape[3]}x{images.shape[2]}"
