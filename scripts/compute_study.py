@@ -71,8 +71,8 @@ def conditions() -> list[Condition]:
                "write_error_rate": 1e-6, "read_noise": 0.0}  # fmt: skip
     noisy = {"read_noise": 0.1}
     made = [Condition("float", None), Condition("base")]
-    made += [Condition("float-50", None, steps=50, images=2048),
-             Condition("digital-50", digital, steps=50, images=2048, against="float-50"),
+    made += [Condition("float-50", None, steps=50, images=1024),
+             Condition("digital-50", digital, steps=50, images=1024, against="float-50"),
              Condition("float-halved", None, steps=12)]  # fmt: skip
     for axis, values in AXES.items():
         made += [Condition(f"{axis}-{v:g}", {axis: v}) for v in values if v != BASE[axis]]
