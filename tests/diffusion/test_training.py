@@ -11,9 +11,10 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler
 from safetensors.torch import load_file
 
-from voltaspin.diffusion import checkpoints, training
+from voltaspin.diffusion import checkpoints
+from voltaspin.diffusion.loop import batch_of, learning_rate, timesteps
 from voltaspin.diffusion.sampling import load_pipeline, to_uint8
-from voltaspin.diffusion.training import TrainSpec, diffusion_loss, encode, learning_rate, train
+from voltaspin.diffusion.training import TrainSpec, diffusion_loss, encode, train
 from voltaspin.errors import InputError, NoiseExhaustedError
 from voltaspin.noise import PseudoSource, RecordedSource
 from voltaspin.specs import read_json, write_json
@@ -59,12 +60,11 @@ def test_learning_rate_warms_up_and_ends_at_zero():
 
 def test_time_steps_are_stratified_and_batches_are_a_permutation_per_epoch(squares, spec):
     for step in range(5):
-        t = np.sort(training._timesteps(spec, step))
+        t = np.sort(timesteps(spec, step, spec.num_train_timesteps))
         assert np.array_equal(t * spec.batch // spec.num_train_timesteps, np.arange(spec.batch))
-    epoch = np.concatenate([training._batch(squares.images, spec, i) for i in range(8)])
-    encoded = encode(squares.images, margin=spec.saturation_margin)
-    assert {x.tobytes() for x in epoch} == {x.tobytes() for x in encoded}
-    again = np.concatenate([training._batch(squares.images, spec, i) for i in range(8, 16)])
+    epoch = np.concatenate([batch_of(squares.images, spec, i) for i in range(8)])
+    assert {x.tobytes() for x in epoch} == {x.tobytes() for x in squares.images}
+    again = np.concatenate([batch_of(squares.images, spec, i) for i in range(8, 16)])
     assert not np.array_equal(epoch, again)
 
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import UNet2DModel
 from diffusers.training_utils import EMAModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from voltaspin.errors import InputError
-from voltaspin.noise import NoiseSource
-from voltaspin.specs import Spec, environment, read_json, write_json
+from voltaspin.specs import environment, read_json, write_json
 
 
 def checkpoint_name(step: int) -> str:
@@ -41,11 +41,14 @@ def save(
     optimizer: torch.optim.Optimizer,
     ema: EMAModel,
     names: list[str],
-    source: NoiseSource,
-    spec: Spec,
-    data_sha256: str,
+    record: dict[str, Any],
+    more: Callable[[Path], None],
 ) -> None:
     """Write a checkpoint whole or not at all, then remove the ones before it.
+
+    Args:
+        record: what ``state.json`` holds beside step of the average, threads and versions.
+        more: writes what else belongs to the checkpoint into its folder.
 
     Raises:
         OSError: a write failed; the last checkpoint stays.
@@ -62,18 +65,9 @@ def save(
         _write_tensors(part / "model.safetensors", dict(model.state_dict()))
         _write_tensors(part / "ema.safetensors", dict(zip(names, ema.shadow_params, strict=True)))
         _write_tensors(part / "optimizer.safetensors", moments)
-        write_json(
-            part / "state.json",
-            {
-                "step": step,
-                "spec": spec.to_json(),
-                "data_sha256": data_sha256,
-                "threads": torch.get_num_threads(),
-                "ema_step": ema.optimization_step,
-                "noise": {"name": source.name, "state": source.state_dict()},
-                "environment": environment(),
-            },
-        )
+        more(part)
+        state = {"threads": torch.get_num_threads(), "ema_step": ema.optimization_step, "environment": environment()}
+        write_json(part / "state.json", record | state)
         part.replace(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -103,9 +97,8 @@ def load(
     optimizer: torch.optim.Optimizer,
     ema: EMAModel,
     names: list[str],
-    source: NoiseSource,
-) -> int:
-    """Put a checkpoint's state into model, optimizer, average and source; the step it was taken at.
+) -> dict[str, Any]:
+    """Put a checkpoint's state into model, optimizer and average; what its ``state.json`` holds.
 
     Raises:
         InputError: a file is missing or damaged.
@@ -123,19 +116,18 @@ def load(
         optimizer.state[parameter] = {
             key.split("|")[1]: value for key, value in moments.items() if key.split("|")[0] == name
         }
-    source.load_state_dict(record["noise"]["state"])
-    return int(record["step"])
+    return dict(record)
 
 
-def export(out: Path, model: UNet2DModel, scheduler: DDPMScheduler, ema: EMAModel) -> None:
-    """The moving-average weights as a diffusers pipeline folder, each file renamed into place."""
+def export(out: Path, model: UNet2DModel, ema: EMAModel, write: Callable[[Path, UNet2DModel], None]) -> None:
+    """The moving-average weights as ``write`` leaves them in a folder, each file renamed into place."""
     part = out / ".export.part"
     shutil.rmtree(part, ignore_errors=True)
     ema.store(model.parameters())
     try:
         ema.copy_to(model.parameters())
         with _disk_errors(out):
-            DDPMPipeline(unet=model, scheduler=scheduler).save_pretrained(part)
+            write(part, model)
         for file in sorted(part.rglob("*.json")) + sorted(part.rglob("*.safetensors")):
             target = out / file.relative_to(part)
             target.parent.mkdir(exist_ok=True)

@@ -1,0 +1,327 @@
+"""The training loop that every kind of diffusion shares.
+
+What is ours is that a run which was killed continues to the same weights, bit for bit. For that, everything random in
+a step is a function of (seed, step): which images, which time steps, and the chance of an addressable source; what is
+not, an objective keeps in the checkpoint. An :class:`Objective` says what is learned and where its chance comes from.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
+
+import numpy as np
+import torch
+from diffusers import UNet2DModel
+from diffusers.training_utils import EMAModel
+from numpy.typing import NDArray
+from pydantic import Field
+
+from voltaspin.diffusion import checkpoints
+from voltaspin.diffusion.backend import bf16_is_faster, keep_freed_memory
+from voltaspin.diffusion.data import ImageSet
+from voltaspin.errors import InputError
+from voltaspin.specs import Spec, environment, read_json, write_json
+from voltaspin.streams import Stream, derive_key
+
+_BEFORE_FIRST_CHECKPOINT = {"train.json", "log.jsonl"}  #: all that a run leaves which was stopped early
+
+
+class LoopSpec(Spec):
+    """What the loop needs to know, and the network."""
+
+    #: Fields that change no weight. The data are compared by hash: their path may be written in another way.
+    FREE: ClassVar[frozenset[str]] = frozenset({"checkpoint_every", "data"})
+
+    data: str = "fashion-mnist"
+    seed: int = Field(0, ge=0)
+    steps: int = Field(12000, gt=0)
+    batch: int = Field(64, gt=0)
+    learning_rate: float = Field(1.5e-3, gt=0)
+    warmup: int = Field(250, ge=0)
+    weight_decay: float = Field(0.01, ge=0)
+    clip: float = Field(1.0, gt=0)
+    ema_decay: float = Field(0.9995, gt=0, lt=1)
+    channels: tuple[int, ...] = (32, 64, 96)
+    layers_per_block: int = Field(1, gt=0)
+    norm_groups: int = Field(16, gt=0)
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+    checkpoint_every: int = Field(500, gt=0)
+
+    def resolved(self) -> Self:
+        """The same with ``auto`` decided for this machine, so that a resumed run cannot change its mind."""
+        if self.precision != "auto":
+            return self
+        return self.model_copy(
+            update={
+                "precision": "bf16" if bf16_is_faster("cuda" if torch.cuda.is_available() else "cpu") else "float32"
+            }
+        )
+
+
+S = TypeVar("S", bound=LoopSpec)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run leaves behind.
+
+    Args:
+        folder: the model (moving-average weights) with ``train.json`` and ``log.jsonl``.
+        step: optimizer steps done in all.
+        finished: False after an interrupt; ``resume=True`` continues.
+        loss: mean loss over the last steps of this call, None if there were none.
+        seconds: wall time of this call.
+    """
+
+    folder: Path
+    step: int
+    finished: bool
+    loss: float | None
+    seconds: float
+
+
+class Objective(Protocol):
+    """What is learned, and where its chance comes from."""
+
+    def network(self, *, channels: int, size: int) -> UNet2DModel:
+        """The network with weights from the seed; raises InputError for images that do not fit it."""
+
+    def check(self, steps: int, *, channels: int, size: int) -> None:
+        """Raise InputError where the chance cannot last for ``steps`` more steps."""
+
+    def loss(self, model: torch.nn.Module, images: NDArray[np.uint8], step: int, device: torch.device) -> torch.Tensor:
+        """Of one batch, uint8 (batch, channels, size, size)."""
+
+    def state(self) -> dict[str, Any]:
+        """What ``state.json`` keeps of it."""
+
+    def save(self, folder: Path) -> None:
+        """Files of a checkpoint beside it."""
+
+    def load(self, folder: Path, record: dict[str, Any]) -> None:
+        """Go on from a checkpoint, whose ``state.json`` holds ``record``."""
+
+    def export(self, folder: Path, model: UNet2DModel) -> None:
+        """Write the model as others load it."""
+
+
+def run(
+    objective: Objective,
+    images: ImageSet,
+    out: Path | str,
+    *,
+    spec: LoopSpec,
+    resume: bool = False,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> TrainResult:
+    """Train ``objective`` and leave its model in ``out``.
+
+    Args:
+        objective: made with ``spec``.
+        images: uint8 (n, channels, size, size).
+        out: output folder; must be empty or new unless ``resume``.
+        spec: resolved, and checked by :func:`recorded` against the run that is resumed.
+        resume: continue from the last whole checkpoint in ``out``, which must be of the same configuration, or
+            from the start where the run was stopped before its first.
+        progress: called as ``progress(step, steps, loss)`` after each step.
+
+    Returns:
+        A :class:`TrainResult`; ``finished`` is False if SIGINT stopped the run (its checkpoint is saved).
+
+    Raises:
+        InputError: ``out`` holds another run, or nothing to resume; images that do not fit the model.
+        OSError: a write failed (full disk); the last checkpoint stays whole.
+    """
+    keep_freed_memory()
+    out = Path(out)
+    _, channels, size, _ = images.images.shape
+    checkpoint = checkpoints.latest(out)
+
+    from accelerate import Accelerator
+
+    # accelerate keeps its precision for the whole process; autocast here lets two runs in one process differ.
+    accelerator = Accelerator(mixed_precision="no")
+    model = objective.network(channels=channels, size=size)
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=spec.learning_rate,
+        betas=(0.9, 0.99),
+        weight_decay=spec.weight_decay,
+        foreach=True,
+    )
+    ema = EMAModel(model.parameters(), decay=spec.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
+    names = [name for name, _ in model.named_parameters()]
+    step = 0
+    if checkpoint is not None:
+        record = checkpoints.load(checkpoint, model, optimizer, ema, names)
+        objective.load(checkpoint, record)
+        step = int(record["step"])
+    objective.check(spec.steps - step, channels=channels, size=size)
+    if checkpoint is None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "log.jsonl").unlink(missing_ok=True)
+        write_json(out / "train.json", spec.to_json() | {"environment": environment(), "data_sha256": images.sha256})
+    unwrapped = model
+    model, optimizer = accelerator.prepare(model, optimizer)
+    model.train()
+    ema.to(accelerator.device)
+
+    def save() -> None:
+        if not (out / checkpoints.checkpoint_name(step)).exists():
+            record = {"step": step, "spec": spec.to_json(), "data_sha256": images.sha256, **objective.state()}
+            checkpoints.save(out, step, unwrapped, optimizer.optimizer, ema, names, record, objective.save)
+        checkpoints.export(out, unwrapped, ema, objective.export)
+
+    started, losses = time.monotonic(), []
+    with _interruptible() as stop, (out / "log.jsonl").open("a", encoding="utf-8") as log:
+        while step < spec.steps and not stop.is_set():
+            with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=spec.precision == "bf16"):
+                loss = objective.loss(model, batch_of(images.images, spec, step), step, accelerator.device)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(spec, step)
+            accelerator.backward(loss)
+            accelerator.clip_grad_norm_(model.parameters(), spec.clip)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            ema.step(unwrapped.parameters())
+            step += 1
+            losses.append(loss.item())
+            if not math.isfinite(losses[-1]):
+                raise InputError(
+                    f"the loss is {losses[-1]} at step {step}: lower learning_rate={spec.learning_rate}, or check "
+                    f"the noise source; the last checkpoint in {out} is untouched"
+                )
+            if progress is not None:
+                progress(step, spec.steps, losses[-1])
+            if step % 50 == 0 or step == spec.steps:
+                recent = float(np.mean(losses[-50:]))
+                log.write(json.dumps({"step": step, "loss": recent, "seconds": time.monotonic() - started}) + "\n")
+                log.flush()
+            if step % spec.checkpoint_every == 0 and step < spec.steps:
+                save()
+        save()
+    return TrainResult(
+        folder=out,
+        step=step,
+        finished=step >= spec.steps,
+        loss=float(np.mean(losses[-50:])) if losses else None,
+        seconds=time.monotonic() - started,
+    )
+
+
+def recorded(spec: S, images: ImageSet, out: Path, *, resume: bool) -> S:
+    """The specification to train with: the recorded one of a run that goes on, else ``spec`` with ``auto`` decided.
+
+    Raises:
+        InputError: ``out`` holds another run, or nothing to resume; images that no square network of that batch takes.
+    """
+    n, _, height, width = images.images.shape
+    if height != width:
+        raise InputError(f"images of {images.name} are {width}x{height} pixels; crop or pad them to a square")
+    if n < spec.batch:
+        raise InputError(f"{images.name} has {n} images, fewer than the batch of {spec.batch}; use a smaller batch")
+    checkpoint = checkpoints.latest(out)
+    if resume and checkpoint is not None:
+        return _same_run(spec, read_json(checkpoint / "state.json"), images, out)
+    if resume and not (out / "train.json").is_file():
+        raise InputError(f"{out} has no run to resume; start it without --resume")
+    if checkpoint is not None or (out.exists() and {p.name for p in out.iterdir()} - _BEFORE_FIRST_CHECKPOINT):
+        raise InputError(f"{out} is not empty; choose another folder, or continue that run with --resume")
+    return spec.resolved()  # new, or stopped before its first checkpoint: nothing is lost by beginning again
+
+
+def make_unet(spec: LoopSpec, *, inputs: int, outputs: int, size: int) -> UNet2DModel:
+    """The UNet of a specification with weights from its seed; raises InputError for a size it cannot halve."""
+    halvings = 2 ** (len(spec.channels) - 1)
+    if size % halvings:
+        raise InputError(
+            f"images of {size}x{size} pixels cannot be halved {len(spec.channels) - 1} times; "
+            f"resize them to a multiple of {halvings}"
+        )
+    with torch.random.fork_rng():
+        torch.manual_seed(derive_key(spec.seed, "weights") >> 1)
+        return UNet2DModel(
+            sample_size=size,
+            in_channels=inputs,
+            out_channels=outputs,
+            block_out_channels=spec.channels,
+            down_block_types=("DownBlock2D",) * len(spec.channels),
+            up_block_types=("UpBlock2D",) * len(spec.channels),
+            layers_per_block=spec.layers_per_block,
+            norm_num_groups=spec.norm_groups,
+            attention_head_dim=min(32, spec.channels[-1]),
+        )
+
+
+def learning_rate(spec: LoopSpec, step: int) -> float:
+    """Linear warm-up, then a cosine to zero."""
+    if step < spec.warmup:
+        return spec.learning_rate * (step + 1) / spec.warmup
+    done = (step - spec.warmup) / max(1, spec.steps - spec.warmup)
+    return spec.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def batch_of(images: NDArray[np.uint8], spec: LoopSpec, step: int) -> NDArray[np.uint8]:
+    """The images of one step: each epoch is a permutation of its own, the incomplete last batch is dropped."""
+    per_epoch = len(images) // spec.batch
+    epoch, slot = divmod(step, per_epoch)
+    order = np.random.Generator(np.random.Philox(key=derive_key(spec.seed, "shuffle", epoch))).permutation(len(images))
+    return images[np.sort(order[slot * spec.batch : (slot + 1) * spec.batch])]
+
+
+def timesteps(spec: LoopSpec, step: int, total: int) -> NDArray[np.int64]:
+    """One time step 0 to ``total`` - 1 per image, stratified over the schedule, which lowers the gradient's variance."""
+    u = Stream.of(spec.seed, "timesteps").uniforms(2 * spec.batch, start=2 * spec.batch * step)
+    strata = np.argsort(u[spec.batch :])
+    return ((strata + u[: spec.batch]) / spec.batch * total).astype(np.int64)
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """SIGINT sets the event, so that a step is finished and saved; a second one interrupts at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    previous = signal.getsignal(signal.SIGINT)
+
+    def on_interrupt(signum: int, frame: Any) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, previous)
+
+    signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _same_run(spec: S, record: dict[str, Any], images: ImageSet, out: Path) -> S:
+    """The specification to go on with: the recorded one, which may only differ in what changes no weight."""
+    recorded = type(spec).from_json(record["spec"], where=str(out))
+    asked = spec.model_copy(update={"precision": recorded.precision if spec.precision == "auto" else spec.precision})
+    for field in type(spec).model_fields:
+        if field not in spec.FREE and getattr(asked, field) != getattr(recorded, field):
+            raise InputError(
+                f"{out} was trained with {field}={getattr(recorded, field)!r}, not {getattr(asked, field)!r}; "
+                "resume with the recorded value, or start in another folder"
+            )
+    if record["data_sha256"] != images.sha256:
+        raise InputError(f"{out} was trained on other images than {images.name} holds now; start in another folder")
+    if record["threads"] != torch.get_num_threads():
+        warnings.warn(
+            f"{out} was trained with {record['threads']} threads and goes on with {torch.get_num_threads()}: the "
+            "weights will differ in rounding from those of an uninterrupted run; set OMP_NUM_THREADS to get the same",
+            stacklevel=3,
+        )
+    return recorded
