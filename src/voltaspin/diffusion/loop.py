@@ -280,7 +280,7 @@ def batch_of(images: NDArray[np.uint8], spec: LoopSpec, step: int) -> NDArray[np
 
 
 def timesteps(spec: LoopSpec, step: int, total: int) -> NDArray[np.int64]:
-    """One time step 0 to ``total`` - 1 per image, stratified over the schedule, which lowers the gradient's variance."""
+    """One time step 0 to ``total`` - 1 per image, stratified over the schedule: lowers the gradient's variance."""
     u = Stream.of(spec.seed, "timesteps").uniforms(2 * spec.batch, start=2 * spec.batch * step)
     strata = np.argsort(u[spec.batch :])
     return ((strata + u[: spec.batch]) / spec.batch * total).astype(np.int64)

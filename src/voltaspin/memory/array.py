@@ -23,8 +23,12 @@ from voltaspin.memory.variation import QUANTITIES, SCREENING, Variation
 from voltaspin.streams import Stream, derive_key
 
 if TYPE_CHECKING:
+    from voltaspin.memory.programmable import Answer, PulseLibrary
     from voltaspin.memory.yields import Yield
 
+Thresholds = tuple[NDArray[np.int32], NDArray[np.int32]]
+
+_REMEMBERED = 96  # pulses whose thresholds are kept: they cost ten times the pulse
 _FIRST_FAILURES = 1e-9  # share of the typical life of an oxide before which none is looked for
 
 
@@ -113,7 +117,8 @@ class MagnetoelectricMemory(RowLogic):
         self._state = np.zeros(shape, np.uint8)
         self._worn_all, self._worn, self._most_worn = 0, np.zeros(0, np.int64), 0
         self._lives: NDArray[np.float32] | None = None
-        self._library: Any = None
+        self._library: PulseLibrary | None = None
+        self._remembered: dict[Pulse, Thresholds] = {}
         self._hold()
 
     def _settle(self, p01: NDArray[np.float64], p10: NDArray[np.float64]) -> None:
@@ -283,12 +288,12 @@ class MagnetoelectricMemory(RowLogic):
 
     # -- pulses ----------------------------------------------------------------------------------------------------
 
-    def pulse(self, what: float | Pulse | None = None, *, mask: ArrayLike | None = None, reset: bool = False) -> None:
+    def pulse(self, what: float | Pulse | Answer | None = None, *, mask: ArrayLike | None = None, reset: bool = False) -> None:
         """One stochastic pulse, in place.
 
         Args:
             what: None gives the model's own pulse; a :class:`Pulse` that one; a probability the pulse of the driver
-                that comes nearest to it, see :meth:`programmed`.
+                that comes nearest to it, see :meth:`programmed`; an answer of :attr:`library` its pulse.
             mask: which cells, bool (rows, columns); None pulses all.
             reset: write 0 into those cells first. Without it a cell remembers: the correlation of its
                 successive states is 1 - p01 - p10.
@@ -314,19 +319,31 @@ class MagnetoelectricMemory(RowLogic):
             self.ledger.count("reset", touched)
         ledger.count("pulse", touched)
 
-    def programmed(self, probability: float) -> Any:
+    def programmed(self, probability: float) -> Answer:
         """The :class:`~voltaspin.memory.programmable.Answer` of the driver's pulse nearest to a flip probability.
 
         Raises:
             InputError: no pulse comes within 0.02 of it (the message says the nearest), or the junction is unknown.
         """
+        return self.library.choose(_checked_probability(probability), self.spreads)
+
+    @property
+    def library(self) -> PulseLibrary:
+        """The pulses that a driver can give to these cells; solved on first use, half a minute, and kept on disk.
+
+        Raises:
+            InputError: the junction is unknown.
+        """
         from voltaspin.memory.programmable import PulseLibrary
 
-        _checked_probability(probability)
-        junction = self._known("its pulses cannot be programmed")
         if self._library is None:
-            self._library = PulseLibrary.of(junction, self._halves)
-        return self._library.choose(probability, {q: float(v.std()) for q, v in self._cells.items()})
+            self._library = PulseLibrary.of(self._known("its pulses cannot be programmed"), self._halves)
+        return self._library
+
+    @property
+    def spreads(self) -> dict[str, float]:
+        """Standard deviation of what differs from cell to cell in this array."""
+        return {q: float(v.std()) for q, v in self._cells.items()}
 
     @property
     def _halves(self) -> tuple[tuple[str, float], ...]:
@@ -344,27 +361,36 @@ class MagnetoelectricMemory(RowLogic):
                 found.append((quantity, half))
         return tuple(found)
 
-    def _thresholds_for(self, what: float | Pulse | None) -> tuple[NDArray[np.int32], NDArray[np.int32], Ledger]:
+    def _thresholds_for(self, what: float | Pulse | Answer | None) -> tuple[*Thresholds, Ledger]:
         if what is None:
             if self._disturbance is None:
                 return self._q0, self._q1, self.ledger
             time = self.cycle * self._disturbance.imperfections.cycle
             return *self._disturbance.thresholds(time, self._state.ravel(), stream=0, at=self.cycle), self.ledger
-        if not isinstance(what, Pulse) and self.junction is None and not self._cells_differ:
+        if isinstance(what, int | float | np.floating) and self.junction is None and not self._cells_differ:
             p = _checked_probability(what)
             p01, p10 = np.full(self._state.shape, p), np.full(self._state.shape, p)
-            name = f"flips {p:g}"
-        else:
+            self._stick(p01, p10)
+            return *_thresholds(p01, p10), self.ledger.child(f"flips {p:g}")
+        if isinstance(what, Pulse):
             from voltaspin.memory.programmable import answer
 
-            if isinstance(what, Pulse):
-                chosen = answer(self._known("it cannot answer to another pulse"), what, self._halves)
-            else:
-                chosen = self.programmed(float(what))
-            name = f"{chosen.pulse.voltage:.3f} V {chosen.pulse.width * 1e12:.0f} ps"
-            p01, p10 = (np.array(np.broadcast_to(p, self._state.shape)) for p in chosen.probabilities(self._fields()))
+            found = self._answered(answer(self._known("it cannot answer to another pulse"), what, self._halves))
+            return *found, self.ledger.child(_name(what))
+        chosen = self.programmed(float(what)) if isinstance(what, int | float | np.floating) else what
+        ledger = self.ledger.child(_name(chosen.pulse))
+        if self._disturbance is not None and self._disturbance.neighbour_field:
+            return *self._answered(chosen), ledger
+        if chosen.pulse not in self._remembered:
+            if len(self._remembered) >= _REMEMBERED:
+                self._remembered.pop(next(iter(self._remembered)))
+            self._remembered[chosen.pulse] = self._answered(chosen)
+        return *self._remembered[chosen.pulse], ledger
+
+    def _answered(self, chosen: Answer) -> Thresholds:
+        p01, p10 = (np.array(np.broadcast_to(p, self._state.shape)) for p in chosen.probabilities(self._fields()))
         self._stick(p01, p10)
-        return *_thresholds(p01, p10), self.ledger.child(name)
+        return _thresholds(p01, p10)
 
     @property
     def _cells_differ(self) -> bool:
@@ -574,9 +600,14 @@ class MagnetoelectricMemory(RowLogic):
         return self.cells if where is None else int(np.count_nonzero(where))
 
 
-def _thresholds(p01: NDArray[np.float64], p10: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _thresholds(p01: NDArray[np.float64], p10: NDArray[np.float64]) -> Thresholds:
     """Words on 65536 below which a cell at 0, and one at 1, goes to 1: int32 (cells,) each."""
     return np.rint(65536 * p01).astype(np.int32).ravel(), np.rint(65536 * (1 - p10)).astype(np.int32).ravel()
+
+
+def _name(pulse: Pulse) -> str:
+    """Of the part of the ledger that counts it."""
+    return f"{pulse.voltage:.3f} V {pulse.width * 1e12:.0f} ps"
 
 
 def _checked_probability(p: float) -> float:

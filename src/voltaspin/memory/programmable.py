@@ -193,6 +193,20 @@ class PulseLibrary:
         """(p01, p10) of the nominal cell for each pulse: float64 (n, m, 2)."""
         return logistic(self.logits[..., 0])
 
+    def at(self, i: int, j: int) -> Answer:
+        """How cells answer to voltage ``i`` and width ``j``."""
+        pulse = Pulse(voltage=float(self.voltages[i]), width=float(self.widths[j]))
+        return Answer(pulse, self.halves, self.logits[i, j])
+
+    def over_cells(self, spreads: Mapping[str, float]) -> tuple[Floats, Floats]:
+        """Cells that stand for all those of an array: weights (k,), and (p01, p10) of each pulse (k, n, m, 2).
+
+        Args:
+            spreads: standard deviation of the quantities in which cells differ.
+        """
+        nodes = _gauss(self.halves, spreads)
+        return np.array([w for w, _ in nodes]), np.stack([logistic(self.logits @ cell) for _, cell in nodes])
+
     def choose(self, probability: float, spreads: Mapping[str, float]) -> Answer:
         """The pulse whose flips come nearest to ``probability`` in the mean square over cells and both directions.
 
@@ -204,21 +218,18 @@ class PulseLibrary:
             InputError: the nearest pulse is more than 0.02 away in the nominal cell; the message names it.
         """
         p = self.nominal
-        wrong = np.zeros(p.shape[:2])
-        for weight, cell in _gauss(self.halves, spreads):
-            wrong += weight * ((logistic(self.logits @ cell) - probability) ** 2).mean(-1)
-        i, j = np.unravel_index(int(wrong.argmin()), wrong.shape)
-        chosen = Answer(Pulse(voltage=float(self.voltages[i]), width=float(self.widths[j])), self.halves,
-                        self.logits[i, j])  # fmt: skip
+        weights, cells = self.over_cells(spreads)
+        wrong = np.tensordot(weights, ((cells - probability) ** 2).mean(-1), 1)
+        i, j = (int(k) for k in np.unravel_index(int(wrong.argmin()), wrong.shape))
+        chosen = self.at(i, j)
         if max(abs(chosen.p01 - probability), abs(chosen.p10 - probability)) > _TOLERANCE:
             distance = np.abs(p - probability).max(-1)
-            i, j = np.unravel_index(int(distance.argmin()), distance.shape)
+            i, j = (int(k) for k in np.unravel_index(int(distance.argmin()), distance.shape))
             if distance[i, j] > _TOLERANCE:
                 raise InputError(
                     f"no pulse of this junction flips with a probability of {probability:g}; the nearest, "
                     f"{self.voltages[i]:.3g} V for {self.widths[j] * 1e9:.3g} ns, flips a 0 with {p[i, j, 0]:.3f} and "
                     f"a 1 with {p[i, j, 1]:.3f}"
                 )
-            pulse = Pulse(voltage=float(self.voltages[i]), width=float(self.widths[j]))
-            return Answer(pulse, self.halves, self.logits[i, j])
+            return self.at(i, j)
         return chosen

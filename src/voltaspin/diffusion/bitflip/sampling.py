@@ -1,0 +1,164 @@
+"""Images from bits that flip back in the array that stores them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from voltaspin.diffusion.backend import bf16_is_faster, keep_freed_memory
+from voltaspin.diffusion.bitflip.levels import COUNT, Levels, Rounding
+from voltaspin.diffusion.bitflip.model import BitModel, make_array
+from voltaspin.diffusion.bitflip.network import clean_logits, kept_prediction
+from voltaspin.diffusion.bitflip.process import Bits, from_planes, reverse
+from voltaspin.errors import InputError
+from voltaspin.ledger import Ledger
+from voltaspin.memory import MagnetoelectricMemory
+
+
+@dataclass(frozen=True)
+class BitSamples:
+    """What :func:`sample` made.
+
+    Args:
+        images: uint8 (n, channels, h, w).
+        steps: network evaluations per image.
+        seconds: wall time.
+        ledger: pulses (by pulse), writes, reads, bytes and network evaluations of all images.
+        rounding: what the choice of levels did to the probabilities.
+        levels: flip probabilities that were used.
+        precision: of the network.
+        path: planes of the first image at the times in ``path_times``, uint8 (len, planes, h, w).
+        path_times: descending, 0 last.
+    """
+
+    images: NDArray[np.uint8]
+    steps: int
+    seconds: float
+    ledger: Ledger
+    rounding: Rounding
+    levels: tuple[float, ...]
+    precision: str
+    path: Bits
+    path_times: tuple[int, ...]
+
+    @property
+    def per_image(self) -> dict[str, float]:
+        """Counts of the ledger for one image."""
+        return {action: n / len(self.images) for action, n in self.ledger.totals().items()}
+
+
+@torch.no_grad()
+def sample(
+    model: BitModel,
+    *,
+    count: int,
+    batch: int = 64,
+    seed: int = 0,
+    levels: int = COUNT,
+    dither: bool = True,
+    precision: Literal["auto", "bf16", "float32"] = "float32",
+    progress: Callable[[int, int], None] | None = None,
+) -> BitSamples:
+    """Generate images in an array; every random bit is a pulse of it.
+
+    Args:
+        model: from :func:`~voltaspin.diffusion.bitflip.model.load_model`; its T steps are the network evaluations.
+        count: images.
+        batch: images that the array holds; the next ones go into the same cells. An image depends on its batch.
+        seed: of the array's variation and pulses.
+        levels: pulses that a driver is asked for at most, see :class:`~voltaspin.diffusion.bitflip.levels.Levels`.
+        dither: see there.
+        precision: of the network.
+        progress: called as ``progress(image_steps_done, image_steps_in_all)``.
+
+    Raises:
+        InputError: a count or batch below 1; a junction whose pulses cannot flip as asked.
+
+    What is moved for an image and a step: its bits to the network, and for each cell the number of the pulse that it
+    gets back; with self-conditioning also a byte for each bit to a buffer and back.
+    """
+    for name, value in (("count", count), ("batch", batch)):
+        if value < 1:
+            raise InputError(f"{name}={value}: give at least 1 image")
+    keep_freed_memory()
+    spec, process, steps = model.spec, model.process, len(model.process)
+    device = model.unet.device
+    bf16 = precision == "bf16" or (precision == "auto" and bf16_is_faster(device.type))
+    batch = min(batch, count)
+    shape = (spec.planes, spec.size, spec.size)
+    memory = make_array(spec.cells, rows=batch * spec.planes, columns=spec.size**2, seed=seed)
+    chosen = Levels.of(memory, count=levels)
+    odds, rounding, started = model.evidence.to(device), Rounding(), time.monotonic()
+    times = tuple(sorted({round(steps * k / 6) for k in range(6, -1, -1)}, reverse=True))
+    path: list[Bits] = []
+
+    def predictor(first: bool) -> Callable[[Bits, int], NDArray[np.float32]]:
+        before = torch.zeros(batch, *shape, device=device) if spec.self_condition else None
+
+        def predict(bits: Bits, t: int) -> NDArray[np.float32]:
+            nonlocal before
+            planes = bits.reshape(batch, *shape)
+            if first and t in times:
+                path.append(planes[0].copy())
+            x = torch.from_numpy(planes).to(device).float() * 2 - 1
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                logits = clean_logits(model.unet, x, before, torch.full((batch,), t, device=device), odds)
+            if before is not None:
+                before = kept_prediction(logits)
+            return torch.sigmoid(logits).cpu().numpy().reshape(bits.shape)
+
+        return predict
+
+    images = []
+    for start in range(0, count, batch):
+        told = progress
+
+        def show(done: int, _: int, start: int = start) -> None:
+            if told is not None:
+                told(min(start * steps + batch * done, count * steps), count * steps)
+
+        bits = reverse(process, memory, predictor(start == 0), levels=chosen, dither=dither, rounding=rounding,
+                       progress=show)  # fmt: skip
+        images.append(from_planes(bits.reshape(batch, *shape), bits=spec.bits, gray=spec.gray))
+        if start == 0:
+            path.append(bits.reshape(batch, *shape)[0].copy())
+    made = np.concatenate(images)
+    ledger = _counted(memory, len(made), steps, moved_per_step(spec.planes * spec.size**2, len(chosen.flips),
+                                                              self_condition=spec.self_condition))  # fmt: skip
+    return BitSamples(
+        images=made[:count], steps=steps, seconds=time.monotonic() - started, ledger=_share(ledger, count, len(made)),
+        rounding=rounding, levels=tuple(float(p) for p in chosen.flips), precision="bf16" if bf16 else "float32",
+        path=np.stack(path), path_times=times,
+    )  # fmt: skip
+
+
+def moved_per_step(cells: int, levels: int, *, self_condition: bool) -> int:
+    """Bytes moved for an image at each step: bits out, numbers of pulses back, the kept prediction there and back."""
+    number = max(1, int(np.ceil(np.log2(levels))))
+    return -(-cells // 8) + -(-cells * number // 8) + (2 * cells if self_condition else 0)
+
+
+def _counted(memory: MagnetoelectricMemory, made: int, steps: int, moved: int) -> Ledger:
+    run = Ledger("bit-flip sampling")
+    run.children["memory"] = memory.ledger
+    run.child("network").count("evaluation", made * steps)
+    run.child("network").count("byte", made * steps * moved)
+    return run
+
+
+def _share(ledger: Ledger, count: int, made: int) -> Ledger:
+    """The part of ``count`` images of ``made``: the last batch may be larger than what was asked for."""
+    if count == made:
+        return ledger
+
+    def scaled(data: dict[str, Any]) -> dict[str, Any]:
+        counts = {action: round(n * count / made) for action, n in data["counts"].items()}
+        return {**data, "counts": counts, "children": [scaled(child) for child in data["children"]]}
+
+    return Ledger.from_dict(scaled(ledger.to_dict()))
