@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from voltaspin.cli_bitflip import is_bit_model, sample_bits, train_bits
 from voltaspin.cli_cost import cost
 from voltaspin.cli_device import app as device_app
 from voltaspin.cli_fit import fit
@@ -93,6 +94,10 @@ def train(
         ),
     ] = "fashion-mnist",
     noise: Noise = "software",
+    diffusion: Annotated[
+        str, typer.Option("--diffusion", help="gaussian, or bitflip: bits that flip in the array that stores them.")
+    ] = "gaussian",
+    planes: Annotated[int, typer.Option("--planes", help="Bits of a grey level, of --diffusion bitflip.")] = 4,
     steps: Annotated[int, typer.Option("--steps", help="Optimizer steps in all.")] = 12000,
     batch: Annotated[int, typer.Option("--batch", help="Images per step.")] = 64,
     seed: Seed = 0,
@@ -100,12 +105,14 @@ def train(
     checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", help="Steps.")] = 500,
     as_json: AsJson = False,
 ) -> None:
-    """Train a diffusion model with the noise of a source; leaves a diffusers pipeline folder.
+    """Train a diffusion model with the noise of a source; leaves a diffusers pipeline folder, or a bit-flip model.
 
     Example: [bold]voltaspin train --data fashion-mnist --noise memory --steps 12000 --out model[/bold]
     """
     at_least(0, seed=seed)
     at_least(1, steps=steps, batch=batch, checkpoint_every=checkpoint_every)
+    if diffusion not in ("gaussian", "bitflip"):
+        raise InputError(f"--diffusion {diffusion!r} is unknown; use gaussian or bitflip")
     writable(out)
     from voltaspin.diffusion import TrainSpec, load_images
     from voltaspin.diffusion import train as run_training
@@ -113,15 +120,20 @@ def train(
     with progress_bars() as bars:
         show_part = bar_per_part(bars)
         images = load_images(data, split="train", progress=lambda done, total: show_part("decode", done, total))
-    source = make_source(noise, seed=seed, numbers=images.images[0].size)
-    spec = TrainSpec(data=data, noise=noise, seed=seed, steps=steps, batch=batch, checkpoint_every=checkpoint_every)
+    fields: dict[str, Any] = {"data": data, "seed": seed, "steps": steps, "batch": batch}
+    fields["checkpoint_every"] = checkpoint_every
     with progress_bars() as bars:
         bar = bars.add_task("train", total=steps)
 
         def show(step: int, total: int, loss: float) -> None:
             bars.update(bar, completed=step, description=f"train, loss {loss:.4f}")
 
-        result = run_training(images, source, out, spec=spec, resume=resume, progress=show)
+        if diffusion == "bitflip":
+            result = train_bits(images, out, noise=noise, planes=planes, resume=resume, progress=show, **fields)
+        else:
+            source = make_source(noise, seed=seed, numbers=images.images[0].size)
+            spec = TrainSpec(noise=noise, **fields)
+            result = run_training(images, source, out, spec=spec, resume=resume, progress=show)
     if not result.finished:
         print(f"stopped after step {result.step}; continue with --resume", file=sys.stderr)
         raise typer.Exit(INTERRUPTED)
@@ -140,7 +152,7 @@ def sample(
         typer.Option(
             "--model",
             help="Folder, or name on the hub (owner/name), of an unconditional diffusers pipeline; default: the "
-            "shipped Fashion-MNIST model.",
+            "shipped Fashion-MNIST model. A folder of `train --diffusion bitflip` is sampled in its array.",
         ),
     ] = "",
     noise: Noise = "memory",
@@ -189,6 +201,11 @@ def sample(
         raise InputError(
             f"--compute {compute} --spec {spec!r}: give --compute memory for arrays, --compute digital without"
         )
+    if model and is_bit_model(model):
+        others = {"noise": noise != "memory" and noise, "sampler": sampler, "eta": eta, "condition": condition,
+                  "compute": compute != "digital" and compute}  # fmt: skip
+        sample_bits(Path(model), out, count=count, steps=steps, batch=batch, seed=seed, others=others, as_json=as_json)
+        return
     chosen = array_spec(spec or "analog") if compute == "memory" else None
     pipeline = open_model(model or shipped_model())
     if isinstance(pipeline, Unmodified) and (sampler or chosen is not None):

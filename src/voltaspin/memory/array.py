@@ -288,7 +288,9 @@ class MagnetoelectricMemory(RowLogic):
 
     # -- pulses ----------------------------------------------------------------------------------------------------
 
-    def pulse(self, what: float | Pulse | Answer | None = None, *, mask: ArrayLike | None = None, reset: bool = False) -> None:
+    def pulse(
+        self, what: float | Pulse | Answer | None = None, *, mask: ArrayLike | None = None, reset: bool = False
+    ) -> None:
         """One stochastic pulse, in place.
 
         Args:
@@ -368,17 +370,17 @@ class MagnetoelectricMemory(RowLogic):
             time = self.cycle * self._disturbance.imperfections.cycle
             return *self._disturbance.thresholds(time, self._state.ravel(), stream=0, at=self.cycle), self.ledger
         if isinstance(what, int | float | np.floating) and self.junction is None and not self._cells_differ:
-            p = _checked_probability(what)
+            p = _checked_probability(float(what))
             p01, p10 = np.full(self._state.shape, p), np.full(self._state.shape, p)
             self._stick(p01, p10)
             return *_thresholds(p01, p10), self.ledger.child(f"flips {p:g}")
         if isinstance(what, Pulse):
             from voltaspin.memory.programmable import answer
 
-            found = self._answered(answer(self._known("it cannot answer to another pulse"), what, self._halves))
-            return *found, self.ledger.child(_name(what))
+            solved = answer(self._known("it cannot answer to another pulse"), what, self._halves)
+            return *self._answered(solved), self.ledger.child(solved.name)
         chosen = self.programmed(float(what)) if isinstance(what, int | float | np.floating) else what
-        ledger = self.ledger.child(_name(chosen.pulse))
+        ledger = self.ledger.child(chosen.name)
         if self._disturbance is not None and self._disturbance.neighbour_field:
             return *self._answered(chosen), ledger
         if chosen.pulse not in self._remembered:
@@ -603,11 +605,6 @@ class MagnetoelectricMemory(RowLogic):
 def _thresholds(p01: NDArray[np.float64], p10: NDArray[np.float64]) -> Thresholds:
     """Words on 65536 below which a cell at 0, and one at 1, goes to 1: int32 (cells,) each."""
     return np.rint(65536 * p01).astype(np.int32).ravel(), np.rint(65536 * (1 - p10)).astype(np.int32).ravel()
-
-
-def _name(pulse: Pulse) -> str:
-    """Of the part of the ledger that counts it."""
-    return f"{pulse.voltage:.3f} V {pulse.width * 1e12:.0f} ps"
 
 
 def _checked_probability(p: float) -> float:

@@ -50,6 +50,11 @@ class Answer:
     logits: Floats
 
     @property
+    def name(self) -> str:
+        """Of the part of a ledger that counts it."""
+        return pulse_name(self.pulse)
+
+    @property
     def p01(self) -> float:
         """Of the nominal cell."""
         return float(logistic(self.logits[0, :1])[0])
@@ -65,6 +70,11 @@ class Answer:
         terms = [1.0 if not used else math.prod(u[k] for k in used) for used in _orders(self.halves)]
         p01, p10 = (logistic(np.asarray(sum(c * t for c, t in zip(row, terms, strict=True)))) for row in self.logits)
         return p01, p10
+
+
+def pulse_name(pulse: Pulse) -> str:
+    """``"1.418 V 230 ps"``"""
+    return f"{pulse.voltage:.3f} V {pulse.width * 1e12:.0f} ps"
 
 
 def _orders(halves: Halves) -> list[tuple[int, ...]]:

@@ -92,7 +92,7 @@ class ActionDraws:
 
 def action_draws(
     junction: Junction,
-    pulse: Pulse,
+    pulse: Pulse | CellPulse,
     *,
     cells: int = 65536,
     table: CostTable | None = None,
@@ -102,20 +102,22 @@ def action_draws(
 ) -> ActionDraws:
     """Draw the table, and the junction's own currents as widely as ``grade``, and price every action at each boundary.
 
+    Of several pulses give the mean: every price is linear in the ohmic energy and in the square of the voltage.
+
     A reset is taken to cost what a pulse does. Pulse, reset and read share the junction's resistance, and its error.
     """
     from voltaspin.device.transport import oxide_capacitance
 
     table = table or CostTable.default()
-    nominal = CellPulse.of(junction, pulse, table=table)
+    nominal = pulse if isinstance(pulse, CellPulse) else CellPulse.of(junction, pulse, table=table)
     own = Sourced(1.0, "1", "the junction's own current", grade)
     factors = drawn(own, Stream.of(seed, "cost", "own").normals(samples))
     actions = ("pulse", "reset", "read", "xor", "lookup")
     energy: dict[Boundary, dict[str, list[float]]] = {b: {a: [] for a in actions} for b in BOUNDARIES}
     area: dict[Boundary, list[float]] = {b: [] for b in BOUNDARIES}
     for one, factor in zip(table_draws(table, samples, seed), factors, strict=True):
-        charging = oxide_capacitance(junction, eps_r=one.permittivity.value) * pulse.voltage**2
-        cell = CellPulse(voltage=pulse.voltage, ohmic=nominal.ohmic * factor, charging=charging)
+        charging = oxide_capacitance(junction, eps_r=one.permittivity.value) * nominal.voltage**2
+        cell = CellPulse(voltage=nominal.voltage, ohmic=nominal.ohmic * factor, charging=charging)
         read = CellPulse.rectangular(
             voltage=si(one.read_voltage), width=si(one.read_width), resistance=junction.R_P / factor, capacitance=0.0
         )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from voltaspin.ledger import Ledger
 from voltaspin.report.figures import grid_png
@@ -28,18 +30,11 @@ def write_images(
     ledger: Ledger,
     compute_cost: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write ``image-000000.png`` ..., ``grid.png`` and ``run.json`` into ``out``.
-
-    Everything is written beside its place first and moved when it is whole; the images of an earlier run in
-    the same folder go, so that a folder never mixes two runs.
+    """Write the images of a Gaussian sampler, and ``run.json``; see :func:`write_folder`.
 
     Returns:
         The record that ``run.json`` holds.
     """
-    from PIL import Image
-
-    part = out / ".images.part"
-    shutil.rmtree(part, ignore_errors=True)
     record = {
         "kind": "sample",
         "schema_version": 1,
@@ -58,13 +53,27 @@ def write_images(
         **({} if compute_cost is None else {"compute_cost": compute_cost}),
         "environment": environment(),
     }
+    write_folder(out, samples.images, record, ids=samples.ids)
+    return record
+
+
+def write_folder(out: Path, images: NDArray[np.uint8], record: dict[str, Any], *, ids: Sequence[int]) -> None:
+    """Write ``image-000000.png`` ..., ``grid.png`` and ``run.json`` into ``out``.
+
+    Everything is written beside its place first and moved when it is whole; the images of an earlier run in
+    the same folder go, so that a folder never mixes two runs.
+    """
+    from PIL import Image
+
+    part = out / ".images.part"
+    shutil.rmtree(part, ignore_errors=True)
     try:
         part.mkdir()
-        for i, image in zip(samples.ids, samples.images, strict=True):
+        for i, image in zip(ids, images, strict=True):
             pixels = image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
             Image.fromarray(pixels).save(part / f"image-{i:06d}.png")
-        columns = min(10, len(samples.images))
-        (part / "grid.png").write_bytes(grid_png(samples.images[:GRID_LIMIT], columns=columns))
+        columns = min(10, len(images))
+        (part / "grid.png").write_bytes(grid_png(images[:GRID_LIMIT], columns=columns))
         write_json(part / "run.json", record)
         for old in out.glob("image-*.png"):
             old.unlink()
@@ -72,4 +81,3 @@ def write_images(
             file.replace(out / file.name)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return record

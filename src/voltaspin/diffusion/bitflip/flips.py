@@ -20,7 +20,9 @@ from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.memory.programmable import Answer
 
 Floats = NDArray[np.float64]
-Driven = float | Answer  #: what ``MagnetoelectricMemory.pulse`` takes: exact in ideal cells, else a pulse of the library
+Driven = (
+    float | Answer
+)  #: what ``MagnetoelectricMemory.pulse`` takes: exact in ideal cells, else a pulse of the library
 
 TOLERANCE = 0.02  #: farthest from the flip probability that was asked for
 SPREAD_COUNTS = 0.01  #: of two pulses with the same mean the one whose cells agree; this share of the variance decides

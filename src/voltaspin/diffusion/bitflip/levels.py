@@ -19,6 +19,10 @@ from voltaspin.memory import MagnetoelectricMemory
 
 Floats = NDArray[np.float64]
 
+#: Share of a pulse's variance over the cells that is set against its distance from a wanted level. A level is called by
+#: its real mean, so that the distance matters less than for a step of a schedule; all of it would leave no level below
+#: the spread of small probabilities, and every cell a useless pulse.
+SPREAD_COUNTS = 0.1
 COUNT = 24  #: pulses that are asked of a driver, spaced as equal steps of arcsin sqrt p
 _GOLDEN, _PLASTIC = 0.6180339887498949, 0.7548776662466927  # low-discrepancy steps from cell to cell and step to step
 
@@ -75,7 +79,7 @@ class Levels:
             )
         found: dict[tuple[int, int], float] = {}
         for target in targets:
-            cost = (flips - target) ** 2 + variance  # a level is called by its real mean, so only spread harms
+            cost = (flips - target) ** 2 + SPREAD_COUNTS * variance
             i, j = (int(k) for k in np.unravel_index(int(cost.argmin()), cost.shape))
             found[i, j] = float(flips[i, j])
         places = sorted(found, key=lambda place: found[place])

@@ -35,8 +35,8 @@ class CellSpec(Spec):
 
     KIND: ClassVar[str] = "bitflip-cells"
     junction: str = "generator"
-    K_eff_spread: float = Field(0.05, ge=0)
-    stray_field_spread: float = Field(0.5e-3, ge=0)
+    K_eff_spread: float = Field(default=0.05, ge=0)
+    stray_field_spread: float = Field(default=0.5e-3, ge=0)
 
 
 class StepPulse(Spec):
@@ -148,8 +148,8 @@ def load_model(folder: Path | str) -> BitModel:
     check_folder(folder)
     if not is_bit_model(folder):
         raise InputError(
-            f"{folder} holds no {FILE}, so it is no bit-flip model; train one with 'voltaspin train --diffusion bitflip "
-            f"--out {folder}'"
+            f"{folder} holds no {FILE}, so it is no bit-flip model; train one with "
+            f"'voltaspin train --diffusion bitflip --out {folder}'"
         )
     spec = BitModelSpec.load(folder / FILE)
     unet, sha256 = load_part(folder, "unet", UNet2DModel)
@@ -157,8 +157,8 @@ def load_model(folder: Path | str) -> BitModel:
     fitting = (spec.planes * (2 if spec.self_condition else 1), spec.planes, spec.size)
     if shape != fitting:
         raise InputError(
-            f"{folder}: its network takes {shape[0]} planes, gives {shape[1]} and is for {shape[2]} pixels; {FILE} says "
-            f"{fitting[0]}, {fitting[1]} and {fitting[2]} ({spec.channels} channels of {spec.bits} bits): one of the "
-            "two files is of another model"
+            f"{folder}: its network takes {shape[0]} planes, gives {shape[1]} and is for {shape[2]} pixels; {FILE} "
+            f"says {fitting[0]}, {fitting[1]} and {fitting[2]} ({spec.channels} channels of {spec.bits} bits): one of "
+            "the two files is of another model"
         )
     return BitModel(unet.eval(), spec, folder, sha256)

@@ -19,6 +19,7 @@ from voltaspin.diffusion.bitflip.process import Bits, from_planes, reverse
 from voltaspin.errors import InputError
 from voltaspin.ledger import Ledger
 from voltaspin.memory import MagnetoelectricMemory
+from voltaspin.memory.programmable import Answer
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class BitSamples:
         ledger: pulses (by pulse), writes, reads, bytes and network evaluations of all images.
         rounding: what the choice of levels did to the probabilities.
         levels: flip probabilities that were used.
+        pulses: (name in the ledger, voltage [V], width [s]) of all that were given; none in ideal cells.
         precision: of the network.
         path: planes of the first image at the times in ``path_times``, uint8 (len, planes, h, w).
         path_times: descending, 0 last.
@@ -43,6 +45,7 @@ class BitSamples:
     ledger: Ledger
     rounding: Rounding
     levels: tuple[float, ...]
+    pulses: tuple[tuple[str, float, float], ...]
     precision: str
     path: Bits
     path_times: tuple[int, ...]
@@ -117,11 +120,10 @@ def sample(
 
     images = []
     for start in range(0, count, batch):
-        told = progress
 
         def show(done: int, _: int, start: int = start) -> None:
-            if told is not None:
-                told(min(start * steps + batch * done, count * steps), count * steps)
+            if progress is not None:
+                progress(min(start * steps + batch * done, count * steps), count * steps)
 
         bits = reverse(process, memory, predictor(start == 0), levels=chosen, dither=dither, rounding=rounding,
                        progress=show)  # fmt: skip
@@ -133,8 +135,8 @@ def sample(
                                                               self_condition=spec.self_condition))  # fmt: skip
     return BitSamples(
         images=made[:count], steps=steps, seconds=time.monotonic() - started, ledger=_share(ledger, count, len(made)),
-        rounding=rounding, levels=tuple(float(p) for p in chosen.flips), precision="bf16" if bf16 else "float32",
-        path=np.stack(path), path_times=times,
+        rounding=rounding, levels=tuple(float(p) for p in chosen.flips), pulses=_given(memory, chosen),
+        precision="bf16" if bf16 else "float32", path=np.stack(path), path_times=times,
     )  # fmt: skip
 
 
@@ -142,6 +144,15 @@ def moved_per_step(cells: int, levels: int, *, self_condition: bool) -> int:
     """Bytes moved for an image at each step: bits out, numbers of pulses back, the kept prediction there and back."""
     number = max(1, int(np.ceil(np.log2(levels))))
     return -(-cells // 8) + -(-cells * number // 8) + (2 * cells if self_condition else 0)
+
+
+def _given(memory: MagnetoelectricMemory, levels: Levels) -> tuple[tuple[str, float, float], ...]:
+    if memory.junction is None:
+        return ()
+    answers = {p.name: p for p in (memory.programmed(0.5), *levels.pulses) if isinstance(p, Answer)}
+    return tuple(
+        (name, a.pulse.voltage, a.pulse.width) for name, a in answers.items() if name in memory.ledger.children
+    )
 
 
 def _counted(memory: MagnetoelectricMemory, made: int, steps: int, moved: int) -> Ledger:
