@@ -98,6 +98,7 @@ def train(
         str, typer.Option("--diffusion", help="gaussian, or bitflip: bits that flip in the array that stores them.")
     ] = "gaussian",
     planes: Annotated[int, typer.Option("--planes", help="Bits of a grey level, of --diffusion bitflip.")] = 4,
+    cells: Annotated[str, typer.Option("--cells", help="Junction of its array: a preset, or ideal.")] = "generator",
     steps: Annotated[int, typer.Option("--steps", help="Optimizer steps in all.")] = 12000,
     batch: Annotated[int, typer.Option("--batch", help="Images per step.")] = 64,
     seed: Seed = 0,
@@ -129,7 +130,8 @@ def train(
             bars.update(bar, completed=step, description=f"train, loss {loss:.4f}")
 
         if diffusion == "bitflip":
-            result = train_bits(images, out, noise=noise, planes=planes, resume=resume, progress=show, **fields)
+            result = train_bits(images, out, noise=noise, planes=planes, cells=cells, resume=resume,
+                                progress=show, **fields)  # fmt: skip
         else:
             source = make_source(noise, seed=seed, numbers=images.images[0].size)
             spec = TrainSpec(noise=noise, **fields)

@@ -16,17 +16,25 @@ if TYPE_CHECKING:
 
 
 def train_bits(
-    images: ImageSet, out: Path, *, noise: str, planes: int, resume: bool, progress: Callable[[int, int, float], None],
+    images: ImageSet,
+    out: Path,
+    *,
+    noise: str,
+    planes: int,
+    cells: str,
+    resume: bool,
+    progress: Callable[[int, int, float], None],
     **fields: Any,
-) -> TrainResult:  # fmt: skip
+) -> TrainResult:
     """Train on the flips of an array; ``fields`` are those of a BitTrainSpec."""
     from voltaspin.diffusion import bitflip
+    from voltaspin.diffusion.bitflip.model import CellSpec
 
     if noise not in ("software", "memory"):  # the first is the command's default
         raise InputError(f"--noise {noise}: with --diffusion bitflip the array that holds the images flips them")
     if not 1 <= planes <= 8:
         raise InputError(f"--planes {planes}: a grey level has 1 to 8 bits")
-    spec = bitflip.BitTrainSpec(bits=planes, **fields)
+    spec = bitflip.BitTrainSpec(bits=planes, cells=CellSpec(junction=cells), **fields)
     return bitflip.train(images, out, spec=spec, resume=resume, progress=progress)
 
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler
+from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file
 
 from voltaspin.diffusion import checkpoints
 from voltaspin.diffusion.loop import batch_of, learning_rate, timesteps
 from voltaspin.diffusion.sampling import load_pipeline, to_uint8
-from voltaspin.diffusion.training import TrainSpec, diffusion_loss, encode, train
+from voltaspin.diffusion.training import TrainSpec, diffusion_loss, encode, make_model, make_scheduler, train
 from voltaspin.errors import InputError, NoiseExhaustedError
 from voltaspin.noise import PseudoSource, RecordedSource
 from voltaspin.specs import read_json, write_json
@@ -226,3 +227,28 @@ def test_resuming_with_other_threads_is_said(squares, spec, tmp_path):
     write_json(state, {**read_json(state), "threads": torch.get_num_threads() + 1})
     with pytest.warns(UserWarning, match="threads and goes on with"):
         train(squares, PseudoSource(seed=1), out, spec=short, resume=True)
+
+
+def test_the_shared_loop_does_what_a_plain_loop_does_bit_for_bit(squares, spec, tmp_path):
+    """Three steps of AdamW written out, so that no change of the loop can move a weight unseen."""
+    longer = spec.model_copy(update={"steps": 3, "checkpoint_every": 100})
+    train(squares, PseudoSource(seed=1), tmp_path / "m", spec=longer)
+    model, scheduler, source = make_model(longer, channels=1, size=8), make_scheduler(longer), PseudoSource(seed=1)
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=longer.weight_decay, foreach=True)
+    ema = EMAModel(model.parameters(), decay=longer.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
+    model.train()
+    for step in range(3):
+        x0 = torch.from_numpy(encode(batch_of(squares.images, longer, step), margin=longer.saturation_margin))
+        streams = range(2**60 + 8 * step, 2**60 + 8 * step + 8)
+        noise = torch.from_numpy(source.normal(tuple(x0.shape), streams=streams, step=0))
+        t = torch.from_numpy(timesteps(longer, step, 1000))
+        loss = diffusion_loss(model, x0, noise, t, scheduler.alphas_cumprod, "v_prediction")
+        optimizer.param_groups[0]["lr"] = learning_rate(longer, step)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), longer.clip)
+        optimizer.step()
+        ema.step(model.parameters())
+    found = weights(tmp_path / "m")
+    for (name, _), average in zip(model.named_parameters(), ema.shadow_params, strict=True):
+        assert torch.equal(found[name], average), name
