@@ -134,15 +134,16 @@ def trained(name: str, folder: Path, images: ImageSet, given: argparse.Namespace
     model = folder / f"{name}-model"
     if record.is_file():
         return model
+    resume = (model / "train.json").is_file()
     fields: dict[str, Any] = {"steps": given.steps, "batch": given.batch, "seed": SEED, "checkpoint_every": 100,
                               "warmup": min(250, given.steps // 8)}  # fmt: skip
     if name == "bitflip":
         spec: Any = bitflip.BitTrainSpec(bits=given.planes, flip_steps=EVALUATIONS, **fields)
-        run = bitflip.train(images, model, spec=spec, resume=model.exists(), progress=told("train bitflip"))
+        run = bitflip.train(images, model, spec=spec, resume=resume, progress=told("train bitflip"))
     else:
         spec = TrainSpec(**fields)
         source = PseudoSource(seed=SEED)
-        run = train_gaussian(images, source, model, spec=spec, resume=model.exists(), progress=told("train gaussian"))
+        run = train_gaussian(images, source, model, spec=spec, resume=resume, progress=told("train gaussian"))
     if not run.finished:
         raise SystemExit(f"{name}: stopped after step {run.step}; the same command goes on")
     write_json(record, {"seconds": seconds_of(model), "loss": run.loss, "spec": spec.to_json()})
