@@ -71,7 +71,7 @@ def study(
         write_whole(out / "verdicts.png", verdicts_png(spec, verdicts))
     command = " ".join(["voltaspin", *sys.argv[1:]])
     write_whole(out / "index.html", page(spec, verdicts, out, command).encode())
-    write_whole(out / "summary.md", summary(spec, verdicts, command).encode())
+    write_whole(out / "summary.md", summary(spec, verdicts, out, command).encode())
     write_json(out / "verdicts.json", to_json(spec, verdicts))
     if as_json:
         print_json(to_json(spec, verdicts))

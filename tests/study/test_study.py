@@ -47,7 +47,9 @@ def test_a_study_on_the_command_line(capsys, tmp_path):
     page = (out / "index.html").read_text()
     assert "Does it matter?" in page
     assert page.count("<img") == 1 + 3
-    assert "| sixteen | 1 | 16 |" in (out / "summary.md").read_text()
+    said = (out / "summary.md").read_text()
+    assert "| sixteen | 1 | 16 |" in said
+    assert "6 samplings" in said
     assert "http" not in page
     assert (out / "verdicts.csv").read_text().startswith("name,trainings,images,difference")
     before = {p: p.stat().st_mtime_ns for p in (out / "runs").glob("*/result.json")}

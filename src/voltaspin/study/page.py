@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from voltaspin.specs import read_json
 from voltaspin.study.judgement import Verdict, factors, standing
 from voltaspin.study.runner import folder_of
 from voltaspin.study.specification import StudySpec
@@ -88,11 +89,23 @@ def explained(spec: StudySpec, verdicts: list[Verdict]) -> list[str]:
     return [p for p in paragraphs if p]
 
 
-def summary(spec: StudySpec, verdicts: list[Verdict], command: str) -> str:
-    """The same in Markdown, for a document of one's own."""
+def effort(spec: StudySpec, out: Path) -> str:
+    """How long the work took, as its runs recorded it; work that two conditions share counts once."""
+    parts = []
+    for what, jobs in (("trainings", spec.trainings()), ("samplings", spec.runs())):
+        folders = {folder_of(out, job) for job in jobs}
+        seconds = sum(float(read_json(f / "result.json").get("seconds", 0)) for f in folders)
+        if folders:
+            parts.append(f"{len(folders)} {what} {seconds / 60:.1f} min")
+    return f"Time in all processes: {', '.join(parts)}."
+
+
+def summary(spec: StudySpec, verdicts: list[Verdict], out: Path, command: str) -> str:
+    """The same as the page in Markdown, for a document of one's own."""
     lines = [HEAD, ("---",) * len(HEAD), *rows(verdicts)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return "\n\n".join([f"# {spec.name}", f"Made by `{command}`.", *explained(spec, verdicts), table]) + "\n"
+    made = f"Made by `{command}`. {effort(spec, out)}"
+    return "\n\n".join([f"# {spec.name}", made, *explained(spec, verdicts), table]) + "\n"
 
 
 def page(spec: StudySpec, verdicts: list[Verdict], out: Path, command: str) -> str:
@@ -116,7 +129,7 @@ def page(spec: StudySpec, verdicts: list[Verdict], out: Path, command: str) -> s
         picture(verdicts_png(spec, verdicts), "Differences in KID with intervals"),
         f"<table>{line(HEAD, 'th')}{''.join(map(line, rows(verdicts)))}</table>",
         *(f"<h2>{escape(n)}</h2>{picture(p.read_bytes(), n)}" for n, p in shown.items() if p.is_file()),
-        f"<footer><code>{escape(command)}</code></footer>",
+        f"<footer><code>{escape(command)}</code> {escape(effort(spec, out))}</footer>",
     ]
     style = ("body{font:16px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;padding:0 1rem;color:#1f2430}"
              "p{max-width:60rem}table{border-collapse:collapse;font-size:.9rem}"
