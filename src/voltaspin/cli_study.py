@@ -128,7 +128,9 @@ def spec(
     from voltaspin.study.noise_specification import NoiseSpecification
 
     kept = NoiseSpecification.shipped() if specification is None else NoiseSpecification.load(specification)
-    from voltaspin.study.verdict import DeviceVerdict, judge_bits, judge_junction, surroundings
+    from voltaspin.study.bits_verdict import judge_bits
+    from voltaspin.study.junction_verdict import judge_junction, surroundings
+    from voltaspin.study.verdict import DeviceVerdict
 
     found: DeviceVerdict
     if bits is not None:
