@@ -38,7 +38,8 @@ def study(
     """
     at_least(1, workers=workers)
     from voltaspin.specs import write_json
-    from voltaspin.study.judgement import judge, page, table_csv, to_json, verdicts_png
+    from voltaspin.study.judgement import judge, standing
+    from voltaspin.study.page import page, summary, table_csv, to_json, verdicts_png
     from voltaspin.study.runner import execute, finished, shard_of
     from voltaspin.study.specification import StudySpec
     from voltaspin.study.work import do
@@ -70,6 +71,7 @@ def study(
         write_whole(out / "verdicts.png", verdicts_png(spec, verdicts))
     command = " ".join(["voltaspin", *sys.argv[1:]])
     write_whole(out / "index.html", page(spec, verdicts, out, command).encode())
+    write_whole(out / "summary.md", summary(spec, verdicts, out, command).encode())
     write_json(out / "verdicts.json", to_json(spec, verdicts))
     if as_json:
         print_json(to_json(spec, verdicts))
@@ -77,6 +79,8 @@ def study(
     for v in verdicts:
         print(f"{v.name}: KID less {spec.baseline} {1e3 * v.difference:.2f}e-3 ({1e3 * v.low:.2f} to "
               f"{1e3 * v.high:.2f}), {v.said}, power {v.power:.0%}")  # fmt: skip
+    for sentence in standing(spec, verdicts):
+        print(sentence)
     print(f"{out / 'index.html'}: {len(runs)} runs")
 
 
@@ -124,7 +128,9 @@ def spec(
     from voltaspin.study.noise_specification import NoiseSpecification
 
     kept = NoiseSpecification.shipped() if specification is None else NoiseSpecification.load(specification)
-    from voltaspin.study.verdict import DeviceVerdict, judge_bits, judge_junction, surroundings
+    from voltaspin.study.bits_verdict import judge_bits
+    from voltaspin.study.junction_verdict import judge_junction, surroundings
+    from voltaspin.study.verdict import DeviceVerdict
 
     found: DeviceVerdict
     if bits is not None:

@@ -1,6 +1,7 @@
 """A whole small study on the command line, and its judgement against simulated features with known differences."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,10 +9,12 @@ import pytest
 from voltaspin.cli import main
 from voltaspin.errors import InputError
 from voltaspin.metrics import reference
-from voltaspin.study.judgement import combined, judge, power_of
+from voltaspin.study.judgement import combined, judge, power_of, standing
 from voltaspin.study.runner import folder_of, prepare
 from voltaspin.study.specification import StudySpec
 from voltaspin.study.work import source_of
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def run(capsys, *arguments):
@@ -44,6 +47,9 @@ def test_a_study_on_the_command_line(capsys, tmp_path):
     page = (out / "index.html").read_text()
     assert "Does it matter?" in page
     assert page.count("<img") == 1 + 3
+    said = (out / "summary.md").read_text()
+    assert "| sixteen | 1 | 16 |" in said
+    assert "6 samplings" in said
     assert "http" not in page
     assert (out / "verdicts.csv").read_text().startswith("name,trainings,images,difference")
     before = {p: p.stat().st_mtime_ns for p in (out / "runs").glob("*/result.json")}
@@ -92,6 +98,15 @@ def test_equal_and_different_conditions_are_told_apart(tmp_path):
     assert b.power > 0.9
     assert c.detected
     assert not c.equivalent
+    assert c.kid - c.baseline_kid == pytest.approx(c.difference)
+    assert c.recall < -2 * c.recall_std
+    assert abs(b.precision) < 3 * max(b.precision_std, 1 / 600)
+    worth = standing(study.model_copy(update={"controls": ("c",), "yardstick": "c"}), [b, c])
+    assert worth[0] == "Positive controls: all 1 found different."
+    assert "50e-3 is below" in worth[1]
+    worth = standing(study.model_copy(update={"controls": ("b", "c"), "yardstick": "b"}), [b, c])
+    assert "NOT found different: b;" in worth[0]
+    assert "NOT below" in worth[1]
     assert c.fd is not None
     assert c.fd > 0
     (folder_of(tmp_path, study.runs()[-1]) / "features.npz").unlink()
@@ -122,3 +137,17 @@ def test_sources_of_a_study():
         source_of("memory-raw", 0, memory={"colour": 1})
     with pytest.raises(InputError, match="memory or imperfections"):
         source_of("memory-raw", 0, imperfections={"colour": 1})
+
+
+def test_the_study_of_the_arms_asks_what_it_should():
+    study = StudySpec.load(EXAMPLES / "arms.json")
+    noises = {"software", "software-16", "memory-raw", "memory-xor"}
+    pairs = {(c.train, c.sample) for c in study.named().values()}
+    assert pairs == {(a, b) for a in noises for b in noises if a == b or "software" in (a, b)}
+    assert len(study.training_seeds) >= 3
+    assert len(study.sampling_seeds) >= 5
+    assert len(study.trainings()) == 3 * (4 + 1)
+    with pytest.raises(InputError, match="control or yardstick 'no such' is none of the other conditions"):
+        study.model_copy(update={"controls": ("no such",)}).named()
+    with pytest.raises(InputError, match="'software' is none of the other"):
+        study.model_copy(update={"yardstick": "software"}).named()

@@ -2,27 +2,22 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-import voltaspin.study.verdict as module
 from voltaspin.cli import main
 from voltaspin.device import SwitchingModel
 from voltaspin.errors import InputError
 from voltaspin.streams import Stream
+from voltaspin.study import junction_verdict
 from voltaspin.study.axes import CONTROL, HALVED, plan
+from voltaspin.study.bits_verdict import bits_needed, judge_bits, period_of
 from voltaspin.study.judgement import Verdict
+from voltaspin.study.junction_verdict import Surroundings, judge_junction, surroundings
 from voltaspin.study.noise_specification import NoiseSpecification, axis_png, page, write
-from voltaspin.study.verdict import (
-    DeviceVerdict,
-    Surroundings,
-    bits_needed,
-    judge_bits,
-    judge_junction,
-    period_of,
-    surroundings,
-)
+from voltaspin.study.verdict import DeviceVerdict
 
 MARGIN = 0.0277
 
@@ -242,8 +237,8 @@ def answer(monkeypatch):
         def __init__(self, junction, pulse, *, initial):
             self.value, self.error = pair(junction, pulse)[0 if initial == "up" else 1], 1e-4
 
-    monkeypatch.setattr(module, "pair", pair)
-    monkeypatch.setattr(module, "switching_probability", Exact)
+    monkeypatch.setattr(junction_verdict, "pair", pair)
+    monkeypatch.setattr(junction_verdict, "switching_probability", Exact)
     return nominal.junction, nominal.pulse
 
 
@@ -282,7 +277,7 @@ def test_a_junction_that_fails_says_where_first(spec, answer):
 
 def test_a_reset_forgets_the_correlation(spec, answer):
     junction, pulse = answer
-    weak = module.replace(pulse, voltage=0.5 * pulse.voltage)
+    weak = replace(pulse, voltage=0.5 * pulse.voltage)
     kept = rows_of(judge_junction(spec, junction, weak))["correlation"]
     assert kept.amplitude == pytest.approx(0.25, abs=1e-6)
     assert kept.said != "meets"

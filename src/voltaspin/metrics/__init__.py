@@ -22,6 +22,7 @@ _HOME = {
     "garments": "shipped",
     "kid": "distance",
     "paired_difference": "evaluation",
+    "precision_recall": "manifold",
     "read_images": "evaluation",
     "reference": "shipped",
     "score_features": "evaluation",

@@ -23,10 +23,11 @@ from voltaspin.metrics.distance import (
     kid_difference,
 )
 from voltaspin.metrics.features import FEATURES, SIDE, Extractor, check_images
+from voltaspin.metrics.manifold import precision_of, recall_of
 from voltaspin.metrics.shipped import SETS, Reference, reference
 
 _OTHER = "score them by --extractor inception --reference-images (real images)"
-Metric = Literal["KID", "FD"]
+Metric = Literal["KID", "FD", "precision", "recall"]
 Progress = Callable[[int, int], None]
 
 
@@ -40,6 +41,8 @@ class Row:
         fd: Frechet distance at this n, or None.
         fd_extrapolated: the same, extrapolated to infinitely many images, or None.
         reason: why an FD is missing.
+        precision, recall: share of the images among the real ones and of the real ones among them, or None; compare
+            at equal n only.
     """
 
     subject: str
@@ -47,11 +50,14 @@ class Row:
     fd: Score | None = None
     fd_extrapolated: Score | None = None
     reason: str = ""
+    precision: Score | None = None
+    recall: Score | None = None
 
     @property
     def scores(self) -> tuple[Score, ...]:
         """Those that there are."""
-        return tuple(s for s in (self.kid, self.fd, self.fd_extrapolated) if s is not None)
+        every = (self.kid, self.fd, self.fd_extrapolated, self.precision, self.recall)
+        return tuple(s for s in every if s is not None)
 
     def to_json(self) -> dict[str, Any]:
         return {"subject": self.subject, "scores": [s.to_json() for s in self.scores], "reason": self.reason}
@@ -103,9 +109,11 @@ class Evaluation:
                 f"{cell(row.fd)}  {cell(row.fd_extrapolated)}"
                 for row in self.rows
             ),
+            f"{'':{width}}  {'':>6}  {'precision':>24}  {'recall':>24}",
+            *(f"{row.subject:{width}}  {'':>6}  {cell(row.precision)}  {cell(row.recall)}" for row in self.rows),
             f"Against {self.n_reference} held-out {self.reference} images; 95 % intervals. Extractor "
             f"{score.extractor} {score.extractor_sha256[:12]}, accuracy {self.accuracy:.4f}.",
-            "KID has no bias in n; FD compares only at equal n, and neither with another extractor's.",
+            "KID has no bias in n; FD, precision and recall compare at equal n, and none with another extractor's.",
         ]
         if score.noise:
             lines.append(f"Noise: {score.noise}.")
@@ -131,7 +139,7 @@ def score_features(
     shared: str = "",
     seed: int = 0,
 ) -> Row:
-    """KID and, where there are images enough, FD of features against the held-out reference.
+    """KID and, where there are images enough, FD, precision and recall of features against the held-out reference.
 
     Args:
         features: from the extractor that made the reference, float (n, 64), not standardised, n >= 4.
@@ -150,13 +158,16 @@ def score_features(
 
     kid = named("KID", kernel_estimate([(1.0, x)], y, against.target_sums))
     if n < 2 * FEATURES:
-        why = f"No FD: {n} images give no covariance of {FEATURES} features; score at least {2 * FEATURES}."
+        why = f"No FD, precision or recall: {n} images are too few; score at least {2 * FEATURES}."
         return Row(subject, kid, reason=why)
-    plain = named("FD", fd(x, y))
+    arms = [(1.0, x)]
+    precision, recall = named("precision", precision_of(arms, against.manifold)), named("recall", recall_of(arms, y))
+    plain, extrapolated, why = named("FD", fd(x, y)), None, ""
     if n < 4 * FEATURES:
         why = f"No FD extrapolated: {n} images are too few to deal out; score at least {4 * FEATURES}."
-        return Row(subject, kid, plain, reason=why)
-    return Row(subject, kid, plain, named("FD extrapolated", fd_extrapolated(x, y, seed=seed)))
+    else:
+        extrapolated = named("FD extrapolated", fd_extrapolated(x, y, seed=seed))
+    return Row(subject, kid, plain, extrapolated, why, precision, recall)
 
 
 def paired_difference(
@@ -177,7 +188,7 @@ def paired_difference(
     Args:
         a, b: features from the extractor that made the reference, float (n, 64), not standardised.
         against: the reference.
-        metric: ``KID``, or ``FD`` (extrapolated in 1/n, n >= 256).
+        metric: ``KID``; ``FD`` (extrapolated in 1/n, n >= 256); ``precision`` or ``recall``.
         noise: where the noise of the arms came from.
         shared: what the arms have in common.
 
@@ -189,8 +200,13 @@ def paired_difference(
         estimate = kid_difference(x, z, against.target)
     elif metric == "FD":
         estimate = fd_difference(x, z, against.target)
+    elif metric in ("precision", "recall"):
+        arms = [(1.0, x), (-1.0, z)]
+        if len(x) != len(z):
+            raise InputError(f"arms of {len(x)} and {len(z)} images are no pairs; give as many of both")
+        estimate = precision_of(arms, against.manifold) if metric == "precision" else recall_of(arms, against.target)
     else:
-        raise InputError(f"metric {metric!r} is unknown; use 'KID' or 'FD'")
+        raise InputError(f"metric {metric!r} is unknown; use 'KID', 'FD', 'precision' or 'recall'")
     return _score(f"{metric} difference", estimate, against, noise, shared)
 
 

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from voltaspin.errors import InputError
 from voltaspin.metrics.distance import KernelSums, checked_features, within
 from voltaspin.metrics.features import Extractor, file_sha256
+from voltaspin.metrics.manifold import Manifold
 from voltaspin.specs import read_json
 
 #: Stored sets of features, and how a table names them.
@@ -68,6 +69,11 @@ class Reference:
     def target_sums(self) -> KernelSums:
         """The reference's own term of the kernel distance, the same for every score."""
         return within([(1.0, self.target)])
+
+    @cached_property
+    def manifold(self) -> Manifold:
+        """What the held-out images cover, for the precision of every score."""
+        return Manifold.of(self.target)
 
     def check(self, extractor: Extractor) -> None:
         """Refuse an extractor other than the one that made these features."""

@@ -150,6 +150,8 @@ class StudySpec(Spec):
             called ``field=value, ...``.
         conditions: name to fields, in place of a grid or beside it.
         training_seeds, sampling_seeds: every combination with every condition.
+        controls: names of conditions that must be found different, or the study could find nothing.
+        yardstick: name of the condition whose effect the margin must be less than.
     """
 
     KIND: ClassVar[str] = "study"
@@ -163,6 +165,8 @@ class StudySpec(Spec):
     conditions: dict[str, dict[str, Any]] = Field(default_factory=dict)
     training_seeds: tuple[int, ...] = (0,)
     sampling_seeds: tuple[int, ...] = (0,)
+    controls: tuple[str, ...] = ()
+    yardstick: str = ""
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -195,6 +199,9 @@ class StudySpec(Spec):
         made = {name: self._condition(name, fields) for name, fields in found.items()}
         if self.baseline not in made:
             raise InputError(f"baseline {self.baseline!r} is none of the conditions: {', '.join(made)}")
+        for name in (*self.controls, *((self.yardstick,) if self.yardstick else ())):
+            if name not in made or name == self.baseline:
+                raise InputError(f"control or yardstick {name!r} is none of the other conditions: {', '.join(made)}")
         if not self.training_seeds or not self.sampling_seeds:
             raise InputError(f"the study {self.name!r} needs at least one training seed and one sampling seed")
         return made

@@ -1,0 +1,120 @@
+"""Precision and recall of generated images: how many lie among the real ones, and how much of the real is reached.
+
+A set of images covers what lies within the distance of each to its k-th neighbour in the same set. Precision is the
+share of generated images that the real ones cover, recall the share of real ones that the generated cover.
+
+Source: T. Kynkäänniemi et al., NeurIPS 2019, arXiv 1904.06991.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from voltaspin.errors import InputError
+from voltaspin.metrics.distance import Arms, Array, Estimate, checked_features
+
+NEIGHBOURS = 3  #: k of the source
+_GROUPS = 20  # of the jackknife
+_KEPT = 40  # nearest neighbours that are remembered: enough when a twentieth is left out
+_CHUNK = 256  # points at a time
+
+
+def _squared_distances(x: Array, y: Array) -> Array:
+    """(n, m) squared Euclidean distances."""
+    d = np.einsum("ij,ij->i", x, x)[:, None] + np.einsum("ij,ij->i", y, y)[None] - 2 * (x @ y.T)
+    return np.maximum(d, 0.0, out=d)
+
+
+@dataclass(frozen=True)
+class Manifold:
+    """What a set of images covers.
+
+    Args:
+        points: features, float64 (n, d).
+        radii: squared distance to the k-th neighbour, float64 (1 + groups, n): of the whole set, then with each group
+            of the jackknife left out, whose own are -1.
+    """
+
+    points: Array
+    radii: Array
+
+    @classmethod
+    def of(cls, points: Array, k: int = NEIGHBOURS) -> Manifold:
+        """Measure the radii; raises InputError for fewer than 2 k + 2 images."""
+        n = len(points)
+        if n < 2 * k + 2:
+            raise InputError(f"{n} images have too few neighbours for precision and recall with k = {k}; score more")
+        kept, groups = min(_KEPT, n - 1), np.arange(n) % _GROUPS
+        radii = np.empty((1 + _GROUPS, n))
+        for i in range(0, n, _CHUNK):
+            d = _squared_distances(points[i : i + _CHUNK], points)
+            d[np.arange(len(d)), np.arange(i, i + len(d))] = np.inf  # nobody is its own neighbour
+            near = np.argpartition(d, kept - 1, axis=1)[:, :kept]
+            d = np.take_along_axis(d, near, 1)
+            order = np.argsort(d, axis=1)
+            d, of = np.take_along_axis(d, order, 1), groups[np.take_along_axis(near, order, 1)]
+            radii[0, i : i + len(d)] = d[:, k - 1]
+            for g in range(_GROUPS):
+                rank = np.cumsum(of != g, axis=1)
+                kth = np.where(rank[:, -1] >= k, np.argmax(rank == k, axis=1), kept - 1)
+                radii[1 + g, i : i + len(d)] = d[np.arange(len(d)), kth]
+        radii[1 + groups, np.arange(n)] = -1.0
+        return cls(points, radii)
+
+    def covers(self, x: Array) -> NDArray[np.bool_]:
+        """Whether each of ``x`` is within reach of the set, then of it without each group: bool (1 + groups, n)."""
+        found = np.empty((len(self.radii), len(x)), bool)
+        for i in range(0, len(x), _CHUNK):
+            d = _squared_distances(x[i : i + _CHUNK], self.points)
+            for g, reach in enumerate(self.radii):
+                found[g, i : i + len(d)] = (d <= reach).any(1)
+        return found
+
+
+def _share(covered: Array) -> tuple[float, float]:
+    """Share of points covered, and its standard error, from signed indicators (1 + groups, n).
+
+    Points and covering images are both random: the first by the variance of the indicators, the second by a jackknife
+    over groups, from which the points' own noise is taken off, as it is in the first.
+    """
+    n = covered.shape[1]
+    own = float(covered[0].var(ddof=1)) / n
+    moved = covered[1:] - covered[1:].mean(0)
+    by = (_GROUPS - 1) / _GROUPS * float((moved.mean(1) ** 2 - moved.var(1, ddof=1) / n).sum())
+    return float(covered[0].mean()), math.sqrt(own + max(by, 0.0))
+
+
+def precision_of(arms: Arms, real: Manifold) -> Estimate:
+    """Precision of the arms, added with their signs."""
+    value, std = _share(np.asarray(sum(sign * real.covers(x) for sign, x in arms)))
+    return Estimate(value, std, len(arms[0][1]))
+
+
+def recall_of(arms: Arms, real: Array, k: int = NEIGHBOURS) -> Estimate:
+    """Recall of the arms, added with their signs."""
+    value, std = _share(np.asarray(sum(sign * Manifold.of(x, k).covers(real) for sign, x in arms)))
+    return Estimate(value, std, len(arms[0][1]))
+
+
+def precision_recall(x: ArrayLike, y: ArrayLike, *, k: int = NEIGHBOURS) -> tuple[Estimate, Estimate]:
+    """Precision and recall of images; the standard errors hold both sets' chance and are at most too wide.
+
+    Both depend on the numbers of images: compare at equal n only.
+
+    Args:
+        x: features of the scored images, float (n, d).
+        y: features of the reference, float (m, d).
+        k: the neighbour that sets the reach of an image.
+
+    Raises:
+        InputError: shapes that do not fit, too few images, or a value that is not finite.
+    """
+    least, remedy = 2 * k + 2, f"precision and recall with k = {k} need as many"
+    a, b = checked_features(x, "x", least, remedy), checked_features(y, "y", least, remedy)
+    if a.shape[1] != b.shape[1]:
+        raise InputError(f"features of width {a.shape[1]} and {b.shape[1]} do not compare; use one extractor for both")
+    return precision_of([(1.0, a)], Manifold.of(b, k)), recall_of([(1.0, a)], b, k)
