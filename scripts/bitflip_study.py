@@ -37,6 +37,8 @@ from voltaspin.specs import environment, read_json, write_json
 
 EVALUATIONS = 50  #: of the network, for each image of either model
 SEED = 3
+DEFAULTS = bitflip.BitTrainSpec()
+HEAD = ["images", "n", "KID", "FD", "precision", "recall", "s to sample"]
 PLANES = (3, 4, 5, 6, 8)  #: of which the floor is measured
 UNSEEN = 50000  #: training images from here on were not shown to the extractor
 #: Ways to sample the same bit-flip model: name, whether levels are dithered, whether its cells are ideal.
@@ -82,8 +84,8 @@ prices. The network's own arithmetic is left out: it differs in the first and la
 {costs}
 
 A Gaussian number takes {gaussian_bits} bits. What is moved: for the Gaussian sampler its state in float32 to the
-network and back at each evaluation, and 2 bytes for each number; for bit-flip the bits to the network, the number of
-its pulse back for each cell, and the network's last prediction (a byte for each bit) to a buffer and back.
+network and back at each evaluation, and 2 bytes for each number; for bit-flip the bits to the network and the number of
+its pulse back for each cell{kept}.
 
 ## What the pulses really do
 
@@ -103,8 +105,8 @@ nearest level {nearest}. {beyond:.2%} of the choices wanted more than the driver
 {training}
 
 Bit-flip: binary cross entropy of the clean bits, weighted by (beta_t / p_t)^{power:g}; what a bit says of itself is
-added to the network's logit in closed form, so that the network learns what the other bits say; in every second step it
-sees its own last prediction (self-conditioning). Gaussian: the defaults of `TrainSpec` but the number of steps.
+added to the network's logit in closed form, so that the network learns what the other bits say{learned}.
+Gaussian: the defaults of `TrainSpec` but the number of steps.
 
 ## Assumed
 
@@ -138,7 +140,8 @@ def trained(name: str, folder: Path, images: ImageSet, given: argparse.Namespace
     fields: dict[str, Any] = {"steps": given.steps, "batch": given.batch, "seed": SEED, "checkpoint_every": 100,
                               "warmup": min(250, given.steps // 8)}  # fmt: skip
     if name == "bitflip":
-        spec: Any = bitflip.BitTrainSpec(bits=given.planes, flip_steps=EVALUATIONS, **fields)
+        spec: Any = bitflip.BitTrainSpec(bits=given.planes, flip_steps=EVALUATIONS, self_condition=given.self_condition,
+                                         **fields)  # fmt: skip
         run = bitflip.train(images, model, spec=spec, resume=resume, progress=told("train bitflip"))
     else:
         spec = TrainSpec(**fields)
@@ -193,8 +196,8 @@ def make_gaussian(folder: Path, images: ImageSet, given: argparse.Namespace) -> 
 
 def scores(features: NDArray[np.float32], against: Reference) -> dict[str, Any]:
     row = score_features(features, against)
-    extrapolated = row.fd_extrapolated
-    return {"kid": row.kid.to_json(), "fd": None if extrapolated is None else extrapolated.to_json()}
+    found = {"kid": row.kid, "fd": row.fd_extrapolated, "precision": row.precision, "recall": row.recall}
+    return {name: None if score is None else score.to_json() for name, score in found.items()}
 
 
 def floors(folder: Path, images: ImageSet, count: int) -> dict[str, Any]:
@@ -227,7 +230,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def report(folder: Path, images: ImageSet, given: argparse.Namespace, docs: Path) -> None:
     model = bitflip.load_model(given.bitflip_model or folder / "bitflip-model")
-    cells, against = model.spec.cells, reference("fashion-mnist")
+    cells, against, remembers = model.spec.cells, reference("fashion-mnist"), model.spec.self_condition
     records = {n: read_json(folder / f"{n}.json") for n in WORDS if (folder / f"{n}.json").is_file()}
     rows: list[list[str]] = []
     kid: dict[str, Any] = {}
@@ -236,10 +239,14 @@ def report(folder: Path, images: ImageSet, given: argparse.Namespace, docs: Path
             row = scores(file["features"], against)
         kid[name] = row["kid"]
         rows.append([WORDS[name].format(junction=cells.junction), f"{record['images']:,}", interval(row["kid"], 1e3),
-                     interval(row["fd"]), f"{record['seconds']:.0f}"])  # fmt: skip
+                     interval(row["fd"]), interval(row["precision"]), interval(row["recall"]),
+                     f"{record['seconds']:.0f}"])  # fmt: skip
     floor = floors(folder, images, given.images)
     own = floor["rows"][str(model.spec.bits)]["kid"]
-    floor_rows = [[b, interval(r["kid"], 1e3), interval(r["fd"])] for b, r in floor["rows"].items()]
+    floor_rows = [
+        [b, interval(r["kid"], 1e3), *(interval(r[k]) for k in ("fd", "precision", "recall"))]
+        for b, r in floor["rows"].items()
+    ]
     a, b = kid["bitflip"], kid["gaussian"]
     half = float(np.hypot((a["high"] - a["low"]) / 2, (b["high"] - b["low"]) / 2))
     gap = 1e3 * (a["value"] - b["value"])
@@ -263,8 +270,8 @@ def report(folder: Path, images: ImageSet, given: argparse.Namespace, docs: Path
         command=f"python scripts/bitflip_study.py --out build/bitflip --steps {given.steps} --images {given.images}",
         versions=", ".join(f"{k} {v}" for k, v in environment().items() if k in ("voltaspin", "torch", "diffusers")),
         bits=model.spec.bits, T=len(model.process), target=len(against.target), extractor=against.extractor,
-        scores=table(["images", "n", "KID", "FD", "s to sample"], rows), floor_n=floor["n"],
-        floors=table(["planes", "KID", "FD"], floor_rows), verdict=verdict, costs=costs, gaussian_bits=16,
+        scores=table(HEAD, rows), floor_n=floor["n"],
+        floors=table(["planes", *HEAD[2:-1]], floor_rows), verdict=verdict, costs=costs, gaussian_bits=16,
         different=flips["different_pulses"], marginal=flips["largest_error_of_a_marginal"],
         spread=flips["spread_over_mean_of_cells"], equal=flips["marginal_moved_by_equal_cells"],
         p01p10=flips["largest_p01_less_p10"], levels=len(first["levels"]), top=first["levels"][-1],
@@ -272,7 +279,9 @@ def report(folder: Path, images: ImageSet, given: argparse.Namespace, docs: Path
         nearest="not measured" if nearest is None else f"{nearest:.4f}",
         beyond=first["rounding"]["share_beyond_the_driver"],
         training=table(["model", "steps x batch", "minutes", "last loss"], trainings), junction=cells.junction,
-        power=bitflip.BitTrainSpec().time_power, K=cells.K_eff_spread, field=1e3 * cells.stray_field_spread,
+        kept=", and the network's last prediction (a byte for each bit) to a buffer and back" if remembers else "",
+        learned="; in every second step it sees its own last prediction (self-conditioning)" if remembers else "",
+        power=DEFAULTS.time_power, K=cells.K_eff_spread, field=1e3 * cells.stray_field_spread,
     )  # fmt: skip
     docs.mkdir(parents=True, exist_ok=True)
     (docs / "pictures").mkdir(exist_ok=True)
@@ -344,7 +353,8 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=Path(__file__).parents[1] / "docs", help="where the page goes")
     parser.add_argument("--steps", type=int, default=2000, help="of training, for each model")
     parser.add_argument("--batch", type=int, default=64, help="images of a training step")
-    parser.add_argument("--planes", type=int, default=4)
+    parser.add_argument("--planes", type=int, default=DEFAULTS.bits)
+    parser.add_argument("--self-condition", action=argparse.BooleanOptionalAction, default=DEFAULTS.self_condition)
     parser.add_argument("--images", type=int, default=2048, help="sampled from each model")
     parser.add_argument("--more", type=int, default=1024, help="sampled for each variant of the bit-flip sampler")
     parser.add_argument("--sample-batch", type=int, default=64)
