@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from voltaspin.diffusion import bitflip
 from voltaspin.diffusion.bitflip.model import IDEAL, BitModelSpec, CellSpec
-from voltaspin.diffusion.bitflip.network import clean_logits, evidence, gray_decoded
+from voltaspin.diffusion.bitflip.network import clean_logits, evidence
 from voltaspin.diffusion.bitflip.sampling import moved_per_step
 from voltaspin.diffusion.bitflip.training import CleanBits, flipped, time_weights
 from voltaspin.errors import InputError
@@ -24,7 +24,7 @@ EQUAL = CellSpec(junction="generator", K_eff_spread=0.0, stray_field_spread=0.0)
 def small():
     return bitflip.BitTrainSpec(
         steps=6, batch=8, channels=(8, 16), norm_groups=4, checkpoint_every=2, warmup=2, precision="float32", bits=2,
-        flip_steps=5, cells=EQUAL,
+        flip_steps=5, cells=EQUAL, self_condition=True,
     )  # fmt: skip
 
 
@@ -69,12 +69,6 @@ def test_what_a_bit_says_of_itself_is_exact():
     for t in (1, 2, 3):
         p = torch.sigmoid(clean_logits(Blind(), x, None, torch.tensor([t]), odds)).ravel()
         assert p.tolist() == pytest.approx([1 - process.marginal(t), process.marginal(t)], abs=1e-6)
-
-
-def test_gray_planes_are_decoded_as_binary_ones():
-    images = np.random.default_rng(0).integers(0, 256, (3, 2, 4, 4), dtype=np.uint8)
-    gray, plain = (torch.from_numpy(bitflip.to_planes(images, bits=5, gray=g)).float() * 2 - 1 for g in (True, False))
-    assert torch.equal(gray_decoded(gray, 5), plain)
 
 
 def test_weights_of_times_have_mean_one_and_fall():
@@ -185,7 +179,7 @@ def test_a_folder_that_cannot_be_sampled_is_refused(folder, tmp_path):
     spec = BitModelSpec.load(folder / "bitflip.json")
     other = copy("other")
     spec.model_copy(update={"bits": 3}).save(other / "bitflip.json")
-    with pytest.raises(InputError, match=r"takes 8 planes, gives 2 .* says 12, 3 and 8"):
+    with pytest.raises(InputError, match=r"takes 4 planes, gives 2 .* says 6, 3 and 8"):
         bitflip.load_model(other)
     newer = copy("newer")
     write_json(newer / "bitflip.json", {**spec.to_json(), "schema_version": 99})

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from voltaspin.device import SwitchingModel, presets
 from voltaspin.diffusion.bitflip.flips import Flips
-from voltaspin.diffusion.bitflip.network import evidence, inputs_of
+from voltaspin.diffusion.bitflip.network import evidence
 from voltaspin.diffusion.bitflip.process import Process
 from voltaspin.diffusion.sampling import check_folder, load_part
 from voltaspin.errors import InputError
@@ -65,7 +65,7 @@ class BitModelSpec(Spec):
     Args:
         channels, size: of the images.
         bits: planes of a grey level; gray: whether these are Gray-coded.
-        self_condition, decoded: what the network sees, see :func:`voltaspin.diffusion.bitflip.network.inputs_of`.
+        self_condition: whether the network also sees what it predicted at the step before.
         cells: of the array that it was trained with.
         steps: of the forward process.
     """
@@ -76,18 +76,12 @@ class BitModelSpec(Spec):
     bits: int = Field(ge=1, le=8)
     gray: bool
     self_condition: bool
-    decoded: bool
     cells: CellSpec
     steps: tuple[StepPulse, ...] = Field(min_length=1)
 
     @property
     def planes(self) -> int:
         return self.channels * self.bits
-
-    @property
-    def decode(self) -> int:
-        """As :func:`voltaspin.diffusion.bitflip.network.clean_logits` takes it."""
-        return self.bits if self.decoded else 0
 
 
 def steps_of(flips: Flips) -> tuple[StepPulse, ...]:
@@ -160,9 +154,7 @@ def load_model(folder: Path | str) -> BitModel:
     spec = BitModelSpec.load(folder / FILE)
     unet, sha256 = load_part(folder, "unet", UNet2DModel)
     shape = (unet.config.in_channels, unet.config.out_channels, unet.config.sample_size)
-    fitting = (
-        inputs_of(spec.planes, self_condition=spec.self_condition, decoded=spec.decoded), spec.planes, spec.size,
-    )  # fmt: skip
+    fitting = (spec.planes * (2 if spec.self_condition else 1), spec.planes, spec.size)
     if shape != fitting:
         raise InputError(
             f"{folder}: its network takes {shape[0]} planes, gives {shape[1]} and is for {shape[2]} pixels; {FILE} "

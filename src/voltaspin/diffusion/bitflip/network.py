@@ -18,39 +18,14 @@ KEPT_LEVELS = 255  #: a prediction is handed to the next evaluation in one byte
 _CERTAIN = 1e-6  # least p_t for the evidence of a bit, where a schedule begins with steps that flip nothing
 
 
-def make_network(spec: LoopSpec, *, planes: int, size: int, self_condition: bool, decoded: bool) -> UNet2DModel:
+def make_network(spec: LoopSpec, *, planes: int, size: int, self_condition: bool) -> UNet2DModel:
     """The UNet with weights from the specification's seed; raises InputError for a size that it cannot halve.
 
     Args:
         planes: channels times bits of a grey level.
-        self_condition, decoded: see :func:`inputs_of`.
+        self_condition: whether it also sees what it predicted before, as further planes.
     """
-    inputs = inputs_of(planes, self_condition=self_condition, decoded=decoded)
-    return make_unet(spec, inputs=inputs, outputs=planes, size=size)
-
-
-def inputs_of(planes: int, *, self_condition: bool, decoded: bool) -> int:
-    """Planes that the network takes.
-
-    Args:
-        planes: that are stored.
-        self_condition: it also sees what it predicted before.
-        decoded: it also sees the binary planes that the Gray-coded ones stand for: a product of bits, which a
-            convolution would have to learn.
-    """
-    return planes * (2 if self_condition else 1) * (2 if decoded else 1)
-
-
-def gray_decoded(x: torch.Tensor, bits: int) -> torch.Tensor:
-    """Binary planes of Gray-coded ones, as -1 and +1, or their expectation if the bits are independent.
-
-    Args:
-        x: (n, channels * bits, h, w), the highest plane first.
-        bits: of a grey level.
-    """
-    n, planes, h, w = x.shape
-    split = x.reshape(n, planes // bits, bits, h, w)
-    return -torch.cumprod(-split, 2).reshape(n, planes, h, w)  # a xor b is -ab
+    return make_unet(spec, inputs=planes * (2 if self_condition else 1), outputs=planes, size=size)
 
 
 def evidence(process: Process) -> NDArray[np.float32]:
@@ -60,13 +35,7 @@ def evidence(process: Process) -> NDArray[np.float32]:
 
 
 def clean_logits(
-    unet: torch.nn.Module,
-    x: torch.Tensor,
-    before: torch.Tensor | None,
-    t: torch.Tensor,
-    evidence: torch.Tensor,
-    *,
-    decode: int = 0,
+    unet: torch.nn.Module, x: torch.Tensor, before: torch.Tensor | None, t: torch.Tensor, evidence: torch.Tensor
 ) -> torch.Tensor:
     """Logits of P(x_0 = 1).
 
@@ -76,13 +45,10 @@ def clean_logits(
         before: of a network with self-conditioning, what it predicted, :func:`kept_prediction`, or zeros.
         t: steps of each image, 1 to T, int64 (n,).
         evidence: of the process, float32 (T + 1,).
-        decode: bits of a grey level, for a network that sees the binary planes too; else 0.
     """
     time = t.float() * (1000.0 / (len(evidence) - 1))  # the range that the embedding was made for
-    seen = [x] if before is None else [x, before]
-    if decode:
-        seen += [gray_decoded(planes, decode) for planes in seen]
-    return unet(torch.cat(seen, 1), time).sample.float() + evidence[t][:, None, None, None] * x
+    seen = x if before is None else torch.cat([x, before], 1)
+    return unet(seen, time).sample.float() + evidence[t][:, None, None, None] * x
 
 
 def kept_prediction(logits: torch.Tensor) -> torch.Tensor:

@@ -111,8 +111,7 @@ def sample(
                 path.append(planes[0].copy())
             x = torch.from_numpy(planes).to(device).float() * 2 - 1
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                now = torch.full((batch,), t, device=device)
-                logits = clean_logits(model.unet, x, before, now, odds, decode=spec.decode)
+                logits = clean_logits(model.unet, x, before, torch.full((batch,), t, device=device), odds)
             if before is not None:
                 before = kept_prediction(logits)
             return torch.sigmoid(logits).cpu().numpy().reshape(bits.shape)

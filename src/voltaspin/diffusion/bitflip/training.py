@@ -37,21 +37,21 @@ class BitTrainSpec(LoopSpec):
         plane_weight: of the loss of a plane over that of the next higher one.
         time_power: the loss of time t is weighted by (beta_t / p_t) to this power. 1 is the variational bound, which
             looks at the last steps most; 0 a plain mean.
-        self_condition: let the network see what it predicted before, in every second step of training.
-        decoded: let it see the binary planes that Gray-coded ones stand for.
+        self_condition: let the network see what it predicted before, in every second step of training. It costs a
+            byte moved each way for each bit and evaluation.
         cells: of the array.
     """
 
     KIND: ClassVar[str] = "bitflip-train"
     VERSION: ClassVar[int] = 1
 
+    learning_rate: float = Field(2e-3, gt=0)
     flip_steps: int = Field(50, gt=0)
     bits: int = Field(4, ge=1, le=8)
     gray: bool = True
     plane_weight: float = Field(1.0, gt=0)
     time_power: float = Field(0.5, ge=0)
-    self_condition: bool = True
-    decoded: bool = True
+    self_condition: bool = False
     cells: CellSpec = CellSpec()
 
 
@@ -66,7 +66,6 @@ class CleanBits:
     def __init__(self, spec: BitTrainSpec, *, channels: int, size: int) -> None:
         self.spec, self.channels, self.size = spec, channels, size
         self.planes = channels * spec.bits
-        self.decode = spec.bits if spec.decoded and spec.gray else 0
         # one plane of one image to a row
         self.memory = make_array(spec.cells, rows=spec.batch * self.planes, columns=size * size, seed=spec.seed)
         self.flips = Flips.of(self.memory, Process.cosine(spec.flip_steps).betas)
@@ -77,8 +76,7 @@ class CleanBits:
         self.plane_weights = torch.from_numpy(np.tile(plane / plane.mean(), channels).astype(np.float32))
 
     def network(self, *, channels: int, size: int) -> UNet2DModel:
-        return make_network(self.spec, planes=self.planes, size=size, self_condition=self.spec.self_condition,
-                            decoded=self.decode > 0)  # fmt: skip
+        return make_network(self.spec, planes=self.planes, size=size, self_condition=self.spec.self_condition)
 
     def check(self, steps: int, *, channels: int, size: int) -> None:
         """An array does not run out."""
@@ -94,8 +92,8 @@ class CleanBits:
         before = torch.zeros_like(x) if spec.self_condition else None
         if before is not None and step % 2:
             with torch.no_grad():
-                before = kept_prediction(clean_logits(model, x, before, times, odds, decode=self.decode))
-        logits = clean_logits(model, x, before, times, odds, decode=self.decode)
+                before = kept_prediction(clean_logits(model, x, before, times, odds))
+        logits = clean_logits(model, x, before, times, odds)
         each = torch.nn.functional.binary_cross_entropy_with_logits(logits, x0, reduction="none").mean((2, 3))
         weighted = each * self.plane_weights.to(device) * self.weights.to(device)[times][:, None]
         return weighted.mean()
@@ -116,7 +114,7 @@ class CleanBits:
         model.save_pretrained(folder / "unet")
         BitModelSpec(
             channels=self.channels, size=self.size, bits=spec.bits, gray=spec.gray,
-            self_condition=spec.self_condition, decoded=self.decode > 0, cells=spec.cells, steps=steps_of(self.flips),
+            self_condition=spec.self_condition, cells=spec.cells, steps=steps_of(self.flips),
         ).save(folder / FILE)  # fmt: skip
 
 
