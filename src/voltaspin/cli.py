@@ -16,6 +16,7 @@ import typer
 from voltaspin.cli_bitflip import is_bit_model, sample_bits, train_bits
 from voltaspin.cli_cost import cost
 from voltaspin.cli_device import app as device_app
+from voltaspin.cli_fidelity import fidelity
 from voltaspin.cli_fit import fit
 from voltaspin.cli_memory import app as memory_app
 from voltaspin.cli_memory import array_spec
@@ -329,41 +330,11 @@ def evaluate(
 
         scores: Any = evaluate_folder(folder, reference=reference, seed=seed)
     else:
-        scores = _fidelity(folder, extractor, reference_images, reference_split)
+        scores = fidelity(folder, extractor, reference_images, reference_split)
     if as_json:
         print_json(scores.to_json())
     else:
         print(scores)
-
-
-def _fidelity(folder: Path, extractor: str, reference: str, split: str) -> Any:
-    """The scores of torch-fidelity's extractors; what is quick to refuse is refused before weights are fetched."""
-    from voltaspin.diffusion import load_images
-    from voltaspin.metrics import FidelityExtractor, evaluate_fidelity, read_images
-
-    if not reference:
-        raise InputError(
-            f"--extractor {extractor} needs real images to compare with; give --reference-images with a folder, a "
-            "Parquet file or a data set such as cifar10"
-        )
-    if split not in ("train", "test"):
-        raise InputError(f"--reference-split {split!r} is unknown; use test or train")
-    images = read_images(folder)
-    network = FidelityExtractor.load(extractor)
-    with progress_bars() as bars:
-        show = bar_per_part(bars)
-        real = load_images(
-            reference,
-            split="train" if split == "train" else "test",
-            progress=lambda done, total: show("decode", done, total),
-        )
-        return evaluate_fidelity(
-            images,
-            real.images,
-            reference=f"{real.name}, {split}" if real.labels is not None else real.name,
-            extractor=network,
-            progress=lambda done, total: show("features", done, total),
-        )
 
 
 @contextlib.contextmanager
