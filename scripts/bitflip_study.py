@@ -41,10 +41,16 @@ DEFAULTS = bitflip.BitTrainSpec()
 HEAD = ["images", "n", "KID", "FD", "precision", "recall", "s to sample"]
 PLANES = (3, 4, 5, 6, 8)  #: of which the floor is measured
 UNSEEN = 50000  #: training images from here on were not shown to the extractor
-#: Ways to sample the same bit-flip model: name, whether levels are dithered, whether its cells are ideal.
-ARMS = (("bitflip", True, False), ("bitflip-nearest", False, False), ("bitflip-ideal", True, True))
+#: Ways to sample the same bit-flip model, and whether its cells are ideal.
+ARMS: tuple[tuple[str, dict[str, bool], bool], ...] = (
+    ("bitflip", {}, False),
+    ("bitflip-calibrated", {"calibrated": True}, False),
+    ("bitflip-nearest", {"dither": False}, False),
+    ("bitflip-ideal", {}, True),
+)
 WORDS = {
     "bitflip": "bit-flip, in an array of {junction} cells",
+    "bitflip-calibrated": "the same, each cell's response known to its driver",
     "bitflip-nearest": "the same, each cell takes the nearest pulse (no dither)",
     "bitflip-ideal": "the same, ideal cells",
     "gaussian": "Gaussian, noise of the memory (XOR of two cells)",
@@ -98,7 +104,8 @@ miss a marginal by {equal:.3f}. Schedule and posterior use the array's own margi
 
 Backward there are {levels} levels from no pulse to {top:.4f}. Cells take the upper or the lower of the two nearest so
 that the average is right (ordered dither, which draws nothing): flips given over wanted {dithered:.4f}; with the
-nearest level {nearest}. {beyond:.2%} of the choices wanted more than the driver can give.
+nearest level {nearest}. Where each cell's response was measured once, its pulses are chosen by it; that moves
+one byte more for each cell and step. {beyond:.2%} of the choices wanted more than the driver can give.
 
 ## Training
 
@@ -169,14 +176,14 @@ def keep(folder: Path, name: str, images: NDArray[np.uint8], record: dict[str, A
 
 def make_bitflip(folder: Path, images: ImageSet, given: argparse.Namespace) -> None:
     model = bitflip.load_model(given.bitflip_model or trained("bitflip", folder, images, given))
-    for name, dither, ideal in ARMS:
+    for name, how, ideal in ARMS:
         if (folder / f"{name}.json").is_file():
             continue
-        count = given.images if name == "bitflip" else given.more
+        count = given.images if name in ("bitflip", "bitflip-calibrated") else given.more
         used = model
         if ideal:
             used = replace(model, spec=model.spec.model_copy(update={"cells": CellSpec(junction=IDEAL)}))
-        made = bitflip.sample(used, count=count, batch=given.sample_batch, seed=SEED, dither=dither, precision="auto",
+        made = bitflip.sample(used, count=count, batch=given.sample_batch, seed=SEED, precision="auto", **how,
                               progress=told(name))  # fmt: skip
         record = {"images": count, "seconds": made.seconds, "steps": made.steps, "per_image": made.per_image,
                   "ledger": made.ledger.to_dict(), "rounding": made.rounding.to_json(), "levels": made.levels,

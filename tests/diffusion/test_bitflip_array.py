@@ -91,6 +91,28 @@ def test_dither_makes_the_average_right_and_rounding_does_not():
     assert bitflip.Rounding().to_json()["flips_given_over_wanted"] == 1.0
 
 
+def test_cells_that_were_measured_flip_with_what_they_want(varied):
+    plain = bitflip.Levels.of(varied)
+    known = plain.calibrated(varied)
+    rng = np.random.default_rng(2)
+    for p in (0.002, 0.05, 0.3, 0.8):
+        wanted = np.full((256, 256), p)
+        given = {name: np.zeros(wanted.shape) for name in ("plain", "known")}
+        for t in range(20):
+            for name, levels in (("plain", plain), ("known", known)):
+                given[name] += known.given(levels.choose(wanted, step=t)) / 20
+        # what is left are twenty terms of a dither
+        assert np.abs(given["known"] - p).mean() < 0.5 * np.abs(given["plain"] - p).mean()
+        assert given["known"].mean() == pytest.approx(p, rel=0.05)
+        varied.write(rng.integers(0, 2, wanted.shape, dtype=np.uint8))
+        before, chosen = varied.state.copy(), known.choose(wanted)
+        for i in np.unique(chosen):
+            if i:
+                varied.pulse(known.pulses[i], mask=chosen == i)
+        flips, expected = int((varied.state != before).sum()), known.given(chosen)
+        assert abs(flips - expected.sum()) < 3 * np.sqrt((expected * (1 - expected)).sum())
+
+
 def test_what_the_driver_cannot_reach_is_counted():
     levels, rounding = bitflip.Levels.exact([0.0, 0.4]), bitflip.Rounding()
     wanted = np.array([0.1, 0.4, 0.5, 0.9])

@@ -7,7 +7,7 @@ network says the same; ordered dither picks the upper one as often as makes the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from voltaspin.diffusion.bitflip.flips import TOLERANCE, Driven
 from voltaspin.errors import InputError
 from voltaspin.memory import MagnetoelectricMemory
+from voltaspin.memory.programmable import Answer
 
 Floats = NDArray[np.float64]
 
@@ -35,11 +36,14 @@ class Levels:
         flips: mean over the cells and both directions, rising, (n,); the first is 0, no pulse.
         spread: from cell to cell, (n,).
         pulses: (n,); the first is not given.
+        own: mean of p01 and p10 of each cell, float32 (n, rows, columns), where each was measured: a cell then takes
+            the levels next to what it wants by its own response.
     """
 
     flips: Floats
     spread: Floats
     pulses: tuple[Driven, ...]
+    own: NDArray[np.float32] | None = None
 
     @classmethod
     def exact(cls, probabilities: Sequence[float] | Floats) -> Levels:
@@ -89,6 +93,21 @@ class Levels:
             (0.0, *(library.at(*place) for place in places)),
         )
 
+    def calibrated(self, memory: MagnetoelectricMemory) -> Levels:
+        """The same pulses, with the response of each cell of this array known."""
+        none = np.zeros(memory.state.shape, np.float32)
+        answers = [p for p in self.pulses if isinstance(p, Answer)]
+        if not answers:
+            return self
+        own = [np.broadcast_to(sum(a.probabilities(memory.quantities)) / 2, none.shape) for a in answers]
+        return replace(self, own=np.stack([none, *own]).astype(np.float32))
+
+    def given(self, chosen: NDArray[np.int64]) -> Floats:
+        """Flip probabilities of the chosen levels."""
+        if self.own is None:
+            return np.asarray(self.flips[chosen])
+        return np.take_along_axis(self.own, chosen[None], 0)[0].astype(np.float64)
+
     def choose(self, wanted: ArrayLike, *, step: int = 0, dither: bool = True) -> NDArray[np.int64]:
         """The level of each cell, an index into ``flips``.
 
@@ -98,9 +117,12 @@ class Levels:
             dither: pick the upper of the two nearest as often as makes the average right; else the nearer one.
         """
         p = np.asarray(wanted, np.float64)
-        upper = np.clip(np.searchsorted(self.flips, p, side="left"), 1, len(self.flips) - 1)
-        low, high = self.flips[upper - 1], self.flips[upper]
-        share = (p - low) / (high - low)
+        if self.own is None:
+            upper = np.clip(np.searchsorted(self.flips, p, side="left"), 1, len(self.flips) - 1)
+        else:  # the first level that a cell flips with often enough; of two that cross in it, the lower is passed over
+            upper = np.clip((np.maximum.accumulate(self.own, 0) < p).sum(0), 1, len(self.flips) - 1)
+        low, high = self.given(upper - 1), self.given(upper)
+        share = np.clip((p - low) / np.maximum(high - low, 1e-12), 0, 1)
         if dither:
             cells = np.arange(p.size, dtype=np.float64).reshape(p.shape)
             return upper - (share <= (cells * _GOLDEN + step * _PLASTIC) % 1.0)
@@ -126,12 +148,13 @@ class Rounding:
     beyond: int = 0
 
     def add(self, wanted: Floats, levels: Levels, chosen: NDArray[np.int64]) -> None:
-        difference = levels.flips[chosen] - wanted
+        given = levels.given(chosen)
+        difference = given - wanted
         self.cells += wanted.size
         self.error += float(difference.sum())
         self.size += float(np.abs(difference).sum())
         self.wanted += float(wanted.sum())
-        self.given += float(levels.flips[chosen].sum())
+        self.given += float(given.sum())
         self.beyond += int((wanted > levels.flips[-1]).sum())
 
     def to_json(self) -> dict[str, Any]:

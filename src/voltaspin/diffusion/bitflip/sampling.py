@@ -65,6 +65,7 @@ def sample(
     seed: int = 0,
     levels: int = COUNT,
     dither: bool = True,
+    calibrated: bool = False,
     precision: Literal["auto", "bf16", "float32"] = "float32",
     progress: Callable[[int, int], None] | None = None,
 ) -> BitSamples:
@@ -77,6 +78,7 @@ def sample(
         seed: of the array's variation and pulses.
         levels: pulses that a driver is asked for at most, see :class:`~voltaspin.diffusion.bitflip.levels.Levels`.
         dither: see there.
+        calibrated: each cell's response was measured once, and its pulses are chosen by it.
         precision: of the network.
         progress: called as ``progress(image_steps_done, image_steps_in_all)``.
 
@@ -84,7 +86,8 @@ def sample(
         InputError: a count or batch below 1; a junction whose pulses cannot flip as asked.
 
     What is moved for an image and a step: its bits to the network, and for each cell the number of the pulse that it
-    gets back; with self-conditioning also a byte for each bit to a buffer and back.
+    gets back; with self-conditioning also a byte for each bit to a buffer and back; where cells are calibrated a byte
+    that says how each responds.
     """
     for name, value in (("count", count), ("batch", batch)):
         if value < 1:
@@ -97,6 +100,8 @@ def sample(
     shape = (spec.planes, spec.size, spec.size)
     memory = make_array(spec.cells, rows=batch * spec.planes, columns=spec.size**2, seed=seed)
     chosen = Levels.of(memory, count=levels)
+    if calibrated:
+        chosen = chosen.calibrated(memory)
     odds, rounding, started = model.evidence.to(device), Rounding(), time.monotonic()
     times = tuple(sorted({round(steps * k / 6) for k in range(6, -1, -1)}, reverse=True))
     path: list[Bits] = []
@@ -131,8 +136,10 @@ def sample(
         if start == 0:
             path.append(bits.reshape(batch, *shape)[0].copy())
     made = np.concatenate(images)
-    ledger = _counted(memory, len(made), steps, moved_per_step(spec.planes * spec.size**2, len(chosen.flips),
-                                                              self_condition=spec.self_condition))  # fmt: skip
+    moved = moved_per_step(
+        spec.planes * spec.size**2, len(chosen.flips), self_condition=spec.self_condition, calibrated=calibrated
+    )
+    ledger = _counted(memory, len(made), steps, moved)
     return BitSamples(
         images=made[:count], steps=steps, seconds=time.monotonic() - started, ledger=_share(ledger, count, len(made)),
         rounding=rounding, levels=tuple(float(p) for p in chosen.flips), pulses=_given(memory, chosen),
@@ -140,10 +147,10 @@ def sample(
     )  # fmt: skip
 
 
-def moved_per_step(cells: int, levels: int, *, self_condition: bool) -> int:
-    """Bytes moved for an image at each step: bits out, numbers of pulses back, the kept prediction there and back."""
+def moved_per_step(cells: int, levels: int, *, self_condition: bool, calibrated: bool = False) -> int:
+    """Bytes moved for an image at each step: bits out, numbers of pulses back, and what :func:`sample` names."""
     number = max(1, int(np.ceil(np.log2(levels))))
-    return -(-cells // 8) + -(-cells * number // 8) + (2 * cells if self_condition else 0)
+    return -(-cells // 8) + -(-cells * number // 8) + (2 * cells if self_condition else 0) + calibrated * cells
 
 
 def _given(memory: MagnetoelectricMemory, levels: Levels) -> tuple[tuple[str, float, float], ...]:
