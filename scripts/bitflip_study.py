@@ -259,7 +259,7 @@ def report(folder: Path, images: ImageSet, given: argparse.Namespace, docs: Path
     gap = 1e3 * (a["value"] - b["value"])
     verdict = (
         f"KID of bit-flip less that of Gaussian (independent arms): {gap:.1f} [{gap - 1e3 * half:.1f}, "
-        f"{gap + 1e3 * half:.1f}]e-3. Of bit-flip's KID, {1e3 * own['value']:.1f}e-3 is the planes' alone."
+        f"{gap + 1e3 * half:.1f}]e-3. Real images of as many planes have {1e3 * own['value']:.1f}e-3."
     )
     array = make_array(cells, rows=64, columns=64, seed=SEED)
     flips = bitflip.Flips.of(array, [s.wanted for s in model.spec.steps]).report()
