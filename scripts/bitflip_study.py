@@ -268,7 +268,13 @@ def report(folder: Path, images: ImageSet, given: argparse.Namespace, docs: Path
         "" if cells.junction == IDEAL else image_costs_text(image_costs(_samples(first), presets.get(cells.junction)))
     )
     trainings = [
-        [n, f"{r['spec']['steps']:,} x {r['spec']['batch']}", f"{r['seconds'] / 60:.0f}", f"{r['loss']:.4f}"]
+        [
+            n,
+            f"{r['spec']['steps']:,} x {r['spec']['batch']}",
+            f"{r['spec']['learning_rate']:g}",
+            f"{r['seconds'] / 60:.0f}",
+            f"{r['loss']:.4f}",
+        ]
         for n in ("bitflip", "gaussian")
         if (folder / f"{n}-training.json").is_file() and (r := read_json(folder / f"{n}-training.json"))
     ]
@@ -285,7 +291,7 @@ def report(folder: Path, images: ImageSet, given: argparse.Namespace, docs: Path
         dithered=first["rounding"]["flips_given_over_wanted"],
         nearest="not measured" if nearest is None else f"{nearest:.4f}",
         beyond=first["rounding"]["share_beyond_the_driver"],
-        training=table(["model", "steps x batch", "minutes", "last loss"], trainings), junction=cells.junction,
+        training=table(["model", "steps x batch", "learning rate", "minutes", "last loss"], trainings), junction=cells.junction,
         kept=", and the network's last prediction (a byte for each bit) to a buffer and back" if remembers else "",
         learned="; in every second step it sees its own last prediction (self-conditioning)" if remembers else "",
         power=DEFAULTS.time_power, K=cells.K_eff_spread, field=1e3 * cells.stray_field_spread,
