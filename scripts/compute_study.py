@@ -220,7 +220,8 @@ Margin declared before: {margin:.1f}e-3 in KID, two one-sided tests at 5 % (the 
 {rest}
 
 Fine-tuning is {tuning} steps of the ordinary training loop at a learning rate of {rate:g} on the converted model, whose
-cells keep their own errors: it learns this chip, not the class of chips. The correction takes the variance that the
+cells keep their own errors: it learns this chip, not the class of chips (the error of the output in its row is that
+before). The correction takes the variance that the
 arithmetic adds (`diffusion.arithmetic.variance_per_step`, 64 other images) off sigma_t^2; per step it is {arithmetic}.
 
 ## Exact and statistical converters
@@ -232,7 +233,7 @@ and Gaussian noise of its own, learned where the ranges are chosen (`memory/rang
 {deviation}
 
 Exact over statistical: {kind}. What is left are inputs whose sums are not those of the average for which a range and
-its noise are learned.
+its noise are learned. The images above take the statistical converters: where the ratio is above 1 they err too little.
 """
 
 
