@@ -280,7 +280,8 @@ def report(folder: Path, images: ImageSet, given: argparse.Namespace, docs: Path
     ]
     nearest = records.get("bitflip-nearest", {}).get("rounding", {}).get("flips_given_over_wanted")
     text = TEXT.format(
-        command=f"python scripts/bitflip_study.py --out build/bitflip --steps {given.steps} --images {given.images}",
+        command=f"python scripts/bitflip_study.py --out build/bitflip --steps {given.steps} "
+                f"--images {given.images} --more {given.more}",
         versions=", ".join(f"{k} {v}" for k, v in environment().items() if k in ("voltaspin", "torch", "diffusers")),
         bits=model.spec.bits, T=len(model.process), target=len(against.target), extractor=against.extractor,
         scores=table(HEAD, rows), floor_n=floor["n"],
