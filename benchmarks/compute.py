@@ -49,7 +49,7 @@ def timed(work: Callable[[], object]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--bit-serial", action="store_true", help="also bit-serial inputs, which take a minute")
+    parser.add_argument("--bit-serial", action="store_true", help="also bit-serial inputs, which take some minutes")
     given = parser.parse_args()
     keep_freed_memory()
     unet = load_pipeline(shipped_model()).unet
