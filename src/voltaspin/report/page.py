@@ -303,7 +303,7 @@ def write_page(results: DemoResults, pictures: dict[str, bytes], path: Path | st
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
         "number": number,
-        "interval": interval,
+        "interval": lambda estimate: interval(estimate).replace(" to ", "\xa0to\xa0"),
         "parts": value_and_range,
         "symbols": symbols,
         "seconds": seconds,
