@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from voltaspin.cli_bitflip import is_bit_model, sample_bits, train_bits
+from voltaspin.cli_bitflip import sample_bits, train_bits
 from voltaspin.cli_cost import cost
 from voltaspin.cli_device import app as device_app
 from voltaspin.cli_fidelity import fidelity
@@ -193,6 +193,7 @@ def sample(
     at_least(0, seed=seed)
     at_least(1, count=count, steps=steps, batch=batch)
     writable(out)
+    from voltaspin.diffusion.bitflip import is_bit_model
     from voltaspin.diffusion.published import Unmodified, open_model, sample_unmodified
     from voltaspin.diffusion.sampling import Samples, shipped_model
     from voltaspin.diffusion.sampling import sample as run_sampling

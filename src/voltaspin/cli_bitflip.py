@@ -38,11 +38,6 @@ def train_bits(
     return bitflip.train(images, out, spec=spec, resume=resume, progress=progress)
 
 
-def is_bit_model(folder: str) -> bool:
-    """Whether a folder says that it holds a bit-flip model; loads nothing heavy."""
-    return (Path(folder) / "bitflip.json").is_file()
-
-
 def sample_bits(
     folder: Path, out: Path, *, count: int, steps: int, batch: int, seed: int, others: Mapping[str, Any], as_json: bool
 ) -> None:

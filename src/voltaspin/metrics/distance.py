@@ -119,14 +119,16 @@ def checked_features(x: ArrayLike, name: str, least: int = 4, remedy: str = "sco
     return out
 
 
-def _same_width(x: Array, y: Array) -> None:
+def same_width(x: Array, y: Array) -> None:
+    """Refuse features of two extractors."""
     if x.shape[1] != y.shape[1]:
         raise InputError(f"features of width {x.shape[1]} and {y.shape[1]} do not compare; use one extractor for both")
 
 
-def _paired(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
+def paired(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
+    """Checked features of two arms, as many of both and as wide; raises InputError for what are no pairs."""
     pair = checked_features(a, "a"), checked_features(b, "b")
-    _same_width(*pair)
+    same_width(*pair)
     if len(pair[0]) != len(pair[1]):
         raise InputError(
             f"arms of {len(pair[0])} and {len(pair[1])} images are no pairs; "
@@ -227,7 +229,7 @@ def kid(x: ArrayLike, y: ArrayLike) -> Estimate:
         Theorems of Mathematical Statistics, 1980, section 5.2 (variance of a U-statistic).
     """
     x, y = checked_features(x, "x"), checked_features(y, "y")
-    _same_width(x, y)
+    same_width(x, y)
     return kernel_estimate([(1.0, x)], y, within([(1.0, y)]))
 
 
@@ -244,9 +246,9 @@ def kid_difference(a: ArrayLike, b: ArrayLike, y: ArrayLike) -> Estimate:
     Raises:
         InputError: as :func:`kid`, or arms of unequal length.
     """
-    a, b = _paired(a, b)
+    a, b = paired(a, b)
     y = checked_features(y, "y")
-    _same_width(a, y)
+    same_width(a, y)
     return kernel_estimate([(1.0, a), (-1.0, b)], y, None)
 
 
@@ -334,7 +336,7 @@ def _least(d: int, extrapolate: bool) -> int:
 
 def _frechet_pair(x: ArrayLike, y: ArrayLike, extrapolate: bool) -> tuple[Array, Array]:
     x, y = checked_features(x, "x"), checked_features(y, "y")
-    _same_width(x, y)
+    same_width(x, y)
     for features, name in ((x, "x"), (y, "y")):
         least = _least(features.shape[1], extrapolate)
         why = f"{features.shape[1]} features have a singular covariance below; score more images, or use kid"
@@ -400,6 +402,6 @@ def fd_difference(a: ArrayLike, b: ArrayLike, y: ArrayLike, *, seed: int = 0) ->
     Raises:
         InputError: as :func:`fd`, or arms of unequal length.
     """
-    a, b = _paired(a, b)
+    a, b = paired(a, b)
     a, y = _frechet_pair(a, y, extrapolate=True)
     return frechet_estimate([(1.0, a), (-1.0, b)], y, extrapolate=True, seed=seed)

@@ -21,6 +21,7 @@ from voltaspin.metrics.distance import (
     fd_extrapolated,
     kernel_estimate,
     kid_difference,
+    paired,
 )
 from voltaspin.metrics.features import FEATURES, SIDE, Extractor, check_images
 from voltaspin.metrics.manifold import precision_of, recall_of
@@ -201,9 +202,8 @@ def paired_difference(
     elif metric == "FD":
         estimate = fd_difference(x, z, against.target)
     elif metric in ("precision", "recall"):
+        x, z = paired(x, z)
         arms = [(1.0, x), (-1.0, z)]
-        if len(x) != len(z):
-            raise InputError(f"arms of {len(x)} and {len(z)} images are no pairs; give as many of both")
         estimate = precision_of(arms, against.manifold) if metric == "precision" else recall_of(arms, against.target)
     else:
         raise InputError(f"metric {metric!r} is unknown; use 'KID', 'FD', 'precision' or 'recall'")

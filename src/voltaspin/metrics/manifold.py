@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.errors import InputError
-from voltaspin.metrics.distance import Arms, Array, Estimate, checked_features
+from voltaspin.metrics.distance import Arms, Array, Estimate, checked_features, same_width
 
 NEIGHBOURS = 3  #: k of the source
 _GROUPS = 20  # of the jackknife
@@ -115,6 +115,5 @@ def precision_recall(x: ArrayLike, y: ArrayLike, *, k: int = NEIGHBOURS) -> tupl
     """
     least, remedy = 2 * k + 2, f"precision and recall with k = {k} need as many"
     a, b = checked_features(x, "x", least, remedy), checked_features(y, "y", least, remedy)
-    if a.shape[1] != b.shape[1]:
-        raise InputError(f"features of width {a.shape[1]} and {b.shape[1]} do not compare; use one extractor for both")
+    same_width(a, b)
     return precision_of([(1.0, a)], Manifold.of(b, k)), recall_of([(1.0, a)], b, k)

@@ -116,6 +116,7 @@ def judge(spec: StudySpec, out: Path, *, against: Reference | None = None) -> li
     for run in runs:
         by_name.setdefault(run.name, {})[run.training_seed, run.sampling_seed] = run
     found = []
+    baseline_kids: dict[int, float] = {}
     for name, mine in by_name.items():
         if name == spec.baseline:
             continue
@@ -126,24 +127,27 @@ def judge(spec: StudySpec, out: Path, *, against: Reference | None = None) -> li
         own, images = [], 0
         for training in seeds:
             a, b = (_features(out, rows, training, spec.sampling_seeds) for rows in (mine, by_name[spec.baseline]))
-            own.append([_kid(features, against) for features in (a, b)])
+            if training not in baseline_kids:
+                baseline_kids[training] = _kid(b, against)
+            own.append((_kid(a, against), baseline_kids[training]))
             n = min(len(a), len(b))
             images += n
             for metric in _METRICS if n >= 4 * a.shape[1] else _METRICS[:1]:
                 score = paired_difference(a[:n], b[:n], against, metric=metric)
                 scores.setdefault(metric, []).append((score.value, score.std))
         means = {metric: combined(each)[:2] for metric, each in scores.items()}
-        none = (None, None)
         value, std = means["KID"]
+        fd, fd_std = means.get("FD", (None, None))
+        precision, precision_std = means.get("precision", (None, None))
+        recall, recall_std = means.get("recall", (None, None))
         z95, z90 = factors(len(seeds))
         kid, baseline_kid = np.mean(own, 0).tolist()
         found.append(Verdict(
             name=name, trainings=len(seeds), images=images, difference=value, std=std, low=value - z95 * std,
             high=value + z95 * std, equivalent=abs(value) + z90 * std < spec.margin,
             power=power_of(spec.margin, std, z90), by_training=tuple(scores["KID"]), kid=kid,
-            baseline_kid=baseline_kid, **dict(zip(("fd", "fd_std"), means.get("FD", none), strict=True)),
-            **dict(zip(("precision", "precision_std"), means.get("precision", none), strict=True)),
-            **dict(zip(("recall", "recall_std"), means.get("recall", none), strict=True)),
+            baseline_kid=baseline_kid, fd=fd, fd_std=fd_std, precision=precision, precision_std=precision_std,
+            recall=recall, recall_std=recall_std,
         ))  # fmt: skip
     return found
 

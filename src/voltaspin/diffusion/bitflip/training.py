@@ -105,9 +105,7 @@ class CleanBits:
         self.memory.save(folder / MEMORY)
 
     def load(self, folder: Path, record: dict[str, Any]) -> None:
-        library = self.memory._library
         self.memory = MagnetoelectricMemory.load(folder / MEMORY)
-        self.memory._library = library
 
     def export(self, folder: Path, model: UNet2DModel) -> None:
         spec = self.spec
