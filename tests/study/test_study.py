@@ -146,7 +146,7 @@ def test_the_study_of_the_arms_asks_what_it_should():
     assert pairs == {(a, b) for a in noises for b in noises if a == b or "software" in (a, b)}
     assert len(study.training_seeds) >= 3
     assert len(study.sampling_seeds) >= 5
-    assert len(study.trainings()) == 3 * (4 + 1)
+    assert len(study.trainings()) == 5 * (4 + 1)
     with pytest.raises(InputError, match="control or yardstick 'no such' is none of the other conditions"):
         study.model_copy(update={"controls": ("no such",)}).named()
     with pytest.raises(InputError, match="'software' is none of the other"):
