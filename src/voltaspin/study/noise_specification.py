@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -16,7 +16,11 @@ from voltaspin.study.judgement import Verdict
 from voltaspin.study.specification import StudySpec
 from voltaspin.study.threshold import threshold
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 COMMAND = "python scripts/specification_study.py"
+OVERVIEW = "pictures/specification.png"
 _Z95 = 1.959963984540054
 
 
@@ -210,14 +214,19 @@ sampling, {spec.steps} steps, {spec.images} images for each point; one imperfect
 
 {spec.margin_said}
 
+![Difference of KID over the amplitude, one panel for each axis; the band is the margin]({OVERVIEW})
+
 `voltaspin spec --junction generator` and `voltaspin spec --bits FILE` compare a device with this.
 
 ## How to read it
 
 - *Not reached* means: within the margin up to the largest amplitude that was asked. *Already outside*: not even the
   smallest one is within it.
-- The differences are paired: a condition shares every latent and every random word with the baseline. The looped
-  source (period) is not paired: its bits are others.
+- The differences are paired: a condition shares every latent and every random word with the baseline. Every axis begins
+  at fair, independent cells, whose images are those of {spec.baseline} by construction: a difference of nought there is
+  no finding. The looped source (period) is not paired: its bits are others.
+- The amplitudes were fixed before this run, those of the bias and of XOR after a look at trial runs (a grid about where
+  the margin is left tells more than one that is far from it). The margin was not moved.
 - The interval holds the chance of the images. Each of the two sampling seeds has an array of its own (its fixed
   biases, its fluctuators); two arrays say little about other arrays, and the interval leaves that out.
 - Bits of one cell are correlated without a reset. Each image begins with cells as an array leaves them that has run
@@ -242,35 +251,65 @@ def axis_png(spec: NoiseSpecification, name: str) -> bytes:
     import matplotlib
     from matplotlib.figure import Figure
 
-    from voltaspin.report.drawing import BLUE, DPI, GREEN, INK, ORANGE, STYLE, figure_png
+    from voltaspin.report.drawing import DPI, STYLE, figure_png
 
-    limits = [x for x in spec.limits if x.name == name]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.6, 3.5), dpi=DPI, layout="constrained")
         axes = figure.subplots()
-        axes.axhspan(-1e3 * spec.margin, 1e3 * spec.margin, color=GREEN, alpha=0.15, lw=0)
-        axes.axhline(0, color=INK, lw=0.8)
-        for x, colour, label in zip(limits, (BLUE, ORANGE), ("raw", "XOR of two cells"), strict=False):
-            colour, label = (ORANGE, "XOR of two cells") if x.treatment == "xor" else (colour, label)
-            at = [x.per_unit * a for a in x.amplitudes]
-            axes.errorbar(at, [1e3 * p.difference for p in x.points], [1e3 * _Z95 * p.std for p in x.points], fmt="o-",
-                          color=colour, ms=4, capsize=3, label=label)  # fmt: skip
-            low, high = (x.per_unit * (end if v is None else v) for v, end in
-                         ((x.low, x.amplitudes[0]), (x.high, x.amplitudes[-1])))  # fmt: skip
-            if x.said == "reached":
-                axes.axvspan(low, high, color=colour, alpha=0.12, lw=0)
-                axes.axvline(x.per_unit * float(x.value or 0.0), color=colour, lw=1.2, ls="--")
-        axes.set_yscale("symlog", linthresh=2e3 * spec.margin)
-        asked = [a for x in limits for a in x.amplitudes]
-        if min(asked) > 0 and max(asked) >= 8 * min(asked):
-            axes.set_xscale("log")
-        if limits[0].falling:
-            axes.invert_xaxis()
+        limits = _draw(axes, spec, name)
         axes.set_xlabel(limits[0].title + (f" [{limits[0].unit}]" if limits[0].unit else ""))
         axes.set_ylabel(f"KID less {spec.baseline}, x 1000")
         axes.set_title("\n".join(f"{x.treatment}: {x.text}" for x in limits), fontsize=8.5)
         axes.legend()
         return figure_png(figure)
+
+
+def overview_png(spec: NoiseSpecification) -> bytes:
+    """All axes in one picture, on one scale of KID."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    from voltaspin.report.drawing import DPI, STYLE, figure_png
+
+    columns = min(4, len(spec.names))
+    rows = -(-len(spec.names) // columns)
+    with matplotlib.rc_context({**STYLE, "font.size": 7.5}):
+        figure = Figure(figsize=(2.6 * columns, 2.1 * rows), dpi=DPI, layout="constrained")
+        panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+        for axes, name in zip(panels, spec.names, strict=False):
+            unit = _draw(axes, spec, name)[0].unit
+            axes.set_title(name + (f" [{unit}]" if unit else ""), fontsize=8.5)
+        panels[0].legend(fontsize=7)
+        for axes in panels[len(spec.names) :]:
+            axes.set_axis_off()
+        figure.supylabel(f"KID less {spec.baseline}, x 1000", fontsize=8.5)
+        return figure_png(figure)
+
+
+def _draw(axes: Axes, spec: NoiseSpecification, name: str) -> list[Limit]:
+    """The curves of one axis, onto axes of matplotlib; returns what was drawn."""
+    from voltaspin.report.drawing import BLUE, GREEN, INK, ORANGE
+
+    limits = [x for x in spec.limits if x.name == name]
+    axes.axhspan(-1e3 * spec.margin, 1e3 * spec.margin, color=GREEN, alpha=0.15, lw=0)
+    axes.axhline(0, color=INK, lw=0.8)
+    for x in limits:
+        colour, label = (ORANGE, "XOR of two cells") if x.treatment == "xor" else (BLUE, "raw")
+        at = [x.per_unit * a for a in x.amplitudes]
+        axes.errorbar(at, [1e3 * p.difference for p in x.points], [1e3 * _Z95 * p.std for p in x.points], fmt="o-",
+                      color=colour, ms=4, capsize=3, label=label)  # fmt: skip
+        low, high = (x.per_unit * (end if v is None else v) for v, end in
+                     ((x.low, x.amplitudes[0]), (x.high, x.amplitudes[-1])))  # fmt: skip
+        if x.said == "reached":
+            axes.axvspan(low, high, color=colour, alpha=0.12, lw=0)
+            axes.axvline(x.per_unit * float(x.value or 0.0), color=colour, lw=1.2, ls="--")
+    axes.set_yscale("symlog", linthresh=2e3 * spec.margin)
+    asked = [a for x in limits for a in x.amplitudes]
+    if min(asked) > 0 and max(asked) >= 8 * min(asked):
+        axes.set_xscale("log")
+    if limits[0].falling:
+        axes.invert_xaxis()
+    return limits
 
 
 def write(spec: NoiseSpecification, docs: Path, data: Path | None) -> dict[str, Any]:
@@ -281,11 +320,12 @@ def write(spec: NoiseSpecification, docs: Path, data: Path | None) -> dict[str, 
     pictures = {name: f"pictures/specification-{name}.png" for name in spec.names}
     for name, file in pictures.items():
         write_whole(docs / file, axis_png(spec, name))
+    write_whole(docs / OVERVIEW, overview_png(spec))
     write_whole(docs / "specification.md", page(spec, pictures).encode())
     if data is not None:
         spec.save(data)
     return {
         "page": str(docs / "specification.md"),
-        "figures": len(pictures),
+        "figures": len(pictures) + 1,
         "data": None if data is None else str(data),
     }
