@@ -2,10 +2,12 @@
 
 python scripts/specification_study.py --write examples/specification.json
 voltaspin study examples/specification.json --out build/specification --workers 2
+voltaspin study examples/halving.json --out build/specification --workers 2
 python scripts/specification_study.py --report build/specification
 
-The first step takes a minute, the second some two hours on two cores (it may be stopped and goes on; --shard shares it
-out), the third five minutes. The third writes docs/specification.md, docs/pictures/specification-*.png and
+The first step takes a minute and also writes halving.json beside its file; the second takes an hour on two cores (it
+may be stopped and goes on; --shard shares it out), the third, which shows with more images what halving the steps does,
+five minutes, and the last two. The last writes docs/specification.md, docs/pictures/specification-*.png and
 src/voltaspin/data/noise-specification.json.
 
 --reduced is a trial of the pipeline with few axes, images and steps; its report is no result and ships nothing.
@@ -20,9 +22,11 @@ from voltaspin.specs import write_json
 from voltaspin.study.axes import chosen, plan, shared_axes
 from voltaspin.study.judgement import judge
 from voltaspin.study.noise_specification import NoiseSpecification, write
+from voltaspin.study.page import effort
 from voltaspin.study.specification import StudySpec
 
 ROOT = Path(__file__).parents[1]
+HALVING = "halving.json"
 REDUCED = ("bias", "bits", "period")
 
 
@@ -44,13 +48,21 @@ def main() -> None:
     if given.write is not None:
         study = axes.study(images=64, steps=5, seeds=(1,)) if given.reduced else axes.study()
         write_json(given.write, study.to_json())
+        if not given.reduced:
+            write_json(given.write.with_name(HALVING), axes.halving().to_json())
         runs = {r.key: r.condition for r in study.runs()}
         work = sum(c.images * c.steps for c in runs.values())
         print(f"{given.write}: {len(runs)} runs, {work} images times steps")
         return
     study = StudySpec.load(given.study)
     every = axes.axes if given.reduced else (*axes.axes, *shared_axes(axes))
-    found = NoiseSpecification.of(study, judge(study, given.report), every, reduced=given.reduced)
+    halving = None
+    if not given.reduced:
+        (halving,) = judge(StudySpec.load(given.study.with_name(HALVING)), given.report)
+    found = NoiseSpecification.of(
+        study, judge(study, given.report), every, halving=halving, effort=effort(study, given.report),
+        reduced=given.reduced,
+    )  # fmt: skip
     data = given.docs / "noise-specification.json" if given.reduced else (
         ROOT / "src" / "voltaspin" / "data" / "noise-specification.json"
     )  # fmt: skip

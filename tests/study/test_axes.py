@@ -130,10 +130,10 @@ def test_every_condition_makes_a_source_with_its_treatment(cheap):
         assert source.addressable
 
 
-def test_axes_have_five_amplitudes_in_the_order_of_their_harm(cheap):
+def test_axes_have_five_amplitudes_or_more_in_the_order_of_their_harm(cheap):
     for axis in cheap.axes:
         amplitudes = [a for a, _ in axis.points]
-        assert len(amplitudes) == 5
+        assert len(amplitudes) >= 5
         assert amplitudes == sorted(amplitudes, reverse=axis.falling)
         assert all(condition in cheap.conditions for _, condition in axis.points)
     assert {a.name for a in chosen(cheap, ["bits", "bias"]).axes} == {"bits", "bias"}
@@ -150,6 +150,9 @@ def test_the_study_file_is_what_the_axes_ask_for(cheap):
     assert {k: v for k, v in given.items() if k != "conditions"} == {
         k: v for k, v in expected.items() if k != "conditions"
     }
+    halving = StudySpec.load(STUDY.with_name("halving.json"))
+    assert halving == cheap.halving()
+    assert (halving.margin, halving.named()[BASELINE]) == (spec.margin, spec.named()[BASELINE])
     names = spec.named()
     assert {BASELINE, HALVED, CONTROL} <= set(names)
     assert names[HALVED].steps == names[BASELINE].steps // 2
@@ -228,12 +231,14 @@ def test_axes_of_the_junction_share_images_with_others(cheap, monkeypatch):
     assert [c for _, c in volts.points] == [f"correlation={r:g} raw" for r in (0.05, 0.1, 0.2, 0.4, 0.8)]
     wide = found["width-above", "raw"]
     assert [x for x, _ in wide.points] == pytest.approx(
-        [r / 2 * nominal.pulse.width for r in (0.05, 0.1, 0.2, 0.4, 0.8)]
+        [r / 2 * nominal.pulse.width for r in (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)]
     )
-    assert wide.points[0][1] == "correlation-negative=0.05 raw"
-    assert found["width-above", "xor"].points[0][1] == "correlation=0.2 xor"  # the sign does not matter there
+    assert wide.points[0][1] == "correlation-negative=0.01 raw"
+    assert found["width-above", "xor"].points[0][1] == "correlation=0.05 xor"  # the sign does not matter there
     field = found["field", "xor"]
-    assert [x for x, _ in field.points] == pytest.approx([b / 4 for b in (0.03, 0.05, 0.07, 0.1, 0.16)], abs=2e-5)
+    assert [x for x, _ in field.points] == pytest.approx(
+        [b / 4 for b in (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.16)], abs=2e-5
+    )
 
 
 def test_the_first_size_beyond():

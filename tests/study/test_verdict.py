@@ -17,6 +17,7 @@ from voltaspin.study.bits_verdict import bits_needed, judge_bits, period_of
 from voltaspin.study.judgement import Verdict
 from voltaspin.study.junction_verdict import Surroundings, judge_junction, surroundings
 from voltaspin.study.noise_specification import NoiseSpecification, axis_png, page, write
+from voltaspin.study.threshold import threshold
 from voltaspin.study.verdict import DeviceVerdict
 
 MARGIN = 0.0277
@@ -27,10 +28,11 @@ def made(name, difference, std=0.002):
 
 
 def verdicts(cheap, *, at=2.5):
-    """Differences that go as the square of the place among the five points, and leave the margin at place ``at``."""
+    """Differences that go as the square of the place among the last five points, and leave the margin at ``at``."""
     found = [made(HALVED, 0.06), made(CONTROL, 0.6)]
     for axis in cheap.axes:
-        found += [made(c, MARGIN * ((i + 0.5) / at) ** 2) for i, (_, c) in enumerate(axis.points)]
+        places = [max(i + 0.5, 0.5 * 0.9**-i) for i in range(5 - len(axis.points), 5)]
+        found += [made(c, MARGIN * (x / at) ** 2) for x, (_, c) in zip(places, axis.points, strict=True)]
     return found
 
 
@@ -94,7 +96,7 @@ def test_the_page_says_what_was_found_and_what_was_not(cheap, tmp_path):
     assert never.limit("bits", "raw").text == "not reached: < 4"
     always = NoiseSpecification.of(cheap.study(), verdicts(cheap, at=0.1), cheap.axes)
     assert always.limit("period", "raw").text == "already outside: > 524,287 bits"
-    assert always.limit("bias", "raw").bears is None
+    assert always.limit("bias", "raw").low is None
     written = write(never, tmp_path, tmp_path / "data.json")
     text = (tmp_path / "specification.md").read_text()
     assert "trial of the pipeline" in text
@@ -356,9 +358,26 @@ def test_the_command_says_what_it_cannot_take(spec, capsys, tmp_path, arguments,
     assert message in said.err
 
 
-def test_while_none_ships_the_command_says_how_to_make_one(capsys, monkeypatch):
-    monkeypatch.setattr("voltaspin.study.noise_specification.files", lambda _: __import__("pathlib").Path("/nowhere"))
-    code, said = run(capsys, "--junction", "generator")
-    assert code == 2
-    assert "python scripts/specification_study.py" in said.err
-    assert "--specification FILE" in said.err
+def test_the_shipped_specification_is_of_the_axes_and_of_its_own_points():
+    kept = NoiseSpecification.shipped()
+    assert not kept.reduced
+    for axis in plan(junction=False).axes:
+        limit = kept.limit(axis.name, axis.treatment)
+        assert limit is not None
+        assert limit.amplitudes == [a for a, _ in axis.points]
+    for limit in kept.limits:
+        differences, errors = [p.difference for p in limit.points], [p.std for p in limit.points]
+        at = threshold(limit.amplitudes, differences, errors, kept.margin, scale=limit.scale)
+        assert (limit.said, limit.value) == (at.said, pytest.approx(at.value))
+        assert limit.low == pytest.approx(at.low)
+        assert limit.high == pytest.approx(at.high)
+
+
+@pytest.mark.parametrize(("bias", "said"), [(0.0, "meets"), (0.02, "fails")])
+def test_the_command_compares_bits_with_the_shipped_specification(capsys, tmp_path, bias, said):
+    coins = np.random.default_rng(5).random(2**22) < 0.5 + bias
+    (tmp_path / "bits.bin").write_bytes(np.packbits(coins).tobytes())
+    code, printed = run(capsys, "--bits", tmp_path / "bits.bin")
+    assert code == 0
+    row = next(x for x in printed.out.splitlines() if x.startswith("bias") and " raw " in x)
+    assert row.split()[-1] == said

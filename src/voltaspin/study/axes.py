@@ -40,12 +40,13 @@ Fields = dict[str, Any]
 BASELINE, HALVED, CONTROL = "software-16", "steps halved", "positive control, p = 0.55 raw"
 MARGIN = 0.0277  #: in KID, the margin of the package's other studies
 STEPS, IMAGES, SEEDS = 25, 224, (1, 2)  #: network evaluations; images for each seed of an array
+_HALVING_SEEDS = (1, 2, 3, 4, 5, 6, 7, 8)  # other steps are hardly paired: more images show the same
 
 _RAW = (0.002, 0.005, 0.01, 0.02, 0.05)
 _XOR = (0.03, 0.05, 0.07, 0.1, 0.16)
 _CORRELATIONS: dict[Treatment, tuple[float, ...]] = {
     "raw": (0.05, 0.1, 0.2, 0.4, 0.8),
-    "xor": (0.2, 0.3, 0.45, 0.65, 0.9),
+    "xor": (0.05, 0.1, 0.2, 0.3, 0.45, 0.65, 0.9),
 }
 _PERIOD_IMAGES = 56  # images in one period of the drift, so that each seed has four of them
 _SMALL = {"rows": 112, "columns": 224}  # the 25,088 cells of a draw under XOR: moving thresholds cost by the cell
@@ -100,6 +101,17 @@ class Plan:
                 CONTROL: control, **self.conditions,
             },
             sampling_seeds=seeds,
+        )  # fmt: skip
+
+    def halving(self) -> StudySpec:
+        """What halving the steps does, with more images, for the margin to be compared with."""
+        return StudySpec(
+            name="What halving the steps does",
+            question="Is the margin of the specification of a noise device less than the effect of halving the steps?",
+            margin=MARGIN, baseline=BASELINE,
+            base={"sample": "software-16", "images": IMAGES, "steps": STEPS},
+            conditions={BASELINE: {}, HALVED: {"steps": STEPS // 2}}, controls=(HALVED,), yardstick=HALVED,
+            sampling_seeds=_HALVING_SEEDS,
         )  # fmt: skip
 
 
@@ -168,18 +180,19 @@ def plan(*, junction: bool = True) -> Plan:
     m = _Making([], {})
     both: tuple[tuple[Treatment, tuple[float, ...]], ...] = (("raw", _RAW), ("xor", _XOR))
     for t, grid in both:
-        m.axis("bias", "bias of all cells, P(1) - 1/2", grid, lambda b: _settled(_cells(bias=b)), t)
+        finer = (0.0005, 0.001) if t == "raw" else (0.01, 0.02)
+        m.axis("bias", "bias of all cells, P(1) - 1/2", (*finer, *grid), lambda b: _settled(_cells(bias=b)), t)
     if junction:
         m.axis("bias-negative", "bias of all cells, 1/2 - P(1)", _RAW, lambda b: _settled(_in_field(_field_of_bias(b))),
                note="the generator in a field, with its r there; under XOR as the positive one, in law")  # fmt: skip
     for t in ("raw", "xor"):
         m.axis("correlation", "lag-1 correlation of a cell's bits, positive", _CORRELATIONS[t],
                lambda r: _settled(_cells(correlation=r)), t)  # fmt: skip
-    m.axis("correlation-negative", "lag-1 correlation of a cell's bits, negative", _CORRELATIONS["raw"],
+    m.axis("correlation-negative", "lag-1 correlation of a cell's bits, negative", (0.01, 0.02, *_CORRELATIONS["raw"]),
            lambda r: _settled(_cells(correlation=-r)),
            note="under XOR as the positive one, in law")  # fmt: skip
     grids: dict[Treatment, tuple[float, ...]] = {
-        "raw": (0.01, 0.02, 0.04, 0.08, 0.12), "xor": (0.04, 0.06, 0.08, 0.1, 0.12),
+        "raw": (0.01, 0.02, 0.04, 0.08, 0.12), "xor": (0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12),
     }  # fmt: skip
     for mapping in ("fixed", "rotated", "hashed"):
         for t, grid in grids.items():

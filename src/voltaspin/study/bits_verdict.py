@@ -119,7 +119,7 @@ def bits_needed(spec: NoiseSpecification, lanes: int = 1) -> tuple[int, str]:
     for limit in spec.limits:
         if limit.treatment != "raw":
             continue
-        at = limit.bears if limit.bears is not None else limit.amplitudes[0]
+        at = limit.low if limit.low is not None else limit.amplitudes[0]
         name = limit.name.removesuffix("-negative")
         if name == "bias":
             n = (z / (2 * at)) ** 2

@@ -184,7 +184,7 @@ def _tolerated(
         if which == "value":
             return x.value if x.value is not None else math.inf if x.said == "not reached" else 0.0
         if which == "low":
-            return x.bears if x.bears is not None else 0.0
+            return x.low if x.low is not None else 0.0
         return x.high if x.high is not None else math.inf
 
     def excess(which: str, numbers: tuple[float, float]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -25,12 +26,19 @@ _Z95 = 1.959963984540054
 
 
 class Measured(Spec):
-    """A difference of KID from the baseline, with its standard error."""
+    """A difference of KID from the baseline, with its standard error, and the images of either side."""
 
     KIND: ClassVar[str] = "measured-difference"
     condition: str
     difference: float
     std: float
+    images: int
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> Self:
+        """From a study's verdict."""
+        v = verdict
+        return cls(condition=v.name, difference=v.difference, std=v.std, images=v.images)
 
     @property
     def text(self) -> str:
@@ -47,7 +55,8 @@ class Limit(Spec):
         amplitudes: that were asked, from the least harm to the most, SI.
         points: what was found there.
         said: ``reached``, ``not reached`` up to the last amplitude, or ``already outside`` at the first.
-        value, low, high: as in :class:`voltaspin.study.threshold.Threshold`.
+        value, low, high: as in :class:`voltaspin.study.threshold.Threshold`; up to ``low`` the images surely stay
+            within the margin, and where it is None not even at the first amplitude.
     """
 
     KIND: ClassVar[str] = "noise-limit"
@@ -65,11 +74,6 @@ class Limit(Spec):
     value: float | None
     low: float | None
     high: float | None
-
-    @property
-    def bears(self) -> float | None:
-        """The amplitude that surely leaves the images within the margin; None if not even the first one does."""
-        return self.amplitudes[-1] if self.said == "not reached" and self.low is None else self.low
 
     def shown(self, amplitude: float | None) -> str:
         """An amplitude in the unit for people, without the unit."""
@@ -103,7 +107,7 @@ class NoiseSpecification(Spec):
         baseline: what the differences are taken from.
         halved, control: the effect of halving the steps, and the positive control that must be found.
         limits: one for each axis and treatment.
-        command: that made it; environment: versions behind it.
+        command, effort, environment: what made it, how long that took, and the versions behind it.
         reduced: whether this is a trial of the pipeline and no result.
     """
 
@@ -117,17 +121,28 @@ class NoiseSpecification(Spec):
     control: Measured
     limits: list[Limit]
     command: str = COMMAND
+    effort: str = ""
     environment: dict[str, str] = Field(default_factory=dict)
     reduced: bool = False
 
     @classmethod
-    def of(cls, spec: StudySpec, verdicts: Sequence[Verdict], axes: Sequence[Axis], *, reduced: bool = False) -> Self:
+    def of(
+        cls, spec: StudySpec, verdicts: Sequence[Verdict], axes: Sequence[Axis], *, halving: Verdict | None = None,
+        effort: str = "", reduced: bool = False,
+    ) -> Self:  # fmt: skip
         """From a judged study.
+
+        Args:
+            spec, verdicts: the study and its differences.
+            axes: that it asked about.
+            halving: the effect of halving the steps from a study of more images, in place of this one's.
+            effort: how long the study took, in words.
+            reduced: whether it is a trial.
 
         Raises:
             InputError: a study without the halved steps or the control, or without any axis.
         """
-        found = {v.name: Measured(condition=v.name, difference=v.difference, std=v.std) for v in verdicts}
+        found = {v.name: Measured.of(v) for v in verdicts}
         if missing := [n for n in (HALVED, CONTROL) if n not in found]:
             raise InputError(
                 f"study {spec.name!r} has no condition {missing[0]!r}; write its file with {COMMAND} --write"
@@ -150,20 +165,15 @@ class NoiseSpecification(Spec):
             raise InputError(f"study {spec.name!r} has no whole axis; write its file with {COMMAND} --write")
         return cls(
             margin=spec.margin, images=max(v.images for v in verdicts),
-            steps=spec.named()[spec.baseline].steps, baseline=spec.baseline, halved=found[HALVED],
-            control=found[CONTROL], limits=limits, environment=environment(), reduced=reduced,
+            steps=spec.named()[spec.baseline].steps, baseline=spec.baseline,
+            halved=found[HALVED] if halving is None else Measured.of(halving), control=found[CONTROL], limits=limits,
+            effort=effort, environment=environment(), reduced=reduced,
         )  # fmt: skip
 
     @classmethod
     def shipped(cls) -> Self:
-        """The one of the package; InputError while none was made."""
-        path = Path(str(files("voltaspin") / "data" / "noise-specification.json"))
-        if not path.is_file():
-            raise InputError(
-                f"no specification of a noise device ships yet: make one with `{COMMAND}` (its --help has the three "
-                "steps; hours), or give one with --specification FILE"
-            )
-        return cls.load(path)
+        """The one of the package."""
+        return cls.load(Path(str(files("voltaspin") / "data" / "noise-specification.json")))
 
     def limit(self, name: str, treatment: str) -> Limit | None:
         """By axis and treatment; None where it was not asked."""
@@ -178,7 +188,7 @@ class NoiseSpecification(Spec):
         """Whether the margin is less than what halving the steps does, and whether the control was found."""
         low = self.halved.difference - _Z95 * self.halved.std
         less = low > self.margin
-        halved = f"Halving the {self.steps} steps gives {self.halved.text}, " + (
+        halved = f"Halving the {self.steps} steps gives {self.halved.text} ({self.halved.images:,} images), " + (
             "more than the margin." if less else "**not shown to be more than the margin**."
         )
         found = abs(self.control.difference) > _Z95 * self.control.std
@@ -225,8 +235,9 @@ sampling, {spec.steps} steps, {spec.images} images for each point; one imperfect
 - The differences are paired: a condition shares every latent and every random word with the baseline. Every axis begins
   at fair, independent cells, whose images are those of {spec.baseline} by construction: a difference of nought there is
   no finding. The looped source (period) is not paired: its bits are others.
-- The amplitudes were fixed before this run, those of the bias and of XOR after a look at trial runs (a grid about where
-  the margin is left tells more than one that is far from it). The margin was not moved.
+- The amplitudes follow trial runs: a grid about where the margin is left tells more than one that is far from it. After
+  the first whole run smaller ones were added where the first one lay outside, or not surely inside (bias of 0.0005 and
+  0.001, negative correlation, and bias, correlation and spread under XOR). The margin was not moved.
 - The interval holds the chance of the images. Each of the two sampling seeds has an array of its own (its fixed
   biases, its fluctuators); two arrays say little about other arrays, and the interval leaves that out.
 - Bits of one cell are correlated without a reset. Each image begins with cells as an array leaves them that has run
@@ -240,9 +251,10 @@ Made by
 
     {spec.command} --write examples/specification.json
     voltaspin study examples/specification.json --out build/specification --workers 2
+    voltaspin study examples/halving.json --out build/specification --workers 2
     {spec.command} --report build/specification
 
-with {versions}. All noise is simulated, pseudo-random underneath.
+with {versions}. {spec.effort} All noise is simulated, pseudo-random underneath.
 """
 
 
@@ -279,7 +291,7 @@ def overview_png(spec: NoiseSpecification) -> bytes:
         for axes, name in zip(panels, spec.names, strict=False):
             unit = _draw(axes, spec, name)[0].unit
             axes.set_title(name + (f" [{unit}]" if unit else ""), fontsize=8.5)
-        panels[0].legend(fontsize=7)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=8)
         for axes in panels[len(spec.names) :]:
             axes.set_axis_off()
         figure.supylabel(f"KID less {spec.baseline}, x 1000", fontsize=8.5)
@@ -288,6 +300,8 @@ def overview_png(spec: NoiseSpecification) -> bytes:
 
 def _draw(axes: Axes, spec: NoiseSpecification, name: str) -> list[Limit]:
     """The curves of one axis, onto axes of matplotlib; returns what was drawn."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     from voltaspin.report.drawing import BLUE, GREEN, INK, ORANGE
 
     limits = [x for x in spec.limits if x.name == name]
@@ -304,9 +318,16 @@ def _draw(axes: Axes, spec: NoiseSpecification, name: str) -> list[Limit]:
             axes.axvspan(low, high, color=colour, alpha=0.12, lw=0)
             axes.axvline(x.per_unit * float(x.value or 0.0), color=colour, lw=1.2, ls="--")
     axes.set_yscale("symlog", linthresh=2e3 * spec.margin)
-    asked = [a for x in limits for a in x.amplitudes]
-    if min(asked) > 0 and max(asked) >= 8 * min(asked):
+    axes.set_yticks([-100, 0, 100, 1000, 10000], ["-100", "0", "100", "1000", "10,000"])
+    axes.set_ylim(-150, max(1500.0, *(1.5e3 * p.difference for x in spec.limits for p in x.points)))
+    asked = [x.per_unit * a for x in limits for a in x.amplitudes]
+    decades = math.log10(max(asked) / min(asked))
+    if decades > 0.9:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.6 else (1,)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        if max(asked) < 1000:
+            axes.xaxis.set_major_formatter("{x:g}")
     if limits[0].falling:
         axes.invert_xaxis()
     return limits

@@ -44,7 +44,9 @@ def verdicts_png(spec: StudySpec, verdicts: list[Verdict]) -> bytes:
             axes.plot(1e3 * v.difference, i, "o", color=colour, ms=5)
         axes.set_yticks(range(len(verdicts)), [v.name for v in verdicts])
         axes.set_ylim(len(verdicts) - 0.4, -0.6)
-        axes.set_xscale("symlog", linthresh=2e3 * spec.margin)
+        if max(abs(end) for v in verdicts for end in (v.low, v.high)) > 6 * spec.margin:
+            axes.set_xscale("symlog", linthresh=2e3 * spec.margin)
+            axes.xaxis.set_major_formatter("{x:,g}")
         axes.set_xlabel(f"KID less that of {spec.baseline}, x 1000; 95 % intervals; green: the margin")
         axes.set_title(spec.name)
         return figure_png(figure)

@@ -117,7 +117,7 @@ def row_of(limit: Limit, found: Interval) -> Row:
     """A device's amplitude, not negative, against its limit."""
     value, low, high = found
     down = limit.falling
-    bears, outside = limit.bears, limit.high if limit.said != "not reached" else None
+    bears, outside = limit.low, limit.high if limit.said != "not reached" else None
     if bears is not None and (low >= bears if down else high <= bears):
         said: Said = "meets"
     elif outside is not None and (high <= outside if down else low >= outside):
