@@ -218,7 +218,7 @@ def page(spec: NoiseSpecification, pictures: dict[str, str]) -> str:
 KID leaves the margin of {1e3 * spec.margin:.1f}e-3 around that of {spec.baseline}, with its 95 % interval. Ancestral
 sampling, {spec.steps} steps, {spec.images} images for each point; one imperfection at a time, all else ideal.
 
-| axis | raw bits | XOR of two cells | |
+| axis | raw bits | XOR of two cells | notes |
 | --- | --- | --- | --- |
 {chr(10).join(rows)}
 
