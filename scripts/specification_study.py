@@ -19,7 +19,7 @@ import argparse
 from pathlib import Path
 
 from voltaspin.specs import write_json
-from voltaspin.study.axes import chosen, plan, shared_axes
+from voltaspin.study.axes import chosen, halving_study, plan, shared_axes
 from voltaspin.study.judgement import judge
 from voltaspin.study.noise_specification import NoiseSpecification, write
 from voltaspin.study.page import effort
@@ -49,7 +49,7 @@ def main() -> None:
         study = axes.study(images=64, steps=5, seeds=(1,)) if given.reduced else axes.study()
         write_json(given.write, study.to_json())
         if not given.reduced:
-            write_json(given.write.with_name(HALVING), axes.halving().to_json())
+            write_json(given.write.with_name(HALVING), halving_study().to_json())
         runs = {r.key: r.condition for r in study.runs()}
         work = sum(c.images * c.steps for c in runs.values())
         print(f"{given.write}: {len(runs)} runs, {work} images times steps")

@@ -19,6 +19,7 @@ from voltaspin.study.axes import (
     bias_and_correlation,
     chosen,
     first_beyond,
+    halving_study,
     pair,
     plan,
     shared_axes,
@@ -151,7 +152,7 @@ def test_the_study_file_is_what_the_axes_ask_for(cheap):
         k: v for k, v in expected.items() if k != "conditions"
     }
     halving = StudySpec.load(STUDY.with_name("halving.json"))
-    assert halving == cheap.halving()
+    assert halving == halving_study()
     assert (halving.margin, halving.named()[BASELINE]) == (spec.margin, spec.named()[BASELINE])
     names = spec.named()
     assert {BASELINE, HALVED, CONTROL} <= set(names)

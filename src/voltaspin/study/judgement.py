@@ -116,7 +116,7 @@ def judge(spec: StudySpec, out: Path, *, against: Reference | None = None) -> li
     for run in runs:
         by_name.setdefault(run.name, {})[run.training_seed, run.sampling_seed] = run
     found = []
-    baseline_kids: dict[int, float] = {}
+    baselines: dict[int, tuple[NDArray[np.float64], float]] = {}
     for name, mine in by_name.items():
         if name == spec.baseline:
             continue
@@ -126,10 +126,12 @@ def judge(spec: StudySpec, out: Path, *, against: Reference | None = None) -> li
         scores: dict[Metric, list[tuple[float, float]]] = {}
         own, images = [], 0
         for training in seeds:
-            a, b = (_features(out, rows, training, spec.sampling_seeds) for rows in (mine, by_name[spec.baseline]))
-            if training not in baseline_kids:
-                baseline_kids[training] = _kid(b, against)
-            own.append((_kid(a, against), baseline_kids[training]))
+            if training not in baselines:
+                features = _features(out, by_name[spec.baseline], training, spec.sampling_seeds)
+                baselines[training] = features, _kid(features, against)
+            a = _features(out, mine, training, spec.sampling_seeds)
+            b, b_kid = baselines[training]
+            own.append((_kid(a, against), b_kid))
             n = min(len(a), len(b))
             images += n
             for metric in _METRICS if n >= 4 * a.shape[1] else _METRICS[:1]:

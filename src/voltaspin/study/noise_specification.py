@@ -35,9 +35,8 @@ class Measured(Spec):
     images: int
 
     @classmethod
-    def of(cls, verdict: Verdict) -> Self:
+    def of(cls, v: Verdict) -> Self:
         """From a study's verdict."""
-        v = verdict
         return cls(condition=v.name, difference=v.difference, std=v.std, images=v.images)
 
     @property
