@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from voltaspin.core.units import gamma_e
 from voltaspin.device import presets
 from voltaspin.device.llg import equilibrium, run, thermal_field_std, time_step_limit
-from voltaspin.units import gamma_e
 
 N, STEPS, DT = 10_000, 1000, 1e-12
 JUNCTION = presets.generator

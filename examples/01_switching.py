@@ -1,8 +1,8 @@
 """How likely does a pulse flip the generator junction? Prints the answer for a few widths, and the trade-off."""
 
 from voltaspin import Pulse, presets
+from voltaspin.core.units import ns
 from voltaspin.device import llg
-from voltaspin.units import ns
 
 junction = presets.generator
 print(f"V_c {junction.V_c:.2f} V; barrier {junction.barrier():.0f} k_B T (storage: {presets.storage.barrier():.0f})")

@@ -24,6 +24,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from voltaspin.core.files import read_json, write_json
+from voltaspin.core.spec import environment
 from voltaspin.diffusion import load_images, load_pipeline, sample, shipped_model
 from voltaspin.diffusion.arithmetic import variance_per_step
 from voltaspin.diffusion.sampling import Pipeline
@@ -32,7 +34,6 @@ from voltaspin.memory import ArraySpec, calibrate, convert
 from voltaspin.metrics import Extractor, garments, paired_difference, reference, score_features
 from voltaspin.noise import PseudoSource
 from voltaspin.report.drawing import BLUE, DPI, GREEN, GREY, INK, ORANGE, STYLE, figure_png
-from voltaspin.specs import environment, read_json, write_json
 
 #: A crossbar that does little harm, from which one thing at a time is changed. All assumed.
 BASE: dict[str, Any] = {

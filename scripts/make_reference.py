@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save_file
 
+from voltaspin.core.files import write_json
 from voltaspin.diffusion.data import load_images
 from voltaspin.metrics.features import Extractor, file_sha256
 from voltaspin.metrics.shipped import SETS, blurred, data_sha256, noisy, reference_folder
-from voltaspin.specs import write_json
 
 SEED, SIGMA, UNSEEN, YARDSTICK = 20251, 0.05, 50_000, 5_000
 

@@ -13,16 +13,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.spec import environment
 from voltaspin.device import presets
 from voltaspin.device.characterisation import Characterisation, JunctionSpec, PulseRecord
 from voltaspin.device.characterise import QUICK, Effort, characterise
 from voltaspin.device.fokker_planck import ROUNDING
-from voltaspin.errors import InputError
 from voltaspin.report.comparison import energy_text
 from voltaspin.report.cost import BOUNDARIES, CellPulse, CostTable, action_energies, si
 from voltaspin.report.device_figures import life_text
 from voltaspin.report.page import number
-from voltaspin.specs import environment
 from voltaspin.terminal import bar_per_part, progress_bars, write_whole
 
 HEADINGS = (

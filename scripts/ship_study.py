@@ -7,8 +7,8 @@ python scripts/ship_study.py study/results.json
 import sys
 from pathlib import Path
 
+from voltaspin.core.files import write_json
 from voltaspin.report.results import DemoResults
-from voltaspin.specs import write_json
 
 DATA = Path(__file__).parents[1] / "src" / "voltaspin" / "data"
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from voltaspin.specs import write_json
+from voltaspin.core.files import write_json
 from voltaspin.study.axes import chosen, halving_study, plan, shared_axes
 from voltaspin.study.judgement import judge
 from voltaspin.study.noise_specification import NoiseSpecification, write

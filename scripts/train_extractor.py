@@ -19,9 +19,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from voltaspin.core.files import write_json
+from voltaspin.core.spec import environment
 from voltaspin.diffusion.data import load_images
 from voltaspin.metrics.features import DEFAULT_EXTRACTOR, FEATURES, extractor_folder, file_sha256, network
-from voltaspin.specs import environment, write_json
 
 SEED, TRAINED_ON, EPOCHS, BATCH, SHIFT = 20250, 50_000, 6, 256, 2
 

@@ -17,12 +17,12 @@ import voltaspin.report
 from voltaspin.cli import main
 from voltaspin.cli_device import chosen_junction
 from voltaspin.cli_tables import KINDS, joined
+from voltaspin.core.errors import InputError
 from voltaspin.device import JunctionSpec, measurements
 from voltaspin.device.fitting import predict
 from voltaspin.device.measurements import ResistanceData, SwitchingData, TMRData
 from voltaspin.device.resistance import resistance
 from voltaspin.device.switching_field import switched
-from voltaspin.errors import InputError
 
 #: A low barrier, so that a few harmonics resolve it.
 TRUTH = ["--set", "Delta=8", "--set", "B_x=20mT", "--set", "B_z=1mT"]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from voltaspin import demo
+from voltaspin.core.files import read_json
 from voltaspin.diffusion.sampling import load_pipeline, shipped_model
 from voltaspin.report.results import DemoResults
-from voltaspin.specs import read_json
 
 pytestmark = pytest.mark.slow
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-from voltaspin.lazy import resolve
+from voltaspin.core.lazy import resolve
 
 _HOME = {
-    "InputError": "errors",
-    "NoiseExhaustedError": "errors",
+    "InputError": "core.errors",
+    "NoiseExhaustedError": "core.errors",
     "Junction": "device",
     "Pulse": "device",
     "SwitchingModel": "device",
@@ -26,9 +26,9 @@ _HOME = {
     "train": "diffusion",
     "evaluate": "metrics",
     "price": "report",
-    "Ledger": "ledger",
-    "RunContext": "context",
-    "Sourced": "sourced",
+    "Ledger": "core.ledger",
+    "RunContext": "core.context",
+    "Sourced": "core.quantity",
 }
 
 __all__ = [*sorted(_HOME), "__version__"]

@@ -23,8 +23,8 @@ from voltaspin.cli_memory import array_spec
 from voltaspin.cli_noise import Chain, Noise, bits, make_source, randomness
 from voltaspin.cli_study import spec as spec_command
 from voltaspin.cli_study import study
-from voltaspin.errors import InputError, NoiseStoppedError
-from voltaspin.ledger import Ledger
+from voltaspin.core.errors import InputError, NoiseStoppedError
+from voltaspin.core.ledger import Ledger
 from voltaspin.terminal import at_least, bar_per_part, leave_nothing, print_json, progress_bars, writable
 
 INTERRUPTED = 130  #: exit status after Ctrl-C, as shells have it

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.terminal import print_json, progress_bars
 
 if TYPE_CHECKING:
@@ -46,13 +46,13 @@ def sample_bits(
     Args:
         others: options that such a model does not know; none of them may be set.
     """
+    from voltaspin.core.spec import environment
     from voltaspin.device import presets
     from voltaspin.diffusion import bitflip
     from voltaspin.diffusion.bitflip.model import IDEAL
     from voltaspin.report.comparison import energies
     from voltaspin.report.image_cost import image_costs
     from voltaspin.report.images import write_folder
-    from voltaspin.specs import environment
 
     model = bitflip.load_model(folder)
     if given := next((f"--{name} {value}" for name, value in others.items() if value), ""):

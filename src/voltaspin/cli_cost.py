@@ -59,8 +59,8 @@ def cost(
     at_least(1, cells_per_bit=cells_per_bit, image_steps=image_steps)
     at_least(1, **{k: v for k, v in (("training_steps", training_steps), ("training_batch", batch)) if v is not None})
     at_least(100, samples=samples)
+    from voltaspin.core.errors import InputError
     from voltaspin.device import Pulse, SwitchingModel
-    from voltaspin.errors import InputError
     from voltaspin.report.claim import action_draws, claim, claim_text
     from voltaspin.report.cost import CostTable
     from voltaspin.report.software import MEASURES

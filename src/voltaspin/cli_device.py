@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.terminal import at_least, bar_per_part, print_json, progress_bars, writable, write_whole
 
 if TYPE_CHECKING:

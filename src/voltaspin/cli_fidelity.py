@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.terminal import bar_per_part, progress_bars
 
 

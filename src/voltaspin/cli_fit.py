@@ -15,7 +15,7 @@ import typer
 
 from voltaspin.cli_device import AsJson, Changes, Preset, SpinTorque, chosen_junction
 from voltaspin.cli_tables import KINDS, by_quantity, column_names, digests, joined, kind_of, measurements_of
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.terminal import print_json, progress_bars, writable, write_whole
 
 if TYPE_CHECKING:
@@ -111,8 +111,9 @@ def fit(
     record["points"] = sum(map(len, sets))
     record["files"] = [read[path] | {"sha256": sha256[path]} for path in files]
     record |= {"fixed": stated, "degree": degree, "spin_torque": spin_torque}
+    from voltaspin.core.files import write_json
+    from voltaspin.core.spec import environment
     from voltaspin.device import JunctionSpec
-    from voltaspin.specs import environment, write_json
 
     record |= {"command": ["voltaspin", *sys.argv[1:]], "environment": environment()}
     if made is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.terminal import at_least, print_json, write_whole
 
 if TYPE_CHECKING:
@@ -68,11 +68,11 @@ def cost(
     """
     at_least(1, steps=steps)
     chosen = array_spec(spec)
+    from voltaspin.core.units import gamma_e
     from voltaspin.device import Pulse, presets
     from voltaspin.diffusion.sampling import load_pipeline, shipped_model
     from voltaspin.report.compute_cost import cost_of_images
     from voltaspin.report.cost import CellPulse, CostTable, action_energies
-    from voltaspin.units import gamma_e
 
     pipeline = load_pipeline(shipped_model() if model is None else model)
     # the weights lie in storage cells, turned over by half a precession
@@ -101,10 +101,10 @@ def store(
     Example: [bold]voltaspin memory store garment.png --out store.png[/bold]
     """
     at_least(0, years=years, celsius=celsius + 273.15, seed=seed)
+    from voltaspin.core.units import year
     from voltaspin.diffusion.data import read_pictures
     from voltaspin.memory.keeping import keep
     from voltaspin.report.array_figures import kept_png
-    from voltaspin.units import year
 
     if not image.is_file():
         raise InputError(f"{image} does not exist; give a PNG or another picture")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from voltaspin.errors import InputError, NoiseExhaustedError
+from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.terminal import at_least, bar_per_part, print_json, progress_bars, writable, write_whole
 
 if TYPE_CHECKING:

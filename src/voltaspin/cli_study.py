@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from voltaspin.cli_device import Changes, assigned, chosen_junction
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.terminal import at_least, print_json, progress_bars, write_whole
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def study(
     Example: [bold]voltaspin study study.json --out results --workers 2[/bold]
     """
     at_least(1, workers=workers)
-    from voltaspin.specs import write_json
+    from voltaspin.core.files import write_json
     from voltaspin.study.judgement import judge, standing
     from voltaspin.study.page import page, summary, table_csv, to_json, verdicts_png
     from voltaspin.study.runner import execute, finished, shard_of

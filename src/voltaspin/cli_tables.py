@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from voltaspin.cli_device import assigned
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 
 Units = Mapping[str, float]
 _TIME = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ps": 1e-12}

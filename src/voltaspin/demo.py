@@ -18,12 +18,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.context import RunContext
+from voltaspin.core.context import RunContext
+from voltaspin.core.errors import InputError
+from voltaspin.core.files import read_json, write_json
+from voltaspin.core.ledger import Ledger
+from voltaspin.core.spec import environment
 from voltaspin.device import Pulse, SwitchingModel, fair_pulse, presets
 from voltaspin.diffusion.backend import bf16_is_faster
 from voltaspin.diffusion.sampling import Pipeline, load_pipeline, sample, shipped_model
-from voltaspin.errors import InputError
-from voltaspin.ledger import Ledger
 from voltaspin.memory import ArraySpec, MagnetoelectricMemory
 from voltaspin.metrics import Extractor, Row, garments, paired_difference, reference, score_features
 from voltaspin.metrics.features import file_sha256
@@ -38,7 +40,6 @@ from voltaspin.report.figures import charts, grid_png, strip_png
 from voltaspin.report.page import write_page
 from voltaspin.report.software import software
 from voltaspin.report.work import ARRAY, image_job, network_seconds, networks_of, training_job, work
-from voltaspin.specs import environment, read_json, write_json
 
 Progress = Callable[[str, int, int], None]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 
 if TYPE_CHECKING:
     from rich.progress import Progress

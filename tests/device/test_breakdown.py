@@ -3,11 +3,11 @@ from dataclasses import replace
 
 import pytest
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Sourced
+from voltaspin.core.units import nm, ns
 from voltaspin.device import Pulse, presets
 from voltaspin.device.breakdown import Breakdown, BreakdownWarning, EModel, PowerLaw, check_breakdown, lifetime
-from voltaspin.errors import InputError
-from voltaspin.sourced import Sourced
-from voltaspin.units import nm, ns
 
 OXIDE = replace(presets.generator, diameter=math.sqrt(4 * 2e-15 / math.pi), N=None)  # the anchor's area
 BODY = 1 - math.exp(-1)  # the 63 % point, where Weibull's slope does not matter

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy.constants import epsilon_0
 
+from voltaspin.core.errors import InputError
 from voltaspin.device import Junction, Pulse, presets
 from voltaspin.device.characterisation import Characterisation, JunctionSpec
 from voltaspin.device.characterise import QUICK, Effort, astroid, characterise
 from voltaspin.device.fokker_planck import switching_probability
 from voltaspin.device.retention import flip_rate
-from voltaspin.errors import InputError
 
 # Delta 16 and a barrier of 10 k_B T: cheap, and still two wells.
 CELL = replace(presets.generator.with_variation(K_eff_scale=0.4), B_bias=(0.012, 0.0, 0.0), name="small")

@@ -10,14 +10,14 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from voltaspin import __version__
+from voltaspin.core.errors import InputError
+from voltaspin.core.units import gamma_e
 from voltaspin.device import Junction, Pulse, presets
 from voltaspin.device.circuit import ngspice, verilog_a
 from voltaspin.device.equilibrium import well_bottom
 from voltaspin.device.junction import Well
 from voltaspin.device.llg import run, spin_torque_field, trajectory
 from voltaspin.device.transport import oxide_capacitance
-from voltaspin.errors import InputError
-from voltaspin.units import gamma_e
 
 GENERATOR = presets.generator
 RELTOL = 1e-6  # of ngspice

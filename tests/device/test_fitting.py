@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
 
+from voltaspin.core.errors import InputError
 from voltaspin.device import Pulse, presets
 from voltaspin.device.fitting import fit_switching, predict, switching_model_from_measurements
 from voltaspin.device.fokker_planck import switching_probability
@@ -24,7 +25,6 @@ from voltaspin.device.resistance import fit_resistance, fit_spread, fit_TMR, res
 from voltaspin.device.retention import flip_rate
 from voltaspin.device.sensitivity import sensitivities
 from voltaspin.device.switching_field import fit_switching_fields, fit_xi, log_escape_rates, switched
-from voltaspin.errors import InputError
 
 GENERATOR = presets.generator
 UPRIGHT = replace(GENERATOR, B_bias=(0.0, 0.0, 4e-3))

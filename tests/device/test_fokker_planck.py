@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from voltaspin.core.units import gamma_e, k_B
 from voltaspin.device import Pulse, presets
 from voltaspin.device.fokker_planck import (
     boltzmann_exponents,
@@ -16,7 +17,6 @@ from voltaspin.device.fokker_planck import (
     well_density,
     well_indicator,
 )
-from voltaspin.units import gamma_e, k_B
 
 GENERATOR = presets.generator
 SMALL = GENERATOR.with_variation(K_eff_scale=0.25)  # Delta 10: cheap

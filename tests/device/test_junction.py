@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.special import j1
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.units import k_B, nm, ns
 from voltaspin.device import Junction, Pulse, presets
 from voltaspin.device.junction import cylinder_demagnetisation
-from voltaspin.errors import InputError
-from voltaspin.units import k_B, nm, ns
 
 GENERATOR = presets.generator
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.units import gamma_e, k_B
 from voltaspin.device import Pulse, presets
 from voltaspin.device.equilibrium import equilibrium, well_bottom
 from voltaspin.device.fokker_planck import boltzmann_exponents, well_density
@@ -23,9 +25,7 @@ from voltaspin.device.llg import (
     trajectory,
 )
 from voltaspin.device.sphere import latitude
-from voltaspin.errors import InputError
 from voltaspin.streams import Stream
-from voltaspin.units import gamma_e, k_B
 
 GENERATOR = presets.generator
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from voltaspin.core.errors import InputError
 from voltaspin.device.measurements import (
     ResistanceData,
     ResistanceSpread,
@@ -17,7 +18,6 @@ from voltaspin.device.measurements import (
     TMRData,
     load,
 )
-from voltaspin.errors import InputError
 
 MAP = {"voltage": "V", "width": ("t_ns", 1e-9), "P_sw": "p"}
 SWEEP = "# sweep of device 7\nV,t_ns,p,n\n1.1,0.3,0.47,500\n\n1.1,0.4,0.61,400\n1.2,0.3,0,500\n"

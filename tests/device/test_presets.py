@@ -5,10 +5,10 @@ import pytest
 from scipy.integrate import dblquad
 from scipy.special import ellipe, ellipk
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.units import fJ_per_Vm, k_B, mT, mu_0, nm, ohm_um2
 from voltaspin.device import Junction, presets
 from voltaspin.device.junction import cylinder_demagnetisation
-from voltaspin.errors import InputError
-from voltaspin.units import fJ_per_Vm, k_B, mT, mu_0, nm, ohm_um2
 
 PUBLISHED = [name for name in presets.names() if name not in ("generator", "storage")]
 

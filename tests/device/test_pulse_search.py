@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from voltaspin.core.errors import InputError
 from voltaspin.device import FairPulse, Pulse, fair_pulse, fokker_planck, presets
 from voltaspin.device.pulse_search import _plateaus
-from voltaspin.errors import InputError
 
 GENERATOR = presets.generator
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from voltaspin.core.units import k_B
 from voltaspin.device import Junction, presets
 from voltaspin.device.retention import depopulation, flip_rate, slow_mode
-from voltaspin.units import k_B
 
 GENERATOR = presets.generator
 

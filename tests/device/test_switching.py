@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.files import read_json, write_json
 from voltaspin.device import Pulse, SwitchingModel, presets
 from voltaspin.device.llg import switching_probability
 from voltaspin.device.response import logistic as _logistic
 from voltaspin.device.switching import _fit, _logistic_regression
-from voltaspin.errors import InputError
-from voltaspin.specs import read_json, write_json
 from voltaspin.streams import Stream
 
 GENERATOR = presets.generator

@@ -3,11 +3,11 @@ from dataclasses import replace
 
 import pytest
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Sourced
+from voltaspin.core.units import mu_0, nm
 from voltaspin.device import Junction, presets
 from voltaspin.device.temperature import TemperatureLaw, at_temperature
-from voltaspin.errors import InputError
-from voltaspin.sourced import Sourced
-from voltaspin.units import mu_0, nm
 
 LAW = TemperatureLaw()
 SPLIT = 5.97e5 / (mu_0 / 2 * 1.0e6**2)  # Nz - Nx for 5.97e5 J/m^3 of demagnetisation

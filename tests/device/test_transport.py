@@ -8,6 +8,8 @@ import pytest
 from scipy.constants import epsilon_0
 from scipy.special import ndtr
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.units import e_charge, fF, k_B, ns
 from voltaspin.device import Junction, Pulse, presets
 from voltaspin.device.transport import (
     PERMITTIVITY,
@@ -21,8 +23,6 @@ from voltaspin.device.transport import (
     read_current,
     read_disturb,
 )
-from voltaspin.errors import InputError
-from voltaspin.units import e_charge, fF, k_B, ns
 
 GENERATOR = presets.generator
 UPRIGHT = replace(GENERATOR, B_bias=(0.0, 0.0, 0.0))  # rests at m_z = +-1

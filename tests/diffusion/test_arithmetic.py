@@ -7,10 +7,10 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from voltaspin.context import current
+from voltaspin.core.context import current
+from voltaspin.core.errors import InputError
 from voltaspin.diffusion.arithmetic import variance_per_step
 from voltaspin.diffusion.sampling import ddpm_step, load_pipeline, sample, shipped_model
-from voltaspin.errors import InputError
 from voltaspin.noise import PseudoSource
 
 SIGMA, STEPS = 0.2, 4

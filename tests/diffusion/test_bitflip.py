@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
+from voltaspin.core.errors import InputError
 from voltaspin.device import SwitchingModel
 from voltaspin.diffusion import bitflip
-from voltaspin.errors import InputError
 from voltaspin.memory import MagnetoelectricMemory
 
 BETAS = [0.05, 0.2, 0.1, 0.4]

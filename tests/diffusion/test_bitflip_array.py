@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
+from voltaspin.core.errors import InputError
 from voltaspin.device import SwitchingModel, presets
 from voltaspin.diffusion import bitflip
 from voltaspin.diffusion.bitflip.flips import TOLERANCE
-from voltaspin.errors import InputError
 from voltaspin.memory import MagnetoelectricMemory, PulseLibrary, Variation
 
 PATTERNS = np.array([[1, 1, 0, 0], [0, 1, 1, 0], [1, 1, 1, 1], [0, 0, 0, 0]], np.uint8)

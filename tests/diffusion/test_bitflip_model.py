@@ -8,13 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.files import read_json, write_json
 from voltaspin.diffusion import bitflip
 from voltaspin.diffusion.bitflip.model import IDEAL, BitModelSpec, CellSpec
 from voltaspin.diffusion.bitflip.network import clean_logits, evidence
 from voltaspin.diffusion.bitflip.sampling import moved_per_step
 from voltaspin.diffusion.bitflip.training import CleanBits, flipped, time_weights
-from voltaspin.errors import InputError
-from voltaspin.specs import read_json, write_json
 
 #: Cells of the generator preset that are all equal: one map of pulses to solve, two seconds.
 EQUAL = CellSpec(junction="generator", K_eff_spread=0.0, stray_field_spread=0.0)

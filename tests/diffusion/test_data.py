@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from voltaspin.core.errors import InputError
 from voltaspin.diffusion import data
 from voltaspin.diffusion.data import IdxDataset, load_images, parse_idx
-from voltaspin.errors import InputError
 
 
 def idx(array: np.ndarray) -> bytes:

@@ -25,9 +25,9 @@ from diffusers import (
 from diffusers.schedulers.deprecated.scheduling_karras_ve import KarrasVeScheduler
 
 from voltaspin.cli import main
+from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.diffusion.published import Unmodified, open_model, sample_unmodified
 from voltaspin.diffusion.sampling import Pipeline, load_pipeline, sample
-from voltaspin.errors import InputError, NoiseExhaustedError
 from voltaspin.noise import MemorySource, PseudoSource, RecordedSource
 
 SIDE, STEPS = 8, 4

@@ -9,6 +9,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler
 from diffusers.schedulers import scheduling_ddim, scheduling_ddpm
 
+from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.diffusion.sampling import (
     Pipeline,
     load_pipeline,
@@ -17,7 +18,6 @@ from voltaspin.diffusion.sampling import (
     shipped_model,
     to_uint8,
 )
-from voltaspin.errors import InputError, NoiseExhaustedError
 from voltaspin.noise import MemorySource, PseudoSource, RecordedSource
 
 
@@ -194,7 +194,7 @@ def test_damaged_configurations_are_refused(tmp_path, file, content, says):
 
 
 def test_an_alarm_stops_the_sampling_says_where_and_keeps_what_was_finished(tmp_path):
-    from voltaspin.errors import NoiseHealthError
+    from voltaspin.core.errors import NoiseHealthError
     from voltaspin.noise import HealthChecked, PseudoSource, RecordedSource
 
     pipeline = load_pipeline(shipped_model())

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from voltaspin.core.errors import InputError
 from voltaspin.diffusion import cifar10, data, hub, load_images, parquet
-from voltaspin.errors import InputError
 
 pa = pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'voltaspin[hub]'")
 pq = pytest.importorskip("pyarrow.parquet")

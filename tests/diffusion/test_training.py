@@ -12,13 +12,13 @@ from diffusers import DDPMPipeline, DDPMScheduler
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file
 
+from voltaspin.core.errors import InputError, NoiseExhaustedError
+from voltaspin.core.files import read_json, write_json
 from voltaspin.diffusion import checkpoints
 from voltaspin.diffusion.loop import batch_of, learning_rate, timesteps
 from voltaspin.diffusion.sampling import load_pipeline, to_uint8
 from voltaspin.diffusion.training import TrainSpec, diffusion_loss, encode, make_model, make_scheduler, train
-from voltaspin.errors import InputError, NoiseExhaustedError
 from voltaspin.noise import PseudoSource, RecordedSource
-from voltaspin.specs import read_json, write_json
 
 
 def weights(folder):

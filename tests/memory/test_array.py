@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, kstest, truncnorm
 
+from voltaspin.core.errors import InputError
 from voltaspin.device import SwitchingModel
-from voltaspin.errors import InputError
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.streams import Stream, derive_key
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
+from voltaspin.core.errors import InputError
 from voltaspin.device import Pulse, SwitchingModel, at_temperature, flip_rate, presets
 from voltaspin.device.breakdown import lifetime
 from voltaspin.device.fokker_planck import switching_probability
-from voltaspin.errors import InputError
 from voltaspin.memory import Access, Imperfections, Line, MagnetoelectricMemory, Slopes, Variation
 from voltaspin.memory.ageing import after, flip_rates
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from voltaspin.context import RunContext, running
-from voltaspin.errors import InputError
+from voltaspin.core.context import RunContext, running
+from voltaspin.core.errors import InputError
 from voltaspin.memory import ArraySpec, ClippingWarning, MemoryLayer, calibrate, convert
 from voltaspin.memory.attention import split_projections
 from voltaspin.memory.conversion import machine_of

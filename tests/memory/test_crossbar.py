@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.memory import ArraySpec, Crossbar, calibrate, convert
 from voltaspin.memory.chance import Chance, normal_table
 from voltaspin.memory.periphery import adc, adc_step, line_drop, loading, phases_of, resistive_network, sensing

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from voltaspin.core.errors import InputError
 from voltaspin.device import SwitchingModel
-from voltaspin.errors import InputError
 from voltaspin.memory import Access, Imperfections, MagnetoelectricMemory, Slopes, Variation
 
 SLOPES = Slopes(temperature=(1e-4, 1e-4), voltage=(0.1, 0.1), width=(1e8, 1e8), B_z=(5.0, -5.0))

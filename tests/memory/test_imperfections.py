@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from voltaspin.core.errors import InputError
 from voltaspin.device import SwitchingModel, presets
-from voltaspin.errors import InputError
 from voltaspin.memory import Imperfections, Slopes
 from voltaspin.memory.imperfections import Disturbance
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
+from voltaspin.core.errors import InputError
 from voltaspin.device import SwitchingModel
-from voltaspin.errors import InputError
 from voltaspin.memory import Access, MagnetoelectricMemory, Variation
 
 COIN = SwitchingModel.constant(0.5, 0.5)

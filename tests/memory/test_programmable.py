@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
+from voltaspin.core.errors import InputError
 from voltaspin.device import Pulse, SwitchingModel, presets
 from voltaspin.device.fokker_planck import switching_probability
-from voltaspin.errors import InputError
 from voltaspin.memory import MagnetoelectricMemory, PulseLibrary, Variation
 from voltaspin.memory.programmable import _coefficients, _designs, _orders, answer
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.metrics import Score, fd, fd_extrapolated, kid
 from voltaspin.metrics.distance import fd_difference, gaussian_fd, kid_difference
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.metrics import (
     Extractor,
     evaluate,

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.metrics import Extractor, garments, reference
 from voltaspin.metrics.features import FEATURES, extractor_folder, file_sha256
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from voltaspin.cli import main
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.metrics import FidelityExtractor, evaluate_fidelity, fidelity
 from voltaspin.metrics.distance import fd, kid
 from voltaspin.metrics.features import file_sha256

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.metrics import paired_difference, precision_recall, reference, score_features
 from voltaspin.metrics.manifold import Manifold, precision_of, recall_of
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from voltaspin.errors import InputError, NoiseExhaustedError, NoiseHealthError
-from voltaspin.ledger import Ledger
+from voltaspin.core.errors import InputError, NoiseExhaustedError, NoiseHealthError
+from voltaspin.core.ledger import Ledger
 from voltaspin.noise import MemorySource, NoiseSource, Provenance, PseudoSource, RecordedSource, SystemSource
 from voltaspin.noise.adapters import BitGenerator
 from voltaspin.noise.checked import HealthChecked

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from voltaspin.errors import NoiseHealthError
+from voltaspin.core.errors import NoiseHealthError
 from voltaspin.noise import HealthChecked, MemorySource, PseudoSource, RecordedSource
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.noise import xor_bias, xor_cells, xor_probability
 from voltaspin.streams import Stream
 

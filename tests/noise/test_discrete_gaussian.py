@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.noise import DiscreteGaussian, PseudoSource
 
 

@@ -10,8 +10,8 @@ from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, 
 from diffusers.utils.torch_utils import randn_tensor
 from scipy import stats
 
-from voltaspin.errors import InputError, NoiseExhaustedError
-from voltaspin.ledger import Ledger
+from voltaspin.core.errors import InputError, NoiseExhaustedError
+from voltaspin.core.ledger import Ledger
 from voltaspin.noise import MemorySource, Provenance, PseudoSource
 from voltaspin.noise.sequential import SequentialSource
 

@@ -6,7 +6,7 @@ from math import log2
 import numpy as np
 import pytest
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.noise import PseudoSource, entropy
 
 IID = {p: -log2(max(p, 1 - p)) for p in (0.5, 0.6, 0.7, 0.9)}

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from voltaspin.errors import InputError, NoiseExhaustedError
-from voltaspin.ledger import Ledger
+from voltaspin.core.errors import InputError, NoiseExhaustedError
+from voltaspin.core.ledger import Ledger
 from voltaspin.noise import MemorySource, Peres, PseudoSource, Sha256, Toeplitz, VonNeumann, Xor, conditioned
 from voltaspin.noise.sequential import SequentialSource
 from voltaspin.noise.source import Provenance, aligned

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtr, ndtri
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.noise import BoxMuller, DitheredPopcount, InverseCDF, Popcount, PseudoSource
 from voltaspin.noise.gaussian import quantiles53
 

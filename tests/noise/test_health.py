@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.noise.health import Alarm, HealthTests, proportion_cutoff, repetition_cutoff
 
 

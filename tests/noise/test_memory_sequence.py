@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.memory import Imperfections, Slopes
 from voltaspin.noise import MemorySource, PseudoSource, bit_statistics
 

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import chi2
 
 import voltaspin.noise.memory_source as module
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.noise import (
     BoxMuller,
     DitheredPopcount,

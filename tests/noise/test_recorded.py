@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from voltaspin.errors import InputError, NoiseExhaustedError
+from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.noise import PseudoSource, RecordedSource
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.noise import InverseCDF, MemorySource, Popcount, PseudoSource, Requantised
 from voltaspin.streams import Stream
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.noise import PseudoSource, assess, sp800_22
 from voltaspin.noise import sp800_22_kernels as kernels
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.noise import SystemSource
 
 

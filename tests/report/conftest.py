@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from voltaspin.ledger import Ledger
+from voltaspin.core.ledger import Ledger
 from voltaspin.report import results as R
 from voltaspin.report.comparison import compare
 from voltaspin.report.cost import CellPulse, price
@@ -145,12 +145,12 @@ def bit_quality(label: str, bias: float, lag: float, cell_std: float) -> R.BitQu
 
 def claim_of() -> R.Claim:
     """The published factor for the shipped junction against two generators, and a small image on an invented core."""
+    from voltaspin.core.quantity import Sourced
     from voltaspin.device import SwitchingModel
     from voltaspin.report.claim import action_draws, claim
     from voltaspin.report.cost import CostTable, Span
     from voltaspin.report.software import Software
     from voltaspin.report.work import job, work
-    from voltaspin.sourced import Sourced
 
     model, table = SwitchingModel.shipped(), CostTable.default()
     draws = action_draws(model.junction, model.pulse, samples=100)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from voltaspin.cli import main
+from voltaspin.core.errors import InputError
+from voltaspin.core.ledger import Ledger
+from voltaspin.core.quantity import Sourced
 from voltaspin.device import SwitchingModel
-from voltaspin.errors import InputError
-from voltaspin.ledger import Ledger
 from voltaspin.report.claim import FACTORS, METRICS, action_draws, claim, drawn, table_draws
 from voltaspin.report.claim_figures import claim_png
 from voltaspin.report.cost import CellPulse, CostTable, price
-from voltaspin.sourced import Sourced
 from voltaspin.streams import Stream
 
 MODEL = SwitchingModel.shipped()

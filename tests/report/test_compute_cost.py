@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
+from voltaspin.core.units import fJ, pJ
 from voltaspin.memory import ArraySpec, convert
 from voltaspin.report.compute_cost import Span, adc_energy, compute_cost
 from voltaspin.report.cost import BOUNDARIES, CostTable
-from voltaspin.units import fJ, pJ
 
 TABLE = CostTable.default()
 

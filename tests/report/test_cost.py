@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from voltaspin.errors import InputError
-from voltaspin.ledger import Ledger
+from voltaspin.core.errors import InputError
+from voltaspin.core.ledger import Ledger
+from voltaspin.core.quantity import Sourced
 from voltaspin.report.comparison import (
     about_a_thousand,
     compare,
@@ -15,7 +16,6 @@ from voltaspin.report.comparison import (
 )
 from voltaspin.report.cost import CellPulse, CostTable, conventional_rows, price, weakest
 from voltaspin.report.results import CostRow, Ratio
-from voltaspin.sourced import Sourced
 
 # 1.2 V over 0.5 ns through 720 kOhm is 1.44 * 0.5e-9 / 7.2e5 = 1.0e-15 J; 0.125 fF * 1.44 = 0.18e-15 J.
 PULSE = CellPulse.rectangular(voltage=1.2, width=0.5e-9, resistance=720e3, capacitance=0.125e-15)

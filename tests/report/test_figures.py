@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.report.figures import charts, grid_png, strip_png
 
 

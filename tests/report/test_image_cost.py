@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.ledger import Ledger
 from voltaspin.device import Pulse, presets
 from voltaspin.diffusion import bitflip
-from voltaspin.errors import InputError
-from voltaspin.ledger import Ledger
 from voltaspin.report.claim import action_draws
 from voltaspin.report.cost import BOUNDARIES, CellPulse
 from voltaspin.report.image_cost import image_costs, image_costs_text, mean_pulse

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from voltaspin.core.errors import InputError
 from voltaspin.device import presets
 from voltaspin.device.fitting import fit_switching, predict
 from voltaspin.device.likelihood import FitResult
@@ -21,7 +22,6 @@ from voltaspin.device.measurements import (
 )
 from voltaspin.device.resistance import fit_resistance, fit_spread, fit_TMR, resistance
 from voltaspin.device.switching_field import fit_switching_fields, fit_xi, switched
-from voltaspin.errors import InputError
 from voltaspin.report.measurement_figures import fit_overlay
 
 UPRIGHT = replace(presets.generator, B_bias=(0.0, 0.0, 4e-3))

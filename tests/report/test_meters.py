@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.report.meters import NvidiaMeter, cpu_meter, energy_per_item, gpu_meter, interval
 
 

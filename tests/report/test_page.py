@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.report.comparison import digits, energies
 from voltaspin.report.cost_results import Reading
 from voltaspin.report.page import (

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Sourced
 from voltaspin.report.cost import CostTable, Processor
 from voltaspin.report.software import software, timed
-from voltaspin.sourced import Sourced
 
 TABLE = CostTable.default()
 

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Sourced
 from voltaspin.device import SwitchingModel
-from voltaspin.errors import InputError
 from voltaspin.report.claim import action_draws
 from voltaspin.report.claim_figures import image_png
 from voltaspin.report.cost import CostTable, Span
 from voltaspin.report.software import Software
 from voltaspin.report.work import OWN_CPU, image_job, job, training_job, work, work_text
-from voltaspin.sourced import Sourced
 
 MODEL = SwitchingModel.shipped()
 TABLE = CostTable.default()

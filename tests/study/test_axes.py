@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from voltaspin.core.errors import InputError
 from voltaspin.device import SwitchingModel
-from voltaspin.errors import InputError
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.noise import LoopedSource, MemorySource, PseudoSource, bit_statistics
 from voltaspin.study import Condition, StudySpec

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.study.runner import execute, finished, prepare, shard_of
 from voltaspin.study.specification import StudySpec
 

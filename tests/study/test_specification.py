@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.study import Condition, Run, StudySpec
 
 GRID = {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from voltaspin.cli import main
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.metrics import reference
 from voltaspin.study.judgement import combined, judge, power_of, standing
 from voltaspin.study.runner import folder_of, prepare

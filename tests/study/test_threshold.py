@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.streams import Stream
 from voltaspin.study.threshold import threshold
 

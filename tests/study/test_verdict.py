@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from voltaspin.cli import main
+from voltaspin.core.errors import InputError
 from voltaspin.device import SwitchingModel
-from voltaspin.errors import InputError
 from voltaspin.streams import Stream
 from voltaspin.study import junction_verdict
 from voltaspin.study.axes import CONTROL, HALVED, plan

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
+from voltaspin.core.units import gamma_e, k_B
 from voltaspin.device import Junction, Pulse, presets
 from voltaspin.device.fokker_planck import switching_map, switching_probability
 from voltaspin.device.retention import flip_rate
-from voltaspin.units import gamma_e, k_B
 
 GENERATOR = presets.generator
 

@@ -12,10 +12,10 @@ import pytest
 from scipy.integrate import quad
 from scipy.linalg import expm
 
+from voltaspin.core.units import gamma_e, k_B
 from voltaspin.device import Junction, presets
 from voltaspin.device.equilibrium import equilibrium, well_bottom
 from voltaspin.device.llg import run, switching_curve, thermalise, trajectory
-from voltaspin.units import gamma_e, k_B
 
 GENERATOR = presets.generator
 

@@ -7,9 +7,9 @@ import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Sourced
 from voltaspin.device.junction import Junction, Pulse, require_positive
-from voltaspin.errors import InputError
-from voltaspin.sourced import Sourced
 
 _NO_NUMBER = "; no source that gives the number could be read"
 

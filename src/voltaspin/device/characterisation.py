@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.spec import Spec
 from voltaspin.device.junction import Junction
-from voltaspin.errors import InputError
-from voltaspin.specs import Spec
 
 Numbers = tuple[float, ...]
 Gappy = tuple[float | None, ...]  #: ``None`` where there is no answer

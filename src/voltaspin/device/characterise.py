@@ -14,6 +14,9 @@ from functools import partial
 
 import numpy as np
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.spec import environment
+from voltaspin.core.units import gamma_e, ns
 from voltaspin.device import breakdown
 from voltaspin.device.characterisation import (
     Astroid,
@@ -43,9 +46,6 @@ from voltaspin.device.retention import flip_rate
 from voltaspin.device.sphere import Floats
 from voltaspin.device.temperature import at_temperature
 from voltaspin.device.transport import ReadScheme, oxide_capacitance, read, read_disturb
-from voltaspin.errors import InputError
-from voltaspin.specs import environment
-from voltaspin.units import gamma_e, ns
 
 Progress = Callable[[str, int, int], None]
 

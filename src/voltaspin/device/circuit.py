@@ -23,12 +23,12 @@ import re
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.units import gamma_e, nm
 from voltaspin.device.equilibrium import well_bottom
 from voltaspin.device.junction import Junction, Well
 from voltaspin.device.llg import spin_torque_field
 from voltaspin.device.transport import PERMITTIVITY, oxide_capacitance
-from voltaspin.errors import InputError
-from voltaspin.units import gamma_e, nm
 
 LENGTH_FIELD = 1.0  #: strength of the current that restores |m| = 1 [T]: 1 / (2 gamma' T) = 3 ps
 

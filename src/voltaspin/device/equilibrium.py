@@ -13,10 +13,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.units import k_B
 from voltaspin.device.junction import Junction, Well
-from voltaspin.errors import InputError
 from voltaspin.streams import Stream, derive_key, high32, low32, philox4x32
-from voltaspin.units import k_B
 
 _GRID = 20001
 

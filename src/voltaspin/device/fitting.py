@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, log_expit
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.units import k_B
 from voltaspin.device.fokker_planck import least_degree, switching_map
 from voltaspin.device.junction import Junction
 from voltaspin.device.likelihood import FitResult, as_list, climb, enough, known_names, poor_fit, result
 from voltaspin.device.measurements import Floats, SwitchingData
 from voltaspin.device.sensitivity import PARAMETERS
-from voltaspin.errors import InputError
-from voltaspin.units import k_B
 
 # --- switching probabilities ---------------------------------------------------------------------------
 

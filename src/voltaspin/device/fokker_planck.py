@@ -21,12 +21,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.units import gamma_e, k_B
 from voltaspin.device.equilibrium import well_sign
 from voltaspin.device.junction import Junction, Pulse, Well, require_positive
 from voltaspin.device.llg import spin_torque_field
 from voltaspin.device.sphere import Floats, Generator, basis, from_latitudes, latitude
-from voltaspin.errors import InputError
-from voltaspin.units import gamma_e, k_B
 
 Progress = Callable[[int, int], None]
 

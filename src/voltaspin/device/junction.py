@@ -17,8 +17,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from voltaspin.errors import InputError
-from voltaspin.units import k_B, mu_0
+from voltaspin.core.errors import InputError
+from voltaspin.core.units import k_B, mu_0
 
 Well = Literal["up", "down"]
 
@@ -284,7 +284,7 @@ class Junction:
     @property
     def relaxation_time(self) -> float:
         """Decay time 1 / (alpha_G gamma_e B_k) of the free precession at zero voltage [s]."""
-        from voltaspin.units import gamma_e
+        from voltaspin.core.units import gamma_e
 
         field = max(abs(self.B_k()), math.hypot(*self.B_bias))
         require_positive("field", field, "T", "a junction without anisotropy and field does not relax")

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Sourced
 from voltaspin.device.junction import Junction
 from voltaspin.device.sphere import Floats
-from voltaspin.errors import InputError
-from voltaspin.sourced import Sourced
 
 Data = TypeVar("Data")
 

@@ -23,13 +23,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.units import e_charge, gamma_e, hbar, k_B
 from voltaspin.device.equilibrium import equilibrium, well_bottom, well_sign
 from voltaspin.device.junction import Junction, Pulse, Well, require_positive
 from voltaspin.device.kernel import HEUN, LANES, ROTATION, advance, advance64
 from voltaspin.device.response import QUANTITIES, Quantity
-from voltaspin.errors import InputError
 from voltaspin.streams import Stream, derive_key
-from voltaspin.units import e_charge, gamma_e, hbar, k_B
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 Cells = Mapping[Quantity, ArrayLike]

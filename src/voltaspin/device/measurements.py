@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from voltaspin.core.errors import InputError
 from voltaspin.device.equilibrium import well_sign
 from voltaspin.device.junction import Well, require_positive
-from voltaspin.errors import InputError
 
 Floats = NDArray[np.float64]
 #: Quantity to column name, or to (column name, factor that makes SI of it).

@@ -17,10 +17,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Sourced
+from voltaspin.core.units import fJ_per_Vm, mT, mu_0, nm, ohm_um2
 from voltaspin.device.junction import Junction
-from voltaspin.errors import InputError
-from voltaspin.sourced import Sourced
-from voltaspin.units import fJ_per_Vm, mT, mu_0, nm, ohm_um2
 
 Numbers = dict[str, Sourced]
 

@@ -12,11 +12,11 @@ from typing import Literal
 
 import numpy as np
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.units import gamma_e
 from voltaspin.device.fokker_planck import ROUNDING, SwitchingMap, least_degree, switching_map, switching_probability
 from voltaspin.device.junction import Junction, Pulse, Well, require_positive
 from voltaspin.device.sphere import Floats
-from voltaspin.errors import InputError
-from voltaspin.units import gamma_e
 
 Target = Literal["write", "fair", "dephased"]
 Progress = Callable[[int, int], None]

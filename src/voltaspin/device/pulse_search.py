@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.core.errors import InputError
 from voltaspin.device.junction import Junction, Pulse, Well
-from voltaspin.errors import InputError
 
 Progress = Callable[[int, int], None]
 

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.units import gamma_e
 from voltaspin.device import breakdown
 from voltaspin.device.characterisation import (
     Bathtub,
@@ -33,8 +35,6 @@ from voltaspin.device.pulse_design import BestPulse, Target, Tolerance, best_pul
 from voltaspin.device.sensitivity import sensitivities
 from voltaspin.device.sphere import Floats
 from voltaspin.device.transport import pulse_energy
-from voltaspin.errors import InputError
-from voltaspin.units import gamma_e
 
 Progress = Callable[[int, int], None]
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from voltaspin.core.errors import InputError
 from voltaspin.device.equilibrium import well_bottom
 from voltaspin.device.junction import Junction
 from voltaspin.device.likelihood import FitResult, as_list, climb, enough, known_names, result, uniformity
 from voltaspin.device.measurements import Floats, ResistanceData, ResistanceSpread, TMRData
-from voltaspin.errors import InputError
 
 _RESISTIVE = {"RA": "ohm m^2", "TMR0": "1", "V_h": "V"}
 

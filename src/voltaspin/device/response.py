@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 
 Floats = NDArray[np.float64]
 

@@ -17,11 +17,11 @@ from typing import Literal
 import numpy as np
 from scipy import sparse
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.units import gamma_e, k_B
 from voltaspin.device.fokker_planck import COARSER, MAX_DEGREE, generator, least_degree, well_indicator
 from voltaspin.device.junction import Junction, Well, require_positive
 from voltaspin.device.sphere import Floats, as_sparse, occupied
-from voltaspin.errors import InputError
-from voltaspin.units import gamma_e, k_B
 
 Method = Literal["eigenvalue", "saddle", "axial", "extrapolated"]
 

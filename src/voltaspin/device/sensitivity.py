@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from voltaspin.core.errors import InputError
 from voltaspin.device.fokker_planck import (
     boltzmann_exponents,
     generator,
@@ -23,7 +24,6 @@ from voltaspin.device.fokker_planck import (
 )
 from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.device.sphere import Floats
-from voltaspin.errors import InputError
 
 
 def _field(axis: int) -> Callable[[Junction, float], Junction]:

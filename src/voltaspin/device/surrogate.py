@@ -16,10 +16,10 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.core.errors import InputError
 from voltaspin.device.fokker_planck import least_degree, switching_pair
 from voltaspin.device.junction import Junction, Pulse
 from voltaspin.device.response import QUANTITIES, Quantity, Response, Variable, design, logistic, nominal
-from voltaspin.errors import InputError
 
 Floats = NDArray[np.float64]
 Progress = Callable[[int, int], None]

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from voltaspin.cache import cache_folder
+from voltaspin.core.errors import InputError
+from voltaspin.core.files import cache_folder, read_json, write_json
+from voltaspin.core.spec import Spec, environment
 from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.device.response import UNITS, Quantity, Response, Variable, logistic, nominal
-from voltaspin.errors import InputError
-from voltaspin.specs import Spec, environment, read_json, write_json
 
 if TYPE_CHECKING:
     from voltaspin.device.measurements import SwitchingData

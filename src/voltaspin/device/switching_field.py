@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.units import gamma_e, k_B
 from voltaspin.device.junction import Junction, Well, require_positive
 from voltaspin.device.likelihood import FitResult, as_list, climb, enough, known_names, poor_fit, result, uniformity
 from voltaspin.device.measurements import Floats, SwitchingFieldData
 from voltaspin.device.retention import flip_rate
-from voltaspin.errors import InputError
-from voltaspin.units import gamma_e, k_B
 
 #: Least barrier [k_B T] at the median switch for which an escape rate describes the ramp.
 LEAST_BARRIER = 4.0

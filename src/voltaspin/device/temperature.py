@@ -13,9 +13,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, fields, replace
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Sourced
 from voltaspin.device.junction import Junction, require_positive
-from voltaspin.errors import InputError
-from voltaspin.sourced import Sourced
 
 _ALZATE = "J. G. Alzate et al., Appl. Phys. Lett. 104, 112410 (2014), MgO/CoFeB/Ta"
 

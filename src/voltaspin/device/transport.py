@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.constants import epsilon_0
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Sourced
+from voltaspin.core.units import e_charge, k_B
 from voltaspin.device.junction import Junction, Pulse, Well, require_positive
-from voltaspin.errors import InputError
-from voltaspin.sourced import Sourced
-from voltaspin.units import e_charge, k_B
 
 PERMITTIVITY = Sourced(9.7, "1", "relative permittivity of MgO", "textbook", 9.0, 10.0)
 

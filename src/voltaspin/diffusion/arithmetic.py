@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from diffusers import UNet2DModel
 
-from voltaspin.context import RunContext, running
+from voltaspin.core.context import RunContext, running
+from voltaspin.core.errors import InputError
 from voltaspin.diffusion.sampling import Pipeline, ddpm_step, step_adds_noise, time_steps
-from voltaspin.errors import InputError
 from voltaspin.noise import NoiseSource
 
 

@@ -19,8 +19,9 @@ from diffusers.training_utils import EMAModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from voltaspin.errors import InputError
-from voltaspin.specs import environment, read_json, write_json
+from voltaspin.core.errors import InputError
+from voltaspin.core.files import read_json, write_json
+from voltaspin.core.spec import environment
 
 
 def checkpoint_name(step: int) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 
 NAME = "cifar10"
 ARCHIVE = "cifar-10-binary.tar.gz"

@@ -21,11 +21,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.cache import cache_folder, fetched
+from voltaspin.core.errors import InputError
+from voltaspin.core.files import cache_folder, fetched
 from voltaspin.diffusion import cifar10, hub
 from voltaspin.diffusion.parquet import of_split, read_parquet
 from voltaspin.diffusion.pictures import check_size, decode, stack
-from voltaspin.errors import InputError
 
 Split = Literal["train", "test"]
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}

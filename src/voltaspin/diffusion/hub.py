@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from voltaspin.core.errors import InputError
 from voltaspin.diffusion.parquet import of_split
-from voltaspin.errors import InputError
 
 Kind = Literal["model", "dataset"]
 

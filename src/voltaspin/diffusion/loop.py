@@ -26,11 +26,12 @@ from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
 from pydantic import Field
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.files import read_json, write_json
+from voltaspin.core.spec import Spec, environment
 from voltaspin.diffusion import checkpoints
 from voltaspin.diffusion.backend import bf16_is_faster, keep_freed_memory
 from voltaspin.diffusion.data import ImageSet
-from voltaspin.errors import InputError
-from voltaspin.specs import Spec, environment, read_json, write_json
 from voltaspin.streams import Stream, derive_key
 
 _BEFORE_FIRST_CHECKPOINT = {"train.json", "log.jsonl"}  #: all that a run leaves which was stopped early

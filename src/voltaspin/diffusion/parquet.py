@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.core.errors import InputError
 from voltaspin.diffusion.pictures import check_size, decode, stack
-from voltaspin.errors import InputError
 
 Progress = Callable[[int, int], None]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 
 
 def decode(source: Path | BytesIO, name: str) -> NDArray[np.uint8]:

@@ -20,6 +20,8 @@ import torch
 from diffusers import DDIMScheduler, UNet2DModel
 from numpy.typing import NDArray
 
+from voltaspin.core.errors import InputError, NoiseStoppedError
+from voltaspin.core.files import read_json
 from voltaspin.diffusion import hub
 from voltaspin.diffusion.backend import keep_freed_memory
 from voltaspin.diffusion.sampling import (
@@ -34,9 +36,7 @@ from voltaspin.diffusion.sampling import (
     stopped_at,
     unsupported,
 )
-from voltaspin.errors import InputError, NoiseStoppedError
 from voltaspin.noise import NoiseSource
-from voltaspin.specs import read_json
 
 _OWN_PIPELINES = {"DDPMPipeline", "DDIMPipeline"}
 _OWN_SCHEDULES = {"DDPMScheduler", "DDIMScheduler"}

@@ -20,12 +20,12 @@ import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from numpy.typing import NDArray
 
-from voltaspin.context import RunContext, running
+from voltaspin.core.context import RunContext, running
+from voltaspin.core.errors import InputError, NoiseExhaustedError, NoiseStoppedError
+from voltaspin.core.files import read_json
 from voltaspin.diffusion.backend import bf16_is_faster, keep_freed_memory
 from voltaspin.diffusion.hub import PICKLES, WEIGHTS
-from voltaspin.errors import InputError, NoiseExhaustedError, NoiseStoppedError
 from voltaspin.noise import NoiseSource
-from voltaspin.specs import read_json
 
 
 @dataclass(frozen=True)

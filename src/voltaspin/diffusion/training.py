@@ -16,11 +16,11 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from numpy.typing import NDArray
 from pydantic import Field
 
-from voltaspin.context import RunContext
+from voltaspin.core.context import RunContext
+from voltaspin.core.errors import NoiseExhaustedError
 from voltaspin.diffusion import loop
 from voltaspin.diffusion.data import ImageSet
 from voltaspin.diffusion.loop import LoopSpec, TrainResult
-from voltaspin.errors import NoiseExhaustedError
 from voltaspin.noise import NoiseSource
 
 #: First stream of training examples: far from the image numbers that sampling draws from, so that no model has

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from voltaspin.lazy import resolve
+from voltaspin.core.lazy import resolve
 
 _HOME = {
     "Access": "access",

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.core.errors import InputError
 from voltaspin.device import Junction, Pulse
 from voltaspin.device.transport import ReadScheme, read
-from voltaspin.errors import InputError
 
 Floats = NDArray[np.float64]
 

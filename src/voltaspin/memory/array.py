@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.ledger import Ledger
 from voltaspin.device import Junction, Pulse, SwitchingModel
 from voltaspin.device.response import logistic, logit
-from voltaspin.errors import InputError
-from voltaspin.ledger import Ledger
 from voltaspin.memory.access import Access
 from voltaspin.memory.imperfections import Disturbance, Imperfections
 from voltaspin.memory.lines import Line

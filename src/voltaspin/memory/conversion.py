@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from voltaspin.errors import InputError
-from voltaspin.ledger import Ledger
+from voltaspin.core.errors import InputError
+from voltaspin.core.ledger import Ledger
 from voltaspin.memory.attention import split_projections
 from voltaspin.memory.layers import KINDS, MemoryLayer
 from voltaspin.memory.machine import DigitalCount, Machine, macs_of

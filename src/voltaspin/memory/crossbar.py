@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from voltaspin.errors import InputError
-from voltaspin.ledger import Ledger
+from voltaspin.core.errors import InputError
+from voltaspin.core.ledger import Ledger
 from voltaspin.memory.layers import MemoryLayer
 from voltaspin.memory.machine import Machine
 from voltaspin.memory.periphery import adc_step, read_noise

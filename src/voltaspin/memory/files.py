@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.ledger import Ledger
 from voltaspin.device import Junction, SwitchingModel
-from voltaspin.errors import InputError
-from voltaspin.ledger import Ledger
 from voltaspin.memory.access import Access
 from voltaspin.memory.imperfections import Imperfections, Slopes
 from voltaspin.memory.lines import Line

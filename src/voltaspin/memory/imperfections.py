@@ -25,11 +25,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.cache import cache_folder
+from voltaspin.core.errors import InputError
+from voltaspin.core.files import cache_folder, read_json, write_json
+from voltaspin.core.spec import environment
 from voltaspin.device import Junction, Pulse, SwitchingModel
 from voltaspin.device.junction import Well
-from voltaspin.errors import InputError
-from voltaspin.specs import environment, read_json, write_json
 from voltaspin.streams import Stream, derive_key
 
 _PER_DECADE = 4  # sinusoids per decade of the 1/f noise

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.core.errors import InputError
 from voltaspin.device import SwitchingModel, at_temperature, presets
-from voltaspin.errors import InputError
 from voltaspin.memory.array import MagnetoelectricMemory
 
 MOST = 1 << 23  #: cells that a picture may take, half a gigabyte of simulation

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.memory.chance import Chance
 from voltaspin.memory.machine import Machine
 from voltaspin.memory.periphery import (

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.core.errors import InputError
 from voltaspin.device import Junction, Pulse
-from voltaspin.errors import InputError
 
 Floats = NDArray[np.float64]
 _NODES = 5  # places along the line where the pulse is solved

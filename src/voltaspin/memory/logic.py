@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from voltaspin.errors import InputError
-from voltaspin.ledger import Ledger
+from voltaspin.core.errors import InputError
+from voltaspin.core.ledger import Ledger
 
 Bits = NDArray[np.uint8]
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from voltaspin.context import current
-from voltaspin.errors import InputError
-from voltaspin.ledger import Ledger
+from voltaspin.core.context import current
+from voltaspin.core.errors import InputError
+from voltaspin.core.ledger import Ledger
 
 OTHER = "attention and other products"  #: name in the ledger of work that belongs to no layer
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.core.units import e_charge, k_B
 from voltaspin.memory.specification import ArraySpec
-from voltaspin.units import e_charge, k_B
 
 if TYPE_CHECKING:
     import torch

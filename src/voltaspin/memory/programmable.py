@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.cache import cache_folder
+from voltaspin.core.errors import InputError
+from voltaspin.core.files import cache_folder
+from voltaspin.core.spec import environment
+from voltaspin.core.units import gamma_e
 from voltaspin.device import Junction, Pulse
 from voltaspin.device.junction import Well
 from voltaspin.device.response import logistic, logit, nominal
-from voltaspin.errors import InputError
-from voltaspin.specs import environment
-from voltaspin.units import gamma_e
 
 Floats = NDArray[np.float64]
 Progress = Callable[[int, int], None]

@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from voltaspin.errors import InputError
-from voltaspin.specs import Spec
+from voltaspin.core.errors import InputError
+from voltaspin.core.spec import Spec
 
 Mode = Literal["digital", "analog", "resistance_sum"]
 _BITS = ("weight_bits", "input_bits", "adc_bits")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 
 if TYPE_CHECKING:
     from voltaspin.memory.array import MagnetoelectricMemory

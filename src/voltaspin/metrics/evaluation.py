@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from voltaspin.core.errors import InputError
 from voltaspin.diffusion.data import read_pictures
-from voltaspin.errors import InputError
 from voltaspin.metrics.distance import (
     Estimate,
     Score,

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import InputError
-from voltaspin.specs import read_json
+from voltaspin.core.errors import InputError
+from voltaspin.core.files import read_json
 
 if TYPE_CHECKING:
     from torch import nn

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.cache import cache_folder, fetched
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
+from voltaspin.core.files import cache_folder, fetched
 from voltaspin.metrics.distance import Estimate, Score, fd, kid
 from voltaspin.metrics.evaluation import Row, cell
 from voltaspin.metrics.features import file_sha256

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.metrics.distance import Arms, Array, Estimate, checked_features, same_width
 
 NEIGHBOURS = 3  #: k of the source

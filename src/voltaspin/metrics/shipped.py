@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
+from voltaspin.core.files import read_json
 from voltaspin.metrics.distance import KernelSums, checked_features, within
 from voltaspin.metrics.features import Extractor, file_sha256
 from voltaspin.metrics.manifold import Manifold
-from voltaspin.specs import read_json
 
 #: Stored sets of features, and how a table names them.
 SETS = {

@@ -21,7 +21,7 @@ from numpy.random.bit_generator import BitGenerator as NumPyBitGenerator
 from numpy.random.bit_generator import SeedlessSeedSequence
 from numpy.typing import NDArray
 
-from voltaspin.errors import InputError, NoiseExhaustedError
+from voltaspin.core.errors import InputError, NoiseExhaustedError
 
 if TYPE_CHECKING:
     from voltaspin.noise.source import NoiseSource

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.noise.checked import HealthChecked
 from voltaspin.noise.extractors import Peres, VonNeumann, Xor
 from voltaspin.noise.hashing import Sha256, Toeplitz

@@ -8,8 +8,8 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import NoiseHealthError
-from voltaspin.ledger import Ledger
+from voltaspin.core.errors import NoiseHealthError
+from voltaspin.core.ledger import Ledger
 from voltaspin.noise.gaussian import Shaping
 from voltaspin.noise.health import START_UP, Alarm, HealthTests
 from voltaspin.noise.sequential import SequentialSource

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import NoiseExhaustedError
-from voltaspin.ledger import Ledger
+from voltaspin.core.errors import NoiseExhaustedError
+from voltaspin.core.ledger import Ledger
 from voltaspin.noise.gaussian import Shaping
 from voltaspin.noise.sequential import SequentialSource
 from voltaspin.noise.source import NoiseSource, Provenance, aligned

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 
 
 def xor_cells(bits: ArrayLike) -> NDArray[np.uint8]:

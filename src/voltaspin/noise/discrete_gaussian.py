@@ -17,7 +17,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.noise.source import NoiseSource, checked_count
 
 

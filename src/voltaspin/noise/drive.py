@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from voltaspin.errors import InputError
-from voltaspin.ledger import Ledger
+from voltaspin.core.errors import InputError
+from voltaspin.core.ledger import Ledger
 from voltaspin.noise.source import SEQUENCE, AddressableSource, NoiseSource
 from voltaspin.streams import derive_key
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.noise import entropy_kernels as kernels
 from voltaspin.noise.sp800_22 import as_bits
 from voltaspin.streams import Stream

@@ -19,7 +19,7 @@ from typing import ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.memory.pulse import shape_bits
 from voltaspin.noise import shaping_kernels as kernels
 from voltaspin.noise.quantile import quantiles53

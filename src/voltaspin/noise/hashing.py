@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.noise import extractor_kernels as kernels
 from voltaspin.noise.conditioner import BLOCK, Conditioner
 from voltaspin.noise.gaussian import Shaping

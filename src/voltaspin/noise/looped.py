@@ -8,8 +8,8 @@ from typing import Any, Literal, final
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import InputError
-from voltaspin.ledger import Ledger
+from voltaspin.core.errors import InputError
+from voltaspin.core.ledger import Ledger
 from voltaspin.noise.gaussian import Shaping, named_shaping
 from voltaspin.noise.source import AddressableSource, NoiseSource, Provenance, checked_count
 from voltaspin.streams import Stream

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.memory.imperfections import Disturbance
 from voltaspin.memory.pulse import GROUP, pulse_and_xor

@@ -11,8 +11,8 @@ from typing import Any, Literal, final
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import InputError
-from voltaspin.ledger import Ledger
+from voltaspin.core.errors import InputError
+from voltaspin.core.ledger import Ledger
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.memory.imperfections import Disturbance, Imperfections
 from voltaspin.memory.pulse import GROUP, pulse_and_xor

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.noise import entropy, sp800_22
 from voltaspin.noise.health import START_UP, Alarm, HealthTests
 from voltaspin.noise.source import NoiseSource

@@ -13,13 +13,13 @@ from typing import Any, ClassVar, Literal, final, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import InputError, NoiseExhaustedError
-from voltaspin.ledger import Ledger
+from voltaspin.core.errors import InputError, NoiseExhaustedError
+from voltaspin.core.ledger import Ledger
+from voltaspin.core.spec import Spec
 from voltaspin.noise.gaussian import Shaping, named_shaping
 from voltaspin.noise.recorded_formats import BitReader, Format, TwoPopulations
 from voltaspin.noise.sequential import SequentialSource
 from voltaspin.noise.source import Provenance, aligned
-from voltaspin.specs import Spec
 
 _BLOCK = 1 << 20  # bytes read at once
 _SUFFIXES: dict[str, Format] = {".npy": "npy", ".csv": "csv"}

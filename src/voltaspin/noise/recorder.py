@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.noise.recorded import RecordedSource, Recording
 from voltaspin.noise.source import NoiseSource, checked_count
 

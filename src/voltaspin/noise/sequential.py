@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.noise.gaussian import InverseCDF, Shaping
 from voltaspin.noise.source import NoiseSource, checked_count, checked_streams, sizes_of
 

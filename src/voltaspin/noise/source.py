@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, final, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import InputError, NoiseExhaustedError
-from voltaspin.ledger import Ledger
+from voltaspin.core.errors import InputError, NoiseExhaustedError
+from voltaspin.core.ledger import Ledger
 from voltaspin.memory.pulse import GROUP, fair_bits
 from voltaspin.noise.gaussian import InverseCDF, Shaping, quantiles53
 from voltaspin.streams import Stream, derive_key
@@ -110,7 +110,7 @@ def checked_streams(streams: Sequence[int], shape: tuple[int, ...]) -> list[int]
 class NoiseSource(ABC):
     """Random bits and Gaussian numbers with a known origin, a ledger and a state.
 
-    A finite or health-checked source raises :class:`~voltaspin.errors.NoiseExhaustedError` (or its alarm)
+    A finite or health-checked source raises :class:`~voltaspin.core.errors.NoiseExhaustedError` (or its alarm)
     before it hands anything out; nothing falls back to a pseudo-random generator.
     """
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.noise.sp800_22 import LONGEST, Constants, run
 
 ALPHA = 0.01  #: significance of one P-value, NIST's default

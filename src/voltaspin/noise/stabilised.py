@@ -8,8 +8,8 @@ from typing import Any, Literal, final
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import InputError
-from voltaspin.ledger import Ledger
+from voltaspin.core.errors import InputError
+from voltaspin.core.ledger import Ledger
 from voltaspin.memory.imperfections import Slopes
 from voltaspin.noise.gaussian import Shaping
 from voltaspin.noise.memory_source import MemorySource

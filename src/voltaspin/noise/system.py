@@ -9,8 +9,8 @@ from typing import Any, Literal, final
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import InputError
-from voltaspin.ledger import Ledger
+from voltaspin.core.errors import InputError
+from voltaspin.core.ledger import Ledger
 from voltaspin.noise.gaussian import Shaping, named_shaping
 from voltaspin.noise.sequential import SequentialSource
 from voltaspin.noise.source import NoiseSource, Provenance, aligned, checked_count

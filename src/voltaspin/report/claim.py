@@ -14,12 +14,12 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Grade, Sourced
 from voltaspin.device.junction import Junction, Pulse
-from voltaspin.errors import InputError
 from voltaspin.report.cost import BOUNDARIES, CellPulse, CostTable, RandomSource, action_energies, si
 from voltaspin.report.cost_results import ABOUT_A_THOUSAND, CLAIM, Claim, Metric, Reading
 from voltaspin.report.parts import Boundary, Estimate
-from voltaspin.sourced import Grade, Sourced
 from voltaspin.streams import Stream
 
 METRICS: tuple[Metric, ...] = get_args(Metric)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from voltaspin.errors import InputError
-from voltaspin.ledger import Ledger
+from voltaspin.core.errors import InputError
+from voltaspin.core.ledger import Ledger
 from voltaspin.report.cost import CellPulse, CostTable, conventional_rows, si
 from voltaspin.report.cost_results import ABOUT_A_THOUSAND, Cost, CostRow, Metric, Ratio
 from voltaspin.report.parts import Estimate

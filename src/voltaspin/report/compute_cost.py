@@ -17,11 +17,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from voltaspin.errors import InputError
-from voltaspin.ledger import Ledger
+from voltaspin.core.errors import InputError
+from voltaspin.core.ledger import Ledger
+from voltaspin.core.quantity import Grade
 from voltaspin.report.cost import BOUNDARIES, CostTable, Span, si, weakest
 from voltaspin.report.results import Boundary, Network, NetworkPart
-from voltaspin.sourced import Grade
 
 if TYPE_CHECKING:
     from torch import nn

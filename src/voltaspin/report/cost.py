@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
-from voltaspin.errors import InputError
-from voltaspin.ledger import Ledger
+from voltaspin.core.errors import InputError
+from voltaspin.core.files import read_json
+from voltaspin.core.ledger import Ledger
+from voltaspin.core.quantity import Grade, Sourced
+from voltaspin.core.spec import Spec
 from voltaspin.report.cost_results import CostRow
 from voltaspin.report.parts import Boundary
-from voltaspin.sourced import Grade, Sourced
-from voltaspin.specs import Spec, read_json
 
 if TYPE_CHECKING:
     from voltaspin.device.junction import Junction, Pulse

@@ -16,7 +16,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.report.claim_figures import image_png, ratios_png
 from voltaspin.report.comparison import energy_text
 from voltaspin.report.drawing import BLUE, DPI, GREEN, GREY, INK, ORANGE, PURPLE, STYLE, figure_png, mathtext

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.ledger import Ledger
+from voltaspin.core.files import write_json
+from voltaspin.core.ledger import Ledger
+from voltaspin.core.spec import environment
 from voltaspin.report.figures import grid_png
-from voltaspin.specs import environment, write_json
 
 if TYPE_CHECKING:
     from voltaspin.diffusion.sampling import Samples

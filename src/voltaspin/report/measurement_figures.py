@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from numpy.typing import NDArray
 
+from voltaspin.core.errors import InputError
 from voltaspin.device.fitting import predict
 from voltaspin.device.junction import Junction, Well
 from voltaspin.device.likelihood import FitResult
@@ -27,7 +28,6 @@ from voltaspin.device.measurements import (
 )
 from voltaspin.device.resistance import resistance
 from voltaspin.device.switching_field import switched
-from voltaspin.errors import InputError
 from voltaspin.report.drawing import BLUE, DPI, GREEN, GREY, INK, ORANGE, PURPLE, STYLE, figure_png, mathtext
 
 Measured = SwitchingData | ResistanceData | TMRData | SwitchingFieldData | ResistanceSpread

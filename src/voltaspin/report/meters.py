@@ -17,8 +17,8 @@ from typing import Protocol
 
 import numpy as np
 
-from voltaspin.errors import InputError
-from voltaspin.sourced import Sourced
+from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Sourced
 
 POWERCAP = Path("/sys/class/powercap")
 HWMON = Path("/sys/class/hwmon")

@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 from rich.console import Group
 from rich.table import Table
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.report.comparison import SUPERSCRIPT, digits, energies, energy_text, ratio_text, spread_parts
 from voltaspin.report.cost_results import ABOUT_A_THOUSAND, Claim, Metric, Reading
 from voltaspin.report.results import (

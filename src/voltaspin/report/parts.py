@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import ConfigDict, model_validator
 
-from voltaspin.specs import Spec
+from voltaspin.core.spec import Spec
 
 Boundary = Literal["cell", "cell+line", "macro"]
 Provenance = Literal["simulated", "recorded", "instrument", "operating system", "pseudo"]

@@ -12,9 +12,9 @@ from typing import Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from voltaspin.core.spec import Spec
 from voltaspin.report.cost_results import Claim, Cost, CostRow, Network, NetworkPart, Ratio
 from voltaspin.report.parts import Boundary, Estimate, Numbers, Part, Provenance
-from voltaspin.specs import Spec
 
 __all__ = [
     "Arm",

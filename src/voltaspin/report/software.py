@@ -15,10 +15,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Sourced
 from voltaspin.report.cost import CostTable, Processor, si, weakest
 from voltaspin.report.meters import HWMON, POWERCAP, Meter, NvidiaMeter, cpu_meter, energy_per_item, gpu_meter, interval
-from voltaspin.sourced import Sourced
 
 Measure = Literal["auto", "always", "never"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)

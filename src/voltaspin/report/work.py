@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
+from voltaspin.core.files import read_json
+from voltaspin.core.quantity import Sourced
 from voltaspin.report.claim import ActionDraws, drawn, spread
 from voltaspin.report.comparison import digits, energies
 from voltaspin.report.cost import BOUNDARIES, CostTable, Span
@@ -22,8 +24,6 @@ from voltaspin.report.cost_results import Job, Supply, Work
 from voltaspin.report.meters import interval
 from voltaspin.report.parts import Boundary, Estimate
 from voltaspin.report.software import Measure, Software, software
-from voltaspin.sourced import Sourced
-from voltaspin.specs import read_json
 from voltaspin.streams import Stream
 
 if TYPE_CHECKING:

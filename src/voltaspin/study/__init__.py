@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from voltaspin.lazy import resolve
+from voltaspin.core.lazy import resolve
 
 _HOME = {
     "Condition": "specification",

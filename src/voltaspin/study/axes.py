@@ -25,11 +25,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
+from voltaspin.core.errors import InputError
 from voltaspin.device import Pulse, SwitchingModel
 from voltaspin.device.fokker_planck import least_degree, switching_pair
 from voltaspin.device.junction import Junction
 from voltaspin.device.temperature import at_temperature
-from voltaspin.errors import InputError
 from voltaspin.study.cells import Cells
 from voltaspin.study.specification import StudySpec
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.noise.analysis import bit_statistics
 from voltaspin.study.noise_specification import NoiseSpecification
 from voltaspin.study.verdict import (

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.memory.variation import SCREENING
 
 _UNIT = 1e-3  # T; the stray field of a cell that lies one standard deviation off: only the ratio counts

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.metrics import paired_difference, reference
 from voltaspin.metrics.distance import kernel_estimate
 from voltaspin.metrics.evaluation import Metric

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from voltaspin.core.errors import InputError
 from voltaspin.device import Junction, Pulse
 from voltaspin.device.fokker_planck import switching_probability
 from voltaspin.device.temperature import at_temperature
-from voltaspin.errors import InputError
 from voltaspin.study.axes import bias_and_correlation, pair
 from voltaspin.study.noise_specification import Limit, NoiseSpecification
 from voltaspin.study.verdict import MAPPINGS, TREATMENTS, DeviceVerdict, Row, absolute, row_of, signed_limit

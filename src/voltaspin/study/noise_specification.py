@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from voltaspin.errors import InputError
-from voltaspin.specs import Spec, environment
+from voltaspin.core.errors import InputError
+from voltaspin.core.spec import Spec, environment
 from voltaspin.study.axes import CONTROL, HALVED, Axis, Treatment
 from voltaspin.study.judgement import Verdict
 from voltaspin.study.specification import StudySpec

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from voltaspin.specs import read_json
+from voltaspin.core.files import read_json
 from voltaspin.study.judgement import Verdict, factors, standing
 from voltaspin.study.runner import folder_of
 from voltaspin.study.specification import StudySpec

@@ -16,8 +16,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from voltaspin.errors import InputError
-from voltaspin.specs import read_json, write_json
+from voltaspin.core.errors import InputError
+from voltaspin.core.files import read_json, write_json
 from voltaspin.study.specification import Run, Training, job_from_json
 
 Job = Run | Training

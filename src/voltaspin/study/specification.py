@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError
 
-from voltaspin.errors import InputError
-from voltaspin.specs import Spec, environment, read_json
+from voltaspin.core.errors import InputError
+from voltaspin.core.files import read_json
+from voltaspin.core.spec import Spec, environment
 
 Noise = Literal["software", "software-16", "memory-raw", "memory-xor"]
 

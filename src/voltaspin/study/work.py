@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from voltaspin.core.errors import InputError
 from voltaspin.diffusion import TrainSpec, load_images, load_pipeline, sample, shipped_model, train
-from voltaspin.errors import InputError
 from voltaspin.memory import ArraySpec, Imperfections, MagnetoelectricMemory, convert
 from voltaspin.memory.imperfections import Slopes
 from voltaspin.metrics import Extractor, reference, score_features

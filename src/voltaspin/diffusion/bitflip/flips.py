@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.core.errors import InputError
 from voltaspin.diffusion.bitflip.process import Process
-from voltaspin.errors import InputError
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.memory.programmable import Answer
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from voltaspin.core.errors import InputError
 from voltaspin.diffusion.bitflip.flips import TOLERANCE, Driven
-from voltaspin.errors import InputError
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.memory.programmable import Answer
 

@@ -11,15 +11,15 @@ import torch
 from diffusers import UNet2DModel
 from pydantic import Field
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.spec import Spec
 from voltaspin.device import SwitchingModel, presets
 from voltaspin.diffusion.bitflip.flips import Flips
 from voltaspin.diffusion.bitflip.network import evidence
 from voltaspin.diffusion.bitflip.process import Process
 from voltaspin.diffusion.sampling import check_folder, load_part
-from voltaspin.errors import InputError
 from voltaspin.memory import MagnetoelectricMemory, Variation
 from voltaspin.memory.programmable import Answer
-from voltaspin.specs import Spec
 
 FILE = "bitflip.json"
 IDEAL = "ideal"  #: cells that flip with exactly the probability that is asked for

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 
 #: The actions that the package counts, with the unit of one count.
 ACTIONS: dict[str, str] = {

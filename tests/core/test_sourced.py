@@ -1,8 +1,8 @@
 import pytest
 
-from voltaspin.context import RunContext
-from voltaspin.errors import InputError
-from voltaspin.sourced import Sourced
+from voltaspin.core.context import RunContext
+from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Sourced
 
 
 def test_prints_value_unit_grade_and_source():

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voltaspin.errors import InputError
-from voltaspin.ledger import ACTIONS, Ledger
+from voltaspin.core.errors import InputError
+from voltaspin.core.ledger import ACTIONS, Ledger
 
 counts = st.lists(st.tuples(st.sampled_from(["", "a", "b"]), st.sampled_from(sorted(ACTIONS)), st.integers(0, 99)))
 

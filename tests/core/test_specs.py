@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from voltaspin.errors import InputError
-from voltaspin.specs import Spec, environment, read_json, write_json
+from voltaspin.core.errors import InputError
+from voltaspin.core.files import read_json, write_json
+from voltaspin.core.spec import Spec, environment
 
 
 class Dish(Spec):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -12,7 +10,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
+from voltaspin.core.files import read_object, write_json
 
 
 class Spec(BaseModel):
@@ -50,28 +49,7 @@ class Spec(BaseModel):
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
-        return cls.from_json(read_json(path), where=str(path))
-
-
-def write_json(path: Path | str, data: Any) -> None:
-    """Write JSON whole or not at all (a temporary file, then a rename)."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def read_json(path: Path | str) -> Any:
-    """Read JSON; raises InputError with the place where the text breaks off."""
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not readable JSON ({error}); it may be truncated") from None
+        return cls.from_json(read_object(path), where=str(path))
 
 
 def environment() -> dict[str, str]:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from voltaspin.errors import InputError
+from voltaspin.core.errors import InputError
 from voltaspin.streams import (
     Stream,
     derive_key,

@@ -1,0 +1,1 @@
+"""Errors, units, quantities, files, specifications, ledgers: every package builds on these, and they on none."""

@@ -1,0 +1,26 @@
+"""The one error that means: what you gave cannot be used, and here is what to do."""
+
+
+class InputError(ValueError):
+    """Bad input from a user: the message names the value, its unit and the remedy.
+
+    The command line prints it as one line and exits with status 2; every other exception is a defect of
+    ours and keeps its traceback.
+    """
+
+
+class NoiseStoppedError(InputError):
+    """A source of random bits delivers no more; nothing falls back to a pseudo-random generator.
+
+    ``finished`` holds what a long piece of work had finished before, where it had finished anything.
+    """
+
+    finished: object = None
+
+
+class NoiseExhaustedError(NoiseStoppedError):
+    """A finite source of random bits ran dry."""
+
+
+class NoiseHealthError(NoiseStoppedError):
+    """A health test of a source of random bits has raised an alarm; nothing is delivered until a reset."""

@@ -1,0 +1,259 @@
+"""How the package writes and reads single files: whole or not at all, JSON strictly, and the cache."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import stat
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from voltaspin.core.errors import InputError
+
+MAX_JSON = 64 << 20  #: bytes of the largest JSON file that is read
+MAX_DEPTH = 64  #: how deep its lists and objects may be nested
+
+T = TypeVar("T")
+
+
+# Whole files
+
+
+@contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` and move it there when the block ends; an exception leaves nothing.
+
+    A symbolic link is followed: what it points to is replaced, and the link stays. A device, FIFO or socket cannot be
+    replaced; use :func:`opened_whole`, which writes into it.
+
+    Raises:
+        InputError: ``path`` is a folder, or neither a file nor free.
+    """
+    target = regular_target(Path(path))
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def opened_whole(path: Path | str) -> Iterator[IO[bytes]]:
+    """Open ``path`` for writing bytes: a file appears when the block ends, a device or FIFO takes them as they come.
+
+    Raises:
+        InputError: ``path`` is a folder or a socket.
+    """
+    if is_stream(path):
+        with Path(path).open("wb") as file:
+            yield file
+        return
+    with replacing(path) as part, part.open("wb") as file:
+        yield file
+
+
+def write_bytes(path: Path | str, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    with opened_whole(path) as file:
+        file.write(data)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write a file whole or not at all, in UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path | str, data: Any) -> None:
+    """Write JSON whole or not at all; NaN and infinities are refused, since other readers refuse them."""
+    write_text(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
+
+
+def is_stream(path: Path | str) -> bool:
+    """Whether ``path`` is a character device or FIFO, which takes bytes as they come and cannot be replaced."""
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
+
+
+def regular_target(path: Path) -> Path:
+    """The file that ``path`` names, links followed."""
+    target = Path(os.path.realpath(path))
+    if target.is_dir() or not target.name:
+        raise InputError(f"{path} is a folder; give the name of a file")
+    if target.exists() and not target.is_file():
+        raise InputError(f"{path} is no regular file and cannot be replaced; give the name of a file")
+    return target
+
+
+# JSON
+
+
+def read_json(path: Path | str) -> Any:
+    """Read JSON strictly: no repeated keys, no NaN or infinity, bounded in size and depth.
+
+    Raises:
+        InputError: the file is missing, is not JSON, or breaks one of these bounds; the message says where.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise InputError(f"{path} is not a file; give a JSON file")
+        if size > MAX_JSON:
+            raise InputError(f"{path} has {size} bytes, more than the {MAX_JSON} of the largest JSON file that is read")
+        return parse_json(path.read_text(encoding="utf-8-sig"), where=str(path))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not readable JSON ({error}); it may be truncated") from None
+
+
+def read_object(path: Path | str) -> dict[str, Any]:
+    """Read JSON whose top level is an object.
+
+    Raises:
+        InputError: as :func:`read_json`, or the top level is a list, number, text or null.
+    """
+    data = read_json(path)
+    if not isinstance(data, dict):
+        raise InputError(f"{path} holds a JSON {_json_name(data)}, not an object with named fields")
+    return data
+
+
+def parse_json(text: str, *, where: str) -> Any:
+    """Parse JSON as strictly as :func:`read_json`; ``where`` stands in the messages."""
+    depth = 0
+    for character in _outside_strings(text):
+        depth += 1 if character in "[{" else -1
+        if depth > MAX_DEPTH:
+            raise InputError(f"{where} nests lists and objects more than {MAX_DEPTH} levels deep; it is none of ours")
+    try:
+        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+    except _NotStrictError as error:
+        raise InputError(f"{where}: {error}") from None
+    except ValueError as error:  # also a number with more digits than Python converts
+        raise InputError(f"{where} is not readable JSON ({error}); it may be truncated") from None
+
+
+class _NotStrictError(Exception):
+    pass
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _NotStrictError(f"the key {key!r} stands twice in one object; keep one of them")
+        if isinstance(value, float) and value in (float("inf"), float("-inf")):  # 1e999
+            raise _NotStrictError(f"the number of {key!r} is too large; give a finite number")
+        found[key] = value
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise _NotStrictError(f"{name} is no JSON number; give a finite number")
+
+
+def _outside_strings(text: str) -> Iterator[str]:
+    """The brackets of JSON that open or close a level."""
+    for match in re.finditer(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', text, re.DOTALL):
+        if match[0][0] != '"':
+            yield match[0]
+
+
+def _json_name(data: Any) -> str:
+    if data is None:
+        return "null"
+    return {list: "list", str: "text", bool: "truth value"}.get(type(data), "number")
+
+
+# The cache
+
+
+def cache_folder() -> Path:
+    """``VOLTASPIN_CACHE``, else the user's cache folder."""
+    import platformdirs
+
+    return Path(os.environ.get("VOLTASPIN_CACHE") or platformdirs.user_cache_dir("voltaspin"))
+
+
+def cached(
+    folder: str,
+    inputs: Any,
+    *,
+    suffix: str,
+    read: Callable[[Path], T],
+    make: Callable[[], T],
+    write: Callable[[Path, T], None],
+) -> T:
+    """Return what was computed once from ``inputs``, or compute and keep it.
+
+    A file that cannot be read any more (cut, damaged, of another shape) is computed again and replaced. A cache that
+    cannot be written is not used.
+
+    Args:
+        folder: below :func:`cache_folder`.
+        inputs: all that decides the result, as JSON data, versions included.
+        suffix: of the file.
+        read, make, write: the three ways to the value; ``write`` gets a temporary path.
+    """
+    key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:20]
+    path = cache_folder() / folder / f"{key}{suffix}"
+    if path.is_file():
+        with contextlib.suppress(ValueError, KeyError, TypeError, IndexError, EOFError, OSError):
+            return read(path)
+    value = make()
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part:
+            write(part, value)
+    return value
+
+
+def sha256_of(path: Path | str) -> str:
+    """The SHA-256 of a file, in memory that does not grow with it."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fetched(
+    addresses: str | Sequence[str], file: str, folder: Path, *, known_hash: str | None = None, missing: str, remedy: str
+) -> Path:
+    """A file in ``folder``, downloaded if it is not there; an interrupted download leaves nothing.
+
+    Args:
+        addresses: where the file lies, with the last slash; tried in turn.
+        known_hash: ``md5:...`` or ``sha256:...`` that it must have.
+        missing: what is not at hand, and ``remedy``: what to do, both for the message.
+
+    Raises:
+        InputError: it cannot be fetched, or is another file.
+    """
+    import pooch
+
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
+    tried: list[str] = []
+    try:
+        for address in [addresses] if isinstance(addresses, str) else addresses:
+            try:
+                return Path(
+                    pooch.retrieve(
+                        address + file, known_hash=known_hash, fname=file, path=folder, progressbar=sys.stderr.isatty()
+                    )
+                )
+            except Exception as error:
+                tried.append(f"{address}{file} ({type(error).__name__})")
+    finally:
+        logger.setLevel(level)
+    raise InputError(f"{missing} and cannot be fetched: {', '.join(tried)}; {remedy}")

@@ -1,0 +1,171 @@
+"""Constants (CODATA, through scipy), multipliers, and how quantities with units are read and written.
+
+Everything inside the package is SI: ``Junction(t_F=1.1 * nm)`` reads as it is written in a paper, and the stored value
+is in metres. :func:`parse_quantity` is the only place where a text becomes a quantity.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from scipy import constants
+
+from voltaspin.core.errors import InputError
+
+k_B: float = constants.k  #: Boltzmann constant [J/K]
+mu_0: float = constants.mu_0  #: vacuum permeability [T m/A]
+e_charge: float = constants.e  #: elementary charge [C]
+hbar: float = constants.hbar  #: reduced Planck constant [J s]
+gamma_e: float = constants.physical_constants["electron gyromag. ratio"][0]  #: [rad/(s T)]
+
+nm = 1e-9
+um = 1e-6
+ps = 1e-12
+ns = 1e-9
+fJ = 1e-15
+pJ = 1e-12
+fF = 1e-15
+mT = 1e-3
+fJ_per_Vm = 1e-15  #: unit of the VCMA coefficient xi, [J/(V m)]
+ohm_um2 = 1e-12  #: unit of a resistance-area product, [ohm m^2]
+year = 365.25 * 86400.0  #: Julian [s]
+
+_PREFIXES = {"": 1.0, "a": 1e-18, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "m": 1e-3}
+_LARGE = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """A kind of quantity: its units, and the range outside of which a value is no such quantity of a junction.
+
+    Args:
+        name: in a message, e.g. ``"time"``.
+        units: each unit with its value in SI; the first one is SI.
+        low, high: magnitudes in SI between which anything physical here lies; zero always passes.
+        bare: unit that a number without one has, if a number without one is taken.
+    """
+
+    name: str
+    units: dict[str, float]
+    low: float = 0.0
+    high: float = math.inf
+    bare: str | None = None
+
+
+def _with_prefixes(unit: str, prefixes: dict[str, float], **more: float) -> dict[str, float]:
+    return {f"{prefix}{unit}": value for prefix, value in prefixes.items()} | more
+
+
+_OHMS = {f"{p}{unit}": v for unit in ("ohm", "Ohm", "Ω", "Ω") for p, v in (_LARGE | {"m": 1e-3}).items()}
+
+TIME = Dimension(
+    "time", _with_prefixes("s", _PREFIXES) | {"min": 60.0, "h": 3600.0, "d": 86400.0, "a": year, "y": year}, 1e-18, 1e12
+)
+VOLTAGE = Dimension("voltage", _with_prefixes("V", _PREFIXES | {"k": 1e3}), 1e-9, 1e3)
+CURRENT = Dimension("current", _with_prefixes("A", _PREFIXES), 1e-18, 10.0)
+FIELD = Dimension("field", _with_prefixes("T", _PREFIXES) | {"G": 1e-4, "Oe": 1e-4, "kOe": 0.1}, 1e-12, 100.0)
+LENGTH = Dimension("length", _with_prefixes("m", _PREFIXES) | {"Å": 1e-10, "A": 1e-10, "cm": 1e-2}, 1e-12, 1.0)
+RESISTANCE = Dimension("resistance", _OHMS, 1e-3, 1e15)
+CAPACITANCE = Dimension("capacitance", _with_prefixes("F", _PREFIXES), 1e-21, 1.0)
+TEMPERATURE = Dimension("temperature", {"K": 1.0, "mK": 1e-3}, 1e-3, 1e4)
+MAGNETISATION = Dimension("magnetisation", _with_prefixes("A/m", _LARGE), 1e2, 1e8)
+AREAL_ENERGY = Dimension("energy per area", _with_prefixes("J/m^2", _PREFIXES), 1e-8, 1.0)
+VCMA = Dimension(
+    "VCMA coefficient", {f"{p}J/{u}": v for u in ("(V m)", "Vm", "(Vm)") for p, v in _PREFIXES.items()}, 1e-17, 1e-10
+)
+RESISTANCE_AREA = Dimension(
+    "resistance-area product",
+    {"ohm m^2": 1.0}
+    | {
+        f"{ohm} {area}": f * s
+        for ohm, f in _OHMS.items()
+        for area, s in (("um^2", 1e-12), ("um2", 1e-12), ("m^2", 1.0))
+    },
+    1e-16,
+    1e-3,
+)
+RATIO = Dimension("ratio", {"": 1.0, "%": 1e-2})
+NUMBER = Dimension("number", {"": 1.0})
+COUNT = Dimension("count", _with_prefixes("", _LARGE | {"T": 1e12}), 1.0, 1e18)
+
+_NUMBER = re.compile(r"([-+−]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*)", re.DOTALL)
+
+
+def parse_quantity(
+    text: str, dimension: Dimension, *, name: str, bare: str | None = None, signed: bool = False
+) -> float:
+    """Read ``"0.6ns"``, ``"20 mT"`` or ``"1.2 V"`` as a number in SI.
+
+    Args:
+        text: a number and a unit.
+        dimension: which units there are, and what is plausible.
+        name: of the argument, for the message.
+        bare: unit of a number without one; ``dimension.bare`` where not given, and refused where neither is.
+        signed: whether a negative value is one.
+
+    Returns:
+        The value in SI.
+
+    Raises:
+        InputError: no such number or unit, a number without unit where one is needed, a value that is not finite, or
+            one that is off by orders of magnitude from anything physical; the message says what to write.
+    """
+    bare = dimension.bare if bare is None else bare
+    match = _NUMBER.fullmatch(text.strip())
+    listed = _listed_units(dimension)
+    example = f"give a number with its unit ({listed})" if listed else "give a number"
+    if match is None:
+        raise InputError(f"{name} {_shown(text)} is no {dimension.name}: {example}")
+    number, unit = float(match[1].replace("−", "-")), match[2].strip()
+    if not unit and "" not in dimension.units:
+        if bare is None:
+            raise InputError(f"{name} {text} has no unit: {example}")
+        unit = bare
+    if unit not in dimension.units:
+        raise InputError(f"{name} {_shown(text)}: {_shown(unit)} is no unit of {dimension.name}; {example}")
+    value = number * dimension.units[unit]
+    size = abs(value)
+    if not math.isfinite(value) or (value != 0 and not dimension.low <= size <= dimension.high):
+        si = next(iter(dimension.units))
+        raise InputError(
+            f"{name} {text} is {value:g} {si}".rstrip()
+            + f", which is no {dimension.name} of this kind ({dimension.low:g} to {dimension.high:g} {si}".rstrip()
+            + (f"; a number without unit is in {bare}" if bare and not match[2].strip() else "")
+            + f"); {example}"
+        )
+    if value < 0 and not signed:
+        raise InputError(f"{name} {text} is negative; {example}, zero or more")
+    return value
+
+
+def format_quantity(value: float, unit: str, *, digits: int = 4) -> str:
+    """Write an SI value with the prefix that keeps it readable: ``6e-10, "s"`` as ``600 ps``."""
+    if value == 0 or not math.isfinite(value) or not unit:
+        return f"{value:.{digits}g} {unit}".rstrip()
+    prefixes = {
+        1e-18: "a",
+        1e-15: "f",
+        1e-12: "p",
+        1e-9: "n",
+        1e-6: "u",
+        1e-3: "m",
+        1.0: "",
+        1e3: "k",
+        1e6: "M",
+        1e9: "G",
+    }
+    rounded = abs(float(f"{value:.{digits}g}"))
+    scale = max((s for s in prefixes if s <= rounded * (1 + 1e-12)), default=None)
+    if scale is None or rounded >= 1e12:
+        return f"{value:.{digits}g} {unit}"
+    return f"{value / scale:.{digits}g} {prefixes[scale]}{unit}"
+
+
+def _listed_units(dimension: Dimension) -> str:
+    return ", ".join(u for u in list(dimension.units)[:8] if u and not u.startswith(("µ", "μ")))
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")
