@@ -6,39 +6,37 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from voltaspin.core.lazy import resolve
+from voltaspin.core.lazy import attach
 
-_HOME = {
-    "InputError": "core.errors",
-    "NoiseExhaustedError": "core.errors",
-    "Junction": "device",
-    "Pulse": "device",
-    "SwitchingModel": "device",
-    "presets": "device",
-    "MagnetoelectricMemory": "memory",
-    "MemorySource": "noise",
-    "PseudoSource": "noise",
-    "RecordedSource": "noise",
-    "load_images": "diffusion",
-    "sample": "diffusion",
-    "train": "diffusion",
-    "evaluate": "metrics",
-    "price": "report",
-    "Ledger": "core.ledger",
-    "RunContext": "core.context",
-    "Sourced": "core.quantity",
-}
+if TYPE_CHECKING:
+    from voltaspin.core.context import RunContext as RunContext
+    from voltaspin.core.errors import InputError as InputError
+    from voltaspin.core.errors import NoiseExhaustedError as NoiseExhaustedError
+    from voltaspin.core.ledger import Ledger as Ledger
+    from voltaspin.core.quantity import Sourced as Sourced
+    from voltaspin.device import Junction as Junction
+    from voltaspin.device import Pulse as Pulse
+    from voltaspin.device import SwitchingModel as SwitchingModel
+    from voltaspin.device import presets as presets
+    from voltaspin.diffusion import load_images as load_images
+    from voltaspin.diffusion import sample as sample
+    from voltaspin.diffusion import train as train
+    from voltaspin.memory import MagnetoelectricMemory as MagnetoelectricMemory
+    from voltaspin.metrics import evaluate as evaluate
+    from voltaspin.noise import MemorySource as MemorySource
+    from voltaspin.noise import PseudoSource as PseudoSource
+    from voltaspin.noise import RecordedSource as RecordedSource
+    from voltaspin.report import price as price
 
-__all__ = [*sorted(_HOME), "__version__"]
+    __version__: str
+else:
+    _get, _dir, _names = attach(__name__, __file__)
+    __all__ = [*_names, "__version__"]
 
+    def __getattr__(name: str) -> Any:
+        return version("voltaspin") if name == "__version__" else _get(name)
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        return version("voltaspin")
-    return resolve(__name__, _HOME, name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+    def __dir__() -> list[str]:
+        return __all__

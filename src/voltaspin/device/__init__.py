@@ -2,62 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from voltaspin.core.lazy import resolve
+from voltaspin.core.lazy import attach
 
-_HOME = {
-    "BestPulse": "pulse_design",
-    "Characterisation": "characterisation",
-    "Effort": "pulse_survey",
-    "Estimate": "likelihood",
-    "FairPulse": "pulse_search",
-    "FitResult": "likelihood",
-    "Junction": "junction",
-    "JunctionSpec": "characterisation",
-    "MeasuredPulse": "fitting",
-    "Pulse": "junction",
-    "ResistanceData": "measurements",
-    "ResistanceSpread": "measurements",
-    "SwitchingData": "measurements",
-    "SwitchingFieldData": "measurements",
-    "SwitchingModel": "switching",
-    "TMRData": "measurements",
-    "at_temperature": "temperature",
-    "best_pulse": "pulse_design",
-    "breakdown": "breakdown",
-    "check_breakdown": "breakdown",
-    "circuit": "circuit",
-    "equilibrium": "equilibrium",
-    "fair_pulse": "pulse_search",
-    "fit_TMR": "resistance",
-    "fit_resistance": "resistance",
-    "fit_spread": "resistance",
-    "fit_switching": "fitting",
-    "fit_switching_fields": "switching_field",
-    "fit_xi": "switching_field",
-    "fitting": "fitting",
-    "flip_rate": "retention",
-    "fokker_planck": "fokker_planck",
-    "junction": "junction",
-    "llg": "llg",
-    "measurements": "measurements",
-    "presets": "presets",
-    "pulse_search": "pulse_search",
-    "read_disturb": "transport",
-    "retention": "retention",
-    "sensitivities": "sensitivity",
-    "switching": "switching",
-    "switching_model_from_measurements": "fitting",
-    "temperature": "temperature",
-    "transport": "transport",
-}
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    return resolve(__name__, _HOME, name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+if TYPE_CHECKING:
+    from voltaspin.device import breakdown as breakdown
+    from voltaspin.device import circuit as circuit
+    from voltaspin.device import equilibrium as equilibrium
+    from voltaspin.device import fitting as fitting
+    from voltaspin.device import fokker_planck as fokker_planck
+    from voltaspin.device import junction as junction
+    from voltaspin.device import llg as llg
+    from voltaspin.device import measurements as measurements
+    from voltaspin.device import presets as presets
+    from voltaspin.device import pulse_search as pulse_search
+    from voltaspin.device import retention as retention
+    from voltaspin.device import switching as switching
+    from voltaspin.device import temperature as temperature
+    from voltaspin.device import transport as transport
+    from voltaspin.device.breakdown import check_breakdown as check_breakdown
+    from voltaspin.device.characterisation import Characterisation as Characterisation
+    from voltaspin.device.characterisation import JunctionSpec as JunctionSpec
+    from voltaspin.device.fitting import MeasuredPulse as MeasuredPulse
+    from voltaspin.device.fitting import fit_switching as fit_switching
+    from voltaspin.device.fitting import switching_model_from_measurements as switching_model_from_measurements
+    from voltaspin.device.junction import Junction as Junction
+    from voltaspin.device.junction import Pulse as Pulse
+    from voltaspin.device.likelihood import Estimate as Estimate
+    from voltaspin.device.likelihood import FitResult as FitResult
+    from voltaspin.device.measurements import ResistanceData as ResistanceData
+    from voltaspin.device.measurements import ResistanceSpread as ResistanceSpread
+    from voltaspin.device.measurements import SwitchingData as SwitchingData
+    from voltaspin.device.measurements import SwitchingFieldData as SwitchingFieldData
+    from voltaspin.device.measurements import TMRData as TMRData
+    from voltaspin.device.pulse_design import BestPulse as BestPulse
+    from voltaspin.device.pulse_design import best_pulse as best_pulse
+    from voltaspin.device.pulse_search import FairPulse as FairPulse
+    from voltaspin.device.pulse_search import fair_pulse as fair_pulse
+    from voltaspin.device.pulse_survey import Effort as Effort
+    from voltaspin.device.resistance import fit_resistance as fit_resistance
+    from voltaspin.device.resistance import fit_spread as fit_spread
+    from voltaspin.device.resistance import fit_TMR as fit_TMR
+    from voltaspin.device.retention import flip_rate as flip_rate
+    from voltaspin.device.sensitivity import sensitivities as sensitivities
+    from voltaspin.device.switching import SwitchingModel as SwitchingModel
+    from voltaspin.device.switching_field import fit_switching_fields as fit_switching_fields
+    from voltaspin.device.switching_field import fit_xi as fit_xi
+    from voltaspin.device.temperature import at_temperature as at_temperature
+    from voltaspin.device.transport import read_disturb as read_disturb
+else:
+    __getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from voltaspin.core.lazy import resolve
+from voltaspin.core.lazy import attach
 
-_HOME = {
-    "bitflip": "bitflip",
-    "ImageSet": "data",
-    "load_images": "data",
-    "TrainSpec": "training",
-    "train": "training",
-    "open_model": "published",
-    "sample": "sampling",
-    "sample_unmodified": "published",
-    "load_pipeline": "sampling",
-    "Samples": "sampling",
-    "shipped_model": "sampling",
-}
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    return resolve(__name__, _HOME, name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+if TYPE_CHECKING:
+    from voltaspin.diffusion import bitflip as bitflip
+    from voltaspin.diffusion.data import ImageSet as ImageSet
+    from voltaspin.diffusion.data import load_images as load_images
+    from voltaspin.diffusion.published import open_model as open_model
+    from voltaspin.diffusion.published import sample_unmodified as sample_unmodified
+    from voltaspin.diffusion.sampling import Samples as Samples
+    from voltaspin.diffusion.sampling import load_pipeline as load_pipeline
+    from voltaspin.diffusion.sampling import sample as sample
+    from voltaspin.diffusion.sampling import shipped_model as shipped_model
+    from voltaspin.diffusion.training import TrainSpec as TrainSpec
+    from voltaspin.diffusion.training import train as train
+else:
+    __getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -44,19 +44,19 @@ class LoopSpec(Spec):
     FREE: ClassVar[frozenset[str]] = frozenset({"checkpoint_every", "data"})
 
     data: str = "fashion-mnist"
-    seed: int = Field(0, ge=0)
-    steps: int = Field(12000, gt=0)
-    batch: int = Field(64, gt=0)
-    learning_rate: float = Field(1.5e-3, gt=0)
-    warmup: int = Field(250, ge=0)
-    weight_decay: float = Field(0.01, ge=0)
-    clip: float = Field(1.0, gt=0)
-    ema_decay: float = Field(0.9995, gt=0, lt=1)
+    seed: int = Field(default=0, ge=0)
+    steps: int = Field(default=12000, gt=0)
+    batch: int = Field(default=64, gt=0)
+    learning_rate: float = Field(default=1.5e-3, gt=0)
+    warmup: int = Field(default=250, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    clip: float = Field(default=1.0, gt=0)
+    ema_decay: float = Field(default=0.9995, gt=0, lt=1)
     channels: tuple[int, ...] = (32, 64, 96)
-    layers_per_block: int = Field(1, gt=0)
-    norm_groups: int = Field(16, gt=0)
+    layers_per_block: int = Field(default=1, gt=0)
+    norm_groups: int = Field(default=16, gt=0)
     precision: Literal["auto", "bf16", "float32"] = "auto"
-    checkpoint_every: int = Field(500, gt=0)
+    checkpoint_every: int = Field(default=500, gt=0)
 
     def resolved(self) -> Self:
         """The same with ``auto`` decided for this machine, so that a resumed run cannot change its mind."""

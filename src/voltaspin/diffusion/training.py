@@ -36,10 +36,10 @@ class TrainSpec(LoopSpec):
     FREE: ClassVar[frozenset[str]] = LoopSpec.FREE | {"noise"}  # of a recorded source the hash is compared
 
     noise: str = "software"
-    num_train_timesteps: int = Field(1000, gt=1)
+    num_train_timesteps: int = Field(default=1000, gt=1)
     beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "squaredcos_cap_v2"
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = "v_prediction"
-    saturation_margin: float = Field(0.05, ge=0, lt=1)
+    saturation_margin: float = Field(default=0.05, ge=0, lt=1)
 
 
 def make_model(spec: TrainSpec, *, channels: int, size: int) -> UNet2DModel:

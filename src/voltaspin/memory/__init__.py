@@ -1,33 +1,26 @@
 """The memory: an array of junctions that stores bits, draws random ones and computes in place."""
 
-from typing import Any
+from __future__ import annotations
 
-from voltaspin.core.lazy import resolve
+from typing import TYPE_CHECKING
 
-_HOME = {
-    "Access": "access",
-    "ArraySpec": "specification",
-    "ClippingWarning": "ranges",
-    "Coverage": "conversion",
-    "Crossbar": "crossbar",
-    "Imperfections": "imperfections",
-    "Line": "lines",
-    "MagnetoelectricMemory": "array",
-    "MemoryLayer": "layers",
-    "PulseLibrary": "programmable",
-    "Slopes": "imperfections",
-    "Variation": "variation",
-    "Yield": "yields",
-    "calibrate": "conversion",
-    "convert": "conversion",
-}
+from voltaspin.core.lazy import attach
 
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    return resolve(__name__, _HOME, name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+if TYPE_CHECKING:
+    from voltaspin.memory.access import Access as Access
+    from voltaspin.memory.array import MagnetoelectricMemory as MagnetoelectricMemory
+    from voltaspin.memory.conversion import Coverage as Coverage
+    from voltaspin.memory.conversion import calibrate as calibrate
+    from voltaspin.memory.conversion import convert as convert
+    from voltaspin.memory.crossbar import Crossbar as Crossbar
+    from voltaspin.memory.imperfections import Imperfections as Imperfections
+    from voltaspin.memory.imperfections import Slopes as Slopes
+    from voltaspin.memory.layers import MemoryLayer as MemoryLayer
+    from voltaspin.memory.lines import Line as Line
+    from voltaspin.memory.programmable import PulseLibrary as PulseLibrary
+    from voltaspin.memory.ranges import ClippingWarning as ClippingWarning
+    from voltaspin.memory.specification import ArraySpec as ArraySpec
+    from voltaspin.memory.variation import Variation as Variation
+    from voltaspin.memory.yields import Yield as Yield
+else:
+    __getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from voltaspin.core.lazy import resolve
+from voltaspin.core.lazy import attach
 
-_HOME = {
-    "Evaluation": "evaluation",
-    "Extractor": "features",
-    "FidelityEvaluation": "fidelity",
-    "FidelityExtractor": "fidelity",
-    "Reference": "shipped",
-    "Row": "evaluation",
-    "Score": "distance",
-    "evaluate": "evaluation",
-    "evaluate_fidelity": "fidelity",
-    "evaluate_folder": "evaluation",
-    "fd": "distance",
-    "fd_extrapolated": "distance",
-    "garments": "shipped",
-    "kid": "distance",
-    "paired_difference": "evaluation",
-    "precision_recall": "manifold",
-    "read_images": "evaluation",
-    "reference": "shipped",
-    "score_features": "evaluation",
-}
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    return resolve(__name__, _HOME, name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+if TYPE_CHECKING:
+    from voltaspin.metrics.distance import Score as Score
+    from voltaspin.metrics.distance import fd as fd
+    from voltaspin.metrics.distance import fd_extrapolated as fd_extrapolated
+    from voltaspin.metrics.distance import kid as kid
+    from voltaspin.metrics.evaluation import Evaluation as Evaluation
+    from voltaspin.metrics.evaluation import Row as Row
+    from voltaspin.metrics.evaluation import evaluate as evaluate
+    from voltaspin.metrics.evaluation import evaluate_folder as evaluate_folder
+    from voltaspin.metrics.evaluation import paired_difference as paired_difference
+    from voltaspin.metrics.evaluation import read_images as read_images
+    from voltaspin.metrics.evaluation import score_features as score_features
+    from voltaspin.metrics.features import Extractor as Extractor
+    from voltaspin.metrics.fidelity import FidelityEvaluation as FidelityEvaluation
+    from voltaspin.metrics.fidelity import FidelityExtractor as FidelityExtractor
+    from voltaspin.metrics.fidelity import evaluate_fidelity as evaluate_fidelity
+    from voltaspin.metrics.manifold import precision_recall as precision_recall
+    from voltaspin.metrics.shipped import Reference as Reference
+    from voltaspin.metrics.shipped import garments as garments
+    from voltaspin.metrics.shipped import reference as reference
+else:
+    __getattr__, __dir__, __all__ = attach(__name__, __file__)

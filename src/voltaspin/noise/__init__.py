@@ -1,60 +1,53 @@
 """Noise: random bits from the memory, conditioned, shaped into Gaussians and tested."""
 
-from typing import Any
+from __future__ import annotations
 
-from voltaspin.core.lazy import resolve
+from typing import TYPE_CHECKING
 
-_HOME = {
-    "NoiseSource": "source",
-    "AddressableSource": "source",
-    "Provenance": "source",
-    "PseudoSource": "source",
-    "MemorySource": "memory_source",
-    "LoopedSource": "looped",
-    "RecordedSource": "recorded",
-    "SystemSource": "system",
-    "record": "recorder",
-    "TwoPopulations": "recorded_formats",
-    "two_populations": "recorded_formats",
-    "SequentialSource": "sequential",
-    "Stabilised": "stabilised",
-    "Conditioner": "conditioner",
-    "Xor": "extractors",
-    "VonNeumann": "extractors",
-    "Peres": "extractors",
-    "Toeplitz": "hashing",
-    "Sha256": "hashing",
-    "conditioned": "chain",
-    "HealthChecked": "checked",
-    "HealthTests": "health",
-    "Alarm": "health",
-    "EntropyEstimates": "entropy",
-    "InverseCDF": "gaussian",
-    "Popcount": "gaussian",
-    "DitheredPopcount": "gaussian",
-    "BoxMuller": "gaussian",
-    "Requantised": "gaussian",
-    "DiscreteGaussian": "discrete_gaussian",
-    "Shaping": "gaussian",
-    "xor_cells": "conditioning",
-    "xor_bias": "conditioning",
-    "xor_probability": "conditioning",
-    "bit_statistics": "analysis",
-    "BitStatistics": "analysis",
-    "Estimate": "analysis",
-    "cells_of_bits": "mapping",
-    "examine": "randomness",
-    "Randomness": "randomness",
-    "assess": "sp800_22_levels",
-    "Assessment": "sp800_22_levels",
-}
+from voltaspin.core.lazy import attach
 
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    return resolve(__name__, _HOME, name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+if TYPE_CHECKING:
+    from voltaspin.noise.analysis import BitStatistics as BitStatistics
+    from voltaspin.noise.analysis import Estimate as Estimate
+    from voltaspin.noise.analysis import bit_statistics as bit_statistics
+    from voltaspin.noise.chain import conditioned as conditioned
+    from voltaspin.noise.checked import HealthChecked as HealthChecked
+    from voltaspin.noise.conditioner import Conditioner as Conditioner
+    from voltaspin.noise.conditioning import xor_bias as xor_bias
+    from voltaspin.noise.conditioning import xor_cells as xor_cells
+    from voltaspin.noise.conditioning import xor_probability as xor_probability
+    from voltaspin.noise.discrete_gaussian import DiscreteGaussian as DiscreteGaussian
+    from voltaspin.noise.entropy import EntropyEstimates as EntropyEstimates
+    from voltaspin.noise.extractors import Peres as Peres
+    from voltaspin.noise.extractors import VonNeumann as VonNeumann
+    from voltaspin.noise.extractors import Xor as Xor
+    from voltaspin.noise.gaussian import BoxMuller as BoxMuller
+    from voltaspin.noise.gaussian import DitheredPopcount as DitheredPopcount
+    from voltaspin.noise.gaussian import InverseCDF as InverseCDF
+    from voltaspin.noise.gaussian import Popcount as Popcount
+    from voltaspin.noise.gaussian import Requantised as Requantised
+    from voltaspin.noise.gaussian import Shaping as Shaping
+    from voltaspin.noise.hashing import Sha256 as Sha256
+    from voltaspin.noise.hashing import Toeplitz as Toeplitz
+    from voltaspin.noise.health import Alarm as Alarm
+    from voltaspin.noise.health import HealthTests as HealthTests
+    from voltaspin.noise.looped import LoopedSource as LoopedSource
+    from voltaspin.noise.mapping import cells_of_bits as cells_of_bits
+    from voltaspin.noise.memory_source import MemorySource as MemorySource
+    from voltaspin.noise.randomness import Randomness as Randomness
+    from voltaspin.noise.randomness import examine as examine
+    from voltaspin.noise.recorded import RecordedSource as RecordedSource
+    from voltaspin.noise.recorded_formats import TwoPopulations as TwoPopulations
+    from voltaspin.noise.recorded_formats import two_populations as two_populations
+    from voltaspin.noise.recorder import record as record
+    from voltaspin.noise.sequential import SequentialSource as SequentialSource
+    from voltaspin.noise.source import AddressableSource as AddressableSource
+    from voltaspin.noise.source import NoiseSource as NoiseSource
+    from voltaspin.noise.source import Provenance as Provenance
+    from voltaspin.noise.source import PseudoSource as PseudoSource
+    from voltaspin.noise.sp800_22_levels import Assessment as Assessment
+    from voltaspin.noise.sp800_22_levels import assess as assess
+    from voltaspin.noise.stabilised import Stabilised as Stabilised
+    from voltaspin.noise.system import SystemSource as SystemSource
+else:
+    __getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from voltaspin.core.lazy import resolve
+from voltaspin.core.lazy import attach
 
-_HOME = {
-    "CellPulse": "cost",
-    "CostTable": "cost",
-    "price": "cost",
-    "compare": "comparison",
-    "DemoResults": "results",
-    "Score": "results",
-    "charts": "figures",
-    "fit_overlay": "measurement_figures",
-    "grid_png": "figures",
-    "strip_png": "figures",
-    "summary_table": "page",
-    "write_page": "page",
-}
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    return resolve(__name__, _HOME, name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+if TYPE_CHECKING:
+    from voltaspin.report.comparison import compare as compare
+    from voltaspin.report.cost import CellPulse as CellPulse
+    from voltaspin.report.cost import CostTable as CostTable
+    from voltaspin.report.cost import price as price
+    from voltaspin.report.figures import charts as charts
+    from voltaspin.report.figures import grid_png as grid_png
+    from voltaspin.report.figures import strip_png as strip_png
+    from voltaspin.report.measurement_figures import fit_overlay as fit_overlay
+    from voltaspin.report.page import summary_table as summary_table
+    from voltaspin.report.page import write_page as write_page
+    from voltaspin.report.results import DemoResults as DemoResults
+    from voltaspin.report.results import Score as Score
+else:
+    __getattr__, __dir__, __all__ = attach(__name__, __file__)

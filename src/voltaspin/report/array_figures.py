@@ -50,7 +50,8 @@ def sigma_png(memory: MagnetoelectricMemory, *, eps: float = 0.01, seconds: floa
         left.set_ylabel("standard normal quantile [sigma]")
         left.set_title("Fairness")
         left.legend()
-        lost = sum(memory.forgetting(seconds)) / 2
+        up, down = memory.forgetting(seconds)
+        lost = (up + down) / 2
         right.plot(*_sigmas(np.maximum(lost.ravel(), 1e-30)), ".", ms=3, color=BLUE)
         right.set_xscale("log")
         right.axvline(0.01, color=GREY, lw=1, ls="--")

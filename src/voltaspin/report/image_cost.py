@@ -146,7 +146,9 @@ def image_costs(
     own = action_draws(junction, pulse, table=table, samples=draws, seed=seed)
     first = _Sampler("bit-flip", steps, counts["pulse"], counts, samples.ledger.total("byte") / n, own, table, seed)
     model = SwitchingModel.shipped()
-    fair = action_draws(model.junction or junction, model.pulse, table=table, samples=draws, seed=seed)
+    assert model.junction is not None, "the shipped model knows its junction"
+    assert model.pulse is not None, "and its pulse"
+    fair = action_draws(model.junction, model.pulse, table=table, samples=draws, seed=seed)
     pixels = math.prod(samples.images.shape[1:])
     works = [first.work(first)]
     for name, cells in (("Gaussian, XOR of two cells", 2), ("Gaussian, raw bits", 1)):

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from voltaspin.core.lazy import resolve
+from voltaspin.core.lazy import attach
 
-_HOME = {
-    "Condition": "specification",
-    "Run": "specification",
-    "StudySpec": "specification",
-    "execute": "runner",
-}
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    return resolve(__name__, _HOME, name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+if TYPE_CHECKING:
+    from voltaspin.study.runner import execute as execute
+    from voltaspin.study.specification import Condition as Condition
+    from voltaspin.study.specification import Run as Run
+    from voltaspin.study.specification import StudySpec as StudySpec
+else:
+    __getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from voltaspin.core.lazy import resolve
+from voltaspin.core.lazy import attach
 
-_HOME = {
-    "BitModel": "model",
-    "BitSamples": "sampling",
-    "BitTrainSpec": "training",
-    "Flips": "flips",
-    "Levels": "levels",
-    "Process": "process",
-    "Rounding": "levels",
-    "from_planes": "process",
-    "is_bit_model": "model",
-    "load_model": "model",
-    "make_array": "model",
-    "reverse": "process",
-    "sample": "sampling",
-    "to_planes": "process",
-    "train": "training",
-}
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    return resolve(__name__, _HOME, name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+if TYPE_CHECKING:
+    from voltaspin.diffusion.bitflip.backward import reverse as reverse
+    from voltaspin.diffusion.bitflip.flips import Flips as Flips
+    from voltaspin.diffusion.bitflip.levels import Levels as Levels
+    from voltaspin.diffusion.bitflip.levels import Rounding as Rounding
+    from voltaspin.diffusion.bitflip.model import BitModel as BitModel
+    from voltaspin.diffusion.bitflip.model import is_bit_model as is_bit_model
+    from voltaspin.diffusion.bitflip.model import load_model as load_model
+    from voltaspin.diffusion.bitflip.model import make_array as make_array
+    from voltaspin.diffusion.bitflip.process import Process as Process
+    from voltaspin.diffusion.bitflip.process import from_planes as from_planes
+    from voltaspin.diffusion.bitflip.process import to_planes as to_planes
+    from voltaspin.diffusion.bitflip.sampling import BitSamples as BitSamples
+    from voltaspin.diffusion.bitflip.sampling import sample as sample
+    from voltaspin.diffusion.bitflip.training import BitTrainSpec as BitTrainSpec
+    from voltaspin.diffusion.bitflip.training import train as train
+else:
+    __getattr__, __dir__, __all__ = attach(__name__, __file__)

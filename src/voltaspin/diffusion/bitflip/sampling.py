@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
 from voltaspin.diffusion.backend import bf16_is_faster, keep_freed_memory
+from voltaspin.diffusion.bitflip.backward import reverse
 from voltaspin.diffusion.bitflip.levels import COUNT, Levels, Rounding
 from voltaspin.diffusion.bitflip.model import BitModel, make_array
 from voltaspin.diffusion.bitflip.network import clean_logits, kept_prediction
-from voltaspin.diffusion.bitflip.process import Bits, from_planes, reverse
+from voltaspin.diffusion.bitflip.process import Bits, from_planes
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.memory.programmable import Answer
 

@@ -45,12 +45,12 @@ class BitTrainSpec(LoopSpec):
     KIND: ClassVar[str] = "bitflip-train"
     VERSION: ClassVar[int] = 1
 
-    learning_rate: float = Field(2e-3, gt=0)
-    flip_steps: int = Field(50, gt=0)
-    bits: int = Field(4, ge=1, le=8)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    flip_steps: int = Field(default=50, gt=0)
+    bits: int = Field(default=4, ge=1, le=8)
     gray: bool = True
-    plane_weight: float = Field(1.0, gt=0)
-    time_power: float = Field(0.5, ge=0)
+    plane_weight: float = Field(default=1.0, gt=0)
+    time_power: float = Field(default=0.5, ge=0)
     self_condition: bool = False
     cells: CellSpec = CellSpec()
 
