@@ -186,7 +186,7 @@ def _record(
         "schema_version": 1,
         "measurement": kind,
         "parameters": {
-            name: {"value": e.value, "error": e.error, "low": e.interval()[0], "high": e.interval()[1], "unit": e.unit}
+            name: {"value": e.value, "error": e.std, "low": e.low, "high": e.high, "unit": e.unit}
             for name, e in result.parameters.items()
         },
         "interval": "95 %",
@@ -208,9 +208,9 @@ def _table(result: FitResult) -> list[str]:
     rows = [("parameter", "value", "error", "95 % interval", "unit")]
     for name, estimate in result.parameters.items():
         unit, factor = _SHOWN.get(estimate.unit, (estimate.unit, 1.0))
-        error = estimate.error * factor
+        error = estimate.standard_error * factor
         places = min(max(0, 1 - floor(log10(error))), 12) if error > 0 else 3
-        value, low, high = (f"{x * factor:.{places}f}" for x in (estimate.value, *estimate.interval()))
+        value, low, high = (f"{x * factor:.{places}f}" for x in (estimate.value, estimate.low, estimate.high))
         rows.append((name, value, f"{error:.{places}f}", f"{low} to {high}", unit))
     wide = [max(len(row[k]) for row in rows) + 2 for k in range(4)]
     return [

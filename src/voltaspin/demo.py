@@ -30,7 +30,7 @@ from voltaspin.memory import ArraySpec, MagnetoelectricMemory
 from voltaspin.metrics import Extractor, Row, garments, paired_difference, reference, score_features
 from voltaspin.metrics.features import file_sha256
 from voltaspin.noise import MemorySource, NoiseSource, PseudoSource
-from voltaspin.noise.analysis import BitStatistics, Estimate, bit_statistics
+from voltaspin.noise.analysis import BitStatistics, bit_statistics
 from voltaspin.report import results as r
 from voltaspin.report.claim import action_draws, claim
 from voltaspin.report.comparison import compare
@@ -297,8 +297,8 @@ def bit_quality(label: str, found: BitStatistics) -> r.BitQuality:
     lags = found.autocorrelation
     return r.BitQuality(
         label=label,
-        bias=_estimate(found.bias),
-        lag1=_estimate(lags[0]),
+        bias=found.bias,
+        lag1=lags[0],
         autocorrelation=tuple(a.value for a in lags),
         autocorrelation_error=(lags[0].high - lags[0].low) / (2 * 1.96),
         cell_std=found.cell_bias_std,
@@ -311,10 +311,6 @@ def bit_quality(label: str, found: BitStatistics) -> r.BitQuality:
         cell_lag1_std=float(np.nanstd(found.cell_lag1)),
         cell_lag1_sampling_std=found.n_cycles**-0.5,
     )
-
-
-def _estimate(e: Estimate) -> r.Estimate:
-    return r.Estimate(value=e.value, low=e.low, high=e.high)
 
 
 def forward_section(pipeline: Pipeline, source: NoiseSource, progress: Progress) -> tuple[r.Forward, bytes]:

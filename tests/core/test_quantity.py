@@ -17,7 +17,7 @@ def test_equivalence_is_two_one_sided_tests():
     assert not e.equivalent(0.01 + 1.6448 * 0.01)
     with pytest.raises(InputError, match="positive"):
         e.equivalent(0)
-    with pytest.raises(InputError, match="no standard error"):
+    with pytest.raises(InputError, match="standard error"):
         Estimate(0, -1, 1).equivalent(2)
 
 

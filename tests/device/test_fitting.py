@@ -36,7 +36,7 @@ OPTIONS: dict[str, Any] = {"degree": 24, "threads": 1}
 def close(fit: FitResult, truth: dict[str, float], sigmas: float = 4.0) -> None:
     for name, value in truth.items():
         estimate = fit.parameters[name]
-        assert abs(estimate.value - value) < sigmas * estimate.error, f"{name}: {estimate}, truth {value}"
+        assert abs(estimate.value - value) < sigmas * estimate.std, f"{name}: {estimate}, truth {value}"
 
 
 def unit_variance(pulls: np.ndarray) -> None:
@@ -97,7 +97,7 @@ def test_resistance_round_trip(errors: bool) -> None:
     assert fit.dof == 39
     assert fit.junction is not None
     assert fit.junction.TMR0 == fit.parameters["TMR0"].value
-    assert fit.parameters["TMR0"].error < 0.02
+    assert fit.parameters["TMR0"].std < 0.02
     assert np.diag(fit.correlation) == pytest.approx(1)
     if errors:
         assert fit.p_value is not None
@@ -111,7 +111,7 @@ def test_resistance_pulls() -> None:
     pulls = []
     for seed in range(30):
         fit = fit_resistance(curves(truth, seed), UPRIGHT)
-        pulls.append([(e.value - getattr(truth, name)) / e.error for name, e in fit.parameters.items()])
+        pulls.append([(e.value - getattr(truth, name)) / e.std for name, e in fit.parameters.items()])
     unit_variance(np.array(pulls))
 
 
@@ -168,9 +168,9 @@ def test_spread_round_trip_as_a_read_draws_it() -> None:
         ratio = 2.1 * np.exp(0.05 * 1.1 / 2.1 * rng.standard_normal(n))
         fit = fit_spread(ResistanceSpread(R_P=R_P, R_AP=R_P * ratio))
         assert tuple(fit.parameters) == names
-        pulls.append([(e.value - t) / e.error for e, t in zip(fit.parameters.values(), truth, strict=True)])
+        pulls.append([(e.value - t) / e.std for e, t in zip(fit.parameters.values(), truth, strict=True)])
     unit_variance(np.array(pulls))
-    assert fit.parameters["resistance_spread"].interval()[0] < fit.parameters["resistance_spread"].value
+    assert fit.parameters["resistance_spread"].low < fit.parameters["resistance_spread"].value
     with pytest.raises(InputError, match="9 devices tell no spread"):
         fit_spread(ResistanceSpread(R_P=R_P[:9], R_AP=2 * R_P[:9]))
     with pytest.raises(InputError, match="the same resistance or the same TMR"):
@@ -236,8 +236,8 @@ def test_switching_fields_round_trip(fields: dict[str, Any]) -> None:
     start = replace(UPRIGHT.with_variation(K_eff_scale=1.5), B_bias=(0.0, 0.0, 0.0))
     fit = fit_switching_fields(ramps(fields, 1000, 1), start)
     close(fit, truth)
-    assert fit.parameters["Delta"].error < 2
-    assert fit.parameters["B_z"].error < 0.2e-3
+    assert fit.parameters["Delta"].std < 2
+    assert fit.parameters["B_z"].std < 0.2e-3
     assert fit.p_value is not None
     assert fit.p_value > 1e-3
     assert fit.junction is not None
@@ -249,7 +249,7 @@ def test_switching_fields_round_trip(fields: dict[str, Any]) -> None:
     one = replace(ramps(fields, 300, 2), down_to_up=np.zeros(0))
     known = fit_switching_fields(one, UPRIGHT, free=("B_k",))
     close(known, {"B_k": UPRIGHT.B_k()})
-    assert known.parameters["B_k"].error < 0.2 * fit.parameters["B_k"].error
+    assert known.parameters["B_k"].std < 0.2 * fit.parameters["B_k"].std
     close(fit_switching_fields(one, UPRIGHT, free=("Delta",)), {"Delta": UPRIGHT.Delta()})
     with pytest.raises(InputError, match=r"one direction of ramps .* fix B_z"):
         fit_switching_fields(one, UPRIGHT)
@@ -259,7 +259,7 @@ def test_switching_field_pulls(fields: dict[str, Any]) -> None:
     truth, pulls = (UPRIGHT.Delta(), UPRIGHT.B_k(), 4e-3), []
     for seed in range(20):
         fit = fit_switching_fields(ramps(fields, 400, 100 + seed), UPRIGHT)
-        pulls.append([(e.value - t) / e.error for e, t in zip(fit.parameters.values(), truth, strict=True)])
+        pulls.append([(e.value - t) / e.std for e, t in zip(fit.parameters.values(), truth, strict=True)])
     unit_variance(np.array(pulls))
 
 
@@ -277,7 +277,7 @@ def test_xi_from_the_shift_of_the_anisotropy_field() -> None:
     fit = fit_xi(sets, replace(UPRIGHT, xi=2e-13))
     truth = {"Delta": UPRIGHT.Delta(), "B_k": UPRIGHT.B_k(), "B_z": 4e-3, "xi": 1e-13, "B_z_per_volt": 5e-3}
     close(fit, truth)
-    assert fit.parameters["xi"].error < 5e-15
+    assert fit.parameters["xi"].std < 5e-15
     assert fit.dof == 2
     assert fit.junction is not None
     assert fit.junction.xi == fit.parameters["xi"].value
@@ -337,7 +337,7 @@ def test_switching_round_trip() -> None:
     assert fit.junction is not None
     assert fit.junction.K_eff() == pytest.approx(fit.parameters["K_eff"].value)
     assert fit.junction.B_bias[0] == fit.parameters["B_x"].value
-    assert fit.parameters["xi"].error < 0.05e-13
+    assert fit.parameters["xi"].std < 0.05e-13
 
 
 def test_points_that_never_flip_ask_for_no_higher_degree() -> None:
@@ -375,7 +375,7 @@ def test_errors_are_those_of_the_exact_derivatives() -> None:
         )["xi"].derivative
         p = switching_probability(fit.junction, Pulse(voltage=0.3, width=float(width)), relax=1e-9, degree=24, rtol=1)
         information += 2000 * slope**2 / (p.value * p.WER)
-    assert fit.parameters["xi"].error == pytest.approx(information**-0.5, rel=1e-3)
+    assert fit.parameters["xi"].std == pytest.approx(information**-0.5, rel=1e-3)
 
 
 def test_switching_data_that_carry_no_fit() -> None:

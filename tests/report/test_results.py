@@ -84,7 +84,7 @@ def test_columns_must_match():
 
 
 def test_an_interval_has_its_ends_in_order():
-    with pytest.raises(ValueError, match="upside down"):
+    with pytest.raises(ValueError, match="does not hold"):
         Estimate(value=0, low=1, high=-1)
 
 

@@ -95,6 +95,17 @@ class Estimate:
         """Whether only an upper bound is known."""
         return self.value == 0 and self.low == 0 and self.high > 0
 
+    @property
+    def standard_error(self) -> float:
+        """``std`` of an estimate that has one.
+
+        Raises:
+            InputError: its interval does not come from a standard error.
+        """
+        if self.std is None:
+            raise InputError(f"the interval of {self} does not come from a standard error; use its ends")
+        return self.std
+
     def equivalent(self, margin: float) -> bool:
         """Whether the value lies within ``±margin`` by two one-sided tests at 5 %.
 
@@ -103,9 +114,7 @@ class Estimate:
         """
         if not margin > 0:
             raise InputError(f"margin {margin:g} {self.unit} must be positive")
-        if self.std is None:
-            raise InputError("this estimate has no standard error; an equivalence cannot be judged by it")
-        return abs(self.value) + Z90 * self.std < margin
+        return abs(self.value) + Z90 * self.standard_error < margin
 
     def scaled(self, factor: float, unit: str | None = None) -> Self:
         """The same in another unit: everything times a positive ``factor``."""
@@ -119,6 +128,10 @@ class Estimate:
             std=None if self.std is None else self.std * factor,
             unit=self.unit if unit is None else unit,
         )
+
+    def sourced(self, source: str) -> Sourced:
+        """The value as an input that was fitted, with its interval; ``source`` names wafer, device and day."""
+        return Sourced(self.value, self.unit, source, "fitted", self.low, self.high)
 
     def to_json(self) -> dict[str, Any]:
         """Fields that are set, as JSON data."""

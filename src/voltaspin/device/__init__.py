@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from voltaspin.core.lazy import attach
 
 if TYPE_CHECKING:
+    from voltaspin.core.quantity import Estimate as Estimate
     from voltaspin.device import breakdown as breakdown
     from voltaspin.device import circuit as circuit
     from voltaspin.device import equilibrium as equilibrium
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from voltaspin.device.fitting import switching_model_from_measurements as switching_model_from_measurements
     from voltaspin.device.junction import Junction as Junction
     from voltaspin.device.junction import Pulse as Pulse
-    from voltaspin.device.likelihood import Estimate as Estimate
     from voltaspin.device.likelihood import FitResult as FitResult
     from voltaspin.device.measurements import ResistanceData as ResistanceData
     from voltaspin.device.measurements import ResistanceSpread as ResistanceSpread

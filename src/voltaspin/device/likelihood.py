@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.quantity import Sourced
+from voltaspin.core.quantity import Estimate
 from voltaspin.device.junction import Junction
 from voltaspin.device.sphere import Floats
 
@@ -24,32 +24,6 @@ Data = TypeVar("Data")
 
 #: A fit whose data would scatter this far by chance less often than this is reported as a bad one.
 P_VALUE = 1e-4
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A fitted value.
-
-    Args:
-        value: in ``unit``.
-        error: one standard deviation, in ``unit``.
-        unit: as printed; ``"1"`` for a ratio.
-    """
-
-    value: float
-    error: float
-    unit: str
-
-    def interval(self, sigmas: float = 1.96) -> tuple[float, float]:
-        """(low, high), ``sigmas`` standard deviations to both sides: 95 % unless told."""
-        return self.value - sigmas * self.error, self.value + sigmas * self.error
-
-    def sourced(self, source: str) -> Sourced:
-        """The value as a number of a preset, with its 95 % interval; ``source`` names wafer, device and day."""
-        return Sourced(self.value, self.unit, source, "fitted", *self.interval())
-
-    def __str__(self) -> str:
-        return f"{self.value:.5g} ± {self.error:.2g} {self.unit}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +72,8 @@ def result(
 ) -> FitResult:  # fmt: skip
     """Put a result together and warn of what its reader must know."""
     errors = np.sqrt(np.diag(covariance))
-    estimates = {n: Estimate(float(v), float(e), u) for n, v, e, u in zip(names, values, errors, units, strict=True)}
+    found = zip(names, values, errors, units, strict=True)
+    estimates = {name: Estimate.normal(float(v), float(e), unit=unit) for name, v, e, unit in found}
     told = (*notes, *poor_fit(chi2, dof))
     for note in told:
         warnings.warn(note, UserWarning, stacklevel=3)

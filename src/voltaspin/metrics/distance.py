@@ -17,40 +17,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Z90, Z95, Estimate
 from voltaspin.streams import Stream
 
 Array = NDArray[np.float64]
 Arms = Sequence[tuple[float, Array]]
 
-_Z95 = 1.959964  # normal quantile of a two-sided 95 % interval
-_Z90 = 1.644854  # and of the 90 % interval that two one-sided tests at 5 % amount to
 _CHUNK = 64  # rows of the kernel matrix at a time: 5 MB against 10,000 images; 512 take 1.6 times as long
 _PARTS, _DEALS = (1, 2, 3), 4  # disjoint parts of an extrapolation, and how often they are dealt anew
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A distance with its standard error and how many images gave it.
-
-    Args:
-        value: the distance.
-        std: its standard error.
-        n: images in the scored set (pairs, for a difference).
-    """
-
-    value: float
-    std: float
-    n: int
-
-    @property
-    def low(self) -> float:
-        """Lower end of the 95 % interval."""
-        return self.value - _Z95 * self.std
-
-    @property
-    def high(self) -> float:
-        """Upper end of the 95 % interval."""
-        return self.value + _Z95 * self.std
 
 
 @dataclass(frozen=True)
@@ -79,7 +53,7 @@ class Score:
     @property
     def std(self) -> float:
         """Standard error behind the interval."""
-        return (self.high - self.low) / (2 * _Z95)
+        return (self.high - self.low) / (2 * Z95)
 
     def equivalent(self, margin: float) -> bool:
         """Whether a difference lies within ``±margin`` by two one-sided tests at 5 %.
@@ -91,7 +65,7 @@ class Score:
         """
         if not margin > 0:
             raise InputError(f"equivalence margin {margin} must be positive, in the unit of {self.name}")
-        return abs(self.value) + _Z90 * self.std < margin
+        return abs(self.value) + Z90 * self.std < margin
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -209,7 +183,7 @@ def kernel_estimate(arms: Arms, y: Array, own: KernelSums | None) -> Estimate:
     second = 2 * inner.second_order / n**2 + 4 * cross.second_order / (n * m)
     second += 2 * own.second_order / m**2 if own else 0.0
     # The row means carry the second-order noise twice over (as a jackknife does), so once is taken off.
-    return Estimate(value, math.sqrt(max(influence - second, second)), n)
+    return Estimate.normal(value, math.sqrt(max(influence - second, second)), n=n)
 
 
 def kid(x: ArrayLike, y: ArrayLike) -> Estimate:
@@ -319,7 +293,7 @@ def frechet_estimate(arms: Arms, y: Array, *, extrapolate: bool, seed: int = 0) 
     std, n = _frechet_std(arms, y), len(arms[0][1])
     stream = Stream.of(seed, "metrics", "fd", "deal")
     if not extrapolate:
-        return Estimate(_dealt(arms, y, 1, stream, 0), std, n)
+        return Estimate.normal(_dealt(arms, y, 1, stream, 0), std, n=n)
     points = []
     for parts in _PARTS:
         # All images are used at every size, so what single images add cancels in the fit: the
@@ -327,7 +301,7 @@ def frechet_estimate(arms: Arms, y: Array, *, extrapolate: bool, seed: int = 0) 
         deals = range(1 if parts == 1 else _DEALS)
         points.append(float(np.mean([_dealt(arms, y, parts, stream, deal) for deal in deals])))
     intercept = np.polynomial.Polynomial.fit(_PARTS, points, 1, domain=[-1, 1], window=[-1, 1]).coef[0]
-    return Estimate(float(intercept), std, n)
+    return Estimate.normal(float(intercept), std, n=n)
 
 
 def _least(d: int, extrapolate: bool) -> int:

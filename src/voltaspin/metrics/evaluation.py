@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Estimate
 from voltaspin.diffusion.data import read_pictures
 from voltaspin.metrics.distance import (
-    Estimate,
     Score,
     checked_features,
     fd,
@@ -335,6 +335,7 @@ def _loaded(name: str | Reference) -> Reference:
 
 
 def _score(name: str, estimate: Estimate, against: Reference, noise: str, shared: str) -> Score:
+    assert estimate.n is not None, "a distance counts its images"
     return Score(
         name=name,
         value=estimate.value,

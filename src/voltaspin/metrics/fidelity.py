@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import cache_folder, fetched
-from voltaspin.metrics.distance import Estimate, Score, fd, kid
+from voltaspin.core.quantity import Estimate
+from voltaspin.metrics.distance import Score, fd, kid
 from voltaspin.metrics.evaluation import Row, cell
 from voltaspin.metrics.features import file_sha256
 
@@ -214,6 +215,7 @@ def evaluate_fidelity(
     y = chosen.features(real, progress=second)
 
     def named(name: str, estimate: Estimate, noise: str = "") -> Score:
+        assert estimate.n is not None, "a distance counts its images"
         return Score(name, estimate.value, estimate.low, estimate.high, estimate.n, chosen.name, chosen.sha256, noise)
 
     frechet, reason, least = None, "", 2 * x.shape[1]
@@ -223,7 +225,8 @@ def evaluate_fidelity(
             f"least {least} against {least}."
         )
     else:
-        frechet = named(chosen.frechet, Estimate(frechet_distance(x, y), fd(x, y).std, len(x)), noise)
+        distance = Estimate.normal(frechet_distance(x, y), fd(x, y).standard_error, n=len(x))
+        frechet = named(chosen.frechet, distance, noise)
     half = len(y) // 2
     return FidelityEvaluation(
         images=Row("images", named("KID", kid(x, y), noise), frechet, reason=reason),

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.metrics.distance import Arms, Array, Estimate, checked_features, same_width
+from voltaspin.core.quantity import Estimate
+from voltaspin.metrics.distance import Arms, Array, checked_features, same_width
 
 NEIGHBOURS = 3  #: k of the source
 _GROUPS = 20  # of the jackknife
@@ -91,13 +92,13 @@ def _share(covered: Array) -> tuple[float, float]:
 def precision_of(arms: Arms, real: Manifold) -> Estimate:
     """Precision of the arms, added with their signs."""
     value, std = _share(np.asarray(sum(sign * real.covers(x) for sign, x in arms)))
-    return Estimate(value, std, len(arms[0][1]))
+    return Estimate.normal(value, std, n=len(arms[0][1]))
 
 
 def recall_of(arms: Arms, real: Array, k: int = NEIGHBOURS) -> Estimate:
     """Recall of the arms, added with their signs."""
     value, std = _share(np.asarray(sum(sign * Manifold.of(x, k).covers(real) for sign, x in arms)))
-    return Estimate(value, std, len(arms[0][1]))
+    return Estimate.normal(value, std, n=len(arms[0][1]))
 
 
 def precision_recall(x: ArrayLike, y: ArrayLike, *, k: int = NEIGHBOURS) -> tuple[Estimate, Estimate]:

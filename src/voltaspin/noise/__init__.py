@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from voltaspin.core.lazy import attach
 
 if TYPE_CHECKING:
+    from voltaspin.core.quantity import Estimate as Estimate
     from voltaspin.noise.analysis import BitStatistics as BitStatistics
-    from voltaspin.noise.analysis import Estimate as Estimate
     from voltaspin.noise.analysis import bit_statistics as bit_statistics
     from voltaspin.noise.chain import conditioned as conditioned
     from voltaspin.noise.checked import HealthChecked as HealthChecked

@@ -9,18 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:+.6f} [{self.low:+.6f}, {self.high:+.6f}]"
+from voltaspin.core.quantity import Estimate
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.quantity import Grade, Sourced
+from voltaspin.core.quantity import Z90, Estimate, Grade, Sourced
 from voltaspin.device.junction import Junction, Pulse
 from voltaspin.report.cost import BOUNDARIES, CellPulse, CostTable, RandomSource, action_energies, si
 from voltaspin.report.cost_results import ABOUT_A_THOUSAND, CLAIM, Claim, Metric, Reading
-from voltaspin.report.parts import Boundary, Estimate
+from voltaspin.report.parts import Boundary
 from voltaspin.streams import Stream
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -32,14 +32,13 @@ FACTORS: dict[Grade, float] = {
 #: Choices of a design, which are what they are.
 CHOSEN = frozenset({"feature_size", "read_voltage", "read_width"})
 _BOUND = 10.0  # how far below its value a number may lie of which only an upper bound is known [assumed]
-_Z90 = 1.6448536269514722
 _QUANTILES = (0.05, 0.5, 0.95)
 
 
 def spread(draws: NDArray[np.float64]) -> Estimate:
     """Median and 90 % interval."""
     low, value, high = np.quantile(draws, _QUANTILES)
-    return Estimate(value=float(value), low=float(low), high=float(high))
+    return Estimate(float(value), float(low), float(high), level=0.9)
 
 
 def spread_text(e: Estimate) -> str:
@@ -53,7 +52,7 @@ def drawn(number: Sourced, z: NDArray[np.float64]) -> NDArray[np.float64]:
     factor = FACTORS[number.grade]
     up = factor if number.high is None else max(number.high / number.value, 1.0)
     low = 1 / factor if number.low is None else min(number.low / number.value or 1 / _BOUND, 1.0)
-    return number.value * np.exp(np.where(z > 0, z * math.log(up), -z * math.log(low)) / _Z90)
+    return number.value * np.exp(np.where(z > 0, z * math.log(up), -z * math.log(low)) / Z90)
 
 
 def table_draws(table: CostTable, samples: int, seed: int) -> list[CostTable]:

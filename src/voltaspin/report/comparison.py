@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
+from voltaspin.core.quantity import Estimate
 from voltaspin.report.cost import CellPulse, CostTable, conventional_rows, si
 from voltaspin.report.cost_results import ABOUT_A_THOUSAND, Cost, CostRow, Metric, Ratio
-from voltaspin.report.parts import Estimate
 
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _METRICS: tuple[tuple[Metric, str], ...] = (

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from voltaspin.core.quantity import Grade
-from voltaspin.report.parts import Boundary, Estimate, Part
+from voltaspin.core.quantity import Estimate, Grade
+from voltaspin.report.parts import Boundary, Part
 
 Metric = Literal["energy", "area", "energy x area", "energy / area"]
 CLAIM = 1e3  #: "about 10^3", of the published abstract

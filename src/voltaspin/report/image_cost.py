@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
-from voltaspin.core.quantity import Grade
+from voltaspin.core.quantity import Estimate, Grade
 from voltaspin.device import Junction, Pulse, SwitchingModel
 from voltaspin.report.claim import ActionDraws, action_draws, drawn, spread
 from voltaspin.report.comparison import energies
 from voltaspin.report.cost import BOUNDARIES, CellPulse, CostTable, si
-from voltaspin.report.parts import Boundary, Estimate, Part
+from voltaspin.report.parts import Boundary, Part
 from voltaspin.report.work import BITS, job
 from voltaspin.streams import Stream
 

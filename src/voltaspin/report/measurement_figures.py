@@ -110,7 +110,7 @@ def _write_parameters(axes: Axes, result: FitResult) -> None:
     lines = []
     for name, estimate in result.parameters.items():
         factor, unit = _UNITS.get(estimate.unit, (1.0, estimate.unit))
-        value, error = estimate.value * factor, estimate.error * factor
+        value, error = estimate.value * factor, estimate.standard_error * factor
         places = max(0, 1 - math.floor(math.log10(error))) if error > 0 else 3
         lines.append(f"{_NAMES.get(name, mathtext(name))} = {value:.{places}f} ± {error:.{places}f} {unit}".rstrip())
     if result.chi2 is not None and result.dof > 0:

@@ -19,6 +19,7 @@ from rich.console import Group
 from rich.table import Table
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Estimate
 from voltaspin.report.comparison import SUPERSCRIPT, digits, energies, energy_text, ratio_text, spread_parts
 from voltaspin.report.cost_results import ABOUT_A_THOUSAND, Claim, Metric, Reading
 from voltaspin.report.results import (
@@ -26,11 +27,11 @@ from voltaspin.report.results import (
     CostRow,
     DemoResults,
     Device,
-    Estimate,
     Provenance,
     Quality,
     QualityRow,
     Ratio,
+    Score,
 )
 
 #: What each kind of provenance means, in words that promise no more than it holds.
@@ -89,7 +90,7 @@ def value_and_range(estimate: Estimate) -> tuple[str, str]:
     return value, f"({low} to {high})"
 
 
-def interval(estimate: Estimate) -> str:
+def interval(estimate: Estimate | Score) -> str:
     """``"0.0021 (0.0015 to 0.0027)"``"""
     return " ".join(value_and_range(estimate))
 

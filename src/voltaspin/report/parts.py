@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict
 
 from voltaspin.core.spec import Spec
 
@@ -18,21 +18,3 @@ class Part(Spec):
 
     KIND: ClassVar[str] = "part"
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Estimate(Part):
-    """A value with its interval.
-
-    Args:
-        value, low, high: in the unit that the field's name says; ``low <= high``.
-    """
-
-    value: float
-    low: float
-    high: float
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.low > self.high:
-            raise ValueError(f"interval [{self.low:g}, {self.high:g}] is upside down; swap its ends")
-        return self

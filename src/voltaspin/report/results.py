@@ -12,9 +12,10 @@ from typing import Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from voltaspin.core.quantity import Estimate
 from voltaspin.core.spec import Spec
 from voltaspin.report.cost_results import Claim, Cost, CostRow, Network, NetworkPart, Ratio
-from voltaspin.report.parts import Boundary, Estimate, Numbers, Part, Provenance
+from voltaspin.report.parts import Boundary, Numbers, Part, Provenance
 
 __all__ = [
     "Arm",
@@ -48,7 +49,7 @@ __all__ = [
 ]
 
 
-class Score(Estimate):
+class Score(Part):
     """A quality score, never a bare number.
 
     Args:
@@ -61,6 +62,9 @@ class Score(Estimate):
     """
 
     name: str
+    value: float
+    low: float
+    high: float
     n: int = Field(ge=1)
     extractor: str
     extractor_sha256: str

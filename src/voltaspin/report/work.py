@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import read_json
-from voltaspin.core.quantity import Sourced
+from voltaspin.core.quantity import Estimate, Sourced
 from voltaspin.report.claim import ActionDraws, drawn, spread
 from voltaspin.report.comparison import digits, energies
 from voltaspin.report.cost import BOUNDARIES, CostTable, Span
 from voltaspin.report.cost_results import Job, Supply, Work
 from voltaspin.report.meters import interval
-from voltaspin.report.parts import Boundary, Estimate
+from voltaspin.report.parts import Boundary
 from voltaspin.report.software import Measure, Software, software
 from voltaspin.streams import Stream
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Z90, Z95
 from voltaspin.metrics import paired_difference, reference
 from voltaspin.metrics.distance import kernel_estimate
 from voltaspin.metrics.evaluation import Metric
@@ -17,7 +18,6 @@ from voltaspin.metrics.shipped import Reference
 from voltaspin.study.runner import folder_of
 from voltaspin.study.specification import Run, StudySpec
 
-_Z90, _Z95 = 1.6448536269514722, 1.959963984540054
 _METRICS: tuple[Metric, ...] = ("KID", "FD", "precision", "recall")
 
 
@@ -85,7 +85,7 @@ def combined(each: list[tuple[float, float]]) -> tuple[float, float, float, floa
 def factors(trainings: int) -> tuple[float, float]:
     """Half widths of 95 and 90 % intervals in standard errors: normal below three trainings, Student's t from there."""
     if trainings < 3:
-        return _Z95, _Z90
+        return Z95, Z90
     from scipy.stats import t
 
     return float(t.ppf(0.975, trainings - 1)), float(t.ppf(0.95, trainings - 1))

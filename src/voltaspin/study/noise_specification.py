@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Z95
 from voltaspin.core.spec import Spec, environment
 from voltaspin.study.axes import CONTROL, HALVED, Axis, Treatment
 from voltaspin.study.judgement import Verdict
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 COMMAND = "python scripts/specification_study.py"
 OVERVIEW = "pictures/specification.png"
-_Z95 = 1.959963984540054
 
 
 class Measured(Spec):
@@ -42,7 +42,7 @@ class Measured(Spec):
     @property
     def text(self) -> str:
         """In thousandths, with the 95 % interval."""
-        low, high = (1e3 * (self.difference + z * _Z95 * self.std) for z in (-1, 1))
+        low, high = (1e3 * (self.difference + z * Z95 * self.std) for z in (-1, 1))
         return f"{1e3 * self.difference:.1f}e-3 ({low:.1f} to {high:.1f})"
 
 
@@ -185,13 +185,13 @@ class NoiseSpecification(Spec):
     @property
     def margin_said(self) -> str:
         """Whether the margin is less than what halving the steps does, and whether the control was found."""
-        low = self.halved.difference - _Z95 * self.halved.std
+        low = self.halved.difference - Z95 * self.halved.std
         less = low > self.margin
         halved = f"Halving the {self.steps} steps gives {self.halved.text} ({self.halved.images:,} images), " + (
             "more than the margin." if less else "**not shown to be more than the margin**."
         )
-        found = abs(self.control.difference) > _Z95 * self.control.std
-        outside = abs(self.control.difference) - _Z95 * self.control.std > self.margin
+        found = abs(self.control.difference) > Z95 * self.control.std
+        outside = abs(self.control.difference) - Z95 * self.control.std > self.margin
         control = (
             f"The positive control (p = 0.55, raw) gives {self.control.text}: "
             + ("found" if found else "**not found**")
@@ -309,7 +309,7 @@ def _draw(axes: Axes, spec: NoiseSpecification, name: str) -> list[Limit]:
     for x in limits:
         colour, label = (ORANGE, "XOR of two cells") if x.treatment == "xor" else (BLUE, "raw")
         at = [x.per_unit * a for a in x.amplitudes]
-        axes.errorbar(at, [1e3 * p.difference for p in x.points], [1e3 * _Z95 * p.std for p in x.points], fmt="o-",
+        axes.errorbar(at, [1e3 * p.difference for p in x.points], [1e3 * Z95 * p.std for p in x.points], fmt="o-",
                       color=colour, ms=4, capsize=3, label=label)  # fmt: skip
         low, high = (x.per_unit * (end if v is None else v) for v, end in
                      ((x.low, x.amplitudes[0]), (x.high, x.amplitudes[-1])))  # fmt: skip
