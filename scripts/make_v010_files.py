@@ -29,6 +29,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import numpy as np
 import torch
 from PIL import Image
+from voltaspin.specs import write_json
 
 from voltaspin import __version__
 from voltaspin.cli import main as command_line
@@ -44,7 +45,6 @@ from voltaspin.metrics import garments
 from voltaspin.metrics.shipped import data_sha256
 from voltaspin.noise import LoopedSource, MemorySource, PseudoSource, RecordedSource, conditioned, record
 from voltaspin.report.cost import CostTable
-from voltaspin.specs import write_json
 from voltaspin.study.noise_specification import NoiseSpecification
 from voltaspin.study.runner import execute
 from voltaspin.study.specification import StudySpec, Training

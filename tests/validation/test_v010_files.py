@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from voltaspin.cli import main
+from voltaspin.core.ledger import Ledger
 from voltaspin.device import JunctionSpec, Pulse, SwitchingModel, presets
 from voltaspin.device.characterise import Characterisation
 from voltaspin.diffusion import TrainSpec, bitflip, load_pipeline, sample, train
@@ -25,7 +26,6 @@ from voltaspin.diffusion.bitflip.model import CellSpec
 from voltaspin.diffusion.bitflip.training import BitTrainSpec
 from voltaspin.diffusion.data import ImageSet
 from voltaspin.diffusion.sampling import shipped_model
-from voltaspin.ledger import Ledger
 from voltaspin.memory import ArraySpec, MagnetoelectricMemory, Slopes, convert
 from voltaspin.memory.programmable import PulseLibrary
 from voltaspin.metrics import evaluate_folder

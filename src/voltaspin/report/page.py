@@ -81,7 +81,7 @@ def number(value: float, digits: int = 3) -> str:
     return text.replace("-", "−")
 
 
-def value_and_range(estimate: Estimate) -> tuple[str, str]:
+def value_and_range(estimate: Estimate | Score) -> tuple[str, str]:
     """Value and ``"(low to high)"`` with as many places as the interval's width deserves."""
     width = estimate.high - estimate.low
     scale = width if width > 0 else max(abs(estimate.value), 1e-12)
