@@ -66,7 +66,7 @@ def _finish(first, last, key, counters, table, variance, white, scale, bias, y):
     words = np.empty(_STRIP, np.uint64)
     _images, M, N = y.shape
     z = np.empty(N, np.float32)
-    per_n = scale.shape[1] == 1
+    per_n = scale.shape[1] == 1 and scale.shape[2] == N  # a convolution with one output has scale.shape[1] == 1 too
     noisy = variance.shape[0] > 0
     for b in range(first, last):
         c = counters[b]
