@@ -1,6 +1,6 @@
 """Voltaspin runs diffusion models on voltage-controlled magnetic memory.
 
-``import voltaspin`` costs milliseconds: a room is loaded when one of its names is first used.
+``import voltaspin`` costs milliseconds: a package is loaded when one of its names is first used.
 """
 
 from __future__ import annotations

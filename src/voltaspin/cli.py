@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Heavy rooms are imported by the command that needs them."""
+"""The command line: parse, call, print. Heavy packages are imported by the command that needs them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Everything about one junction by itself: pulses, error rates, retention, energy, sensitivities, astroid, read.
 
-``characterise(junction)`` asks the other files of this room and keeps their answers in the record of
+``characterise(junction)`` asks the other files of this package and keeps their answers in the record of
 ``characterisation.py``. What a junction cannot do is ``None`` there, with the reason beside it: without a
 VCMA coefficient no pulse acts, without an in-plane field no pulse writes, without two wells there is no bit.
 """

@@ -1,4 +1,4 @@
-"""The report room: cost, figures, one page. Names load when first used, so that matplotlib can wait."""
+"""Reports: cost, figures, one page. Names load when first used, so that matplotlib can wait."""
 
 from __future__ import annotations
 
