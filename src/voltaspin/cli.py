@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from voltaspin.cli_bitflip import sample_bits, train_bits
 from voltaspin.cli_cost import cost
 from voltaspin.cli_device import app as device_app
 from voltaspin.cli_fidelity import fidelity
+from voltaspin.cli_files import Given, file_options, input_of, refuse_recording, say_read
 from voltaspin.cli_fit import fit
 from voltaspin.cli_memory import app as memory_app
 from voltaspin.cli_memory import array_spec
@@ -26,6 +27,9 @@ from voltaspin.cli_study import study
 from voltaspin.core.errors import InputError, NoiseStoppedError
 from voltaspin.core.ledger import Ledger
 from voltaspin.terminal import at_least, bar_per_part, leave_nothing, print_json, progress_bars, writable
+
+if TYPE_CHECKING:
+    from voltaspin.noise import NoiseSource
 
 INTERRUPTED = 130  #: exit status after Ctrl-C, as shells have it
 
@@ -84,6 +88,7 @@ app.command()(cost)
 
 
 @app.command()
+@file_options
 def train(
     out: Out,
     data: Annotated[
@@ -106,6 +111,8 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in --out.")] = False,
     checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", help="Steps.")] = 500,
     as_json: AsJson = False,
+    *,
+    recording: Given,
 ) -> None:
     """Train a diffusion model with the noise of a source; leaves a diffusers pipeline folder, or a bit-flip model.
 
@@ -115,6 +122,8 @@ def train(
     at_least(1, steps=steps, batch=batch, checkpoint_every=checkpoint_every)
     if diffusion not in ("gaussian", "bitflip"):
         raise InputError(f"--diffusion {diffusion!r} is unknown; use gaussian or bitflip")
+    if diffusion == "bitflip":
+        refuse_recording(recording, "--diffusion bitflip draws in its own array")
     writable(out)
     from voltaspin.diffusion import TrainSpec, load_images
     from voltaspin.diffusion import train as run_training
@@ -124,6 +133,7 @@ def train(
         images = load_images(data, split="train", progress=lambda done, total: show_part("decode", done, total))
     fields: dict[str, Any] = {"data": data, "seed": seed, "steps": steps, "batch": batch}
     fields["checkpoint_every"] = checkpoint_every
+    source: NoiseSource | None = None
     with progress_bars() as bars:
         bar = bars.add_task("train", total=steps)
 
@@ -134,20 +144,24 @@ def train(
             result = train_bits(images, out, noise=noise, planes=planes, cells=cells, resume=resume,
                                 progress=show, **fields)  # fmt: skip
         else:
-            source = make_source(noise, seed=seed, numbers=images.images[0].size)
+            source = make_source(noise, seed=seed, recording=recording, numbers=images.images[0].size)
             spec = TrainSpec(noise=noise, **fields)
             result = run_training(images, source, out, spec=spec, resume=resume, progress=show)
     if not result.finished:
         print(f"stopped after step {result.step}; continue with --resume", file=sys.stderr)
         raise typer.Exit(INTERRUPTED)
+    if source is not None:
+        say_read(source)
     if as_json:
-        print_json({"model": str(out), "steps": result.step, "loss": result.loss, "seconds": result.seconds})
+        read = {} if source is None else {"input": input_of(source)}
+        print_json({"model": str(out), "steps": result.step, "loss": result.loss, "seconds": result.seconds} | read)
     else:
         loss = "nothing left to do" if result.loss is None else f"mean loss of the last 50 {result.loss:.4f}"
         print(f"{out}: {result.step} steps, {loss}, {result.seconds:.0f} s")
 
 
 @app.command()
+@file_options
 def sample(
     out: Out,
     model: Annotated[
@@ -183,6 +197,8 @@ def sample(
     ] = "",
     seed: Seed = 0,
     as_json: AsJson = False,
+    *,
+    recording: Given,
 ) -> None:
     """Generate images: one PNG each, a grid, and run.json that says how.
 
@@ -208,6 +224,7 @@ def sample(
     if model and is_bit_model(model):
         others = {"noise": noise != "memory" and noise, "sampler": sampler, "eta": eta, "condition": condition,
                   "compute": compute != "digital" and compute}  # fmt: skip
+        refuse_recording(recording, f"{model} is a bit-flip model, whose array draws by itself")
         sample_bits(Path(model), out, count=count, steps=steps, batch=batch, seed=seed, others=others, as_json=as_json)
         return
     chosen = array_spec(spec or "analog") if compute == "memory" else None
@@ -218,7 +235,9 @@ def sample(
             f"{model} is a {pipeline.sampler}, which runs in its own loop; {given} is for pipelines of our samplers: "
             "leave it out"
         )
-    source = make_source(noise, seed=seed, condition=condition, numbers=math.prod(pipeline.image_shape))
+    source = make_source(
+        noise, seed=seed, condition=condition, recording=recording, numbers=math.prod(pipeline.image_shape)
+    )
     spent: Ledger | None = None
     if chosen is not None and not isinstance(pipeline, Unmodified):
         from voltaspin.memory import convert
@@ -262,6 +281,7 @@ def sample(
             "eta": eta,
             "batch": batch,
             "condition": condition,
+            "recording": recording,
             "compute": compute if chosen is None else chosen.to_json(),
         },
         model={"folder": model or pipeline.folder.name, "sha256": pipeline.sha256},
@@ -270,8 +290,9 @@ def sample(
     )
     if stopped is not None:
         raise InputError(f"{stopped}; they are in {out}")
+    say_read(source)
     if as_json:
-        print_json(record)
+        print_json({**record, "input": input_of(source)})
     else:
         print(f"{out}: {count} images, grid.png, run.json ({samples.seconds:.1f} s)")
 

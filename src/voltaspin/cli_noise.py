@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voltaspin.cli_files import Given, file_options, input_of, opened, refuse_recording, say_read
 from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.terminal import at_least, bar_per_part, print_json, progress_bars, writable, write_whole
 
@@ -31,7 +32,7 @@ Noise = Annotated[
         "--noise",
         "--source",
         help="software (pseudo-random), memory (the simulated array, XOR of two cells), system (the operating "
-        "system's), or the path of a file of bits recorded from a device.",
+        "system's), or the path of a file recorded from a device (docs/recordings.md).",
     ),
 ]
 Raw = Annotated[bool, typer.Option("--raw", help="Raw memory bits, without XOR.")]
@@ -46,16 +47,6 @@ Chain = Annotated[
         "von-neumann, peres:DEPTH, toeplitz:H, sha256:H (H: min-entropy per bit).",
     ),
 ]
-FileFormat = Annotated[
-    str | None,
-    typer.Option("--file-format", help="Of a recording: packed, bytes, text, npy or csv; default: by its suffix."),
-]
-Threshold = Annotated[
-    str | None,
-    typer.Option("--threshold", help="Of recorded resistances: ohms above which a bit is 1, or fit to find it."),
-]
-Column = Annotated[str, typer.Option("--column", help="Of a CSV recording: name, or number from 0.")]
-Lanes = Annotated[int, typer.Option("--lanes", help="Cells that a recording reads in turn.")]
 
 
 def make_source(
@@ -65,14 +56,12 @@ def make_source(
     raw: bool = False,
     imperfect: bool = False,
     condition: str = "",
-    file_format: str | None = None,
-    threshold: str | None = None,
-    column: str = "0",
-    lanes: int = 1,
+    recording: Given | None = None,
     numbers: int = 0,
 ) -> NoiseSource:
     """The source that ``--noise`` names, behind the conditioners that ``--condition`` names.
 
+    ``recording`` are the options of a recorded file, as :func:`voltaspin.cli_files.file_options` gives them.
     ``numbers`` is how many normals one draw takes, an image's pixels times its channels: one pulse of the memory must
     give them all, so an array of 256 x 256 cells is doubled on both sides until it does.
     """
@@ -82,6 +71,8 @@ def make_source(
     if stabilise not in ("", "stabilise"):
         raise InputError(f"--condition {stabilise!r} is unknown; stabilise takes no number")
     source: NoiseSource
+    if noise in ("memory", "software", "system"):
+        refuse_recording(recording or {}, f"--noise {noise} has none")
     if noise == "memory":
         from voltaspin.memory import Imperfections, MagnetoelectricMemory
 
@@ -104,23 +95,13 @@ def make_source(
     elif noise == "system":
         source = room.SystemSource()
     elif Path(noise).is_file():
-        from voltaspin.noise.recorded_formats import Format
-
-        limit: float | Literal["fit"] | None = None
-        if threshold is not None:
-            try:
-                limit = "fit" if threshold == "fit" else float(threshold)
-            except ValueError:
-                raise InputError(f"--threshold {threshold!r}: give ohms, or fit") from None
-        source = room.RecordedSource(
-            noise, format=cast(Format | None, file_format), threshold=limit,
-            column=int(column) if column.isdecimal() else column, lanes=lanes,
-        )  # fmt: skip
+        source = opened(noise, recording or {})
     else:
-        raise InputError(f"noise {noise!r} is neither 'software', 'memory', 'system' nor a file of raw bits")
+        raise InputError(f"noise {noise!r} is neither 'software', 'memory', 'system' nor a file of recorded bits")
     return room.conditioned(source, chain)
 
 
+@file_options
 def bits(
     out: Annotated[str, typer.Option("--out", help="File for the bits, - for standard output.")],
     count: Annotated[
@@ -133,12 +114,10 @@ def bits(
     format: Annotated[
         str, typer.Option("--format", help="packed (first bit highest), bytes (0 or 1 each) or text.")
     ] = "packed",
-    file_format: FileFormat = None,
-    threshold: Threshold = None,
-    column: Column = "0",
-    lanes: Lanes = 1,
     seed: Seed = 0,
     as_json: AsJson = False,
+    *,
+    recording: Given,
 ) -> None:
     """Random bits, packed with the first bit highest and the last byte filled up with zeros, as bytes or as text.
 
@@ -153,8 +132,7 @@ def bits(
     if count is not None:
         at_least(1, count=count)
     source = make_source(
-        noise, seed=seed, raw=raw, imperfect=imperfect, condition=condition, file_format=file_format,
-        threshold=threshold, column=column, lanes=lanes,
+        noise, seed=seed, raw=raw, imperfect=imperfect, condition=condition, recording=recording
     )  # fmt: skip
     left = source.bits_at_most
     if count is not None and left is not None and left < count:
@@ -162,6 +140,7 @@ def bits(
     if out == "-":
         if as_json:
             raise InputError("--json and --out - both want standard output; write the bits to a file")
+        say_read(source)
         _to_standard_output(source, count, format)
         return
     assert count is not None
@@ -187,11 +166,13 @@ def bits(
                 part.replace(target)
             finally:
                 part.unlink(missing_ok=True)
+    say_read(source)
     if as_json:
         print_json(
             {
                 "file": str(target),
                 "bits": count,
+                "input": input_of(source),
                 "noise": source.provenance.to_json(),
                 "ledger": source.ledger.totals(),
             }
@@ -234,6 +215,7 @@ def _to_standard_output(source: NoiseSource, count: int | None, format: str) -> 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+@file_options
 def randomness(
     file: Annotated[str | None, typer.Argument(help="File of bits; or give --source.")] = None,
     noise: Annotated[
@@ -251,12 +233,10 @@ def randomness(
     raw: Raw = False,
     imperfect: Imperfect = False,
     condition: Chain = "",
-    file_format: FileFormat = None,
-    threshold: Threshold = None,
-    column: Column = "0",
-    lanes: Lanes = 1,
     seed: Seed = 0,
     as_json: AsJson = False,
+    *,
+    recording: Given,
 ) -> None:
     """Test bits: SP 800-22, min-entropy, health, correlations, and a verdict in words.
 
@@ -279,7 +259,7 @@ def randomness(
 
     source = make_source(
         str(file if noise is None else noise), seed=seed, raw=raw, imperfect=imperfect, condition=condition,
-        file_format=file_format, threshold=threshold, column=column, lanes=lanes,
+        recording=recording,
     )  # fmt: skip
     if bits is None:
         at_most = source.bits_at_most
@@ -293,7 +273,8 @@ def randomness(
         from voltaspin.report.noise_figures import randomness_png
 
         write_whole(figure, randomness_png(found))
+    say_read(source)
     if as_json:
-        print_json(found.to_json())
+        print_json({**found.to_json(), "input": input_of(source)})
     else:
         print(found)

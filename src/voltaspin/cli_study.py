@@ -6,11 +6,12 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from voltaspin.cli_device import Changes, assigned, chosen_junction
+from voltaspin.cli_files import Given, file_options, input_of, opened, refuse_recording, say_read
 from voltaspin.core.errors import InputError
 from voltaspin.terminal import at_least, print_json, progress_bars, write_whole
 
@@ -84,10 +85,11 @@ def study(
     print(f"{out / 'index.html'}: {len(runs)} runs")
 
 
+@file_options
 def spec(
     junction: Annotated[str, typer.Option("--junction", help="A preset; `voltaspin device list` names them.")] = "",
     bits: Annotated[
-        Path | None, typer.Option("--bits", help="File of raw recorded bits, in place of a junction.")
+        Path | None, typer.Option("--bits", help="Recorded file of raw bits, in place of a junction.")
     ] = None,
     changes: Changes = None,
     voltage: Annotated[
@@ -106,22 +108,19 @@ def spec(
         ),
     ] = None,
     reset: Annotated[bool, typer.Option("--reset", help="The cells are reset before every pulse.")] = False,
-    lanes: Annotated[int, typer.Option("--lanes", help="Cells that a recording reads in turn.")] = 1,
-    file_format: Annotated[
-        str | None,
-        typer.Option("--file-format", help="Of --bits: packed, bytes, text, npy or csv; default: by its suffix."),
-    ] = None,
     specification: Annotated[
         Path | None, typer.Option("--specification", help="Another one than the package's: JSON.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON on standard output.")] = False,
+    *,
+    recording: Given,
 ) -> None:
     """Whether a junction or recorded bits meet the specification of a noise device, and where they fail first.
 
     A verdict ends with status 0 whatever it says; bad input, such as too few bits, with 2.
 
     Example: [bold]voltaspin spec --junction generator --set B_x=20mT --voltage 1.5 --width 0.28[/bold], or
-    [bold]voltaspin spec --bits bits.bin --lanes 64[/bold]
+    [bold]voltaspin spec --bits bits.bin --n-cells 64[/bold]
     """
     if bool(junction) == (bits is not None):
         raise InputError("give either --junction, a preset's name, or --bits, a file")
@@ -136,19 +135,18 @@ def spec(
     if bits is not None:
         of_junction = (changes, voltage, width, spread, stray, drift, deviations, reset or None)
         if any(x is not None for x in of_junction):
-            raise InputError("--bits takes --lanes and --file-format; the other options are a junction's")
-        at_least(1, lanes=lanes)
+            raise InputError("--bits takes the options of a recorded file; the others are a junction's: leave them out")
         import numpy as np
 
-        from voltaspin.noise import RecordedSource
-
-        source = RecordedSource(bits, format=cast("Any", file_format), lanes=lanes)
+        source = opened(str(bits), recording)
         n = min(source.bits_left, _MOST_BITS)
         subject = str(source.provenance) + ("" if n == source.bits_left else f"; the first {n} bits are judged")
-        found = judge_bits(kept, np.unpackbits(source.take(n), count=n), lanes=lanes, subject=subject)
+        found = judge_bits(kept, np.unpackbits(source.take(n), count=n), lanes=source.lanes, subject=subject)
+        say_read(source)
+        read = {"input": input_of(source)}
     else:
-        if lanes != 1 or file_format is not None:
-            raise InputError("--lanes and --file-format belong to --bits")
+        refuse_recording(recording, "--junction has none")
+        read = {}
         cell = chosen_junction(junction, changes)
         given = dict(assigned("--deviation", text, _DEVIATIONS) for text in deviations or ())
         around = surroundings({
@@ -156,7 +154,7 @@ def spec(
             "temperature_drift": drift, "reset": reset,
         })  # fmt: skip
         found = judge_junction(kept, cell, _pulse_of(junction, cell, voltage, width), around=around)
-    print_json(found.to_json()) if as_json else print(found)
+    print_json({**found.to_json(), **read}) if as_json else print(found)
     if kept.reduced and not as_json:
         print("the specification is a trial of few images and steps: no result", file=sys.stderr)
 

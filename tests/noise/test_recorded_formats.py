@@ -8,7 +8,7 @@ from scipy.special import ndtr
 
 from voltaspin.core.errors import InputError
 from voltaspin.noise import RecordedSource, two_populations
-from voltaspin.noise import recorded_formats as formats
+from voltaspin.noise import array_files, bit_files, table_files, text_files
 
 BITS = (np.random.default_rng(7).random(5003) < 0.5).astype(np.uint8)
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from voltaspin.noise.extractors import Peres as Peres
     from voltaspin.noise.extractors import VonNeumann as VonNeumann
     from voltaspin.noise.extractors import Xor as Xor
+    from voltaspin.noise.file_options import FileError as FileError
+    from voltaspin.noise.file_options import FileOptions as FileOptions
+    from voltaspin.noise.file_options import Understood as Understood
     from voltaspin.noise.gaussian import BoxMuller as BoxMuller
     from voltaspin.noise.gaussian import DitheredPopcount as DitheredPopcount
     from voltaspin.noise.gaussian import InverseCDF as InverseCDF
@@ -34,11 +37,11 @@ if TYPE_CHECKING:
     from voltaspin.noise.looped import LoopedSource as LoopedSource
     from voltaspin.noise.mapping import cells_of_bits as cells_of_bits
     from voltaspin.noise.memory_source import MemorySource as MemorySource
+    from voltaspin.noise.populations import TwoPopulations as TwoPopulations
+    from voltaspin.noise.populations import two_populations as two_populations
     from voltaspin.noise.randomness import Randomness as Randomness
     from voltaspin.noise.randomness import examine as examine
     from voltaspin.noise.recorded import RecordedSource as RecordedSource
-    from voltaspin.noise.recorded_formats import TwoPopulations as TwoPopulations
-    from voltaspin.noise.recorded_formats import two_populations as two_populations
     from voltaspin.noise.recorder import record as record
     from voltaspin.noise.sequential import SequentialSource as SequentialSource
     from voltaspin.noise.source import AddressableSource as AddressableSource

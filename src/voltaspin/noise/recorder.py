@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from voltaspin.core.errors import InputError
-from voltaspin.noise.recorded import RecordedSource, Recording
+from voltaspin.noise.bit_files import Recording
+from voltaspin.noise.recorded import RecordedSource
 from voltaspin.noise.source import NoiseSource, checked_count
 
 _BLOCK = 1 << 23  # bits drawn at once

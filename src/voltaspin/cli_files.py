@@ -1,0 +1,98 @@
+"""The options of a recorded file, the same for every command that takes one, and the line that says what was read."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from voltaspin.core.errors import InputError
+
+if TYPE_CHECKING:
+    from voltaspin.noise import NoiseSource, RecordedSource
+
+#: Name in :class:`voltaspin.noise.FileOptions`, option, further spellings, help.
+_OPTIONS: dict[str, tuple[type, tuple[str, ...], str]] = {
+    "format": (str, ("--file-format",), "packed, bytes, text, hex, base64, json, csv, npy, npz, mat, hdf5 or samples; "
+               "default: recognised by content."),
+    "bit_order": (str, ("--bit-order",), "Of packed bytes: msb (the first bit is the highest, the default) or lsb."),
+    "threshold": (str, ("--threshold",), "Above which a bit is 1: 5.4kohm, 0.35V, -20mV, a number in SI, or fit."),
+    "unit": (str, ("--unit",), "Of the values, such as kohm or mV, where the file does not say it."),
+    "column": (str, ("--column",), "Of a table: name, or number from 0; of a file of arrays: name."),
+    "n_cells": (int, ("--n-cells", "--lanes"), "Cells that were read in turn."),
+    "sample_type": (str, ("--sample-type",), "Of raw converter words: int16, uint8, float32, ...; packed: the numbers "
+                    "of a table or array are bytes of eight bits."),
+    "byte_order": (str, ("--byte-order",), "Of raw converter words: little (default) or big."),
+    "delimiter": (str, ("--delimiter",), "Of a table: comma, semicolon, tab or space."),
+    "decimal": (str, ("--decimal",), "Decimal sign of a table: . or ,"),
+    "skip_rows": (int, ("--skip-rows",), "Lines of a table above its first row of numbers."),
+}  # fmt: skip
+_PANEL = "Recorded files (the content is recognised; these settle what it leaves open)"
+_SPELLED = {name: spellings[0] for name, (_, spellings, _) in _OPTIONS.items()}
+
+Given = dict[str, Any]  #: the options that were given, by their names in FileOptions
+
+
+def file_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of a recorded file; it gets those that were given as ``recording``."""
+    hints = get_type_hints(command, include_extras=True)
+    own = [p for p in inspect.signature(command).parameters.values() if p.name != "recording"]
+
+    @functools.wraps(command)
+    def with_options(**values: Any) -> None:
+        given = {name: values.pop(f"file_{name}") for name in _OPTIONS}
+        command(**values, recording={name: value for name, value in given.items() if value is not None})
+
+    more = [
+        inspect.Parameter(
+            f"file_{name}", inspect.Parameter.KEYWORD_ONLY, default=None,
+            annotation=Annotated[type_ | None, typer.Option(*spellings, help=text, rich_help_panel=_PANEL)],
+        )
+        for name, (type_, spellings, text) in _OPTIONS.items()
+    ]  # fmt: skip
+    with_options.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints.get(p.name, p.annotation)) for p in own] + more
+    )
+    with_options.__annotations__ = {p.name: hints.get(p.name) for p in own} | {p.name: p.annotation for p in more}
+    return with_options
+
+
+def refuse_recording(recording: Given, what: str) -> None:
+    """Refuse the options of a recorded file where there is none."""
+    if recording:
+        names = ", ".join(_SPELLED[name] for name in recording)
+        raise InputError(
+            f"{names}: of a recorded file, and {what}; leave {'it' if len(recording) == 1 else 'them'} out"
+        )
+
+
+def opened(path: str, recording: Given) -> RecordedSource:
+    """A recorded file with its options; the messages name options."""
+    from voltaspin.noise import FileError, RecordedSource
+
+    try:
+        return RecordedSource(path, **recording)
+    except FileError as error:
+        raise InputError(error.as_options(_SPELLED)) from None
+
+
+def input_of(source: NoiseSource) -> dict[str, Any] | None:
+    """What a recorded file was read as, of a source or of what stands behind conditioners; None for any other."""
+    from voltaspin.noise import RecordedSource
+
+    inner: Any = source
+    while not isinstance(inner, RecordedSource):
+        inner = getattr(inner, "source", None)
+        if inner is None:
+            return None
+    return {"file": inner.path.name, **inner.understood.to_json()}
+
+
+def say_read(source: NoiseSource) -> None:
+    """Print on standard error what a recorded file was read as; called when nothing can be refused any more."""
+    if (found := input_of(source)) is not None:
+        print(f"{found['file']}: read as {found['sentence']}", file=sys.stderr)

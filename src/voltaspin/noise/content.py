@@ -1,0 +1,149 @@
+"""What the bytes of a file are: a known kind of file, text, one bit a byte, converter words, or packed bits.
+
+Packed bits have no mark of their own, so a file counts as packed only where nothing else is seen in it. What is seen:
+the first bytes of known kinds of files; characters of text; bytes of 0 and 1; and, in samples from the whole file, the
+structure of numbers, which bits of a physical source do not have: a place in every byte or word that never changes, or
+neighbouring places that depend on each other more than others do.
+"""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+_HEAD = 1 << 16  # bytes looked at from the beginning
+_WINDOW = 1 << 14  # bytes of each further look
+_LOOKS = 7
+
+#: First bytes, what they begin, and whether the importer opens it (the name of a format or container), or the remedy.
+_SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
+    (b"\x1f\x8b\x08", "gzip", "gzip"), (b"BZh", "bzip2", "bz2"), (b"\xfd7zXZ\x00", "xz", "xz"),
+    (b"PK\x03\x04", "zip", "zip"), (b"PK\x05\x06", "zip", "zip"), (b"\x93NUMPY", "NumPy", "npy"),
+    (b"\x89HDF\r\n\x1a\n", "HDF5", "hdf5"), (b"MATLAB 5.0", "MATLAB 5", "mat"), (b"MATLAB 7.3", "MATLAB 7.3", "hdf5"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard", ""), (b"\x04\x22\x4d\x18", "LZ4", ""), (b"7z\xbc\xaf\x27\x1c", "7-Zip", ""),
+    (b"Rar!\x1a\x07", "RAR", ""), (b"\x89PNG\r\n\x1a\n", "PNG", ""), (b"\xff\xd8\xff\xe0", "JPEG", ""),
+    (b"\xff\xd8\xff\xe1", "JPEG", ""), (b"GIF87a", "GIF", ""), (b"GIF89a", "GIF", ""), (b"\x7fELF", "ELF", ""),
+    (b"SQLite format 3\x00", "SQLite", ""), (b"%PDF-", "PDF", ""), (b"RIFF", "RIFF (WAV, AVI)", ""),
+    (b"PAR1", "Parquet", ""), (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old Office (XLS)", ""),
+    (b"II*\x00", "TIFF", ""), (b"MM\x00*", "TIFF", ""), (b"TDSm", "TDMS", ""), (b"ARROW1", "Arrow", ""),
+    (b"\x00\x00\x00\x0cjP  ", "JPEG 2000", ""), (b"fLaC", "FLAC", ""), (b"OggS", "Ogg", ""),
+    (b"AG10", "Keysight binary waveform", ""), (b"AG01", "Keysight binary waveform", ""),
+    (b"AG03", "Keysight binary waveform", ""), (b"RG01", "Rigol binary waveform", ""),
+    (b"RG03", "Rigol binary waveform", ""), (b"\xa5\xa5\x00\x00", "Rigol waveform", ""),
+    (b":WFM#", "Tektronix waveform", ""), (b"WAVEDESC", "LeCroy waveform", ""),
+)  # fmt: skip
+
+_BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
+         (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))  # fmt: skip
+
+
+def signature(path: Path) -> tuple[str, str] | None:
+    """Name of a known kind of file and what opens it (empty for what is not opened); None for any other content."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(1024)
+    for first, name, opened in _SIGNATURES:
+        if head.startswith(first) and (opened != "bz2" or head[3:4].isdigit()):
+            return name, opened
+    if head[512:520] == b"\x89HDF\r\n\x1a\n":  # behind a user block
+        return "HDF5", "hdf5"
+    if head[257:262] == b"ustar":
+        return "tar", ""
+    if b"WAVEDESC" in head[:64]:
+        return "LeCroy waveform", ""
+    if head[3:8] == b":WFM#" or head.startswith((b"\x0f\x0f:WFM", b"\xf0\xf0:WFM")) or b":CURV" in head[:1024]:
+        return "Tektronix waveform", ""
+    if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05" and _last(path) == b"." and size > 8:
+        return "Python pickle", ""
+    if head[:1] == b"#" and head[1:2].isdigit() and head[1:2] != b"0":
+        digits = head[2 : 2 + int(head[1:2])]
+        if digits.isdigit() and abs(size - 2 - len(digits) - int(digits)) <= 2:
+            return "IEEE 488.2 block of an instrument", ""
+    return None
+
+
+def _last(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1)
+
+
+def looks(path: Path) -> tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]:
+    """The beginning of a file, and further looks into it up to its end, each from a multiple of 8 bytes on."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = np.frombuffer(file.read(_HEAD), np.uint8)
+        parts = [head]
+        for k in range(1, _LOOKS + 1):
+            at = max(0, (size - _WINDOW) * k // _LOOKS) // 8 * 8
+            if at >= _HEAD:
+                file.seek(at)
+                parts.append(np.frombuffer(file.read(_WINDOW), np.uint8))
+    return head, parts
+
+
+def encoding_of(head: bytes) -> tuple[str, int] | None:
+    """Encoding of a text and the length of its mark; None where the bytes are no text."""
+    for mark, name in _BOMS:
+        if head.startswith(mark):
+            return name, len(mark)
+    data = np.frombuffer(head, np.uint8)
+    if is_text(data):
+        return "utf-8", 0
+    return None
+
+
+def is_text(data: NDArray[np.uint8]) -> bool:
+    """Whether bytes are characters: no control characters, and nine in ten of ASCII."""
+    if data.size < 4:  # three random bytes are printable in one of twenty cases
+        return bool(data.size) and bool(np.isin(data, np.frombuffer(b"01 \t\r\n", np.uint8)).all())
+    control = (data < 32) & ~((data >= 9) & (data <= 13)) & (data != 26)
+    if (control | (data == 127)).any():
+        return False
+    return bool(np.count_nonzero(data < 128) >= 0.9 * data.size)
+
+
+def structure(parts: list[NDArray[np.uint8]]) -> str | None:
+    """What shows that bytes are numbers and not eight independent bits each; None where nothing does.
+
+    Bits of a physical source may be biased, may depend on those before, and may come from cells in turn with a bias of
+    their own: then places in a word differ in their mean, but two neighbouring places depend on each other as much as
+    any other two. In numbers the high places depend on each other (sign, exponent, a narrow range) and the low ones do
+    not.
+
+    Args:
+        parts: looks into the bytes, each from a multiple of 8 bytes on.
+    """
+    chunks = [p[: p.size // 64 * 64].reshape(-1, 64) for p in parts]
+    alive = np.concatenate([c[(c != c[:, :1]).any(axis=1)] for c in chunks])  # a stretch of a dead source says nothing
+    if not alive.size:
+        short = np.concatenate([p[:0] for p in parts] + [parts[0]])
+        alive = short[: short.size // 8 * 8].reshape(1, -1) if 0 < short.size < 64 else alive
+    words = {1: "byte", 2: "16-bit word", 4: "32-bit word", 8: "64-bit word"}
+    for width, name in words.items():
+        planes = np.unpackbits(alive.reshape(-1, width), axis=1) if alive.size >= 8 else np.empty((0, 8 * width))
+        m = len(planes)
+        if m < 48:
+            continue
+        mean = planes.mean(axis=0)
+        still = (mean == 0) | (mean == 1)
+        ones = float(mean.mean())
+        for value, share in ((0, 1 - ones), (1, ones)):
+            fixed = int(np.count_nonzero(still & (mean == value)))
+            # m bits that are equal by chance, at each of 8 * width places
+            if fixed and not still.all() and share < 1 and m * np.log(share) < np.log(1e-12 / (8 * width)):
+                return f"{fixed} of the {8 * width} bits of every {name} never change"
+        if m < 256 or still.all():
+            continue
+        z = np.where(still, 0.0, (planes - mean) / np.where(still, 1.0, np.sqrt(mean * (1 - mean))))
+        after = np.column_stack([z[:-1, 1:], z[1:, :1]])
+        neighbours = (z[:-1] * after).mean(axis=0)
+        words_apart = (z[:-1] * z[1:]).mean(axis=0)
+        for what, r in (("neighbouring bits", neighbours), ("the same bits of two words", words_apart)):
+            moving = r[~still]
+            if np.abs(moving - np.median(moving)).max() > max(0.3, 8 / np.sqrt(m)):
+                return f"{what} of a {name} depend on each other at some places and not at others"
+    return None
