@@ -160,3 +160,91 @@ def test_a_recording_is_conditioned_to_its_end(capsysbinary, tmp_path, file):
             ]
         )
     assert done.value.code == 0
+
+
+# Recorded files: the same options, the same line and the same refusals in every command
+
+
+def outcome(capsys, *arguments):
+    with pytest.raises(SystemExit) as done:
+        main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    return done.value.code, out, err
+
+
+@pytest.mark.parametrize("form", ["packed", "bytes", "text"])
+def test_what_bits_writes_comes_back(capsys, tmp_path, form):
+    out, again = tmp_path / "o.txt", tmp_path / "again.txt"
+    call(capsys, "bits", "--count", 3001, "--out", out, "--format", form, "--noise", "software")
+    call(capsys, "bits", "--count", 3001, "--out", again, "--format", form, "--noise", out)
+    assert again.read_bytes() == out.read_bytes()
+    data = json.loads(call(capsys, "randomness", out, "--json"))
+    assert data["n_bits"] == data["input"]["bits"] == 3001
+    assert data["input"]["format"] == data["noise"]["details"]["input"]["format"] == form
+    bits = np.unpackbits(PseudoSource(seed=0, precision=16).bits(3001), count=3001)
+    assert data["bias"] == pytest.approx(bits.mean() - 0.5, abs=1e-12)
+
+
+@pytest.fixture
+def table(tmp_path):
+    rng = np.random.default_rng(0)
+    volts = np.where(rng.integers(0, 2, 30_000), 0.3, -0.1) + 0.02 * rng.standard_normal(30_000)
+    path = tmp_path / "scope.csv"
+    rows = "".join(f"{i * 1e-6:.6e};{v:.5f}\n".replace(".", ",") for i, v in enumerate(volts))
+    path.write_text("Zeit;Kanal A;\n(s);(V)\n\n" + rows)
+    return path, volts
+
+
+def test_one_line_on_standard_error_says_what_was_read(capsys, tmp_path, table):
+    path, volts = table
+    options = ("--threshold", "-20mV", "--n-cells", 3)
+    for command in (
+        ("randomness", path), ("bits", "--noise", path, "--count", 9, "--out", tmp_path / "o"),
+        ("sample", "--noise", path, "--count", 1, "--steps", 2, "--out", tmp_path / "s"),
+    ):  # fmt: skip
+        code, out, err = outcome(capsys, *command, *options, "--json")
+        assert code == 0, err
+        assert err == (
+            "scope.csv: read as table exported by PicoScope, column 1 (Kanal A) of 2, delimiter semicolon, decimal "
+            "comma, 3 lines above the rows, threshold -20 mV, 30000 bits\n"
+        )
+        data = json.loads(out)
+        assert data["input"]["threshold"] == -0.02
+        assert data["input"]["unit"] == "V"
+    assert json.loads((tmp_path / "s" / "run.json").read_text())["recording"]["threshold"] == "-20mV"
+    taken = RecordedSource(tmp_path / "o")
+    assert np.unpackbits(taken.bits(9), count=9).tolist() == (volts[:9] > -0.02).tolist()
+
+
+@pytest.mark.parametrize("command", [
+    ("bits", "--count", 8, "--out", "-", "--noise", "software"), ("randomness", "--source", "memory"),
+    ("sample", "--noise", "system", "--out", "s"), ("train", "--noise", "software", "--out", "t"),
+    ("train", "--diffusion", "bitflip", "--out", "t"), ("spec", "--junction", "generator"),
+])  # fmt: skip
+@pytest.mark.parametrize("option", [
+    ("--lanes", 3), ("--n-cells", 3), ("--column", 1), ("--threshold", "5kohm"), ("--file-format", "csv"),
+    ("--bit-order", "lsb"), ("--unit", "V"), ("--sample-type", "int16"), ("--byte-order", "big"),
+    ("--delimiter", "tab"), ("--decimal", ","), ("--skip-rows", 2),
+])  # fmt: skip
+def test_options_of_a_recorded_file_are_refused_without_one(capsys, tmp_path, monkeypatch, command, option):
+    monkeypatch.chdir(tmp_path)
+    line = refused(capsys, *command, *option)
+    assert "of a recorded file" in line
+    assert option[0].replace("--lanes", "--n-cells") in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", [
+    ("bits", "--count", 8, "--out", "-", "--format", "text", "--noise"), ("randomness",), ("sample", "--out", "s", "--noise"),
+    ("spec", "--bits"),
+])  # fmt: skip
+def test_every_command_names_the_options_that_settle_it(capsys, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words.bin").write_bytes(np.random.default_rng(1).normal(0, 200, 5000).astype("<i2").tobytes())
+    line = refused(capsys, *command, "words.bin")
+    assert "--sample-type int16" in line
+    assert "--file-format packed" in line
+    line = refused(capsys, *command, "words.bin", "--sample-type", "int16")
+    assert "--threshold" in line
+    if command[0] == "bits":
+        call(capsys, *command, "words.bin", "--sample-type", "int16", "--threshold", 0)

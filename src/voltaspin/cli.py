@@ -17,7 +17,7 @@ from voltaspin.cli_bitflip import sample_bits, train_bits
 from voltaspin.cli_cost import cost
 from voltaspin.cli_device import app as device_app
 from voltaspin.cli_fidelity import fidelity
-from voltaspin.cli_files import Given, file_options, input_of, refuse_recording, say_read
+from voltaspin.cli_files import Given, check_recording, file_options, input_of, refuse_recording, say_read
 from voltaspin.cli_fit import fit
 from voltaspin.cli_memory import app as memory_app
 from voltaspin.cli_memory import array_spec
@@ -124,6 +124,7 @@ def train(
         raise InputError(f"--diffusion {diffusion!r} is unknown; use gaussian or bitflip")
     if diffusion == "bitflip":
         refuse_recording(recording, "--diffusion bitflip draws in its own array")
+    check_recording(noise, recording)
     writable(out)
     from voltaspin.diffusion import TrainSpec, load_images
     from voltaspin.diffusion import train as run_training
@@ -208,6 +209,7 @@ def sample(
     """
     at_least(0, seed=seed)
     at_least(1, count=count, steps=steps, batch=batch)
+    check_recording(noise, recording)
     writable(out)
     from voltaspin.diffusion.bitflip import is_bit_model
     from voltaspin.diffusion.published import Unmodified, open_model, sample_unmodified

@@ -61,6 +61,12 @@ def file_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_options
 
 
+def check_recording(noise: str, recording: Given) -> None:
+    """Refuse the options of a recorded file for any source of ``--noise`` that is none."""
+    if noise in ("memory", "software", "system"):
+        refuse_recording(recording, f"--noise {noise} has none")
+
+
 def refuse_recording(recording: Given, what: str) -> None:
     """Refuse the options of a recorded file where there is none."""
     if recording:

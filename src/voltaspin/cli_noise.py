@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voltaspin.cli_files import Given, file_options, input_of, opened, refuse_recording, say_read
+from voltaspin.cli_files import Given, check_recording, file_options, input_of, opened, say_read
 from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.terminal import at_least, bar_per_part, print_json, progress_bars, writable, write_whole
 
@@ -71,8 +71,7 @@ def make_source(
     if stabilise not in ("", "stabilise"):
         raise InputError(f"--condition {stabilise!r} is unknown; stabilise takes no number")
     source: NoiseSource
-    if noise in ("memory", "software", "system"):
-        refuse_recording(recording or {}, f"--noise {noise} has none")
+    check_recording(noise, recording or {})
     if noise == "memory":
         from voltaspin.memory import Imperfections, MagnetoelectricMemory
 
@@ -140,8 +139,8 @@ def bits(
     if out == "-":
         if as_json:
             raise InputError("--json and --out - both want standard output; write the bits to a file")
-        say_read(source)
         _to_standard_output(source, count, format)
+        say_read(source)
         return
     assert count is not None
     target = Path(out)

@@ -7,8 +7,7 @@ import pytest
 from scipy.special import ndtr
 
 from voltaspin.core.errors import InputError
-from voltaspin.noise import RecordedSource, two_populations
-from voltaspin.noise import array_files, bit_files, table_files, text_files
+from voltaspin.noise import RecordedSource, array_files, bit_files, table_files, text_files, two_populations
 
 BITS = (np.random.default_rng(7).random(5003) < 0.5).astype(np.uint8)
 
@@ -48,9 +47,10 @@ CASES = [
 @pytest.mark.parametrize("block", [1 << 20, 97])
 @pytest.mark.parametrize(("kind", "options"), CASES)
 def test_every_format_gives_the_same_bits(tmp_path, monkeypatch, kind, options, block):
-    monkeypatch.setattr(formats, "_VALUES", block)
+    for module, name in ((array_files, "VALUES"), (table_files, "ROWS"), (text_files, "_BLOCK")):
+        monkeypatch.setattr(module, name, block)
     if block == 97 and options.get("threshold") == "fit":
-        monkeypatch.setattr(formats, "_FITTED", 388)
+        monkeypatch.setattr(bit_files, "_FITTED", 388)
     source = RecordedSource(write(tmp_path, kind), **options)
     assert source.bits_left == BITS.size
     assert np.array_equal(np.unpackbits(source.bits(5000), count=5000), BITS[:5000])
@@ -103,7 +103,7 @@ def test_the_provenance_says_how_the_bits_were_read(tmp_path):
     source = RecordedSource(write(tmp_path, "ohm_npy"), threshold="fit", lanes=7)
     details = json.loads(json.dumps(source.provenance.to_json()))["details"]
     assert details["format"] == "npy"
-    assert details["threshold_ohm"] == pytest.approx(8.5e3, rel=0.01)
+    assert details["threshold"] == pytest.approx(8.5e3, rel=0.01)
     assert details["populations"]["misread"] < 1e-6
     assert details["lanes"] == source.lanes == 7
 
@@ -125,19 +125,19 @@ def truncated(folder):
 
 
 @pytest.mark.parametrize(("make", "options", "said"), [
-    (lambda f: saved(f, np.array([5e3, np.nan, 9e3])), {"threshold": 7e3}, "resistance 1 is nan"),
-    (lambda f: saved(f, np.array([5e3, -1.0])), {"threshold": 7e3}, r"resistance 1 is -1.0 ohm"),
-    (lambda f: saved(f, resistances(BITS) * 1e-6), {"threshold": 7e-3}, "convert the values to ohm"),
-    (lambda f: saved(f, resistances(BITS)), {"threshold": 20e3}, "all 5003 resistances lie below"),
+    (lambda f: saved(f, np.array([5e3, np.nan, 9e3])), {"threshold": 7e3}, "value 1 is nan"),
+    (lambda f: saved(f, np.array([5e3, -1.0])), {"threshold": "7kohm"}, r"resistance 1 is -1.0 ohm"),
+    (lambda f: saved(f, resistances(BITS) * 1e-6), {"threshold": "7mohm"}, "convert the values to ohm"),
+    (lambda f: saved(f, resistances(BITS)), {"threshold": 20e3}, "all 5003 values lie below"),
     (lambda f: saved(f, resistances(BITS)), {}, "neither 0 nor 1"),
     (lambda f: saved(f, resistances(BITS)), {"threshold": "guess"}, "'guess'"),
-    (lambda f: saved(f, resistances(BITS)), {"threshold": -5.0}, "must be positive"),
+    (lambda f: saved(f, resistances(BITS)), {"threshold": -5.0}, "all 5003 values lie above"),
     (lambda f: saved(f, np.array(["a"])), {}, "holds <U1"), (truncated, {}, "truncated"),
     (lambda f: saved(f, np.empty(0)), {}, "no values"),
     (lambda f: written(f, "t,r\n1,5\n2\n"), {"column": "r"}, "row 2"),
     (lambda f: written(f, "t,r\n1,5\n"), {"column": "R"}, "no column 'R'"),
     (lambda f: written(f, "0,1\n"), {"column": 5}, "2 columns"),
-    (lambda f: written(f, "0\n1\n"), {"format": "text", "threshold": 5.0}, "npy or csv"),
+    (lambda f: written(f, "0\n1\n"), {"format": "text", "threshold": 5.0}, "threshold cannot be used"),
     (lambda f: written(f, "012"), {"format": "text"}, "value 2 is"),
     (lambda f: written(f, "0"), {"format": "tape"}, "'tape'"), (lambda f: written(f, "0"), {"lanes": 0}, "lanes"),
 ])  # fmt: skip

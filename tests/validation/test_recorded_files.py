@@ -140,27 +140,27 @@ TEK_OLD = [("Record Length", N), ("Sample Interval", 2e-6), ("Trigger Point", 50
            ("Vertical Units", "V"), ("Vertical Scale", 0.1), ("Horizontal Units", "s"), ("Pt Fmt", "Y")]  # fmt: skip
 
 LEVELS = {
-    "CSV, volts": (("t,V\n" + rows(TIME, VOLTS)).encode(), {"threshold": 0.1}),
-    "CSV, signed volts fitted": (("t,V\n" + rows(TIME, VOLTS - 0.1)).encode(), FIT),
-    "CSV, all negative": (rows(-VOLTS[::1] * 0 + VOLTS - 5).encode(), {"threshold": "-4.9V"}),
-    "CSV, millivolts in the header": (("time (us),V (mV)\n" + rows(1e6 * TIME, 1e3 * VOLTS)).encode(), VOLT),
-    "CSV, microamperes": (("t,I [uA]\n" + rows(TIME, 1e3 * VOLTS)).encode(), {"threshold": "100uA"}),
-    "CSV, kilohm": (("R (kOhm)\n" + rows(OHMS / 1e3)).encode(), {"threshold": "5.45kohm"}),
-    "CSV, kilohm said": (rows(OHMS / 1e3).encode(), {"threshold": "5.45kohm", "unit": "kohm"}),
-    "CSV, ohm, a bare prefix": (rows(OHMS).encode(), {"threshold": "5.45k"}),
-    "decimal comma, one column": (rows(OHMS / 1e3, decimal=",", form="{:.3f}").encode(), {"threshold": 5.45}),
-    "decimal comma, semicolon": (("t;R\n" + rows(TIME, OHMS, sign=";", decimal=",")).encode(), {"threshold": "5.45k"}),
-    "decimal comma, tab": (("t\tR\n" + rows(TIME, OHMS, sign="\t", decimal=",")).encode(), {"threshold": "5.45kohm"}),
+    "CSV, volts": (("t,V\n" + rows(TIME, VOLTS)), {"threshold": 0.1}),
+    "CSV, signed volts fitted": (("t,V\n" + rows(TIME, VOLTS - 0.1)), FIT),
+    "CSV, all negative": (rows(-VOLTS[::1] * 0 + VOLTS - 5), {"threshold": "-4.9V"}),
+    "CSV, millivolts in the header": (("time (us),V (mV)\n" + rows(1e6 * TIME, 1e3 * VOLTS)), VOLT),
+    "CSV, microamperes": (("t,I [uA]\n" + rows(TIME, 1e3 * VOLTS)), {"threshold": "100uA"}),
+    "CSV, kilohm": (("R (kOhm)\n" + rows(OHMS / 1e3)), {"threshold": "5.45kohm"}),
+    "CSV, kilohm said": (rows(OHMS / 1e3), {"threshold": "5.45kohm", "unit": "kohm"}),
+    "CSV, ohm, a bare prefix": (rows(OHMS), {"threshold": "5.45k"}),
+    "decimal comma, one column": (rows(OHMS / 1e3, decimal=",", form="{:.3f}"), {"threshold": 5.45}),
+    "decimal comma, semicolon": (("t;R\n" + rows(TIME, OHMS, sign=";", decimal=",")), {"threshold": "5.45k"}),
+    "decimal comma, tab": (("t\tR\n" + rows(TIME, OHMS, sign="\t", decimal=",")), {"threshold": "5.45kohm"}),
     "decimal comma, quoted": (
-        ("t,R\n" + "".join(f'"{t:.7f}","{r:.3f}"\n'.replace(".", ",") for t, r in zip(TIME, OHMS, strict=True))).encode(),
+        "t,R\n" + "".join(f'"{t:.7f}","{r:.3f}"\n'.replace(".", ",") for t, r in zip(TIME, OHMS, strict=True)),
         {"threshold": "5.45kohm"}),
-    "tabs": (("t\tR\n" + rows(TIME, OHMS, sign="\t")).encode(), {"threshold": "5450ohm"}),
-    "semicolon": (("t;R\n" + rows(TIME, OHMS, sign=";")).encode(), {"threshold": "5450ohm"}),
-    "spaces": (rows(TIME, OHMS, sign="   ").encode(), {"threshold": "5450ohm"}),
-    "savetxt": (("# time, R (ohm)\n" + rows(TIME, OHMS)).encode(), {"threshold": "5.45kohm"}),
-    "several columns": (("t,A,B\n" + rows(TIME, OHMS[::-1], VOLTS)).encode(), {"threshold": "0.1V", "column": "B"}),
-    "column by number": (("t,A,B\n" + rows(TIME, OHMS[::-1], VOLTS)).encode(), {"threshold": "0.1V", "column": 2}),
-    "lines above": (("Lab 3\nOperator: K.\nDate,2024-01-02\n\nt,V\n" + rows(TIME, VOLTS)).encode(), VOLT),
+    "tabs": (("t\tR\n" + rows(TIME, OHMS, sign="\t")), {"threshold": "5450ohm"}),
+    "semicolon": (("t;R\n" + rows(TIME, OHMS, sign=";")), {"threshold": "5450ohm"}),
+    "spaces": (rows(TIME, OHMS, sign="   "), {"threshold": "5450ohm"}),
+    "savetxt": (("# time, R (ohm)\n" + rows(TIME, OHMS)), {"threshold": "5.45kohm"}),
+    "several columns": (("t,A,B\n" + rows(TIME, OHMS[::-1], VOLTS)), {"threshold": "0.1V", "column": "B"}),
+    "column by number": (("t,A,B\n" + rows(TIME, OHMS[::-1], VOLTS)), {"threshold": "0.1V", "column": 2}),
+    "lines above": (("Lab 3\nOperator: K.\nDate,2024-01-02\n\nt,V\n" + rows(TIME, VOLTS)), VOLT),
     "CSV in UTF-16": (("t\tV\n" + rows(TIME, VOLTS, sign="\t")).encode("utf-16"), VOLT),
     "CSV in gzip": (gzip.compress(("t,V\n" + rows(TIME, VOLTS)).encode()), VOLT),
     "npy of volts": (numpy_file(VOLTS), VOLT),
@@ -169,7 +169,7 @@ LEVELS = {
     "npz of volts": (npz(t=TIME, v=VOLTS), {**VOLT, "column": "v"}),
     "MATLAB volts": (matlab(A=VOLTS, Tinterval=2e-6), VOLT),
     "HDF5 volts": (lambda: hdf5(time=TIME, volts=VOLTS), VOLT),
-    "JSON of volts": (json.dumps(VOLTS.tolist()).encode(), VOLT),
+    "JSON of volts": (json.dumps(VOLTS.tolist()), VOLT),
     "12-bit words": ((2048 + 500 * VOLTS).astype("<u2").tobytes(), {"sample_type": "uint16", "threshold": 2098}),
     "16-bit words, big end first": (
         (2e4 * VOLTS).astype(">i2").tobytes(), {"sample_type": "int16", "byte_order": "big", "threshold": 2000}),
@@ -177,59 +177,66 @@ LEVELS = {
     "float32 words": (VOLTS.astype("<f4").tobytes(), {"sample_type": "float32", "threshold": 0.1}),
     "float32 words with a unit": (
         (1e3 * VOLTS).astype("<f4").tobytes(), {"sample_type": "float32", "threshold": "0.1V", "unit": "mV"}),
-    "Keysight InfiniiVision": (("x-axis,1\nsecond,Volt\n" + rows(TIME, VOLTS, form="{:+.9E}")).encode(), VOLT),
+    "Keysight InfiniiVision": (("x-axis,1\nsecond,Volt\n" + rows(TIME, VOLTS, form="{:+.9E}")), VOLT),
     "Keysight InfiniiVision, channel 2": (
-        ("x-axis,1,2\nsecond,Volt,Volt\n" + rows(TIME, VOLTS[::-1], VOLTS)).encode(), {**VOLT, "column": "2"}),
+        ("x-axis,1,2\nsecond,Volt,Volt\n" + rows(TIME, VOLTS[::-1], VOLTS)), {**VOLT, "column": "2"}),
     "Keysight Infiniium": (
         ("Revision:,0\nType:,raw\nStart:,0\nPoints:,1200\nCount:,1\nXDispRange:,2E-3\nXInc:,2E-6\nXOrg:,-1E-4\n"
-         "XUnits:,second\nYUnits:,Volt\nMax Bandwidth:,2E9\nData:,\n" + rows(TIME, VOLTS)).encode(), VOLT),
+         "XUnits:,second\nYUnits:,Volt\nMax Bandwidth:,2E9\nData:,\n" + rows(TIME, VOLTS)), VOLT),
     "Tektronix, one table": (
         "".join(f"{a},{b},,{t:.9f},{v:.6f},\n" for (a, b), t, v in
-                zip(TEK_OLD + [("", "")] * (N - len(TEK_OLD)), TIME, VOLTS, strict=True)).encode(), VOLT),
+                zip(TEK_OLD + [("", "")] * (N - len(TEK_OLD)), TIME, VOLTS, strict=True)), VOLT),
     "Tektronix": (
         ("Model,MSO58\nFirmware Version,2.0.3\n\nWaveform Type,ANALOG\nPoint Format,Y\nHorizontal Units,s\n"
          "Sample Interval,2e-06\nRecord Length,1200\nGating,0.0% to 100.0%\nProbe Attenuation,1\nVertical Units,V\n"
-         "Vertical Offset,0\nVertical Scale,0.1\n,\n,\nLabel,read\nTIME,CH1\n" + rows(TIME, VOLTS)).encode(), VOLT),
+         "Vertical Offset,0\nVertical Scale,0.1\n,\n,\nLabel,read\nTIME,CH1\n" + rows(TIME, VOLTS)), VOLT),
     "Tektronix, two channels": (
-        ("Model,DPO2024B\nVertical Units,V,A\nSource,CH1,CH2\nTIME,CH1,CH2\n" + rows(TIME, 5 * VOLTS[::-1], VOLTS)).encode(),
+        ("Model,DPO2024B\nVertical Units,V,A\nSource,CH1,CH2\nTIME,CH1,CH2\n"
+         + rows(TIME, 5 * VOLTS[::-1], VOLTS)),
         {"threshold": "0.1A", "column": "CH2"}),
-    "Rohde & Schwarz": (("in s,C1 in V\n" + rows(TIME, VOLTS, form="{:.7E}")).encode(), VOLT),
-    "Rohde & Schwarz, values only": (rows(VOLTS).encode(), VOLT),
+    "Rohde & Schwarz": (("in s,C1 in V\n" + rows(TIME, VOLTS, form="{:.7E}")), VOLT),
+    "Rohde & Schwarz, values only": (rows(VOLTS), VOLT),
     "Teledyne LeCroy": (
         ("LECROYWR640Zi,50011,Waveform\nSegments,1,SegmentSize,1200\nSegment,TrigTime,TimeSinceSegment1\n"
-         "#1,07-Mar-2024 07:39:21,0                 \nTime,Ampl\n" + rows(TIME, VOLTS)).encode(), VOLT),
+         "#1,07-Mar-2024 07:39:21,0                 \nTime,Ampl\n" + rows(TIME, VOLTS)), VOLT),
     "Teledyne LeCroy, segments": (
         ("LECROYHDO4104,19359,Waveform\nSegments,3,SegmentSize,400\nSegment,TrigTime,TimeSinceSegment1\n"
          "#1,07-Mar-2024 07:39:21,0\n#2,07-Mar-2024 07:39:22,1.0\n#3,07-Mar-2024 07:39:23,2.0\nTime,Ampl\n"
-         + rows(np.tile(TIME[:400], 3), VOLTS)).encode(), VOLT),
+         + rows(np.tile(TIME[:400], 3), VOLTS)), VOLT),
     "Rigol, sequence": (
-        ("X,CH1,Start,Increment,\nSequence,Volt,-1.000000e-04,2.000000e-06\n" + rows(range(N), VOLTS, end=",", form="{:.6g}"))
-        .encode(), VOLT),
-    "Rigol, time": (("Time(s),CH1V\n" + rows(TIME, VOLTS)).encode(), VOLT),
-    "Rigol, no time": (("CH1V,t0 =-1.0e-04,tInc = 2.0e-06,\n" + rows(VOLTS, end=",")).encode(), VOLT),
-    "Rigol, older": (("Time,X(CH2),\nSecond,Volt,\n" + rows(TIME, VOLTS, end=",")).encode(), VOLT),
+        ("X,CH1,Start,Increment,\nSequence,Volt,-1.000000e-04,2.000000e-06\n"
+         + rows(range(N), VOLTS, end=",", form="{:.6g}")), VOLT),
+    "Rigol, time": (("Time(s),CH1V\n" + rows(TIME, VOLTS)), VOLT),
+    "Rigol, no time": (("CH1V,t0 =-1.0e-04,tInc = 2.0e-06,\n" + rows(VOLTS, end=",")), VOLT),
+    "Rigol, older": (("Time,X(CH2),\nSecond,Volt,\n" + rows(TIME, VOLTS, end=",")), VOLT),
     "Siglent": (
-        ("Record Length,Analog:1200,\nSample Interval,Analog:2.000000E-06,\nVertical Units,CH3:V,,\nVertical Scale,CH3:0.1,,\n"
+        ("Record Length,Analog:1200,\nSample Interval,Analog:2.000000E-06,\nVertical Units,CH3:V,,\n"
+         "Vertical Scale,CH3:0.1,,\n"
          "Vertical Offset,CH3:0.0,,\nHorizontal Units,S,\nHorizontal Scale,1.0E-04,\nModel Number,SDS2104X,\n"
-         "Serial Number,X,\nSoftware Version,1.3,\nSource,CH3\nSecond,Value\n" + rows(TIME, VOLTS, form="{:+.6E}")).encode(),
+         "Serial Number,X,\nSoftware Version,1.3,\nSource,CH3\nSecond,Value\n"
+         + rows(TIME, VOLTS, form="{:+.6E}")),
         VOLT),
-    "Siglent, short": (("Source,CH1\nSecond,Volt\n" + rows(TIME, VOLTS, form="{:.11f}")).encode(), VOLT),
+    "Siglent, short": (("Source,CH1\nSecond,Volt\n" + rows(TIME, VOLTS, form="{:.11f}")), VOLT),
     "Yokogawa": (
-        ('"Model Name","DLM2054"\n"BlockNumber",1\n"TraceName","CH1"\n"BlockSize",1200\n"VUnit","V"\n"SampleRate",500000\n'
-         '"HResolution",2.0e-6\n"HOffset",-1.0e-4\n"HUnit","s"\n"Date","2024/01/02"\n\n' + "".join(f",{v:.6e}\n" for v in VOLTS))
-        .encode(), VOLT),
-    "PicoScope": (("Time,Channel A\n(ms),(mV)\n\n" + rows(1e3 * TIME, 1e3 * VOLTS, form="{:.8f}")).encode(), VOLT),
+        ('"Model Name","DLM2054"\n"BlockNumber",1\n"TraceName","CH1"\n"BlockSize",1200\n"VUnit","V"\n'
+         '"SampleRate",500000\n'
+         '"HResolution",2.0e-6\n"HOffset",-1.0e-4\n"HUnit","s"\n"Date","2024/01/02"\n\n'
+         + "".join(f",{v:.6e}\n" for v in VOLTS)), VOLT),
+    "PicoScope": (("Time,Channel A\n(ms),(mV)\n\n" + rows(1e3 * TIME, 1e3 * VOLTS, form="{:.8f}")), VOLT),
     "PicoScope, German": (
-        ("Zeit;Kanal A\n(ms);(mV)\n\n" + rows(1e3 * TIME, 1e3 * VOLTS, sign=";", decimal=",", form="{:.8f}")).encode(), VOLT),
+        ("Zeit;Kanal A\n(ms);(mV)\n\n"
+         + rows(1e3 * TIME, 1e3 * VOLTS, sign=";", decimal=",", form="{:.8f}")), VOLT),
     "LabVIEW measurement": (
         ("LabVIEW Measurement\t\nWriter_Version\t2\nReader_Version\t2\nSeparator\tTab\nDecimal_Separator\t,\n"
          "Multi_Headings\tNo\nX_Columns\tOne\nTime_Pref\tRelative\nDate\t2024/07/22\nTime\t17:18:18,9389\n"
-         "***End_of_Header***\t\n\t\nChannels\t1\nSamples\t1200\nDate\t2024/07/22\nTime\t17:18:18,9389\nY_Unit_Label\tVolts\n"
-         "X_Dimension\tTime\nX0\t0,0000000000000000E+0\nDelta_X\t0,000002\n***End_of_Header***\t\nX_Value\tVoltage\tComment\n"
-         + rows(TIME, VOLTS, sign="\t", decimal=",")).encode(), VOLT),
+         "***End_of_Header***\t\n\t\nChannels\t1\nSamples\t1200\nDate\t2024/07/22\nTime\t17:18:18,9389\n"
+         "Y_Unit_Label\tVolts\n"
+         "X_Dimension\tTime\nX0\t0,0000000000000000E+0\nDelta_X\t0,000002\n***End_of_Header***\t\n"
+         "X_Value\tVoltage\tComment\n"
+         + rows(TIME, VOLTS, sign="\t", decimal=",")), VOLT),
     "GW Instek": (
         ("Memory Length,1200,\nTrigger Level,-2.4E+01,\nSource,CH2,\nVertical Units,V,\nVertical Scale,5.0E-02,\n"
-         "Horizontal Units,S,\nSampling Period,2.0E-06,\nWaveform Data,\n" + rows(VOLTS, end=",")).encode(), VOLT),
+         "Horizontal Units,S,\nSampling Period,2.0E-06,\nWaveform Data,\n" + rows(VOLTS, end=",")), VOLT),
 }  # fmt: skip
 
 
@@ -237,7 +244,8 @@ LEVELS = {
 def test_the_known_bits_come_back(tmp_path, case):
     data, options = {**PACKED_FILES, **LEVELS}[case]
     path = tmp_path / "recording"  # no suffix: the content decides
-    path.write_bytes(data() if callable(data) else data)
+    data = data() if callable(data) else data
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
     source = RecordedSource(path, **options)
     assert source.bits_left == N, source.understood
     assert np.array_equal(np.unpackbits(source.bits(N), count=N), BITS), source.understood

@@ -455,7 +455,7 @@ def _holds_bytes(reading: Reading, name: str) -> bool:
         if len(seen) == 4:
             break
     sample = np.concatenate([np.empty(0, np.uint8), *seen])
-    if not sample.size or sample.max() <= 1:
+    if not sample.size or sample.max() <= 1 or (sample.size < _JUDGED and sample.max() < 128):
         return False
     why = content.structure(seen) if sample.size >= _JUDGED else f"{sample.size} values are too few to tell"
     if why or sample.max() < 128 <= sample.size:

@@ -72,13 +72,13 @@ def _last(path: Path) -> bytes:
 
 
 def looks(path: Path) -> tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]:
-    """The beginning of a file, and further looks into it up to its end, each from a multiple of 8 bytes on."""
+    """The beginning of a file, and further looks into it up to its end, each from a multiple of 128 bytes on."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = np.frombuffer(file.read(_HEAD), np.uint8)
         parts = [head]
         for k in range(1, _LOOKS + 1):
-            at = max(0, (size - _WINDOW) * k // _LOOKS) // 8 * 8
+            at = max(0, (size - _WINDOW) * k // _LOOKS) // 128 * 128
             if at >= _HEAD:
                 file.seek(at)
                 parts.append(np.frombuffer(file.read(_WINDOW), np.uint8))
@@ -89,9 +89,11 @@ def encoding_of(head: bytes) -> tuple[str, int] | None:
     """Encoding of a text and the length of its mark; None where the bytes are no text."""
     for mark, name in _BOMS:
         if head.startswith(mark):
-            return name, len(mark)
-    data = np.frombuffer(head, np.uint8)
-    if is_text(data):
+            # packed bits begin with two bytes of a mark too, once in 2^16, and more often where they are biased
+            text = head[len(mark) : len(mark) + 4096 // 4 * 4].decode(name, "replace").encode("ascii", "replace")
+            if is_text(np.frombuffer(text, np.uint8)) and text.count(b"?") <= 0.1 * len(text):
+                return name, len(mark)
+    if is_text(np.frombuffer(head, np.uint8)):
         return "utf-8", 0
     return None
 
@@ -110,40 +112,41 @@ def structure(parts: list[NDArray[np.uint8]]) -> str | None:
     """What shows that bytes are numbers and not eight independent bits each; None where nothing does.
 
     Bits of a physical source may be biased, may depend on those before, and may come from cells in turn with a bias of
-    their own: then places in a word differ in their mean, but two neighbouring places depend on each other as much as
+    their own. Then places in a word differ in their mean, but two neighbouring places depend on each other as much as
     any other two. In numbers the high places depend on each other (sign, exponent, a narrow range) and the low ones do
     not.
 
     Args:
-        parts: looks into the bytes, each from a multiple of 8 bytes on.
+        parts: looks into the bytes, each from a multiple of 128 bytes on.
     """
-    chunks = [p[: p.size // 64 * 64].reshape(-1, 64) for p in parts]
-    alive = np.concatenate([c[(c != c[:, :1]).any(axis=1)] for c in chunks])  # a stretch of a dead source says nothing
-    if not alive.size:
-        short = np.concatenate([p[:0] for p in parts] + [parts[0]])
-        alive = short[: short.size // 8 * 8].reshape(1, -1) if 0 < short.size < 64 else alive
-    words = {1: "byte", 2: "16-bit word", 4: "32-bit word", 8: "64-bit word"}
-    for width, name in words.items():
-        planes = np.unpackbits(alive.reshape(-1, width), axis=1) if alive.size >= 8 else np.empty((0, 8 * width))
-        m = len(planes)
-        if m < 48:
-            continue
-        mean = planes.mean(axis=0)
-        still = (mean == 0) | (mean == 1)
-        ones = float(mean.mean())
-        for value, share in ((0, 1 - ones), (1, ones)):
-            fixed = int(np.count_nonzero(still & (mean == value)))
-            # m bits that are equal by chance, at each of 8 * width places
-            if fixed and not still.all() and share < 1 and m * np.log(share) < np.log(1e-12 / (8 * width)):
-                return f"{fixed} of the {8 * width} bits of every {name} never change"
-        if m < 256 or still.all():
-            continue
-        z = np.where(still, 0.0, (planes - mean) / np.where(still, 1.0, np.sqrt(mean * (1 - mean))))
-        after = np.column_stack([z[:-1, 1:], z[1:, :1]])
-        neighbours = (z[:-1] * after).mean(axis=0)
-        words_apart = (z[:-1] * z[1:]).mean(axis=0)
-        for what, r in (("neighbouring bits", neighbours), ("the same bits of two words", words_apart)):
-            moving = r[~still]
-            if np.abs(moving - np.median(moving)).max() > max(0.3, 8 / np.sqrt(m)):
-                return f"{what} of a {name} depend on each other at some places and not at others"
+    # Means are taken away place by place, over a row as long as the looks allow: cells in turn up to that many
+    for size in (128, 64, 32, 16, 8):
+        rows = np.concatenate([p[: p.size // size * size].reshape(-1, size) for p in parts])
+        rows = rows[(rows != rows[:, :1]).any(axis=1)]  # a stretch of a dead source says nothing
+        if len(rows) >= 100:
+            break
+    else:
+        return None
+    bits = np.unpackbits(rows, axis=1)
+    mean = bits.mean(axis=0)
+    words = len(rows) * size // 8
+    places = mean.reshape(-1, 64).mean(axis=0)
+    still = (places == 0) | (places == 1)
+    ones = float(places.mean())
+    # a cell may stick nearly always; that it never moves in so many words is no chance
+    share = max(0.97, ones, 1 - ones)
+    if still.any() and not still.all() and share < 1 and still.sum() * words * np.log(share) < np.log(1e-9):
+        return f"{int(still.sum())} of every 64 bits never change"
+    spread = np.sqrt(mean * (1 - mean))
+    z = (bits - mean) / np.where(spread > 0, spread, 1.0)
+    for lag, what in (
+        (1, "neighbouring bits"), (8, "bits a byte apart"), (16, "bits two bytes apart"), (32, "bits four bytes apart"),
+    ):  # fmt: skip
+        r = np.einsum("ij,ij->j", z[:, :-lag], z[:, lag:]) / len(rows)
+        place = np.arange(r.size) % 64
+        moving = (spread[:-lag] > 0) & (spread[lag:] > 0)
+        count = np.bincount(place[moving], minlength=64)
+        found = (np.bincount(place[moving], r[moving], 64) / np.maximum(count, 1))[count > 0]
+        if found.size and np.abs(found - np.median(found)).max() > max(0.3, 8 / np.sqrt(words)):
+            return f"{what} depend on each other at some places of a word and not at others"
     return None

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.noise.file_options import FileError, FileOptions, unit_of
+from voltaspin.noise.file_options import FileError, FileOptions, unit_name, unit_of
 from voltaspin.noise.text_files import Reading, Text
 
 ROWS = 1 << 16  # rows read at once
@@ -100,8 +100,8 @@ def read_table(text: Text, name: str, options: FileOptions) -> Reading:
     table = _layout(lines, whole, name, options)
     if table.one_row:
         values = np.array([table.dialect.number(f) for f in table.dialect.fields(table.rows[0])])
-        said = f"one row of {values.size} numbers"
-        return Reading("csv", lambda: iter([values]), said, _USES - {"column"})
+        line = f"one row of {values.size} numbers"
+        return Reading("csv", lambda: iter([values]), line, _USES - {"column"})
     index = _column(table, name, options.column)
     written = table.units.get(index, "")
     known = unit_of(written) if written else None
@@ -206,9 +206,10 @@ def _layout(lines: list[str], whole: bool, name: str, options: FileOptions) -> _
         kinds = [d.kind(line) for line in last]
         width = max(map(len, kinds))
         columns = tuple(c for c in range(width) if 2 * sum(k[c : c + 1] == "N" for k in kinds) >= len(kinds))
-        if not columns or (d.delimiter and width == 1 and not any(d.delimiter in line.strip() for line in last)):
+        rows = [(k, line) for k, line in zip(kinds, last, strict=True) if all(k[c : c + 1] == "N" for c in columns)]
+        if not columns or (d.delimiter and not any(d.delimiter in line.strip() for _, line in rows)):
             continue
-        clean = not any("T" in k for k in kinds)
+        clean = not any("T" in k for k, _ in rows)
         found.append((len(columns), d, columns, clean))
     if not found:
         raise _NoTableError(
@@ -238,7 +239,11 @@ def _comma(
     """Tell a comma between numbers from one within them: ``4,812`` is two whole numbers or one."""
     rows = [f for f in (dialect.fields(line) for _, line in kept) if all(dialect.is_number(x) for x in f)]
     padded = any(len(x) > 1 and x.isdigit() and x[0] == "0" for row in rows for x in row[1:])
-    if options.delimiter == "," or any("." in x or "e" in x.lower() for row in rows for x in row[:-1]):
+    if (
+        options.delimiter == ","
+        or options.column not in (None, 0, "0")
+        or any("." in x or "e" in x.lower() for row in rows for x in row[:-1])
+    ):
         return dialect
     if padded and not both:
         raise FileError(
@@ -328,6 +333,8 @@ _UNIT_FORMS = (
 
 def _unit_in(name: str) -> str | None:
     """The unit in ``R (kOhm)``, ``R [kohm]``, ``R / kohm``, ``V_mV``, ``C1 in V`` or ``CH1V``."""
+    if unit_of(name) is not None and unit_name(name) != "A":  # a channel may be called A
+        return name
     for pattern in _UNIT_FORMS:
         found = re.fullmatch(pattern, name)
         if found and unit_of(found[1]) is not None:

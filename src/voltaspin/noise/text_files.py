@@ -122,8 +122,13 @@ def _hex_tokens(sample: bytes) -> bool:
         return False
     if not re.search(rb"[a-fA-F]", body) and not all(t[:2] in (b"0x", b"0X") for t in tokens):
         return False  # decimal numbers
-    numbers = sum(_is_number(t) for t in tokens)
-    return numbers < len(tokens)  # 12e4 alone is a number too
+    if all(map(_is_number, tokens)):  # 12e4 is a number too
+        return False
+    digits = [t.removeprefix(b"0x").removeprefix(b"0X").replace(b":", b"") for t in tokens]
+    lines = len({len(d) for d in digits[:-1]}) <= 1 and len(digits[0]) >= 8
+    letters = sum(re.search(rb"[a-fA-F]", d) is not None for d in digits)
+    # 39 in 100 random bytes have no letter in hexadecimal; names above decimal numbers leave more
+    return lines or (all(len(d) % 2 == 0 for d in digits) and 4 * letters >= len(digits))
 
 
 def _is_number(token: bytes) -> bool:
