@@ -235,8 +235,8 @@ def test_options_of_a_recorded_file_are_refused_without_one(capsys, tmp_path, mo
 
 
 @pytest.mark.parametrize("command", [
-    ("bits", "--count", 8, "--out", "-", "--format", "text", "--noise"), ("randomness",), ("sample", "--out", "s", "--noise"),
-    ("spec", "--bits"),
+    ("bits", "--count", 8, "--out", "-", "--format", "text", "--noise"), ("randomness",),
+    ("sample", "--out", "s", "--noise"), ("spec", "--bits"),
 ])  # fmt: skip
 def test_every_command_names_the_options_that_settle_it(capsys, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)

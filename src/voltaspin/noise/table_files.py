@@ -8,6 +8,7 @@ names the makers and layouts.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import re
 from collections import Counter
@@ -206,10 +207,10 @@ def _layout(lines: list[str], whole: bool, name: str, options: FileOptions) -> _
         kinds = [d.kind(line) for line in last]
         width = max(map(len, kinds))
         columns = tuple(c for c in range(width) if 2 * sum(k[c : c + 1] == "N" for k in kinds) >= len(kinds))
-        rows = [(k, line) for k, line in zip(kinds, last, strict=True) if all(k[c : c + 1] == "N" for c in columns)]
-        if not columns or (d.delimiter and not any(d.delimiter in line.strip() for _, line in rows)):
+        like = [(k, line) for k, line in zip(kinds, last, strict=True) if all(k[c : c + 1] == "N" for c in columns)]
+        if not columns or (d.delimiter and not any(d.delimiter in line.strip() for _, line in like)):
             continue
-        clean = not any("T" in k for k, _ in rows)
+        clean = not any("T" in k for k, _ in like)
         found.append((len(columns), d, columns, clean))
     if not found:
         raise _NoTableError(
@@ -400,17 +401,16 @@ def _values(
 ) -> Iterator[NDArray[np.float64]]:  # fmt: skip
     rows = (line for line in islice(_lines(text), table.start, None) if not _skipped(line) and line.strip("\x1a \t"))
     dialect, at = table.dialect, 0
-    simple = dialect.decimal == "." and dialect.delimiter not in ("", " ")
+    other = "_" if dialect.decimal == "." else "_."  # float takes 1_000, and a point is no decimal comma
     while block := list(islice(rows, ROWS)):
         values: Any = None
-        if simple:
-            try:
-                # float also takes 1_000 and a quote is no number, so both go the slow way
-                found = [line.split(dialect.delimiter, index + 1)[index] for line in block]
-                if "_" not in "".join(found):
-                    values = np.array(list(map(float, found)))
-            except (ValueError, IndexError):
-                values = None
+        if dialect.delimiter != " ":
+            with contextlib.suppress(ValueError, IndexError):  # what is no plain number goes the slow way
+                sign = dialect.delimiter
+                found = [line.split(sign, index + 1)[index] for line in block] if sign else block
+                joined = "\n".join(found)
+                if not any(c in joined for c in other):
+                    values = np.array(list(map(float, joined.replace(",", ".").split("\n"))))
         if values is None:
             values = np.empty(len(block))
             for i, line in enumerate(block):
