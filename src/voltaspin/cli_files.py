@@ -101,4 +101,5 @@ def input_of(source: NoiseSource) -> dict[str, Any] | None:
 def say_read(source: NoiseSource) -> None:
     """Print on standard error what a recorded file was read as; called when nothing can be refused any more."""
     if (found := input_of(source)) is not None:
-        print(f"{found['file']}: read as {found['sentence']}", file=sys.stderr)
+        name = "".join(c if c.isprintable() else "?" for c in found["file"])
+        print(f"{name}: read as {found['sentence']}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Arrays: NumPy, MATLAB, HDF5, and raw words of a converter. Everything is read in blocks, and nothing is unpickled."""
+"""Arrays: NumPy, MATLAB, HDF5, JSON, and raw words of a converter. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.core.files import parse_json
 from voltaspin.noise.containers import most
 from voltaspin.noise.file_options import FileError, FileOptions
-from voltaspin.noise.text_files import Reading
+from voltaspin.noise.text_files import Reading, Text
 
 VALUES = 1 << 20  #: values read at once
+_JSON_MOST = 64 << 20  # bytes of the largest JSON recording
 _MAT_MOST = 512 << 20  # bytes of a variable in a MATLAB 5 file, which is read as a whole
 _AXIS = re.compile(r"(?i)(?:t|time|times|timestamps?|index|x|x_axis|tstart|tinterval|fs)")
 _USES = frozenset({"format", "threshold", "unit", "column", "sample_type", "bit_order", "n_cells"})
@@ -202,3 +204,62 @@ def read_samples(path: Path, name: str, options: FileOptions) -> Reading:
     order = "" if dtype.itemsize == 1 else f", {options.byte_order or 'little'} end first"
     uses = frozenset({"format", "threshold", "unit", "sample_type", "byte_order", "n_cells"})
     return Reading("samples", blocks, f"raw {options.sample_type} words{order}", uses, words=True)
+
+
+def read_json(text: Text, name: str, options: FileOptions) -> Reading:
+    """A list of numbers or truth values, lists of them read row by row, a text of 0 and 1, or one of these by name."""
+    if text.path.stat().st_size > _JSON_MOST:
+        raise FileError(f"{name} is JSON of more than {_JSON_MOST} bytes; save the bits as .npy or as text of 0 and 1")
+    with text.path.open("rb") as file:
+        file.seek(text.mark)
+        try:
+            data = parse_json(file.read().decode(text.encoding), where=name)
+        except UnicodeDecodeError as error:
+            raise FileError(f"{name} is not readable JSON ({error}); it may be truncated") from None
+    column = None
+    if isinstance(data, dict):
+        column, data = _entry(data, name, options.column)
+    if isinstance(data, str):
+        if set(data) - set("01 \t\r\n,;"):
+            raise FileError(f"{name} holds the text {data[:40]!r}; give a list of 0 and 1, or of numbers")
+        values = np.frombuffer(data.encode().translate(None, b" \t\r\n,;"), np.uint8) ^ np.uint8(48)
+    else:
+        values = np.array(_flat(data, name))
+        if isinstance(data, list) and data and all(isinstance(row, list) for row in data):
+            width = len(data[0])
+            if width and all(len(row) == width for row in data) and values.size == width * len(data):
+                values = values.reshape(-1, width)
+
+    said = "JSON list" + (f" {column!r}" if column else "")
+    return _of_array(values, "json", said, name, None if column else options.column, column)
+
+
+def _entry(data: dict[str, Any], name: str, column: str | int | None) -> tuple[str, Any]:
+    lists = {key: value for key, value in data.items() if isinstance(value, list)}
+    if isinstance(column, str) and column in data:
+        return column, data[column]
+    if column is not None or len(lists) != 1:
+        listed = ", ".join(list(lists)[:8]) or "none"
+        why = f"no list {column!r}" if column is not None else f"{len(lists)} lists"
+        raise FileError(f"{name} is a JSON object with {why}; its lists are {listed}: say one with ⟦column⟧")
+    return next(iter(lists.items()))
+
+
+def _flat(data: Any, name: str) -> list[float]:
+    if not isinstance(data, list):
+        raise FileError(f"{name} holds a JSON {type(data).__name__}; give a list of 0 and 1, or of numbers")
+    out: list[float] = []
+    stack: list[Iterator[Any]] = [iter(data)]
+    while stack:
+        for item in stack[-1]:
+            if isinstance(item, list):
+                stack.append(iter(item))
+                break
+            if not isinstance(item, int | float):
+                raise FileError(f"{name}: entry {len(out)} of the list is {item!r:.40}, which is no number")
+            if abs(item) > 1e300:
+                raise FileError(f"{name}: entry {len(out)} of the list is too large for a measured value")
+            out.append(item)
+        else:
+            stack.pop()
+    return out

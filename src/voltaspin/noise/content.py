@@ -126,10 +126,12 @@ def structure(parts: list[NDArray[np.uint8]]) -> str | None:
         if len(rows) >= 100:
             break
     else:
-        return None
+        return structure_of_bytes(np.concatenate(parts), 0.6)
     bits = np.unpackbits(rows, axis=1)
     mean = bits.mean(axis=0)
     words = len(rows) * size // 8
+    if ((mean == 0) | (mean == 1)).all():  # a source that repeats itself exactly
+        return None
     places = mean.reshape(-1, 64).mean(axis=0)
     still = (places == 0) | (places == 1)
     ones = float(places.mean())
@@ -150,3 +152,34 @@ def structure(parts: list[NDArray[np.uint8]]) -> str | None:
         if found.size and np.abs(found - np.median(found)).max() > max(0.3, 8 / np.sqrt(words)):
             return f"{what} depend on each other at some places of a word and not at others"
     return None
+
+
+def structure_of_bytes(data: NDArray[np.uint8], least: float) -> str | None:
+    """As :func:`structure` for few bytes, by the places within a byte alone.
+
+    Args:
+        data: bytes that follow each other.
+        least: difference between the correlations of neighbours that counts; cells in turn with a bias of their own
+            share places and reach 0.5.
+    """
+    if data.size < 64 or (data == data[0]).all():
+        return None
+    bits = np.unpackbits(data[:, None], axis=1)
+    mean = bits.mean(axis=0)
+    spread = np.sqrt(mean * (1 - mean))
+    still = spread == 0
+    if still.sum() * data.size * np.log(max(0.97, mean.mean(), 1 - mean.mean())) < np.log(1e-9):
+        return f"{int(still.sum())} of the 8 bits of every byte never change"
+    z = (bits - mean) / np.where(still, 1.0, spread)
+    r = np.append((z[:, :-1] * z[:, 1:]).mean(axis=0), (z[:-1, -1] * z[1:, 0]).mean())
+    r = r[~(still | np.roll(still, -1))]
+    if r.size and np.abs(r - np.median(r)).max() > max(least, 8 / np.sqrt(data.size)):
+        return "neighbouring bits depend on each other at some places of a byte and not at others"
+    return None
+
+
+def is_nearly_text(parts: list[NDArray[np.uint8]]) -> bool:
+    """Whether nine in ten bytes are printable, as of a text with some control characters."""
+    data = np.concatenate(parts)
+    printable = np.count_nonzero(((data >= 32) & (data < 127)) | ((data >= 9) & (data <= 13)))
+    return bool(data.size >= 16 and printable >= 0.9 * data.size)

@@ -146,7 +146,8 @@ class Understood:
 
     def __str__(self) -> str:
         within = "".join(f"{name}: " for name in self.containers)
-        return "; ".join([f"{within}{self.text}, {self.bits} bits", *self.notes])
+        line = "; ".join([f"{within}{self.text}, {self.bits} bits", *self.notes])
+        return "".join(c if c.isprintable() else "?" for c in line)  # names in the file may hold anything
 
     def to_json(self) -> dict[str, Any]:
         return {

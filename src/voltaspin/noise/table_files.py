@@ -210,8 +210,10 @@ def _layout(lines: list[str], whole: bool, name: str, options: FileOptions) -> _
         like = [(k, line) for k, line in zip(kinds, last, strict=True) if all(k[c : c + 1] == "N" for c in columns)]
         if not columns or (d.delimiter and not any(d.delimiter in line.strip() for _, line in like)):
             continue
-        clean = not any("T" in k for k, _ in like)
-        found.append((len(columns), d, columns, clean))
+        texts = [f for k, line in like for kind, f in zip(k, d.fields(line), strict=True) if kind == "T"]
+        if any(c in f for f in texts for c in ",;\t" if c != d.decimal and '"' not in last[-1]):
+            continue  # a field such as 10:30;0 was torn from the next one
+        found.append((len(columns), d, columns, not texts))
     if not found:
         raise _NoTableError(
             f"{name} has no rows of numbers: its last line is {last[-1][:60]!r}; say the ⟦delimiter⟧ and the ⟦decimal⟧ "
@@ -254,7 +256,9 @@ def _comma(
     if not both:
         return dialect
     header = next((line for _, line in reversed(kept) if not dialect.is_number(dialect.fields(line)[0])), None)
-    if padded or options.decimal == ",":
+    # 2,95E-01: numbers with an exponent have a point, so that what stands before E is no whole number of its own
+    powers = bool(rows) and all(re.fullmatch(r"\d{2,}[eE][-+]?\d+", x) for row in rows for x in row[1:])
+    if padded or powers or options.decimal == ",":
         return _Dialect("", ",")
     if header is not None:
         return dialect if len(dialect.fields(header)) > 1 else _Dialect("", ",")

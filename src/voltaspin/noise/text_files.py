@@ -1,4 +1,4 @@
-"""Bits in characters: 0 and 1, hexadecimal, base64, and JSON."""
+"""Bits in characters: 0 and 1, hexadecimal, base64."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.core.files import parse_json
-from voltaspin.noise.file_options import FileError, FileOptions
+from voltaspin.noise.file_options import FileError
 
 _BLOCK = 1 << 20  # bytes read at once
-_JSON_MOST = 64 << 20  # bytes of the largest JSON recording
 _COMMENTS = b"#%!"
 _SEPARATORS = b" \t\r\n\f\v\x1a,;"
 
@@ -124,6 +122,8 @@ def _hex_tokens(sample: bytes) -> bool:
         return False  # decimal numbers
     if all(map(_is_number, tokens)):  # 12e4 is a number too
         return False
+    if all(re.fullmatch(rb"0[bB][01]+", t) for t in tokens):
+        return False
     digits = [t.removeprefix(b"0x").removeprefix(b"0X").replace(b":", b"") for t in tokens]
     lines = len({len(d) for d in digits[:-1]}) <= 1 and len(digits[0]) >= 8
     letters = sum(re.search(rb"[a-fA-F]", d) is not None for d in digits)
@@ -225,59 +225,3 @@ def _unbase64(data: bytes, name: str) -> NDArray[np.uint8]:
         return np.frombuffer(base64.b64decode(data, validate=True), np.uint8)
     except (binascii.Error, ValueError) as error:
         raise FileError(f"{name} is no readable base64 ({error}); it may be cut or damaged") from None
-
-
-def read_json(text: Text, name: str, options: FileOptions) -> Reading:
-    """A list of numbers or truth values, lists of them read row by row, a text of 0 and 1, or one of these by name."""
-    if text.path.stat().st_size > _JSON_MOST:
-        raise FileError(f"{name} is JSON of more than {_JSON_MOST} bytes; save the bits as .npy or as text of 0 and 1")
-    with text.path.open("rb") as file:
-        file.seek(text.mark)
-        try:
-            data = parse_json(file.read().decode(text.encoding), where=name)
-        except UnicodeDecodeError as error:
-            raise FileError(f"{name} is not readable JSON ({error}); it may be truncated") from None
-    column = None
-    if isinstance(data, dict):
-        column, data = _entry(data, name, options.column)
-    if isinstance(data, str):
-        if set(data) - set("01 \t\r\n,;"):
-            raise FileError(f"{name} holds the text {data[:40]!r}; give a list of 0 and 1, or of numbers")
-        values = np.frombuffer(data.encode().translate(None, _SEPARATORS), np.uint8) ^ 48
-    else:
-        values = np.array(_flat(data, name))
-
-    said = "JSON list" + (f" {column!r}" if column else "")
-    uses = {"format", "threshold", "unit", "sample_type", "bit_order", "n_cells"} | ({"column"} if column else set())
-    return Reading("json", lambda: iter([values]), said, frozenset(uses), column=column)
-
-
-def _entry(data: dict[str, Any], name: str, column: str | int | None) -> tuple[str, Any]:
-    lists = {key: value for key, value in data.items() if isinstance(value, list)}
-    if isinstance(column, str) and column in data:
-        return column, data[column]
-    if column is not None or len(lists) != 1:
-        listed = ", ".join(list(lists)[:8]) or "none"
-        why = f"no list {column!r}" if column is not None else f"{len(lists)} lists"
-        raise FileError(f"{name} is a JSON object with {why}; its lists are {listed}: say one with ⟦column⟧")
-    return next(iter(lists.items()))
-
-
-def _flat(data: Any, name: str) -> list[float]:
-    if not isinstance(data, list):
-        raise FileError(f"{name} holds a JSON {type(data).__name__}; give a list of 0 and 1, or of numbers")
-    out: list[float] = []
-    stack: list[Iterator[Any]] = [iter(data)]
-    while stack:
-        for item in stack[-1]:
-            if isinstance(item, list):
-                stack.append(iter(item))
-                break
-            if not isinstance(item, int | float):
-                raise FileError(f"{name}: entry {len(out)} of the list is {item!r:.40}, which is no number")
-            if abs(item) > 1e300:
-                raise FileError(f"{name}: entry {len(out)} of the list is too large for a measured value")
-            out.append(item)
-        else:
-            stack.pop()
-    return out
