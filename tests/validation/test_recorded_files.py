@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from voltaspin.core.errors import InputError
 from voltaspin.noise import RecordedSource
 
 N = 1200
@@ -253,3 +254,28 @@ def test_the_known_bits_come_back(tmp_path, case):
     assert "\n" not in line
     assert f"{N} bits" in line
     json.dumps(source.provenance.to_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize("case", [*PACKED_FILES, *LEVELS])
+def test_damaged_files_are_read_or_refused_in_one_line(tmp_path, case):
+    data, options = {**PACKED_FILES, **LEVELS}[case]
+    data = data() if callable(data) else data
+    data = data.encode() if isinstance(data, str) else data
+    rng = np.random.default_rng(len(case))
+    for turn in range(6):
+        damaged = bytearray(data)
+        if turn % 3 == 0:
+            for _ in range(4):
+                damaged[rng.integers(min(len(data), 600))] ^= 1 << rng.integers(8)
+        elif turn % 3 == 1:
+            damaged = damaged[: rng.integers(1, len(data))]
+        else:
+            at = rng.integers(len(data))
+            damaged[at : at + rng.integers(1, 50)] = rng.bytes(rng.integers(1, 50))
+        path = tmp_path / "damaged"
+        path.write_bytes(bytes(damaged))
+        try:
+            line = str(RecordedSource(path, **options if turn < 3 else {}).understood)
+        except InputError as error:
+            line = str(error)
+        assert "\n" not in line

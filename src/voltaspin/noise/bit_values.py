@@ -155,12 +155,18 @@ def _level(
     return level.value, unit or level.unit, None
 
 
+def _in_si(values: NDArray[Any], factor: float) -> NDArray[np.float64]:
+    with np.errstate(all="ignore"):  # signalling NaNs and overflows are refused as what they become
+        return values.astype(np.float64) * factor
+
+
 def _first(reading: Reading, factor: float, unit: str, name: str) -> NDArray[np.float64]:
     parts: list[NDArray[np.float64]] = []
     at = 0
     for values in reading.blocks():
-        _check_measured(values * factor, at, unit, name)
-        parts.append(values.astype(np.float64) * factor)
+        scaled = _in_si(values, factor)
+        _check_measured(scaled, at, unit, name)
+        parts.append(scaled)
         at += values.size
         if at >= 4 << 20:
             break
@@ -185,7 +191,7 @@ def _bits_of(
                 )
             bits = values.astype(np.uint8)
         else:
-            scaled = values.astype(np.float64) * factor
+            scaled = _in_si(values, factor)
             _check_measured(scaled, at, unit, name)
             bits = (scaled > level).astype(np.uint8)
         at += values.size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import lzma
 import tempfile
 import zipfile
@@ -71,7 +72,8 @@ def opened(path: Path, kind: str, scratch: Scratch, name: str, column: str | int
             RuntimeError) as error:  # fmt: skip
         if isinstance(error, FileError):
             raise
-        if isinstance(error, OSError) and error.errno is not None:  # the disk, not the file
+        # a damaged directory of a zip file seeks before its beginning; any other number is the disk's
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise FileError(
             f"{name} begins as a {kind} file and cannot be unpacked ({error or 'it ends too early'}): it is cut or "

@@ -100,7 +100,10 @@ def read_table(text: Text, name: str, options: FileOptions) -> Reading:
     lines, whole = _sample(text)
     table = _layout(lines, whole, name, options)
     if table.one_row:
-        values = np.array([table.dialect.number(f) for f in table.dialect.fields(table.rows[0])])
+        fields = table.dialect.fields(table.rows[0])
+        if (bad := next((f for f in fields if not table.dialect.is_number(f)), None)) is not None:
+            raise FileError(f"{name} holds {bad[:40]!r} between the numbers of its one row; remove it")
+        values = np.array([table.dialect.number(f) for f in fields])
         line = f"one row of {values.size} numbers"
         return Reading("csv", lambda: iter([values]), line, _USES - {"column"})
     index = _column(table, name, options.column)
@@ -395,8 +398,9 @@ def _is_axis(table: _Table, column: int) -> bool:
         return False
     fields = [f for f in map(table.dialect.fields, table.rows[:200]) if column < len(f)]
     values = [table.dialect.number(f[column]) for f in fields if table.dialect.is_number(f[column])]
-    steps = np.diff(values)
-    even = len(values) > 2 and np.ptp(steps) <= 1e-3 * np.abs(steps).max()
+    with np.errstate(all="ignore"):
+        steps = np.diff(values)
+        even = len(values) > 2 and np.ptp(steps) <= 1e-3 * np.abs(steps).max()
     return bool(steps.size and ((steps > 0).all() or (steps < 0).all()) and (len(values) >= 20 or even))
 
 
