@@ -284,6 +284,7 @@ def sample(
             "batch": batch,
             "condition": condition,
             "recording": recording,
+            "input": input_of(source),
             "compute": compute if chosen is None else chosen.to_json(),
         },
         model={"folder": model or pipeline.folder.name, "sha256": pipeline.sha256},
@@ -294,7 +295,7 @@ def sample(
         raise InputError(f"{stopped}; they are in {out}")
     say_read(source)
     if as_json:
-        print_json({**record, "input": input_of(source)})
+        print_json(record)
     else:
         print(f"{out}: {count} images, grid.png, run.json ({samples.seconds:.1f} s)")
 

@@ -135,7 +135,9 @@ def spec(
     if bits is not None:
         of_junction = (changes, voltage, width, spread, stray, drift, deviations, reset or None)
         if any(x is not None for x in of_junction):
-            raise InputError("--bits takes the options of a recorded file; the others are a junction's: leave them out")
+            raise InputError(
+                "--bits takes the options of a recorded file; the other options are a junction's: leave them out"
+            )
         import numpy as np
 
         source = opened(str(bits), recording)
@@ -145,7 +147,7 @@ def spec(
         say_read(source)
         read = {"input": input_of(source)}
     else:
-        refuse_recording(recording, "--junction has none")
+        refuse_recording(recording, "--junction has none: they belong to --bits")
         read = {}
         cell = chosen_junction(junction, changes)
         given = dict(assigned("--deviation", text, _DEVIATIONS) for text in deviations or ())
