@@ -197,8 +197,9 @@ TEXT = """\
 Made by `{command}` with {versions}.
 The shipped Fashion-MNIST model, ancestral sampling, {steps} steps unless said otherwise. All conditions share each
 image's first latent and noise (software, seed 11), so that differences are paired, image by image, over the n of the
-tables; KID times 1000, 95 % intervals. Crossbars are simulated: their chance is pseudo-random underneath. The array
-that is varied is assumed: {base}.
+tables; KID times 1000, 95 % intervals. Crossbars are simulated: their chance is pseudo-random underneath. `calibrate`
+chooses the ranges of inputs and converters (`adc_range` is not fixed); converters are statistical unless noted.
+The array that is varied is assumed: {base}.
 
 The smallest KID difference that is found in four of five cases (two-sided, 5 %) is {detectable:.1f}e-3 at n = {n} near
 the base array, from the interval of its paired difference, and goes as one over the root of n. Halving the {steps}

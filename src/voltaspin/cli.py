@@ -268,7 +268,7 @@ def sample(
                 raise
             stopped, samples = error, error.finished
     priced: dict[str, Any] | None = None
-    if chosen is not None:
+    if chosen is not None and coverage.macs is not None:
         from voltaspin.report.compute_cost import compute_cost
 
         priced = compute_cost(converted, coverage, images=len(samples.images)).to_json()

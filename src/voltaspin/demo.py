@@ -519,6 +519,7 @@ def claim_section(
 def network_in_memory(pipeline: Pipeline, steps: int) -> tuple[ComputeCost, float]:
     """What an image's arithmetic costs in crossbars, and which share of it they do."""
     cost, coverage = cost_of_images(pipeline, ArraySpec.preset(ARRAY), steps=steps)
+    assert coverage.mac_fraction is not None  # else there is no cost
     return cost, coverage.mac_fraction
 
 

@@ -218,8 +218,10 @@ def test_access_of_a_junction_is_that_of_its_pulse_and_its_read():
 # -- lines and neighbours ----------------------------------------------------------------------------------------------
 
 
-def test_droop_is_that_of_a_ladder():
-    line, columns, cell = Line(resistance=2.0, driver=50.0), 16, 1e4
+@pytest.mark.parametrize("cell", [1e4, 200.0, 20.0])
+def test_droop_is_that_of_a_ladder(cell):
+    """To rounding, also where most of the voltage is lost: the first order was up to 20 % off there."""
+    line, columns = Line(resistance=2.0, driver=50.0), 16
     lost = line.droop(columns, cell)
     # the full ladder: nodal analysis
     G = np.zeros((columns, columns))
@@ -234,7 +236,8 @@ def test_droop_is_that_of_a_ladder():
     G[0, 0] += 1 / 52.0
     source[0] = 1 / 52.0
     v = np.linalg.solve(G, source)
-    assert np.allclose(1 - v, lost, atol=0.02 * lost.max())
+    assert np.allclose(1 - v, lost, rtol=1e-9)
+    assert np.allclose(Line(resistance=0.0, driver=50.0).droop(columns, cell), 50 / (50 + cell / columns))
 
 
 def test_the_delay_is_elmores():

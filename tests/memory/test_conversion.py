@@ -73,7 +73,7 @@ def small() -> nn.Module:
 
 
 def test_coverage_says_what_stays_digital_and_why():
-    _, coverage = convert(small(), ArraySpec())
+    _, coverage = convert(small(), ArraySpec(), example=torch.zeros(1, 8))
     assert [(w.name, w.in_memory, w.reason) for w in coverage.layers] == [
         ("0", False, "first layer"), ("2", True, ""), ("4", True, ""), ("6", False, "last layer"),
     ]  # fmt: skip

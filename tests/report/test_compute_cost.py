@@ -97,3 +97,70 @@ def test_nothing_counted_is_refused():
         compute_cost(net, coverage, images=1)
     with pytest.raises(InputError, match="images = 0"):
         compute_cost(net, coverage, images=0)
+
+
+@pytest.mark.parametrize("calls", [1, 7])
+@pytest.mark.parametrize("ends", [True, False])
+def test_every_evaluation_is_priced_and_no_calibration(calls, ends):
+    """With no digital layer any number of evaluations was one; a calibration was work."""
+    spec = SPEC.model_copy(update={"digital_ends": ends})
+    x = torch.randn(5, 8)
+    one, coverage = convert(model(), spec, example=x[:1])
+    net, _ = convert(model(), spec, example=x[:1], calibration=[x] * 3)
+    one(x)
+    for _ in range(calls):
+        net(x)
+    cost, unit = compute_cost(net, coverage, images=5), compute_cost(one, coverage, images=5)
+    assert cost.steps == calls
+    assert cost.conventional["multiply-accumulate"].value == pytest.approx(calls * (8 * 32 + 32 * 16 + 64) * 0.3 * pJ)
+    for boundary in BOUNDARIES:
+        assert cost.total(boundary).value == pytest.approx(calls * unit.total(boundary).value)
+    assert cost.seconds == pytest.approx(calls * unit.seconds)
+
+
+def test_an_example_of_several_images_is_as_good_as_one():
+    costs = []
+    for n in (1, 4):
+        net, coverage = convert(model(), SPEC, example=torch.zeros(n, 8))
+        net(torch.ones(5, 8))
+        costs.append(compute_cost(net, coverage, images=5).to_json())
+    assert costs[0] == costs[1]
+
+
+def test_digital_layers_take_time_and_everything_else_too():
+    """A convolution kept digital, an LSTM and a product of no layer: each at the digital unit's rate."""
+
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm, self.last = nn.LSTM(8, 16, batch_first=True), nn.Linear(16, 4)
+
+        def forward(self, x):
+            h = self.lstm(x)[0]
+            return self.last(h @ (h.mT @ h))
+
+    torch.manual_seed(0)
+    x = torch.randn(2, 5, 8)
+    net, coverage = convert(Mixed(), SPEC, example=x[:1])
+    with torch.no_grad():
+        net(x)
+    cost = compute_cost(net, coverage, images=2)
+    seconds = {w.name: w.seconds for w in cost.layers}
+    lstm, products = 5 * 4 * 16 * (8 + 16), 2 * 5 * 16 * 16
+    assert seconds["lstm"] == pytest.approx(lstm / 1e12)
+    assert seconds["attention and other products"] == pytest.approx(products / 1e12)
+    assert coverage.macs == lstm + products + 5 * 64
+    assert cost.conventional["multiply-accumulate"].value == pytest.approx(coverage.macs * 0.3 * pJ)
+    first = next(w for w in priced(SPEC).layers if w.name == "0")
+    assert first.seconds == pytest.approx(8 * 32 / 1e12)
+
+
+def test_no_price_without_counts():
+    net, coverage = convert(model(), SPEC)
+    net(torch.randn(5, 8))
+    with pytest.raises(InputError, match=r"unknown without an example input; give convert\(model, spec, example="):
+        compute_cost(net, coverage, images=5)
+    net, coverage = convert(model(), SPEC, example=torch.zeros(1, 8))
+    net[1](torch.randn(5, 32))
+    with pytest.raises(InputError, match="no call of the model as a whole"):
+        compute_cost(net, coverage, images=5)

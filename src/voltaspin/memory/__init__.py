@@ -9,9 +9,9 @@ from voltaspin.core.lazy import attach
 if TYPE_CHECKING:
     from voltaspin.memory.access import Access as Access
     from voltaspin.memory.array import MagnetoelectricMemory as MagnetoelectricMemory
-    from voltaspin.memory.conversion import Coverage as Coverage
     from voltaspin.memory.conversion import calibrate as calibrate
     from voltaspin.memory.conversion import convert as convert
+    from voltaspin.memory.coverage import Coverage as Coverage
     from voltaspin.memory.crossbar import Crossbar as Crossbar
     from voltaspin.memory.imperfections import Imperfections as Imperfections
     from voltaspin.memory.imperfections import Slopes as Slopes

@@ -557,7 +557,8 @@ class MagnetoelectricMemory(RowLogic):
         """
         from voltaspin.memory.files import load
 
-        return load(Path(path))
+        memory: MagnetoelectricMemory = load(Path(path), cls)
+        return memory
 
     def describe(self) -> dict[str, Any]:
         """What defines this memory, JSON-able, for provenance."""

@@ -12,8 +12,8 @@ from torch import nn
 class ProjectedAttention(nn.Module):
     """What ``nn.MultiheadAttention`` does, its packed projections split into four linear layers.
 
-    It takes the same arguments and gives the same results; ``state_dict`` has other names. The products of queries
-    and keys, and of weights and values, stay digital.
+    It takes the same arguments and gives the same results; ``state_dict`` has other names, ``load_state_dict`` takes
+    either. The products of queries and keys, and of weights and values, stay digital.
 
     Args:
         source: whose weights are taken over.
@@ -35,6 +35,7 @@ class ProjectedAttention(nn.Module):
         out = source.out_proj
         self.out = _linear(out.weight.detach(), None if out.bias is None else out.bias.detach())
         self.train(source.training)
+        self.register_load_state_dict_pre_hook(_unpacked)
 
     def forward(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
@@ -76,6 +77,19 @@ class ProjectedAttention(nn.Module):
         return (y.squeeze(0 if self.batch_first else 1) if flat else y), shown
 
 
+def _unpacked(module: nn.Module, state: dict[str, Any], prefix: str, *_rest: Any) -> None:
+    """Give the tensors of a ``nn.MultiheadAttention`` the names of the four layers."""
+    for ending in ("weight", "bias"):
+        if f"{prefix}in_proj_{ending}" in state:
+            parts = state.pop(f"{prefix}in_proj_{ending}").chunk(3)
+            state.update({f"{prefix}{n}.{ending}": part for n, part in zip("qkv", parts, strict=True)})
+        if f"{prefix}out_proj.{ending}" in state:
+            state[f"{prefix}out.{ending}"] = state.pop(f"{prefix}out_proj.{ending}")
+    for n in "qkv":
+        if f"{prefix}{n}_proj_weight" in state:
+            state[f"{prefix}{n}.weight"] = state.pop(f"{prefix}{n}_proj_weight")
+
+
 def _linear(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
     made = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device=weight.device, dtype=weight.dtype)
     with torch.no_grad():
@@ -85,12 +99,30 @@ def _linear(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
     return made
 
 
-def split_projections(model: nn.Module) -> nn.Module:
-    """Every ``nn.MultiheadAttention`` of the model replaced, in place; returns the model, or what replaces it."""
-    if isinstance(model, nn.MultiheadAttention):
-        return ProjectedAttention(model)
+def split_projections(model: nn.Module, compared: dict[nn.Module, str] | None = None) -> nn.Module:
+    """Every plain ``nn.MultiheadAttention`` of the model replaced, in place; returns the model, or what replaces it.
+
+    Args:
+        compared: modules that were compared with the plain layer; those of the projections follow theirs.
+    """
+    new: dict[nn.Module, nn.Module] = {}
     for module in list(model.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, nn.MultiheadAttention):
-                setattr(module, name, ProjectedAttention(child))
-    return model
+        if _plain(module):
+            new[module] = ProjectedAttention(module)  # type: ignore[arg-type]
+            if compared is not None:
+                compared.pop(module.out_proj, None)  # type: ignore[arg-type]
+    for owner in list(model.modules()):
+        for name, child in owner._modules.items():
+            if child is not None and child in new:
+                owner._modules[name] = new[child]
+    return new.get(model, model)
+
+
+def _plain(module: nn.Module) -> bool:
+    """Whether a module is a MultiheadAttention that computes as torch's own."""
+    if type(module) is not nn.MultiheadAttention or "forward" in vars(module):
+        return False
+    parts = (module, module.out_proj)
+    hooked = any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks for m in parts)
+    changed = any(hasattr(m, "parametrizations") for m in parts)
+    return not hooked and not changed and not any(p.is_complex() for p in module.parameters())

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -13,103 +11,18 @@ from torch import nn
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
-from voltaspin.memory.attention import split_projections
-from voltaspin.memory.layers import KINDS, MemoryLayer
-from voltaspin.memory.machine import DigitalCount, Machine, macs_of
+from voltaspin.memory.attention import ProjectedAttention, split_projections
+from voltaspin.memory.counting import Count, as_found, call, counted, first_tensor
+from voltaspin.memory.coverage import Coverage, LayerCoverage
+from voltaspin.memory.layers import MemoryLayer
+from voltaspin.memory.machine import OTHER, DigitalCount, Machine
+from voltaspin.memory.plain import compare, kind_of, obstacle, outputs_differ, refuse_empty
+from voltaspin.memory.ranges import settle
 from voltaspin.memory.specification import ArraySpec
 
-_LIKE_LAYERS = (nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose3d, nn.Bilinear, nn.RNNBase, nn.RNNCellBase)
-
-
-@dataclass(frozen=True)
-class LayerCoverage:
-    """What became of one layer.
-
-    Args:
-        name, kind: as in the model.
-        in_memory: whether it computes in crossbars.
-        reason: why not; empty where it does.
-        macs: multiply-accumulates of one application of the model (one image).
-        weights: in its matrix.
-        cells: that hold them, dummies included; tiles: arrays that hold these.
-    """
-
-    name: str
-    kind: str
-    in_memory: bool
-    reason: str
-    macs: int
-    weights: int
-    cells: int = 0
-    tiles: int = 0
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """What :func:`convert` put into memory.
-
-    Args:
-        layers: of the model, in its order.
-        other_macs: multiply-accumulates that belong to no layer, such as attention products.
-        counted: how they were counted.
-        rows, columns: of a tile.
-    """
-
-    layers: tuple[LayerCoverage, ...]
-    other_macs: int
-    counted: str
-    rows: int
-    columns: int
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates of one image in all."""
-        return self.other_macs + sum(layer.macs for layer in self.layers)
-
-    @property
-    def mac_fraction(self) -> float:
-        """Share of the multiply-accumulates that are done in memory."""
-        return sum(layer.macs for layer in self.layers if layer.in_memory) / max(self.macs, 1)
-
-    @property
-    def weight_fraction(self) -> float:
-        """Share of the layers' weights that lie in memory."""
-        return sum(w.weights for w in self.layers if w.in_memory) / max(sum(w.weights for w in self.layers), 1)
-
-    @property
-    def arrays(self) -> int:
-        """Tiles in use."""
-        return sum(layer.tiles for layer in self.layers)
-
-    @property
-    def cells(self) -> int:
-        """Cells in use."""
-        return sum(layer.cells for layer in self.layers)
-
-    @property
-    def utilisation(self) -> float:
-        """Share of the tiles' cells that are in use."""
-        return self.cells / max(self.arrays * self.rows * self.columns, 1)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "mac_fraction": self.mac_fraction, "weight_fraction": self.weight_fraction, "macs": self.macs,
-            "other_macs": self.other_macs, "counted": self.counted, "arrays": self.arrays, "cells": self.cells,
-            "utilisation": self.utilisation, "rows": self.rows, "columns": self.columns,
-            "layers": [asdict(layer) for layer in self.layers],
-        }  # fmt: skip
-
-    def __str__(self) -> str:
-        lines = [
-            f"{self.mac_fraction:.2%} of {self.macs:,} multiply-accumulates and {self.weight_fraction:.2%} of the "
-            f"weights in memory ({self.counted})",
-            f"{self.arrays} arrays of {self.rows} x {self.columns}, {self.cells:,} cells used, {self.utilisation:.1%}",
-            "digital:",
-        ]
-        lines += [f"  {w.name} ({w.kind}, {w.macs:,}): {w.reason}" for w in self.layers if not w.in_memory]
-        if self.other_macs:
-            lines.append(f"  products of no layer, such as attention's: {self.other_macs:,}")
-        return "\n".join(lines)
+#: Modules whose weights form one piece with those of their children.
+_UNITS = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
+_SAME = 1e-3  # relative difference of the outputs up to which an ideal converted model is the float one
 
 
 def convert(
@@ -123,15 +36,21 @@ def convert(
     """Put every layer that can be into crossbars.
 
     Linear, Conv1d, Conv2d and ConvTranspose2d go into memory, and the projections of ``nn.MultiheadAttention``, which
-    becomes a module with a layer for each. The first and the last of them stay digital (a model of
-    one or two has no inside, so all of it goes in), and so does the time embedding of a diffusers UNet;
-    ``spec.layers`` decides otherwise by name.
+    becomes a module with a layer for each. A subclass goes in where its forward gives the plain layer's numbers on
+    the example. The first and the last of them stay digital (a model of one or two has no inside, so all of it goes
+    in), and so does the time embedding of a diffusers UNet; ``spec.layers`` decides otherwise by name. Everything
+    that stays digital is listed with the reason.
+
+    A layer that stands under several names is converted once and shared. The keys of ``state_dict`` stay, those of a
+    ``nn.MultiheadAttention`` excepted (``q``, ``k``, ``v`` and ``out`` take the place of its packed projections); each
+    layer in memory adds its ranges. ``load_state_dict`` also takes the float model's own.
 
     Args:
         model: any torch model. It is copied unless ``inplace``.
         spec: of the arrays.
-        example: what one call takes (a tensor, a tuple of arguments or a dict of keywords) for one image, to count
-            multiply-accumulates; found by itself for a ``UNet2DModel`` and where the first layer is linear.
+        example: what one call takes (a tensor, a tuple of arguments or a dict of keywords), best for one image. The
+            share of multiply-accumulates is known only with it. The converted model without imperfections is
+            compared with the float one on it. A diffusers ``UNet2DModel`` says its own input, so that it needs none.
         calibration: fixes the ranges, see :func:`calibrate`. Without it each image's inputs are scaled by
             their own largest value, and the converters' range follows from the mean square.
 
@@ -139,54 +58,91 @@ def convert(
         The converted model and the coverage report.
 
     Raises:
-        InputError: nothing can be converted, a layer holds NaN, or a pattern of ``spec.layers`` matches nothing.
+        InputError: nothing can be converted, a layer holds NaN or no values, a pattern of ``spec.layers`` matches
+            nothing, or the converted model would not compute what the float one does.
     """
+    spec = ArraySpec(**spec.model_dump())  # a copy with an update was not checked
+    refuse_empty(model)
+    if any(isinstance(m, MemoryLayer) for m in model.modules()):
+        raise InputError("the model has layers in memory already; convert the float model")
     if not inplace:
-        model = copy.deepcopy(model)
-    model = split_projections(model)
-    layers, blocked = _layers(model)
+        try:
+            model = _copied(model)
+        except Exception as error:
+            raise InputError(
+                f"the model cannot be copied ({_line(error)}); convert(..., inplace=True) needs no copy"
+            ) from None
+    given = example is not None
+    example = _to(_own_example(model) if example is None else example, _device(model))
+    compared: dict[nn.Module, str] = {}
+    output: Any = None
+    if example is not None:
+        try:
+            with as_found(model):
+                compared, output = compare(model, example)
+        except Exception as error:
+            if given:
+                raise InputError(f"the model does not take the example: {_line(error)}") from error
+            example = None
+    model = split_projections(model, compared)
+    layers, blocked, pieces = _layers(model, compared)
     reasons = _reasons(model, spec, layers)
-    if not any(name not in reasons for name in layers):
-        why = (
-            "; ".join(f"{n}: {r}" for n, r in {**reasons, **blocked}.items()) or "it has no linear layer or convolution"
-        )
-        raise InputError(
-            f"no layer of this {type(model).__name__} can go into memory ({why}); Linear, Conv1d, Conv2d and "
-            "ConvTranspose2d can, unless digital_ends or layers of the ArraySpec keep them digital"
-        )
-    macs, other, counted = _count_macs(model, layers, example)
-    machine = Machine(Ledger("compute"), time_steps=spec.time_steps, time_buckets=spec.time_buckets, other_macs=other)
+    _refuse_nothing(model, layers, {**reasons, **blocked})
+    machine = Machine(Ledger("compute"), time_steps=spec.time_steps, time_buckets=spec.time_buckets)
+    chosen = {}
+    for name, layer in layers.items():
+        if name not in reasons:
+            own = spec.of_layer(name)
+            assert own is not None
+            chosen[name] = MemoryLayer(layer, own, name or "model", machine)
+            chosen[name].train(layer.training)
+    converted = _swapped(model, {layers[n]: new for n, new in chosen.items()})
+    count = None
+    if example is not None:
+        count, result = _bypassed(converted, machine, example)
+        for name in [n for n in chosen if not count.of(n)]:
+            reasons[name] = "the model computes with it without calling it"
+            converted = _swapped(converted, {chosen.pop(name): layers[name]})
+        _refuse_nothing(model, layers, {**reasons, **blocked})
+        if (far := outputs_differ(output, result)) > _SAME and _repeats(converted, machine, example, result):
+            raise InputError(
+                f"without any imperfection the converted {type(model).__name__} differs from the float one by "
+                f"{far:.2g} on the example; keep the layers that the model uses in a way of its own digital, by the "
+                "layers of the ArraySpec"
+            )
     report = []
     for name, layer in layers.items():
+        macs = None if count is None else count.of(name)
         weights = layer.weight.numel()
         if name in reasons:
-            report.append(LayerCoverage(name, type(layer).__name__, False, reasons[name], macs[name], weights))
+            report.append(LayerCoverage(name, type(layer).__name__, False, reasons[name], macs, weights))
             layer.register_forward_hook(DigitalCount(machine, name))
-            continue
-        own = spec.of_layer(name)
-        assert own is not None
-        new = MemoryLayer(layer, own, name or "model", machine)
-        new.train(layer.training)
-        new.program()
-        cells, tiles = _tiles(new)
-        report.append(LayerCoverage(name, type(layer).__name__, True, "", macs[name], weights, cells, tiles))
-        if not name:
-            model = new
         else:
-            parent, _, leaf = name.rpartition(".")
-            owner = model.get_submodule(parent)
-            if isinstance(owner, nn.Sequential | nn.ModuleList):
-                owner[int(leaf)] = new
-            else:
-                setattr(owner, leaf, new)
-    report += [LayerCoverage(n, type(model.get_submodule(n)).__name__, False, r, 0,
-                             sum(p.numel() for p in model.get_submodule(n).parameters()))
-               for n, r in blocked.items()]  # fmt: skip
-    model.register_forward_pre_hook(machine.begin, with_kwargs=True)
-    coverage = Coverage(tuple(report), other, counted, spec.rows, spec.columns)
+            new = chosen[name]
+            new.program()
+            cells, tiles = new.size
+            report.append(LayerCoverage(name, type(layer).__name__, True, "", macs, weights, cells, tiles))
+    for name, reason in blocked.items():
+        module = converted.get_submodule(name)
+        macs = None if count is None else sum(
+            n for (at, _), n in count.macs.items()
+            if at == name or (f"{name}." in pieces and at.startswith(f"{name}."))
+        )  # fmt: skip
+        parameters = module.parameters(recurse=isinstance(module, _UNITS) or kind_of(module) is not None)
+        report.append(
+            LayerCoverage(name, type(module).__name__, False, reason, macs, sum(p.numel() for p in parameters))
+        )
+        if macs:
+            machine.fixed[name or "the model itself"] = macs
+    coverage = _coverage(report, converted, count, example, spec, pieces)
+    _count_the_rest(machine, coverage, example)
+    for module in converted.modules():
+        if isinstance(module, nn.TransformerEncoderLayer) and any(isinstance(m, MemoryLayer) for m in module.modules()):
+            module.activation_relu_or_gelu = 0  # torch's fused kernel would compute with the float weights
+    converted.register_forward_pre_hook(machine.begin, with_kwargs=True)
     if calibration is not None:
-        calibrate(model, calibration)
-    return model, coverage
+        calibrate(converted, calibration)
+    return converted, coverage
 
 
 def machine_of(model: nn.Module) -> Machine:
@@ -198,7 +154,7 @@ def machine_of(model: nn.Module) -> Machine:
 
 
 def calibrate(model: nn.Module, run: Callable[[nn.Module], object] | Iterable[Any]) -> dict[str, float]:
-    """Fix the ranges of inputs and converters from typical work.
+    """Fix the ranges of inputs and converters from typical work, which the ledger does not count.
 
     Args:
         model: converted.
@@ -217,7 +173,7 @@ def calibrate(model: nn.Module, run: Callable[[nn.Module], object] | Iterable[An
                 run(model)
             else:
                 for batch in run:
-                    _call(model, batch)
+                    call(model, batch)
     finally:
         machine.recording = False
     unseen = [layer.name for layer in layers if not layer.seen]
@@ -225,34 +181,93 @@ def calibrate(model: nn.Module, run: Callable[[nn.Module], object] | Iterable[An
         for layer in layers:
             layer.seen = {}
         raise InputError(f"the calibration never reached {', '.join(unseen[:5])}; run the whole model")
-    return {layer.name: layer.settle() for layer in layers}
+    return {layer.name: settle(layer) for layer in layers}
 
 
-def _call(model: nn.Module, batch: Any) -> Any:
-    if isinstance(batch, dict):
-        return model(**batch)
-    return model(*batch) if isinstance(batch, tuple | list) else model(batch)
+def _copied(model: nn.Module) -> nn.Module:
+    # torch does not copy tensors that were computed and are kept as attributes, such as weights under weight_norm
+    kept = [t for m in model.modules() for t in vars(m).values() if torch.is_tensor(t) and not t.is_leaf]
+    return copy.deepcopy(model, {id(t): t.detach().clone() for t in kept})
 
 
-def _layers(model: nn.Module) -> tuple[dict[str, Any], dict[str, str]]:
-    """Layers that can go into memory, and modules with weights that cannot, with the reason."""
+def _bypassed(model: nn.Module, machine: Machine, example: Any) -> tuple[Count, Any]:
+    """What one call computes, and its result, with layers in memory that compute as the float ones."""
+    machine.bypass = True
+    try:
+        with as_found(model):
+            return counted(model, example)
+    except Exception as error:
+        raise InputError(
+            f"the converted {type(model).__name__} fails where the float one runs ({_line(error)}); keep the layers "
+            "that the model uses in a way of its own digital, by the layers of the ArraySpec"
+        ) from error
+    finally:
+        machine.bypass = False
+
+
+def _repeats(model: nn.Module, machine: Machine, example: Any, result: Any) -> bool:
+    """Whether a second call gives the same; a model with a memory or chance of its own does not."""
+    return outputs_differ(_bypassed(model, machine, example)[1], result) <= _SAME
+
+
+def _swapped(model: nn.Module, new: dict[Any, nn.Module]) -> nn.Module:
+    """The model with modules replaced wherever they stand, or what replaces it."""
+    for owner in list(model.modules()):
+        for key, child in owner._modules.items():
+            if child is not None and child in new:
+                owner._modules[key] = new[child]
+                if key in vars(owner):  # a container that keeps its children as attributes as well
+                    vars(owner)[key] = new[child]
+    return new.get(model, model)
+
+
+def _layers(model: nn.Module, compared: dict[nn.Module, str]) -> tuple[dict[str, Any], dict[str, str], tuple[str, ...]]:
+    """Layers that can go into memory; modules with matrices that cannot, with the reason; and which of these form one
+    piece with their children."""
     found: dict[str, Any] = {}
     blocked: dict[str, str] = {}
     inside: list[str] = []
     for name, module in model.named_modules():
         if any(name.startswith(f"{outer}.") for outer in inside):
             continue
-        if isinstance(module, MemoryLayer):
-            raise InputError(f"layer {name!r} is in memory already; convert the float model")
-        if isinstance(module, _LIKE_LAYERS):
-            blocked[name] = f"{type(module).__name__} is not supported"
+        if isinstance(module, torch.jit.ScriptModule):
+            if any(p.dim() > 1 for p in module.parameters()):
+                blocked[name] = "it is compiled by TorchScript; convert the Python module"
             inside.append(name)
-        elif isinstance(module, KINDS):
-            if getattr(module, "padding_mode", "zeros") != "zeros":
-                blocked[name] = f"padding_mode={module.padding_mode!r} is not supported"
+        elif isinstance(module, _UNITS):
+            blocked[name] = f"{type(module).__name__} is not supported"
+            if isinstance(module, nn.MultiheadAttention):
+                blocked[name] = "a MultiheadAttention with a forward, hooks or parametrisations of its own"
+            inside.append(name)
+        elif kind_of(module) is not None:
+            if reason := obstacle(module, compared):
+                blocked[name] = reason
+                inside.append(name)
             else:
                 found[name] = module
-    return found, blocked
+        elif not isinstance(module, ProjectedAttention):
+            matrices = [n for n, p in module.named_parameters(recurse=False) if p.dim() > 1]
+            if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+                blocked[name] = "a table that is looked up"
+            elif type(module).__module__.startswith("torch.nn.modules") and matrices:
+                blocked[name] = f"{type(module).__name__} is not supported"
+            elif matrices:
+                blocked[name] = f"it computes with {', '.join(matrices[:3])} in a forward of its own"
+            elif ".quantized." in type(module).__module__:
+                blocked[name] = "it is quantised already; convert the float model"
+                inside.append(name)
+    return found, blocked, tuple(f"{name}." for name in inside if name)
+
+
+def _refuse_nothing(model: nn.Module, layers: dict[str, Any], reasons: dict[str, str]) -> None:
+    if any(name not in reasons for name in layers):
+        return
+    why = "; ".join(f"{n or 'the model'}: {r}" for n, r in list(reasons.items())[:8])
+    raise InputError(
+        f"no layer of this {type(model).__name__} can go into memory "
+        f"({why or 'it has no linear layer or convolution'}); Linear, Conv1d, Conv2d and "
+        "ConvTranspose2d can, unless digital_ends or layers of the ArraySpec keep them digital"
+    )
 
 
 def _reasons(model: nn.Module, spec: ArraySpec, layers: dict[str, Any]) -> dict[str, str]:
@@ -274,58 +289,51 @@ def _reasons(model: nn.Module, spec: ArraySpec, layers: dict[str, Any]) -> dict[
     return reasons
 
 
-def _tiles(layer: MemoryLayer) -> tuple[int, int]:
-    spec, outputs = layer.spec, layer.out_features // layer.groups
-    blocks = math.ceil(outputs / spec.outputs_per_tile)
-    columns = outputs * spec.columns_per_output + blocks * spec.dummies
-    cells = layer.groups * layer.in_features * columns
-    return cells, layer.groups * blocks * math.ceil(layer.in_features / spec.rows)
+def _coverage(
+    report: list[LayerCoverage], model: nn.Module, count: Count | None, example: Any, spec: ArraySpec,
+    pieces: tuple[str, ...],
+) -> Coverage:  # fmt: skip
+    if count is None:
+        return Coverage(tuple(report), None, "no example", spec.rows, spec.columns)
+    listed = {layer.name for layer in report}
+    other: dict[str, int] = {}
+    for (at, operation), macs in count.macs.items():
+        if at in listed or at.startswith(pieces):
+            continue
+        key = f"{at or 'the model itself'} ({type(model.get_submodule(at)).__name__}), {operation}"
+        other[key] = other.get(key, 0) + macs
+    x = first_tensor(example)
+    images = 1 if x is None else max(len(x), 1)
+    how = f"{'one image' if images == 1 else f'{images} images'}, everything that the model computes"
+    return Coverage(tuple(report), sum(other.values()), how, spec.rows, spec.columns, images, other,
+                    tuple(sorted(count.uncounted)))  # fmt: skip
 
 
-def _example(model: nn.Module, layers: dict[str, Any]) -> Any:
-    if type(model).__name__ == "UNet2DModel":
-        c: Any = model.config
-        size = c["sample_size"] or 32
-        height, width = (size, size) if isinstance(size, int) else size
-        return (torch.zeros(1, c["in_channels"], height, width), 1)
-    first = next(iter(layers.values()))
-    return torch.zeros(1, first.in_features) if isinstance(first, nn.Linear) else None
+def _count_the_rest(machine: Machine, coverage: Coverage, example: Any) -> None:
+    """Let every call of the model count the work that no hook sees, in proportion to the size of its input."""
+    if coverage.other_macs:
+        machine.fixed[OTHER] = coverage.other_macs
+    x = first_tensor(example)
+    machine.size = 1 if x is None else max(x.numel(), 1)
 
 
-def _count_macs(model: nn.Module, layers: dict[str, Any], example: Any) -> tuple[dict[str, int], int, str]:
-    """Multiply-accumulates per layer, those of no layer, and how they were counted."""
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-    from torch.utils.flop_counter import FlopCounterMode
+def _device(model: nn.Module) -> torch.device:
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
 
-    given = example is not None
-    if not given:
-        example = _example(model, layers)
-    once = {name: int(layer.weight.numel()) for name, layer in layers.items()}
-    if example is None:
-        return once, 0, "one application of each matrix; give convert an example to count positions and attention"
-    macs = dict.fromkeys(layers, 0)
 
-    def hook(name: str) -> Callable[..., None]:
-        def count(module: Any, args: tuple[Any, ...], output: torch.Tensor) -> None:
-            macs[name] += macs_of(module, args, output)
+def _own_example(model: nn.Module) -> Any:
+    """The input of one image, of a model that says which it takes: a diffusers ``UNet2DModel``."""
+    import sys
 
-        return count
-
-    handles = [layer.register_forward_hook(hook(name)) for name, layer in layers.items()]
-    parameter = next(model.parameters())
-    try:
-        # the mathematical form of attention is the one whose products are counted
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            _call(model, _to(example, parameter.device))
-    except Exception as error:
-        if given:
-            raise InputError(f"the model does not take the example: {error}") from error
-        return once, 0, "one application of each matrix; give convert an example to count positions and attention"
-    finally:
-        for handle in handles:
-            handle.remove()
-    total = counter.get_total_flops() // 2
-    return macs, max(total - sum(macs.values()), 0), "one image, attention products included"
+    diffusers: Any = sys.modules.get("diffusers")  # a model of it cannot be here without it
+    if diffusers is None or not isinstance(model, diffusers.UNet2DModel):
+        return None
+    c: Any = model.config
+    size = c["sample_size"] or 32
+    height, width = (size, size) if isinstance(size, int) else size
+    image = torch.zeros(1, c["in_channels"], height, width, dtype=next(model.parameters()).dtype)
+    labels = torch.zeros(1, dtype=torch.long) if c.get("num_class_embeds") else None
+    return (image, 1) if labels is None else (image, 1, labels)
 
 
 def _to(batch: Any, device: torch.device) -> Any:
@@ -334,3 +342,7 @@ def _to(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, dict):
         return {k: _to(v, device) for k, v in batch.items()}
     return tuple(_to(v, device) for v in batch) if isinstance(batch, tuple | list) else batch
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

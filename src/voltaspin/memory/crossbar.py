@@ -13,9 +13,10 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
 from voltaspin.memory.layers import MemoryLayer
 from voltaspin.memory.machine import Machine
-from voltaspin.memory.periphery import adc_step, read_noise
+from voltaspin.memory.periphery import converter_step, read_noise
 from voltaspin.memory.programming import Programmed, conductances
 from voltaspin.memory.specification import ArraySpec
+from voltaspin.memory.state import power_of_two
 from voltaspin.streams import Stream
 
 Floats = NDArray[np.float64]
@@ -24,8 +25,8 @@ Floats = NDArray[np.float64]
 class Crossbar:
     """A matrix whose weights are magnetic cells; ``crossbar @ x`` computes with them.
 
-    Weights and inputs that are whole numbers and fit their bits are taken as they are; others are scaled, the
-    weights by row and the inputs by vector.
+    Weights and inputs that are whole numbers and fit their bits are taken as they are (in noisy cells, the largest
+    multiple of the weights' rows that fits); others are scaled, the weights by row and the inputs by vector.
 
     Args:
         weight: (outputs, inputs), NumPy or torch.
@@ -38,16 +39,14 @@ class Crossbar:
     """
 
     def __init__(self, weight: Any, spec: ArraySpec | None = None, *, name: str = "crossbar") -> None:
-        matrix = torch.as_tensor(weight)
+        matrix = _numbers(weight, "a crossbar holds real weights; give real and imaginary parts two crossbars")
         if matrix.dim() != 2 or 0 in matrix.shape:
             raise InputError(f"a crossbar holds a matrix (outputs, inputs), not a shape of {tuple(matrix.shape)}")
-        if matrix.is_complex():
-            raise InputError("a crossbar holds real weights; give real and imaginary parts two crossbars")
-        self.spec = ArraySpec() if spec is None else spec
+        self.spec = ArraySpec() if spec is None else ArraySpec(**spec.model_dump())
         self.shape: tuple[int, int] = (int(matrix.shape[0]), int(matrix.shape[1]))
         self._machine = Machine(Ledger("crossbar"))
         linear = nn.Linear(self.shape[1], self.shape[0], bias=False, device="meta")
-        linear.weight = nn.Parameter(matrix.detach().to(torch.float32), requires_grad=False)
+        linear.weight = nn.Parameter(matrix, requires_grad=False)
         self._layer = MemoryLayer(linear, self.spec, name, self._machine)
 
     @property
@@ -64,16 +63,22 @@ class Crossbar:
     def values(self) -> Floats:
         """The matrix that the cells stand for, all fixed imperfections included: float64 (outputs, inputs)."""
         state = self._layer.program()
-        return np.asarray((state.weight.double() * state.step.double()[:, None]).numpy())
+        return np.asarray((state.weight.double() * state.step.double()[:, None] * state.scale).numpy())
 
     def __matmul__(self, x: Any) -> Any:
-        """``x`` (inputs,) or (..., inputs, vectors), NumPy or torch; returns the same kind, float."""
+        """``x`` (inputs,) or (..., inputs, vectors), NumPy or torch, of any real type.
+
+        Returns the same kind: float32 for a float32 tensor, else float64.
+        """
         vectors, shape, numpy = self._vectors(x)
+        if not len(vectors):
+            empty = torch.zeros((*shape[:-1], self.shape[0], *shape[-1:]), dtype=torch.float64)
+            return empty.numpy() if numpy else empty
         self._machine.call += 1
         self._machine.uses.clear()
         self._layer.input_step.fill_(self._input_step(vectors))
         with torch.no_grad():
-            y = self._layer(vectors.double())
+            y = self._layer(vectors)
         floats = torch.is_tensor(x) and x.dtype == torch.float32
         return _back(y.float() if floats else y, shape, numpy)
 
@@ -87,12 +92,14 @@ class Crossbar:
         vectors, shape, numpy = self._vectors(x)
         step = self._input_step(vectors)
         out = np.empty((len(vectors), self.shape[0]))
-        scale = self._layer.program().step.double().numpy()
-        for n, v in enumerate(vectors.double().numpy()):
-            s = step or np.float32(max(np.abs(v).max(), 1e-12)) / np.float32(self.spec.input_top)
+        scale = self._layer.program().step.double().numpy() * self._layer.program().scale
+        for n, v in enumerate(vectors.numpy()):
+            scale_in = power_of_two(float(np.abs(v).max()))
+            largest = np.float32(np.abs(v).max() / scale_in) or np.float32(1)
+            s = step or float(largest / np.float32(self.spec.input_top)) * scale_in
             q = np.clip(np.rint(v / s), self.spec.input_bottom, self.spec.input_top)
             limits = self._layer._limits(torch.from_numpy(q).float()[None], 0)
-            converter = adc_step(limits, self.spec.adc_bits)[0].double().numpy()
+            converter = converter_step(limits, self.spec)[0].double().numpy()
             stream = Stream.of(self.spec.seed, "oracle", draw, stream=n)
             out[n] = self._cell_by_cell(q, converter, stream) * s * scale
         return _back(torch.from_numpy(out), shape, numpy)
@@ -105,7 +112,7 @@ class Crossbar:
         if digital:
             g, dummy = bits.double().numpy(), None
         else:
-            tensor, dummies = conductances(layer.cells.bits, spec, layer._chance)
+            tensor, dummies = conductances(layer.cells.bits, spec, layer._chance, layer.cells.used)
             g = tensor[:, :, 0].double().numpy()
             dummy = None if dummies is None else dummies[:, 0].double().numpy()
         size, sign = np.abs(q).astype(np.int64), np.sign(q)
@@ -136,7 +143,7 @@ class Crossbar:
                 serial_rows = [bit[rows] for bit in serial]
                 # one reading of the dummy serves every column of its tile
                 common = [column(d[rows], drives[rows], phase) for d in dummy] if dummy is not None else None
-                for s in range(spec.slices):
+                for s in np.flatnonzero(layer.cells.used.numpy()).tolist():
                     for j in range(self.shape[0]):
                         y = column(g[0, s, j, rows], drives[rows], phase)
                         if not spec.offset:
@@ -153,14 +160,14 @@ class Crossbar:
 
     def _vectors(self, x: Any) -> tuple[torch.Tensor, tuple[int, ...], bool]:
         numpy = not torch.is_tensor(x)
-        t = torch.as_tensor(np.asarray(x) if numpy else x)
+        t = _numbers(x, "x is complex; multiply its real and imaginary parts one after the other")
         inner = t.shape[0] if t.dim() == 1 else t.shape[-2] if t.dim() > 1 else 0
         if inner != self.shape[1]:
             raise InputError(
                 f"x of shape {tuple(t.shape)} does not fit a crossbar of {self.shape[0]} x {self.shape[1]}; give "
                 f"({self.shape[1]},) or (..., {self.shape[1]}, vectors)"
             )
-        if not bool(torch.isfinite(t.double()).all()):
+        if not bool(torch.isfinite(t).all()):
             raise InputError("x holds NaN or infinite values; a crossbar takes finite numbers only")
         if t.dim() == 1:
             return t[None], (), numpy
@@ -174,6 +181,25 @@ class Crossbar:
 
     def __repr__(self) -> str:
         return f"Crossbar({self.shape[0]} x {self.shape[1]}, {self._layer.extra_repr()})"
+
+
+def _numbers(values: Any, complex_: str) -> torch.Tensor:
+    """Numbers of any real type and any strides as a float64 tensor of their own."""
+    if torch.is_tensor(values):
+        if values.layout != torch.strided or values.is_meta or values.is_quantized:
+            raise InputError("the tensor holds no dense values; give an ordinary one on the CPU")
+        if values.is_complex():
+            raise InputError(complex_)
+        return values.detach().to("cpu", torch.float64, copy=True)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"numbers of one shape are needed ({error})") from None
+    if array.dtype.kind == "c":
+        raise InputError(complex_)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"an array of type {array.dtype} holds no real numbers; give integers or floats")
+    return torch.from_numpy(np.array(array, np.float64, order="C"))
 
 
 def _back(y: torch.Tensor, shape: tuple[int, ...], numpy: bool) -> Any:

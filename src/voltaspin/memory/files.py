@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +21,11 @@ from voltaspin.memory.lines import Line
 from voltaspin.memory.variation import Variation
 from voltaspin.terminal import write_whole
 
-if TYPE_CHECKING:
-    from voltaspin.memory.array import MagnetoelectricMemory
-
 KIND, VERSION = "magnetoelectric-memory", "1"
 
 
-def save(memory: MagnetoelectricMemory, path: Path) -> None:
-    """Write the file whole or not at all."""
+def save(memory: Any, path: Path) -> None:
+    """Write a ``MagnetoelectricMemory`` into a file, complete or not at all."""
     from safetensors.numpy import save as serialise
 
     if not isinstance(memory.model, SwitchingModel):
@@ -55,11 +53,14 @@ def save(memory: MagnetoelectricMemory, path: Path) -> None:
         raise InputError(f"{path} cannot be written ({error}); nothing was changed there") from None
 
 
-def load(path: Path) -> MagnetoelectricMemory:
-    """Read what :func:`save` wrote."""
-    from safetensors import SafetensorError, safe_open
+def load(path: Path, make: Callable[..., Any]) -> Any:
+    """Read what :func:`save` wrote.
 
-    from voltaspin.memory.array import MagnetoelectricMemory
+    Args:
+        path: of the file.
+        make: the class of the memory, which imports this module.
+    """
+    from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
         raise InputError(f"{path} does not exist; MagnetoelectricMemory.save writes such a file")
@@ -78,7 +79,7 @@ def load(path: Path) -> MagnetoelectricMemory:
         raise InputError(f"{path}: its checksum is wrong, so bits have changed since it was saved; restore a copy")
     what: dict[str, Any] = json.loads(head["memory"])
     # what was computed once is taken from the file, so that no library's rounding can change a threshold
-    memory = MagnetoelectricMemory(
+    memory = make(
         rows=what["rows"], columns=what["columns"], model=SwitchingModel.from_json(what["model"], where=str(path)),
         variation=_variation(what["variation"]), access=_access(what["access"]), stuck=what["stuck"],
         junction=None if what["junction"] is None else Junction(**_tuples(what["junction"])), seed=what["seed"],

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,8 +22,9 @@ from voltaspin.core.errors import InputError
 from voltaspin.memory.chance import Chance
 from voltaspin.memory.machine import Machine
 from voltaspin.memory.periphery import (
-    adc_step,
     charge,
+    converter_step,
+    fixed_range,
     gaussian_loss,
     loading,
     phase_weight,
@@ -35,34 +35,16 @@ from voltaspin.memory.periphery import (
 )
 from voltaspin.memory.programming import Programmed, program, quantise_weights
 from voltaspin.memory.specification import ArraySpec
+from voltaspin.memory.state import LARGE, Conversion, State, moments_of, power_of_two, require_finite, turns_of
 
 _MISREADS = 1e-6  # of digital sensing, up to which they are left out
-_EXACT = 2.0**24  # integers up to here are exact in float32, and so is any sum of them that stays below
 _COLUMNS = 32 << 20  # elements of unfolded inputs held at once
+_LARGEST, _SMALLEST = 1e38, 1e-30  # that float32 holds with room for products
 _SAMPLE = 1 << 14  # inputs kept per layer, bucket and batch for the choice of a range
 _IMAGES, _POSITIONS = 16, 512  # whose positions, and how many of them, are kept for the ranges of converters
 
 #: Layers that can go into memory.
 KINDS: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
-
-
-class Conversion(NamedTuple):
-    """What all conversions behind an output do to it: ``gain`` y + ``shift`` + noise of ``variance``; in counts.
-
-    Each (images or 1, outputs). What clipping and rounding take from a sum is correlated with it; the part that is
-    goes into gain and shift, the rest into the variance.
-
-    Source: J. J. Bussgang, MIT RLE Technical Report 216 (1952).
-    """
-
-    gain: torch.Tensor
-    shift: torch.Tensor
-    variance: torch.Tensor
-
-    @classmethod
-    def none(cls, images: int, outputs: int, device: torch.device) -> Conversion:
-        zero = torch.zeros(images, outputs, device=device)
-        return cls(zero + 1, zero, zero)
 
 
 class MemoryLayer(nn.Module):
@@ -97,7 +79,7 @@ class MemoryLayer(nn.Module):
         if not isinstance(layer, KINDS):
             raise InputError(f"layer {name!r} is a {type(layer).__name__}, which cannot go into memory")
         self.spec, self.name, self.machine = spec, name, machine
-        self.kind = type(layer).__name__
+        self.kind = next(kind.__name__ for kind in KINDS if isinstance(layer, kind))
         source: Any = layer
         self.weight, self.bias = source.weight, source.bias
         self.transposed = isinstance(layer, nn.ConvTranspose2d)
@@ -108,7 +90,7 @@ class MemoryLayer(nn.Module):
             self.stride, self.dilation, self.padding = source.stride, source.dilation, source.padding
             self.output_padding = source.output_padding
             self.kernel = tuple(source.kernel_size)
-        _finite(self.weight, f"layer {name!r}: its weight")
+        require_finite(self.weight, f"layer {name!r}: its weight")
         if spec.mode == "digital" and (error := sensing(spec).error) > _MISREADS:
             raise InputError(
                 f"layer {name!r}: a cell that is sensed alone would be misread with a probability of {error:.2g}; "
@@ -121,7 +103,10 @@ class MemoryLayer(nn.Module):
         self.register_buffer("clipped", torch.zeros(spec.time_buckets, dtype=torch.float32))
         self.seen: dict[int, list[tuple[torch.Tensor, torch.Tensor, float]]] = {}
         self._chance = Chance(spec.seed, name)
-        self._state: _State | None = None
+        self._state: State | None = None
+        for kept in ("in_channels", "out_channels", "kernel_size", "padding_mode"):  # that a model may ask for
+            if hasattr(layer, kept):
+                setattr(self, kept, getattr(source, kept))
 
     # -- the shape of the layer ------------------------------------------------------------------------------------
 
@@ -166,21 +151,35 @@ class MemoryLayer(nn.Module):
 
     # -- programming -----------------------------------------------------------------------------------------------
 
+    @torch.inference_mode(False)
     @torch.no_grad()
-    def program(self) -> _State:
-        """Write the weights into the cells, unless they are there already."""
-        version = (self.weight._version, self.weight.data_ptr(), self.weight.device)
-        if self._state is not None and self._state.version == version:
-            return self._state
-        _finite(self.weight, f"layer {self.name!r}: its weight")
-        weight = self.weight.detach().float()
-        integers, step = quantise_weights(self._channels(weight), self.spec)
+    def program(self) -> State:
+        """Write the weights into the cells, unless they are there already.
+
+        The weights themselves are compared with those that were written, since edits of ``weight.data``, of a tied
+        parameter or of another copy of it leave no other trace.
+        """
+        weight = self.weight.detach()
+        if weight.is_meta:
+            raise InputError(f"layer {self.name!r}: its weight lies on the meta device and holds no values")
+        state = self._state
+        if state is not None and state.spec is self.spec and state.source.device == weight.device:
+            same = weight if weight.dtype == state.source.dtype else weight.to(state.source.dtype)
+            if torch.equal(same, state.source):
+                return state
+        require_finite(weight, f"layer {self.name!r}: its weight")
+        scale = power_of_two(float(weight.abs().amax()))
+        source = weight.to(torch.promote_types(weight.dtype, torch.float32), copy=True)
+        values = (source / scale).float()
+        integers, step = quantise_weights(self._channels(values), self.spec)
         if self.transposed:
-            i, o = weight.shape[:2]
+            i, o = values.shape[:2]
             integers = integers.reshape(self.groups, o, i // self.groups, -1).transpose(2, 3)
-        cells = program(integers.reshape(*self._matrix(weight).shape), self.spec, self._chance)
-        self._state = _State.of(cells, step, self, version)
-        self.machine.ledger.child(self.name).count("write", cells.bits.numel())
+        cells = program(integers.reshape(*self._matrix(values).shape), self.spec, self._chance)
+        moved = state is not None and torch.equal(state.source.cpu(), source.cpu())
+        self._state = State.of(cells, step, self, source, scale)
+        if not moved:
+            self.machine.ledger.child(self.name).count("write", cells.bits.numel())
         return self._state
 
     @property
@@ -190,51 +189,135 @@ class MemoryLayer(nn.Module):
 
     # -- computing -------------------------------------------------------------------------------------------------
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if not bool(torch.isfinite(x.detach().sum(dtype=torch.float32))):
-            _finite(x, f"layer {self.name!r}: its input")
+    def forward(self, input: torch.Tensor, output_size: Any = None) -> torch.Tensor:
+        """Compute as the plain layer does, in the input's own floating-point type.
+
+        Raises:
+            InputError: an input that the arrays cannot take: not floating point, not finite, of another shape, on the
+                meta device, or negative where ``input_bits`` is 1; or an ``output_size``.
+        """
+        if output_size is not None:
+            raise InputError(
+                f"layer {self.name!r} is called with an output_size, which a layer in memory does not take; keep it "
+                f'digital: ArraySpec(layers={{"{self.name}": "digital"}})'
+            )
+        if self.machine.bypass:
+            return self._apply_weight(input, self.weight, self.bias)
+        self._check(input)
+        x = input
+        state = self.program()
         flat = x.dim() == (1 if self.kind == "Linear" else 2 if self.kind == "Conv1d" else 3)
         if flat:
             x = x[None]
-        kept, x = x.dtype, x.float()
+        if not x.numel():
+            with torch.autocast(x.device.type, enabled=False):
+                bias = None if self.bias is None else self.bias.to(x.dtype)
+                y = self._apply_weight(x, self.weight.to(x.dtype), bias)
+            return y[0] if flat else y
+        kept = x.dtype
+        step, scale = self._range(x, state)
+        whole = x
+        x = (x if scale is None else (x / scale).clamp(-_LARGEST, _LARGEST)).float()
         if self.machine.recording:
             self._record(x)
         with torch.autocast(x.device.type, enabled=False):
-            y = self._compute(x)
-        y = y.to(kept)
+            if scale is None:
+                y = self._compute(x, step, self.bias).to(kept)
+            else:
+                with torch.no_grad():
+                    y = self._compute(x, step, None).double() * (scale.double() * state.scale)
+                    y = (y if self.bias is None else y + state.aligned(self.bias).double()).to(kept)
+                if self._trained(whole):  # the plain layer's gradients, in the input's own type
+                    bias = None if self.bias is None else self.bias.to(kept)
+                    ideal = self._apply_weight(whole, self.weight.to(kept), bias)
+                    y = y + (ideal - ideal.detach())
         self._count(x, y)
         return y[0] if flat else y
 
-    def _compute(self, x: torch.Tensor) -> torch.Tensor:
-        spec, state = self.spec, self.program()
+    def _check(self, x: torch.Tensor) -> None:
+        where = f"layer {self.name!r}: its input"
+        if not torch.is_tensor(x) or x.layout != torch.strided or not x.is_floating_point():
+            what = f"{x.dtype} in {x.layout} layout" if torch.is_tensor(x) else f"a {type(x).__name__}"
+            how = "x.real and x.imag one after the other" if torch.is_tensor(x) and x.is_complex() else "e.g. x.float()"
+            raise InputError(f"{where} is {what}; give a dense tensor of real floating-point numbers, {how}")
+        if x.device != self.weight.device:
+            raise InputError(f"{where} lies on {x.device}, its weights on {self.weight.device}; move one of them")
+        dims = {"Linear": range(1, 99), "Conv1d": (2, 3)}.get(self.kind, (3, 4))
+        if x.dim() not in dims or x.shape[-1 if self.kind == "Linear" else -len(self.kernel) - 1] != self._inputs:
+            wanted = {"Linear": "(..., {})", "Conv1d": "(images, {}, length)"}.get(
+                self.kind, "(images, {}, rows, columns)"
+            )
+            raise InputError(f"{where} has the shape {tuple(x.shape)}; give {wanted.format(self._inputs)}")
+        if not bool(torch.isfinite(x.detach().sum(dtype=torch.float32))):
+            require_finite(x, where)  # the sum may be infinite though no number is
+        if self.spec.input_bits == 1 and x.numel() and bool((x.detach() < 0).any()):
+            raise InputError(
+                f"{where} is negative at places, and input_bits = 1 stands for 0 and 1 only; input_bits = 2 has "
+                "-1, 0 and 1 and takes as many phases"
+            )
+
+    @property
+    def _inputs(self) -> int:
+        """Features or channels of an input."""
+        return self.weight.shape[0] if self.transposed else self.weight.shape[1] * self.groups
+
+    def _range(self, x: torch.Tensor, state: State) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Step of the inputs, and what brings each image and the weights into float32's range.
+
+        The scale is None where every image and the weights lie well inside that range, and a power of two elsewhere.
+        Without a calibrated range the step comes from each image's largest input; it is shaped to divide ``x``.
+        """
+        x = x.detach()
+        fixed = self.input_step[self.machine.bucket if self.spec.time_buckets > 1 else 0]
+        if float(fixed):
+            beyond = x.dtype == torch.float64 and float(x.abs().amax()) > _LARGEST
+            return fixed, torch.ones((), device=x.device) if beyond or state.scale != 1 else None
+        largest = x.abs().flatten(1).amax(1)
+        odd = (largest > LARGE) | ((largest < 1 / LARGE) & (largest > 0))
+        scale = None
+        shape = (-1, *[1] * (x.dim() - 1))
+        if bool(odd.any()) or state.scale != 1:
+            power = torch.ldexp(torch.ones_like(largest, dtype=torch.float64), torch.frexp(largest.double())[1] - 1)
+            scale = torch.where(odd, power, 1.0).view(shape)
+            largest = largest / scale.view(-1)
+        largest = largest.where(largest > 0, _SMALLEST).float()  # an image of zeros has no noise either
+        return (largest / self.spec.input_top).view(shape), scale
+
+    def _trained(self, x: torch.Tensor) -> bool:
+        """Whether gradients are wanted."""
+        wanted = x.requires_grad or self.weight.requires_grad or (self.bias is not None and self.bias.requires_grad)
+        return wanted and torch.is_grad_enabled()
+
+    @property
+    def _now(self) -> State:
+        return self._state if self._state is not None else self.program()
+
+    def _compute(self, x: torch.Tensor, step: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        spec, state = self.spec, self._now
         bucket = self.machine.bucket if spec.time_buckets > 1 else 0
-        step = self.input_step[bucket]
-        if float(step) == 0:
-            step = _steps(x.detach(), spec)
         q = torch.fake_quantize_per_tensor_affine(x / step, 1.0, 0, spec.input_bottom, spec.input_top)
-        training = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
-        if training:
-            ideal = self.weight.float() / state.step_shaped
+        if self._trained(x):
+            ideal = (self.weight / state.scale).float() / state.step_shaped
             w = ideal + (state.weight - ideal).detach()
             linear = self._apply_weight(q, w)
             with torch.no_grad():
                 hardware = self._columns(q, bucket) if self._needs_columns else self._noisy(q, bucket)
             y = linear + (hardware - linear).detach()
             scaled = y * (step * state.step_out)
-            return scaled if self.bias is None else scaled + state.aligned(self.bias)
+            return scaled if bias is None else scaled + state.aligned(bias)
         if spec.mode == "digital":
             if state.exact:
                 y = self._apply_weight(q, state.weight)
             else:
                 y = self._apply_weight(q.double(), state.weight.double())
             scale = step * state.step_out
-            if self.bias is None:
+            if bias is None:
                 return y * scale
-            return torch.addcmul(state.aligned(self.bias).to(y.dtype), y, scale.to(y.dtype))
+            return torch.addcmul(state.aligned(bias).to(y.dtype), y, scale.to(y.dtype))
         if self._needs_columns:
             y = self._columns(q, bucket) * (step * state.step_out)
-            return y if self.bias is None else y + state.aligned(self.bias)
-        return self._noisy(q, bucket, step)
+            return y if bias is None else y + state.aligned(bias)
+        return self._noisy(q, bucket, step, bias)
 
     @property
     def _needs_columns(self) -> bool:
@@ -243,14 +326,18 @@ class MemoryLayer(nn.Module):
             return False
         return spec.adc_model == "exact" or (spec.dummies > 0 and not read_noise(spec).silent)
 
-    def _noisy(self, q: torch.Tensor, bucket: int, step: torch.Tensor | None = None) -> torch.Tensor:
-        """Direct route: in counts, or in the layer's own units with the bias where ``step`` is given."""
-        spec, state = self.spec, self.program()
+    def _noisy(
+        self, q: torch.Tensor, bucket: int, step: torch.Tensor | None = None, add: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Direct route: in counts, or in the layer's own units with ``add`` where ``step`` is given."""
+        spec, state = self.spec, self._now
         if spec.mode == "digital":
             y = self._apply_weight(q, state.weight) if state.exact else self._apply_weight(
                 q.double(), state.weight.double()).float()  # fmt: skip
             return y
         conversion = self._conversion(q, bucket)
+        if self.transposed and len(conversion.gain) > 1:  # taps of all images are converted alike
+            conversion = Conversion(*(t.mean(0, keepdim=True) for t in conversion))
         y = self._apply_weight(q, state.weight).contiguous()
         variance = None
         if state.noise is not None:
@@ -265,7 +352,7 @@ class MemoryLayer(nn.Module):
         bias = torch.zeros_like(scale[:1])
         if step is not None:
             scale = step.reshape(-1).expand(len(y))[:, None] * state.step
-            bias = bias if self.bias is None else self.bias.detach().float()[None]
+            bias = bias if add is None else add.detach().float()[None]
         bias = bias + scale * conversion.shift
         white = conversion.variance / conversion.gain**2
         host = [
@@ -280,7 +367,7 @@ class MemoryLayer(nn.Module):
         self, q: torch.Tensor, y: torch.Tensor, variance: torch.Tensor | None, conversion: Conversion
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Outputs and variance of a transposed convolution, whose taps are converted before they are added up."""
-        state, inputs = self.program(), q.shape[1] // self.groups
+        state, inputs = self._now, q.shape[1] // self.groups
 
         def added(each: torch.Tensor) -> torch.Tensor:
             taps = self._shaped(each.view(self.groups, -1, 1).expand(-1, -1, inputs)).contiguous()
@@ -297,30 +384,47 @@ class MemoryLayer(nn.Module):
 
     def _limits(self, q: torch.Tensor, bucket: int) -> torch.Tensor:
         """Range of the converters [counts]: (images or 1, slices)."""
-        spec, state = self.spec, self.program()
+        spec, state = self.spec, self._now
         if spec.adc_range is not None:
             return torch.full((1, spec.slices), spec.adc_range, device=q.device)
         if float(self.adc_limit[bucket, 0]) > 0:
             return self.adc_limit[bucket][None]
-        first, second = _moments(q, spec)
+        first, second = moments_of(q, spec)
         rms2 = (second - first**2).clamp_min(0)[:, None] * state.tile_square + first[:, None] ** 2 * state.tile_sum
         return loading(spec.adc_bits) * rms2.sqrt().clamp_min(1e-6)
 
     def _conversion(self, q: torch.Tensor, bucket: int) -> Conversion:
         """What all conversions behind an output do to it: measured where the ranges were, else of Gaussian sums."""
-        spec, state = self.spec, self.program()
+        spec, state = self.spec, self._now
         if float(self.adc_limit[bucket, 0]) > 0:
             return Conversion(*(kept[bucket][None] for kept in (self.adc_gain, self.adc_shift, self.adc_loss)))
-        limits = self._limits(q, bucket)
-        each = gaussian_loss(limits, spec.adc_bits)
-        if spec.adc_range is not None:  # of which sums is not known: rounding alone
-            each = adc_step(limits, spec.adc_bits) ** 2 / 12
+        if spec.adc_range is not None:
+            return self._clipped(q)
+        each = gaussian_loss(self._limits(q, bucket), spec.adc_bits)
         if state.whole:  # whole counts that meet a step of whole counts are rounded on a lattice
             each = (each - 1 / 12).clamp_min(0)
-        four = torch.tensor([4.0**s for s in range(spec.slices)], device=q.device)
+        four = torch.tensor([4.0**s for s in range(spec.slices)], device=q.device) * state.cells.used
         total = (each * four).sum(1) * math.ceil(self.in_features / spec.rows) * phase_weight(spec)
         none = Conversion.none(1, self.out_features, q.device)
         return none._replace(variance=total[:, None].expand(-1, self.out_features))
+
+    def _clipped(self, q: torch.Tensor) -> Conversion:
+        """What converters of a fixed range do to Gaussian sums of each output's own root mean square."""
+        spec, state = self.spec, self._now
+        assert spec.adc_range is not None
+        first, second = (m[:, None, None] for m in moments_of(q, spec))
+        square = (second - first**2).clamp_min(0) * state.output_square + first**2 * state.output_sum
+        limit = torch.full_like(square, spec.adc_range)
+        gain, shift, rest = fixed_range(limit, square.sqrt(), spec.adc_bits)
+        if state.whole:
+            rest = (rest - converter_step(limit, spec).clamp_max(1.0) ** 2 / 12).clamp_min(0)
+        two = torch.tensor([2.0**s for s in range(spec.slices)], device=q.device)[:, None] * state.cells.used[:, None]
+        power = two**2 * square
+        whole = ((power * gain).sum(1) / power.sum(1).clamp_min(1e-30)).clamp_min(1e-6)
+        rest = (two**2 * rest).sum(1) + (power * (gain - whole[:, None]) ** 2).sum(1)
+        tiles = math.ceil(self.in_features / spec.rows)
+        phases = sum(w for w, _ in phases_of(torch.zeros(1), spec))
+        return Conversion(whole, (two * shift).sum(1) * tiles * phases, rest * tiles * phase_weight(spec))
 
     # -- the columns route -----------------------------------------------------------------------------------------
 
@@ -379,11 +483,11 @@ class MemoryLayer(nn.Module):
         return torch.cat(out)
 
     def _tiles(self, columns: torch.Tensor, limits: torch.Tensor, counters: NDArray[np.uint64]) -> torch.Tensor:
-        spec, cells = self.spec, self.program().cells
+        spec, cells = self.spec, self._now.cells
         images, groups, inputs, positions = columns.shape
         S, outputs = cells.value.shape[0], cells.value.shape[2]
         noise = read_noise(spec)
-        step = adc_step(limits, spec.adc_bits).expand(images, S).contiguous()
+        step = converter_step(limits, spec).expand(images, S).contiguous()
         two = np.array([2.0**s for s in range(S)], np.float32)
         total = torch.zeros(images, groups, outputs, positions)
         planes = phases_of(columns, spec)
@@ -409,7 +513,7 @@ class MemoryLayer(nn.Module):
                             z = self._chance.normals(key + np.uint64(1 << 39), spread[0].numel())
                             common = spread * torch.from_numpy(z).view(spread.shape).to(spread.device)
                             common = common.repeat_interleave(spec.outputs_per_tile, 1)[:, :outputs]
-                            y = y - common[:, None]
+                            y = y - common[:, None] * cells.used.view(1, S, 1, 1)
                     if spec.adc_model == "statistical":
                         if variance is not None:
                             z = self._chance.normals(key, y[0].numel())
@@ -442,33 +546,39 @@ class MemoryLayer(nn.Module):
             columns = columns[:, torch.from_numpy((part * columns.shape[1]).astype(np.int64)).to(columns.device)]
         self.seen.setdefault(self.machine.bucket, []).append((sample, columns, float(size.amax())))
 
-    def settle(self) -> float:
-        """Choose the ranges from what was recorded; returns the largest share of clipped conversions."""
-        from voltaspin.memory.ranges import settle
-
-        return settle(self)
-
     # -- counting --------------------------------------------------------------------------------------------------
 
     def _count(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        if self.machine.recording:
+            return
         spec = self.spec
         inputs, outputs = self.in_features, self.out_features
         positions = x.numel() // x.shape[1] if self.transposed else y.numel() // self._channel_count
-        phases = _turns(spec)
+        phases = turns_of(spec)
         tiles = math.ceil(inputs / spec.rows)
         blocks = math.ceil(outputs // self.groups / spec.outputs_per_tile) * self.groups
         ledger = self.machine.ledger_of(self.name)
-        products = positions * phases * inputs * outputs * spec.columns_per_output
+        slices = int(self._now.cells.used.sum())
+        products = positions * phases * inputs * outputs * slices * (spec.columns_per_output // spec.slices)
         ledger.count("product", products + positions * phases * inputs * blocks * spec.dummies)
         ledger.count("turn", positions * phases)
         ledger.count("drive", positions * phases * inputs * blocks)
         if spec.mode == "digital":
             ledger.count("add", products)
         else:
-            conversions = positions * (phases if spec.inputs == "bit-serial" else 1) * tiles * outputs * spec.slices
+            conversions = positions * (phases if spec.inputs == "bit-serial" else 1) * tiles * outputs * slices
             ledger.count("conversion", conversions)
             ledger.count("add", conversions)
         ledger.count("byte", math.ceil(x.numel() * spec.input_bits / 8) + 2 * y.numel())
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Cells that hold the weights, dummies included, and the tiles that these lie in."""
+        spec, outputs = self.spec, self.out_features // self.groups
+        blocks = math.ceil(outputs / spec.outputs_per_tile)
+        columns = outputs * spec.columns_per_output + blocks * spec.dummies
+        cells = self.groups * self.in_features * columns
+        return cells, self.groups * blocks * math.ceil(self.in_features / spec.rows)
 
     @property
     def _channel_count(self) -> int:
@@ -489,6 +599,25 @@ class MemoryLayer(nn.Module):
                 "ArraySpec of the saved model"
             )
 
+    def _apply(self, fn: Any, recurse: bool = True) -> MemoryLayer:
+        kept = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, buffer in kept.items():  # ranges are float32 whatever the weights are
+            moved = self._buffers[name]
+            if buffer is not None and moved is not None and moved.dtype != buffer.dtype:
+                self._buffers[name] = buffer.to(moved.device)
+        return self
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool, missing_keys: list[str], *rest: Any
+    ) -> None:
+        """A float layer's state has no ranges: those of this layer stay."""
+        plain = not any(k.startswith(prefix) and k[len(prefix) :] not in ("weight", "bias") for k in state_dict)
+        before = len(missing_keys)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, *rest)
+        if plain:
+            missing_keys[before:] = [k for k in missing_keys[before:] if k[len(prefix) :] in ("weight", "bias")]
+
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_state": None}
 
@@ -503,82 +632,3 @@ class MemoryLayer(nn.Module):
     def extra_repr(self) -> str:
         s = self.spec
         return f"{self.kind}, {self.out_features} x {self.in_features}, {s.mode}, {s.weight_bits}-bit weights"
-
-
-@dataclass
-class _State:
-    """Programmed cells in the shapes that the layer computes with."""
-
-    cells: Programmed
-    version: tuple[Any, ...]
-    weight: torch.Tensor
-    noise: torch.Tensor | None
-    noise_always: torch.Tensor | None
-    step: torch.Tensor
-    step_shaped: torch.Tensor
-    step_out: torch.Tensor
-    exact: bool
-    whole: bool
-    tile_square: torch.Tensor
-    tile_sum: torch.Tensor
-    trailing: int
-
-    @classmethod
-    def of(cls, cells: Programmed, step: torch.Tensor, layer: MemoryLayer, version: tuple[Any, ...]) -> _State:
-        spec = layer.spec
-        weight = layer._shaped(cells.weight).contiguous()
-        noise = always = None
-        if cells.noise is not None:
-            r = read_noise(spec)
-            noise = layer._shaped(cells.noise).contiguous()
-            per = cells.noise.sum(2) * r.always * phase_weight_inside(spec) * phase_weight(spec)
-            if layer.transposed:  # one term per tap that meets an input; to within the border
-                per = per.view(layer.groups, -1, math.prod(layer.kernel)).sum(2) / math.prod(layer.stride)
-            always = per.reshape(-1)
-        trailing = 0 if layer.kind == "Linear" else 1 if layer.kind == "Conv1d" else 2
-        out = step.view(-1, *[1] * trailing)
-        if layer.transposed:
-            shaped = step.view(layer.groups, 1, -1).expand(layer.groups, weight.shape[0] // layer.groups, -1)
-            shaped = shaped.reshape(weight.shape[0], weight.shape[1], 1, 1)
-        else:
-            shaped = step.view(-1, *[1] * (weight.dim() - 1))
-        largest = float(cells.weight.abs().sum(2).max()) * spec.input_top
-        value, rows = cells.value, spec.rows
-        tops = range(0, value.shape[-1], rows)
-        square = torch.stack([(value[..., t : t + rows] ** 2).sum(-1).mean((1, 2)) for t in tops]).mean(0)
-        total = torch.stack([(value[..., t : t + rows].sum(-1) ** 2).mean((1, 2)) for t in tops]).mean(0)
-        whole = spec.mode != "digital" and not spec.resistance_spread and noise is None and not spec.wire_resistance
-        return cls(cells, version, weight, noise, always, step, shaped, out, largest < _EXACT, whole, square, total,
-                   trailing)  # fmt: skip
-
-    def aligned(self, bias: torch.Tensor) -> torch.Tensor:
-        return bias.view(-1, *[1] * self.trailing)
-
-
-def _finite(x: torch.Tensor, what: str) -> None:
-    bad = ~torch.isfinite(x.detach())
-    if bool(bad.any()):
-        raise InputError(
-            f"{what} holds {int(bad.sum())} values that are NaN or infinite; an array stores and takes finite numbers "
-            "only: look for the step that made them"
-        )
-
-
-def _steps(x: torch.Tensor, spec: ArraySpec) -> torch.Tensor:
-    """Step of the inputs of each image, from its largest; shaped to divide ``x``."""
-    largest = x.abs().flatten(1).amax(1).clamp_min(1e-12)
-    return (largest / spec.input_top).view(-1, *[1] * (x.dim() - 1))
-
-
-def _turns(spec: ArraySpec) -> int:
-    """How often the rows are driven for one input."""
-    return spec.phases if spec.inputs == "bit-serial" or spec.mode == "resistance_sum" else 1
-
-
-def _moments(q: torch.Tensor, spec: ArraySpec) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and mean square of what drives a row in one phase: (images,) each."""
-    if spec.inputs == "multilevel":
-        flat = q.flatten(1)
-        return flat.mean(1), (flat**2).mean(1)
-    planes = torch.stack([x.flatten(1) for _, x in phases_of(q, spec)])
-    return planes.mean((0, 2)), (planes**2).mean((0, 2))

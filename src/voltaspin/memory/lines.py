@@ -46,9 +46,21 @@ class Line:
             columns: cells of the row.
             cell: resistance of one [ohm].
         """
-        downstream = (columns - np.arange(columns)) / cell
-        drop = self.driver * columns / cell + np.cumsum(self.resistance * downstream)
-        return np.asarray(drop / (1 + drop))
+        if self.resistance == 0:
+            drop = self.driver * columns / cell
+            return np.full(columns, drop / (1 + drop))
+        from scipy.linalg import solveh_banded
+
+        # Kirchhoff's laws of the ladder; without a driver's resistance the first node is the source
+        wire = self.resistance
+        diagonal = np.full(columns, 2 / wire + 1 / cell)
+        diagonal[-1] -= 1 / wire
+        feed = 1 / (wire + self.driver)
+        diagonal[0] += feed - 1 / wire
+        bands = np.vstack([np.full(columns, -1 / wire), diagonal])
+        source = np.zeros(columns)
+        source[0] = feed
+        return np.asarray(1 - solveh_banded(bands, source))
 
     def delay(self, columns: int) -> Floats:
         """Elmore delay to each cell [s], the time constant of the low-pass that the pulse has passed there.

@@ -12,8 +12,10 @@ from torch import nn
 from voltaspin.core.context import current
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
+from voltaspin.memory.counting import first_tensor
 
 OTHER = "attention and other products"  #: name in the ledger of work that belongs to no layer
+NETWORK = "network"  #: name in the ledger of the evaluations of the whole model, one for each image
 
 
 @dataclass
@@ -22,28 +24,34 @@ class Machine:
 
     Args:
         ledger: counts per layer, and per step where a run context says which.
-        recording: whether the layers keep what they see, to choose ranges from.
+        recording: whether the layers keep what they see, to choose ranges from; nothing is counted meanwhile.
+        bypass: whether the layers compute as the float ones, to compare the models; nothing is counted.
         bucket: part of the diffusion's time axis that is being computed.
         call: how many times the model was called; keys the read noise where there is no run context.
-        other_macs: multiply-accumulates of one image that belong to no layer; a digital unit does them.
+        fixed: multiply-accumulates of digital work that no hook sees, by name, for an input of ``size`` numbers.
+        size: of the input that ``fixed`` holds for.
     """
 
     ledger: Ledger = field(default_factory=lambda: Ledger("compute"))
     recording: bool = False
+    bypass: bool = False
     bucket: int = 0
     call: int = 0
     uses: Counter[str] = field(default_factory=Counter)
     time_steps: int = 1000
     time_buckets: int = 1
-    other_macs: int = 0
+    fixed: dict[str, int] = field(default_factory=dict)
+    size: int = 1
 
     def begin(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Before every call of the model: which bucket its time step lies in."""
         self.call += 1
         self.uses.clear()
-        if self.other_macs:
-            images = next((len(a) for a in (*args, *kwargs.values()) if torch.is_tensor(a) and a.dim()), 1)
-            self.ledger_of(OTHER).count("mac", images * self.other_macs)
+        x = first_tensor(args, kwargs)
+        if x is not None and not self.recording:
+            self.ledger_of(NETWORK).count("evaluation", len(x))
+            for name, macs in self.fixed.items():
+                self.ledger_of(name).count("mac", round(macs * x.numel() / self.size))
         t = kwargs.get("timestep", args[1] if len(args) > 1 else None)
         if self.time_buckets > 1 and t is not None:
             times = {float(v) for v in torch.as_tensor(t).reshape(-1).tolist()}
@@ -97,6 +105,8 @@ class DigitalCount:
     name: str
 
     def __call__(self, module: Any, args: tuple[Any, ...], output: torch.Tensor) -> None:
+        if self.machine.recording or self.machine.bypass:
+            return
         ledger = self.machine.ledger_of(self.name)
         ledger.count("mac", macs_of(module, args, output))
         ledger.count("byte", args[0].numel() + 2 * output.numel())

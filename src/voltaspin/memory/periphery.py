@@ -62,6 +62,51 @@ def gaussian_loss(limit: torch.Tensor, bits: int) -> torch.Tensor:
     return clipping.where(step > 1, step**2 / 12)
 
 
+@cache
+def _clipping(bits: int) -> tuple[Floats, Floats]:
+    """Ranges over the standard deviation, and gain, shift and residual variance (3, ranges) of Gaussian sums there."""
+    from scipy.special import ndtri
+
+    x = ndtri((np.arange(20_000) + 0.5) / 20_000)
+    x /= np.sqrt((x**2).mean())
+    half = 2 ** (bits - 1)
+    ratios = np.geomspace(1e-4, 1e5, 271)
+    found = []
+    for ratio in ratios:
+        step = ratio / half
+        y = step * np.clip(np.rint(x / step), -half, half - 1)
+        gain, shift = float((x * y).mean()), float(y.mean())
+        found.append((gain, shift, float(((y - gain * x - shift) ** 2).mean())))
+    return ratios, np.array(found).T
+
+
+def fixed_range(limit: torch.Tensor, rms: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What a converter of range ``±limit`` makes of Gaussian sums of root mean square ``rms``, all in counts.
+
+    Returns:
+        Gain [1], shift and variance of the rest, shaped like ``rms``. Sums far above the range are clipped to its
+        ends, so that the gain falls; sums far below one step are lost, and the gain falls as well.
+
+    Source: J. J. Bussgang, MIT RLE Technical Report 216 (1952).
+    """
+    import torch
+
+    ratios, known = _clipping(bits)
+    sums = rms.clamp_min(1e-30)
+    at = torch.log(limit / sums).clamp(float(np.log(ratios[0])), float(np.log(ratios[-1])))
+    place = (at - np.log(ratios[0])) / (np.log(ratios[-1]) - np.log(ratios[0])) * (len(ratios) - 1)
+    low = place.floor().clamp(0, len(ratios) - 2).long()
+    share = place - low
+    table = torch.from_numpy(known).to(rms)
+    gain, shift, rest = (row[low] * (1 - share) + row[low + 1] * share for row in table)
+    return gain, shift * rms, rest * rms**2
+
+
+def converter_step(limit: torch.Tensor, spec: ArraySpec) -> torch.Tensor:
+    """Step of the converters of a specification [counts]: of the range that it fixes, or of :func:`adc_step`."""
+    return limit / 2 ** (spec.adc_bits - 1) if spec.adc_range is not None else adc_step(limit, spec.adc_bits)
+
+
 def adc_step(limit: torch.Tensor, bits: int) -> torch.Tensor:
     """Step of a converter of range ``±limit`` [counts]; at least one count, finer would resolve nothing."""
     return (limit / 2 ** (bits - 1)).clamp_min(1.0)
@@ -91,7 +136,7 @@ def read_noise(spec: ArraySpec) -> ReadNoise:
 
     A number in the specification is a share of the cell's own current. Otherwise shot noise ``2 e I B`` and Johnson
     noise ``4 k T G B`` of each cell's current; in a resistance sum the Johnson voltage ``4 k T R B`` of each cell at
-    the current ``read_voltage / R_P``.
+    the current ``cell_voltage / R_P``.
     """
     if spec.mode == "digital":
         return ReadNoise(0.0, 0.0, 0.0)
@@ -100,9 +145,9 @@ def read_noise(spec: ArraySpec) -> ReadNoise:
     bandwidth, thermal = spec.noise_bandwidth, 4 * k_B * spec.temperature
     if spec.mode == "resistance_sum":
         swing = spec.R_P * spec.TMR  # R_AP - R_P
-        return ReadNoise(0.0, 0.0, thermal * bandwidth / ((spec.read_voltage / spec.R_P) ** 2 * swing))
+        return ReadNoise(0.0, 0.0, thermal * bandwidth / ((spec.cell_voltage / spec.R_P) ** 2 * swing))
     count = (1 - 1 / (1 + spec.TMR)) / spec.R_P  # G_P - G_AP
-    step = spec.read_voltage / (spec.input_top if spec.inputs == "multilevel" else 1)
+    step = spec.cell_voltage / (spec.input_top if spec.inputs == "multilevel" else 1)
     return ReadNoise(0.0, 2 * e_charge * bandwidth / (step * count), thermal * bandwidth / (step**2 * count))
 
 
@@ -133,12 +178,18 @@ def sensing(spec: ArraySpec) -> Sensing:
     return Sensing(0.5, (float(sigma[0]), float(sigma[1])), error)
 
 
+FIRST_ORDER = 0.7  #: largest loss of a line, over the current's share that arrives, for which the first order holds
+
+
 def line_drop(g: torch.Tensor, resistance: float) -> torch.Tensor:
     """Share of a cell's current that arrives where the lines have resistance, to first order.
 
     Rows are driven from the left, columns are sensed at the bottom by an amplifier of no input resistance. What a
     line loses is taken from the currents that flow without any loss; ``1 / (1 + loss)`` instead of ``1 - loss``
     keeps a long line's share positive.
+
+    Up to a loss of :data:`FIRST_ORDER` the currents of the columns lie within 1.5 % of the network's, and the
+    differences of neighbouring columns within 5 % (``tests/memory/test_crossbar.py``).
 
     Args:
         g: conductances, (..., rows, columns).

@@ -14,9 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from voltaspin.core.errors import InputError
 from voltaspin.memory.chance import Chance
-from voltaspin.memory.periphery import line_drop, read_noise
+from voltaspin.memory.periphery import FIRST_ORDER, line_drop, read_noise, resistive_network
 from voltaspin.memory.specification import ArraySpec
+
+_NETWORK = 1 << 16  # cells of a layer that the network is solved for: some 12 s as one tile, 3 s as tiles of 64 x 64
 
 
 @dataclass
@@ -32,6 +35,8 @@ class Programmed:
         slice_noise: float32 like ``value``: ``relative**2 g**2`` or g, whichever the noise needs.
         dummy_noise: float32 (blocks, groups, inputs): the same of the dummy column of each block of outputs.
         wrong: cells that do not hold what was written.
+        used: bool (slices,): slices in which any cell was to hold a 1. The others are never read, add no noise and
+            take no conversions.
     """
 
     bits: torch.Tensor
@@ -41,6 +46,7 @@ class Programmed:
     slice_noise: torch.Tensor | None
     dummy_noise: torch.Tensor | None
     wrong: int
+    used: torch.Tensor
 
 
 def quantise_weights(weight: torch.Tensor, spec: ArraySpec) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,17 +56,27 @@ def quantise_weights(weight: torch.Tensor, spec: ArraySpec) -> tuple[torch.Tenso
         weight: (outputs, inputs).
 
     Returns:
-        integers (outputs, inputs) as float32, and step (outputs,). Where all weights are integers that fit, the step
-        is 1. Below 8 bits the step is the one of 24 candidates with the least square error.
+        integers (outputs, inputs) as float32, and step (outputs,). Where all weights are integers that fit, they
+        are taken as they are in cells without noise. Noisy cells take the largest whole multiple that fits of each
+        row over its common divisor, so that weights of -1 and 1 fill all slices and average their noise. One bit
+        takes the sign of a weight; 0 leaves both cells of the pair off.
+        Below 8 bits the step is the one of 24 candidates with the least square error.
     """
     top = spec.weight_top
     if spec.weight_bits == 1:
-        step = weight.abs().mean(1).clamp_min(1e-30)
-        return torch.where(weight >= 0, 1.0, -1.0), step
+        count = (weight != 0).sum(1).clamp_min(1)
+        step = weight.abs().sum(1) / count
+        return weight.sign(), step.where(step > 0, 1.0)
     largest = weight.abs().amax(1)
     whole = bool((weight == weight.round()).all()) and float(largest.max()) <= top
     if whole:
-        return weight.clone(), torch.ones_like(largest)
+        fixed = spec.mode == "digital" or not (spec.resistance_spread or spec.wire_resistance)
+        if fixed and read_noise(spec).silent:
+            return weight.clone(), torch.ones_like(largest)
+        common = np.gcd.reduce(weight.abs().cpu().numpy().astype(np.int64), axis=1)
+        unit = torch.from_numpy(common).to(weight).clamp_min(1)
+        times = (top / (largest / unit).clamp_min(1)).floor()
+        return (weight / unit[:, None]).round() * times[:, None], unit / times
     step = largest.clamp_min(1e-30) / top
     if spec.weight_bits < 8:
         best = torch.full_like(step, float("inf"))
@@ -121,6 +137,7 @@ def program(integers: torch.Tensor, spec: ArraySpec, chance: Chance) -> Programm
         chance: of this layer.
     """
     wanted = cell_bits(integers, spec)
+    used = wanted.flatten(2).amax(2).amax(0) > 0
     bits, wrong = _failed(wanted, spec, chance)
     groups, outputs, inputs = integers.shape
     four = torch.tensor([4.0**s for s in range(spec.slices)], device=bits.device).view(-1, 1, 1, 1)
@@ -130,9 +147,10 @@ def program(integers: torch.Tensor, spec: ArraySpec, chance: Chance) -> Programm
             bits = _sensed(bits, spec, chance)
             wrong = int((bits != wanted).sum())
         value = bits[0].float() - bits[1].float() if not spec.offset else bits[0].float()
+        value = value * used.view(-1, 1, 1, 1)
         weight = (value * two).sum(0) - spec.offset
-        return Programmed(bits, value, weight, None, None, None, wrong)
-    g, dummy = conductances(bits, spec, chance)
+        return Programmed(bits, value, weight, None, None, None, wrong, used)
+    g, dummy = conductances(bits, spec, chance, used)
     if spec.offset:
         base = torch.full((1, groups, 1, inputs), 1 / spec.TMR, device=g.device)
         if dummy is not None:
@@ -140,31 +158,43 @@ def program(integers: torch.Tensor, spec: ArraySpec, chance: Chance) -> Programm
         value = g[0] - base
     else:
         value = g[0] - g[1]
+    value = value * used.view(-1, 1, 1, 1)
     weight = (value * two).sum(0) - spec.offset
     noise = read_noise(spec)
     if noise.silent:
-        return Programmed(bits, value, weight, None, None, None, wrong)
+        return Programmed(bits, value, weight, None, None, None, wrong, used)
 
     def of(conductance: torch.Tensor) -> torch.Tensor:
         return (noise.relative * conductance) ** 2 if noise.relative else conductance
 
     per_slice = of(g).sum(0)
     return Programmed(
-        bits, value, weight, (per_slice * four).sum(0), per_slice, None if dummy is None else of(dummy), wrong
+        bits,
+        value,
+        weight,
+        (per_slice * four).sum(0),
+        per_slice,
+        None if dummy is None else of(dummy),
+        wrong,
+        used,
     )
 
 
-def conductances(bits: torch.Tensor, spec: ArraySpec, chance: Chance) -> tuple[torch.Tensor, torch.Tensor | None]:
+def conductances(
+    bits: torch.Tensor, spec: ArraySpec, chance: Chance, used: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Conductance of every cell as its column sees it, and of the dummies: in counts, a cell at 1 less one at 0.
 
-    In a resistance sum these are resistances. Returns tensors like ``bits`` and (blocks, groups, inputs) or None.
+    The columns of slices that are not used are switched off. In a resistance sum these are resistances. Returns
+    tensors like ``bits`` and (blocks, groups, inputs) or None.
     """
     off = 1 / spec.TMR
     g = bits.float() + off
     if spec.resistance_spread:
         g *= _spread(g.shape, spec, chance, "spread").to(g.device)
+    g *= used.view(-1, 1, 1, 1)
     if spec.wire_resistance and spec.mode == "analog":
-        g = g * _lines(g, spec)
+        g = _lines(g, spec)
     if not spec.dummies:
         return g, None
     _, _, groups, outputs, inputs = bits.shape
@@ -182,17 +212,48 @@ def _sensed(bits: torch.Tensor, spec: ArraySpec, chance: Chance) -> torch.Tensor
 
 
 def _lines(g: torch.Tensor, spec: ArraySpec) -> torch.Tensor:
-    """What the lines' resistance leaves of every cell's current, tile by tile."""
+    """Conductances with the lines' resistance, tile by tile: to first order where that holds, else of the network.
+
+    Raises:
+        InputError: the first order does not hold and the tiles are too many or too large for the network's solution.
+    """
     signs, slices, groups, outputs, inputs = g.shape
-    count = (1 - 1 / (1 + spec.TMR)) / spec.R_P
-    share = torch.empty_like(g)
+    resistance = spec.wire_resistance * (1 - 1 / (1 + spec.TMR)) / spec.R_P
+    seen = torch.empty_like(g)
+    far: list[tuple[slice, slice, torch.Tensor]] = []
+    worst = 0.0
+
+    def put(tile: torch.Tensor, some: slice, rows: slice) -> None:
+        parts = tile.view(groups, rows.stop - rows.start, some.stop - some.start, slices, signs)
+        seen[:, :, :, some, rows] = parts.permute(4, 3, 0, 2, 1)
+
     for first in range(0, outputs, spec.outputs_per_tile):
         some = slice(first, min(first + spec.outputs_per_tile, outputs))
-        width = some.stop - some.start
         for top in range(0, inputs, spec.rows):
             rows = slice(top, min(top + spec.rows, inputs))
             # columns lie in the order output, slice, sign
-            tile = g[:, :, :, some, rows].permute(2, 4, 3, 1, 0)
-            left = line_drop(tile.reshape(groups, rows.stop - rows.start, -1), spec.wire_resistance * count)
-            share[:, :, :, some, rows] = left.view(groups, -1, width, slices, signs).permute(4, 3, 0, 2, 1)
-    return share
+            tile = g[:, :, :, some, rows].permute(2, 4, 3, 1, 0).reshape(groups, rows.stop - rows.start, -1)
+            share = line_drop(tile, resistance)
+            loss = float((1 / share - 1).max())
+            if loss > FIRST_ORDER:
+                far.append((some, rows, tile))
+                worst = max(worst, loss)
+            else:
+                put(tile * share, some, rows)
+    if sum(tile.numel() for _, _, tile in far) > _NETWORK:
+        raise InputError(_too_long(spec, worst))
+    for some, rows, tile in far:
+        solved = [resistive_network(t, resistance) for t in tile.double().cpu().numpy()]
+        put(torch.from_numpy(np.stack(solved)).to(tile), some, rows)
+    return seen
+
+
+def _too_long(spec: ArraySpec, loss: float) -> str:
+    # half of the cells conduct, and the farthest cell's loss goes with the square of the tile's size
+    size = int(math.sqrt(FIRST_ORDER / loss) * min(spec.rows, spec.columns))
+    return (
+        f"wire_resistance = {spec.wire_resistance:g} ohm with R_P = {spec.R_P:g} ohm in tiles of {spec.rows} x "
+        f"{spec.columns} loses {loss:.2g} times the current that arrives at the farthest cell; line drop is computed "
+        f"to first order up to {FIRST_ORDER:g}, and from the network for {_NETWORK:,} cells of a layer at most: take "
+        f"rows and columns of at most {size}, a larger R_P or a smaller wire_resistance"
+    )

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from voltaspin.memory.periphery import adc, adc_step, charge, loading, phase_weight_inside, phases_of, read_noise
-
-if TYPE_CHECKING:
-    from voltaspin.memory.layers import MemoryLayer
+from voltaspin.memory.layers import MemoryLayer
+from voltaspin.memory.periphery import (
+    adc,
+    adc_step,
+    charge,
+    converter_step,
+    loading,
+    phase_weight_inside,
+    phases_of,
+    read_noise,
+)
 
 _SUMS = 1 << 16  # on which ranges are tried
 _TRIALS = 25  # ranges
 _STEP = 1 << 61  # from which on the choice of ranges draws its read noise
-_LEAST_GAIN = 0.1  # below which converters say next to nothing of their sums
+_LEAST_GAIN = 1e-3  # below which converters say next to nothing of their sums
 
 
 class ClippingWarning(UserWarning):
@@ -68,7 +74,7 @@ def _settle_converters(layer: MemoryLayer, q: torch.Tensor, bucket: int) -> floa
         ]  # fmt: skip
         limit = torch.tensor(spec.adc_range or _best_limit(torch.cat([y.reshape(-1) for y in sums]), spec.adc_bits))
         layer.adc_limit[bucket, s] = limit.clamp_min(1e-6)
-        step = adc_step(limit, spec.adc_bits)
+        step = converter_step(limit, spec)
         reach = float(step) * 2 ** (spec.adc_bits - 1)
         clipped = max(clipped, float(torch.stack([(y.abs() > reach).float().mean() for y in sums]).mean()))
         for (weight, _), y in zip(phases, sums, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -14,7 +15,7 @@ _BITS = ("weight_bits", "input_bits", "adc_bits")
 _NOT_NEGATIVE = (
     "resistance_spread", "read_noise", "wire_resistance", "retention_rate", "age", "line_capacitance",
 )  # fmt: skip
-_POSITIVE = ("TMR", "R_P", "read_voltage", "bandwidth", "temperature", "adc_range")
+_POSITIVE = ("TMR", "R_P", "read_voltage", "supply_voltage", "bandwidth", "temperature", "adc_range")
 _SHARES = ("write_error_rate", "stuck", "clip_share")
 
 
@@ -23,8 +24,9 @@ class ArraySpec(Spec):
 
     Args:
         rows, columns: cells of one tile.
-        weight_bits: of a weight, sign included, 1 to 16; one bit stands for -1 and +1.
-        input_bits: of an input, sign included, 1 to 16; one bit stands for 0 and 1.
+        weight_bits: of a weight, sign included, 1 to 16; one bit stands for -1 and +1 in one differential pair of
+            cells, both of which are off for a weight of exactly 0.
+        input_bits: of an input, sign included, 1 to 16; one bit stands for 0 and 1, and negative inputs are refused.
         adc_bits: of a converter, 1 to 16.
         mode: ``digital`` (every cell is sensed alone, an adder tree counts), ``analog`` (the currents of a
             column add up and are converted), ``resistance_sum`` (the cells of a column lie in series and their
@@ -37,8 +39,9 @@ class ArraySpec(Spec):
         inputs: ``multilevel`` (a DAC drives each row to one of many voltages) or ``bit-serial``. In a resistance sum
             ``multilevel`` means that the input's bits come one by one, weighted and added as charge before one
             conversion.
-        adc_model: ``exact`` (every conversion is rounded and clipped) or ``statistical`` (rounding is Gaussian
-            noise of its variance, nothing clips).
+        adc_model: ``exact`` (every conversion is rounded and clipped) or ``statistical`` (what rounding and clipping
+            do to sums, as a gain, a shift and Gaussian noise: of the recorded sums after ``calibrate``, else of
+            Gaussian ones).
         seed: of the cells' variation, the write errors and the read noise.
         signed: ``differential`` (a column of positive and one of negative parts, subtracted before conversion) or
             ``offset`` (weights shifted to be positive, the shift taken off digitally).
@@ -46,7 +49,9 @@ class ArraySpec(Spec):
             off-state current is subtracted as a number.
         R_P: low resistance of a cell [ohm].
         wire_resistance: of a line from one cell to the next [ohm].
-        read_voltage: of the largest input [V].
+        read_voltage: on a cell at 1 for the largest input [V]. None: 0.1 V, and in a resistance sum less where a
+            string of cells would exceed the supply.
+        supply_voltage: that no cell and no string of cells in series may exceed [V] (assumed).
         line_capacitance: of a bit line [F].
         bandwidth: of the read noise [Hz]; None: 1 / (4 R_P line_capacitance), that of one cell on its line.
         temperature: [K].
@@ -87,7 +92,8 @@ class ArraySpec(Spec):
     dummy_column: bool = True
     R_P: float = 100e3
     wire_resistance: float = 0.0
-    read_voltage: float = 0.1
+    read_voltage: float | None = None
+    supply_voltage: float = 1.8
     line_capacitance: float = 50e-15
     bandwidth: float | None = None
     temperature: float = 300.0
@@ -164,6 +170,18 @@ class ArraySpec(Spec):
             raise ValueError(f"seed = {self.seed} and verified_bits = {self.verified_bits} must not be negative")
         if self.bandwidth is None and self.line_capacitance == 0:
             raise ValueError("line_capacitance = 0 F leaves the bandwidth open; give bandwidth in Hz")
+        if self.string_voltage > self.supply_voltage * (1 + 1e-9):
+            what = (
+                f"puts up to {self.string_voltage:.3g} V on {self.rows} cells in series"
+                if self.mode == "resistance_sum"
+                else "lies on a cell"
+            )
+            most = self.cell_voltage * self.supply_voltage / self.string_voltage
+            raise ValueError(
+                f"read_voltage = {self.cell_voltage:g} V {what}, more than supply_voltage = {self.supply_voltage:g} V; "
+                f"give a read_voltage of at most {math.floor(most * 1e4) / 1e4:g} V"
+                + (" or fewer rows" if self.mode == "resistance_sum" else "")
+            )
         for pattern, fields in self.layers.items():
             if fields != "digital":
                 assert isinstance(fields, dict)
@@ -219,6 +237,21 @@ class ArraySpec(Spec):
     def phases(self) -> int:
         """Bits of an input's magnitude, which a bit-serial array takes one by one."""
         return max(self.input_bits - 1, 1)
+
+    @property
+    def _series(self) -> float:
+        """Voltage of a string over that of one cell at 1: all cells of a resistance sum at the high resistance."""
+        return self.rows * (1 + self.TMR) if self.mode == "resistance_sum" else 1.0
+
+    @property
+    def cell_voltage(self) -> float:
+        """Voltage on one cell at 1 for the largest input [V]."""
+        return min(0.1, self.supply_voltage / self._series) if self.read_voltage is None else self.read_voltage
+
+    @property
+    def string_voltage(self) -> float:
+        """Largest voltage that the reading of a column puts on the cells between two lines [V]."""
+        return self.cell_voltage * self._series
 
     @property
     def noise_bandwidth(self) -> float:

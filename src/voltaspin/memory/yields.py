@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from voltaspin.core.errors import InputError
-
-if TYPE_CHECKING:
-    from voltaspin.memory.array import MagnetoelectricMemory
 
 TAILS = (1e-4, 1e-3, 1e-2, 0.5, 0.99, 0.999, 0.9999)  #: quantiles that are reported, as far as there are cells
 
@@ -65,13 +62,11 @@ class Yield:
         return "\n".join(lines)
 
 
-def measure(
-    memory: MagnetoelectricMemory, *, eps: float = 0.01, seconds: float | None = None, temperature: float | None = None
-) -> Yield:
+def measure(memory: Any, *, eps: float = 0.01, seconds: float | None = None, temperature: float | None = None) -> Yield:
     """Figures of an array, computed from what its cells are, without any pulse.
 
     Args:
-        memory: any.
+        memory: a ``MagnetoelectricMemory``, whose module imports this one.
         eps: allowed distance of p01 and p10 from 1/2.
         seconds, temperature: to ask for the retention over that time [s] at that temperature [K]; the junction's
             own where absent.

@@ -7,7 +7,7 @@ The crossbars' ledger counts, the cost table prices, at the three boundaries of 
 * ``macro``: drivers, converters, adders, buffers, and the digital unit for what is not in memory.
 
 Assumed throughout: arrays hold all weights at once and all tiles of a layer work at the same time, layers one after
-another; writing the weights is counted once and listed apart.
+another, those of the digital unit among them; writing the weights is counted once and listed apart.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.ledger import Ledger
-from voltaspin.core.quantity import Grade
+from voltaspin.core.quantity import Grade, Sourced
 from voltaspin.report.cost import BOUNDARIES, CostTable, Span, si, weakest
 from voltaspin.report.results import Boundary, Network, NetworkPart
 
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
 
 ACTIONS = ("product", "drive", "conversion", "add", "mac", "byte")
 _BYTES = 8  # of one access that the table prices
+#: Multiply-accumulates of the digital unit beside the arrays, which does what is not in memory.
+DIGITAL_RATE = Sourced(1e12, "1/s", "1,024 multiply-accumulate units at 1 GHz", "assumed", 1e11, 1e13)
 _NONE = Span.exactly(0.0)
 _PREFIXES = {-6: "a", -5: "f", -4: "p", -3: "n", -2: "u", -1: "m", 0: ""}
 
@@ -44,7 +45,7 @@ class LayerCost:
         in_memory: whether crossbars compute it.
         counts: of each action.
         energy: [J] by boundary and action.
-        seconds: of its turns, one after another.
+        seconds: of its turns, one after another, or of its work in the digital unit.
     """
 
     name: str
@@ -154,13 +155,16 @@ def compute_cost(
         table: prices; the package's own by default.
 
     Raises:
-        InputError: nothing was counted yet, or ``images`` is not positive.
+        InputError: nothing was counted yet, ``images`` is not positive, or not all of the model's work is known.
     """
     from voltaspin.memory.conversion import machine_of
     from voltaspin.memory.layers import MemoryLayer
+    from voltaspin.memory.machine import NETWORK
 
     if images < 1:
         raise InputError(f"images = {images}: give how many images the ledger's work made, at least 1")
+    if coverage.macs is None:
+        raise InputError(f"a price needs every multiply-accumulate of the model, whose number is {coverage.unknown}")
     table = table or CostTable.default()
     machine = machine_of(model)
     specs = {m.name: m.spec for m in model.modules() if isinstance(m, MemoryLayer)}
@@ -168,15 +172,20 @@ def compute_cost(
     for name, ledger in machine.ledger.children.items():
         counts = {a: n * per_image / images for a, n in ledger.totals().items() if a not in ("write", "turn")}
         writes += ledger.total("write")
-        if not counts:
+        if not counts or name == NETWORK:
             continue
         spec = specs.get(name)
         energy = {b: _energies(counts, spec, b, table) for b in BOUNDARIES}
-        seconds = 0.0 if spec is None else ledger.total("turn") * per_image / images * _turn_time(spec, table)
+        if spec is None:
+            seconds = counts.get("mac", 0.0) / DIGITAL_RATE.value
+        else:
+            seconds = ledger.total("turn") * per_image / images * _turn_time(spec, table)
         layers.append(LayerCost(name, spec is not None, counts, energy, seconds))
     if not layers:
         raise InputError("the model has computed nothing yet; sample with it first, then price its ledger")
-    evaluations = _evaluations(machine.ledger, coverage, images) * per_image
+    evaluations = machine.ledger.child(NETWORK).total("evaluation") * per_image / images
+    if not evaluations:
+        raise InputError("the ledger holds no call of the model as a whole; call the model, not its parts")
     bare = coverage.cells * table.area_of_cell
     share = table.array_efficiency
     assert share.low is not None
@@ -192,6 +201,8 @@ def compute_cost(
             f"a converter for every {table.adc_sharing.value:g} columns, one conversion in "
             f"{si(table.adc_time) * 1e9:g} ns; its area counts as part of the {1 - share.value:.0%} of a macro that is "
             "not cells (assumed)",
+            f"a digital unit of {DIGITAL_RATE.value:.0e} multiply-accumulates per second ({DIGITAL_RATE.low:.0e} to "
+            f"{DIGITAL_RATE.high:.0e}) for what is not in memory (assumed)",
             f"inputs with a mean square of {table.input_square.value:g} of the largest (assumed)",
             "digital machine: int8 multiply and int32 add; activations through 32 KB of SRAM, weights once per "
             "evaluation from 1 MB; the upper end adds one byte of SRAM to every multiply-accumulate, the lower end "
@@ -262,11 +273,11 @@ def _energies(
     if spec is not None:
         square = _input_square(spec, table)
         G = (1 + 1 / (1 + spec.TMR)) / (2 * spec.R_P)
-        price["product"] = square.times(spec.read_voltage**2 * G * _read_time(spec, table))
+        price["product"] = square.times(spec.cell_voltage**2 * G * _read_time(spec, table))
         if spec.mode == "digital":
             # every cell is sensed alone: a decision and, at the line, a charging of its bit line
             if boundary != "cell":
-                line = Span.of(table.line_capacitance).times(spec.read_voltage**2)
+                line = Span.of(table.line_capacitance).times(spec.cell_voltage**2)
                 price["product"] = price["product"].plus(line)
             if macro:
                 price["product"] = price["product"].plus(Span.of(table.sense))
@@ -275,7 +286,7 @@ def _energies(
             price["conversion"] = adc_energy(table, spec.adc_bits)
             price["add"] = Span.of(table.operations["add int32"])
         if boundary != "cell":
-            line = _product(square, Span.of(table.line_capacitance)).times(spec.read_voltage**2)
+            line = _product(square, Span.of(table.line_capacitance)).times(spec.cell_voltage**2)
             price["drive"] = line
             if macro:
                 price["drive"] = line.plus(_product(line, Span.of(table.driver_overhead)))
@@ -310,22 +321,10 @@ def adc_energy(table: CostTable, bits: int) -> Span:
     return Span.of(table.adc[str(nearest)]).times(2.0 ** max(bits - known[-1], 0))
 
 
-def _evaluations(ledger: Ledger, coverage: Coverage, images: int) -> float:
-    """Network evaluations per image, from the multiply-accumulates of the first layer that was counted digitally, or
-    the products of the first in memory."""
-    for layer in coverage.layers:
-        child = ledger.children.get(layer.name)
-        if child is None or not layer.macs:
-            continue
-        if not layer.in_memory:
-            return child.total("mac") / layer.macs / images
-    steps = {name for child in ledger.children.values() for name in child.children}
-    return float(max(len(steps), 1))
-
-
 def _conventional(coverage: Coverage, layers: list[LayerCost], evaluations: float, table: CostTable) -> dict[str, Span]:
     """[J] per image of the same network in 8-bit integers."""
-    macs = coverage.macs * evaluations
+    assert coverage.macs_per_image is not None
+    macs = coverage.macs_per_image * evaluations
     mac = Span.of(table.operations["mul int8"]).plus(Span.of(table.operations["add int32"])).times(macs)
     access = Span.of(table.operations["SRAM 32 KB"]).times(1 / _BYTES)
     activations = access.times(sum(w.counts.get("byte", 0.0) for w in layers))
