@@ -222,6 +222,10 @@ def test_a_string_of_cells_stays_below_the_supply():
             np.eye(3), ArraySpec.preset("analog").model_copy(update={"mode": "resistance_sum", "read_voltage": 1.0})
         )
     assert ArraySpec().cell_voltage == 0.1
+    # a file of 0.1.0 holds the 0.1 V that nobody chose
+    old = {**ArraySpec.preset("resistance-sum").to_json(), "read_voltage": 0.1}
+    del old["supply_voltage"]
+    assert ArraySpec.from_json(old) == ArraySpec.preset("resistance-sum")
 
 
 @pytest.mark.parametrize("model", ["statistical", "exact"])

@@ -590,10 +590,10 @@ class MemoryLayer(nn.Module):
 
     def set_extra_state(self, state: torch.Tensor) -> None:
         saved = json.loads(bytes(state.cpu().numpy().tobytes()).decode())
-        ArraySpec.from_json(saved["spec"], where=f"the saved array of layer {self.name!r}")
-        mine = json.loads(json.dumps(self.spec.to_json()))
-        if saved["spec"] != mine:
-            differs = sorted(k for k in mine if saved["spec"].get(k) != mine[k])
+        theirs = ArraySpec.from_json(saved["spec"], where=f"the saved array of layer {self.name!r}").to_json()
+        mine = self.spec.to_json()
+        if theirs != mine:
+            differs = sorted(k for k in mine if theirs.get(k) != mine[k])
             raise InputError(
                 f"layer {self.name!r} was saved with another array ({', '.join(differs)} differ); convert with the "
                 "ArraySpec of the saved model"

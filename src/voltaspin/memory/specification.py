@@ -120,6 +120,13 @@ class ArraySpec(Spec):
                 f"ArraySpec: {name} = {first['input']!r}: {reason}" if name != "array" else reason
             ) from None
 
+    @classmethod
+    def from_json(cls, data: dict[str, Any], *, where: str = "specification") -> Self:
+        """As :meth:`Spec.from_json`; a file without a supply voltage is one of 0.1.0, whose read voltage was 0.1 V."""
+        if "supply_voltage" not in data and data.get("read_voltage") == 0.1:
+            data = {**data, "read_voltage": None}
+        return super().from_json(data, where=where)
+
     @field_validator(*_BITS)
     @classmethod
     def _bits(cls, value: int) -> int:
