@@ -289,6 +289,10 @@ def test_the_conversion_leaves_no_trace():
     assert converted.training
     assert torch.equal(converted[1].running_mean, state["1.running_mean"])
     assert int(converted[1].num_batches_tracked) == 0
+    attention = nn.TransformerEncoderLayer(8, 2, 16).eval()
+    torch.manual_seed(5)
+    convert(attention, D, example=torch.zeros(1, 3, 8))
+    assert torch.equal(torch.rand(4), expected)
     assert convert(Counting(), D, example=x8)[1].mac_fraction == 1
 
 

@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize
 from voltaspin.core.errors import InputError
 from voltaspin.memory.counting import as_found, call
 from voltaspin.memory.layers import KINDS
+from voltaspin.streams import Stream
 
 _SAME = 1e-4  # relative difference up to which a forward is the plain layer's, in float32; 1e-2 in half precision
 _UNKNOWN = "its class has a forward of its own; give convert an example to compare it with the plain layer"
@@ -139,14 +140,19 @@ def _difference(module: nn.Module, x: torch.Tensor) -> str:
         with as_found(trial):
             for training in (False, True):
                 trial.train(training)
-                for other in (x, torch.randn_like(x)):
+                for other in (x, _normals(x, "input")):
                     for _ in range(2):
                         if (far := _distance(trial(other), plain(trial, other))) > _tolerance(x):
                             return f"its own forward differs from {kind.__name__}'s by {far:.2g} on the example"
-                        trial.weight.add_(torch.randn_like(trial.weight) * trial.weight.std(correction=0))
+                        trial.weight.add_(_normals(trial.weight, "weight") * trial.weight.std(correction=0))
     except Exception as error:
         return f"its own forward could not be compared with {kind.__name__}'s ({_line(error)})"
     return ""
+
+
+def _normals(like: torch.Tensor, purpose: str) -> torch.Tensor:
+    numbers = Stream.of(0, "plain layer", purpose).normals(like.numel())
+    return torch.from_numpy(numbers).to(like).view(like.shape)
 
 
 def outputs_differ(a: Any, b: Any) -> float:
