@@ -41,6 +41,7 @@ _HOME = {
     "fokker_planck": "fokker_planck",
     "junction": "junction",
     "llg": "llg",
+    "log_flip_rate": "retention",
     "measurements": "measurements",
     "presets": "presets",
     "pulse_search": "pulse_search",
