@@ -34,11 +34,11 @@ def _panel() -> tuple[Floats, Floats, Floats]:
 def _side(Delta: float, width: float, reach: float) -> list[float]:
     """Ends of panels on one side of the top: distances from it, fine at the top and towards the pole."""
     scale = 1 / math.sqrt(Delta)
-    ends = {0.0, reach}
-    ends |= {k * scale for k in (0.25, 0.5, 1, 1.5, 2, 3, 4, 5, 6, 7) if k * scale < reach}
-    ends |= {width - d for d in width * 0.5 ** np.arange(1, 12) if 0 < width - d < reach}
-    ordered = sorted(ends)
-    return [ordered[0], *(b for a, b in pairwise(ordered) if b - a > 1e-14)]
+    ends = {k * scale for k in (0.25, 0.5, 1, 1.5, 2, 3, 4, 5, 6, 7)}
+    ends |= {width - d for d in map(float, width * 0.5 ** np.arange(1, 12))}
+    # A panel as narrow as the rounding of z would hold nodes on the pole itself.
+    inside = sorted(d for d in ends if 1e-6 * reach < d < (1 - 1e-6) * reach)
+    return [0.0, *(b for a, b in pairwise([0.0, *inside]) if b - a > 1e-6 * reach), reach]
 
 
 def log_rates(land: Landscape) -> tuple[float, float]:

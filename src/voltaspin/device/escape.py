@@ -150,8 +150,9 @@ def _gauges(junction: Junction, land: Landscape, well: Well, voltage: float, spi
     if not spin_torque or (a_J := spin_torque_field(junction, voltage)) == 0:
         return [energy]
     work = a_J / junction.alpha_G * junction.Ms * junction.volume / (k_B * junction.temperature)
+    moved = _Gauge(land.Delta, land.b_x, land.b_z + work)
     if land.b_x < 1:
-        return [_Gauge(land.Delta, land.b_x, land.b_z + work), energy]
+        return [moved, energy]
     up, _, down = land.stations()
     bottom = up if well == "up" else down
     factor = 1 + 2 * work * math.cos(bottom) / sum(land.curvatures(bottom))
@@ -159,7 +160,13 @@ def _gauges(junction: Junction, land: Landscape, well: Well, voltage: float, spi
         return [energy]
     # In a well that the torque deepens the work near the saddle counts more than that at the bottom.
     factors = (factor, 1.0) if factor < 1 else (1 + 1.4 * (factor - 1), 1 + 1.8 * (factor - 1))
-    return [_Gauge(c * land.Delta, c * land.b_x, c * land.b_z) for c in factors if c > 0.1]
+    scaled = [_Gauge(c * land.Delta, c * land.b_x, c * land.b_z) for c in factors if c > 0.1]
+    if factor > 1 and 1.4 * (factor - 1) * land.height(well) < 14:
+        scaled = [energy, scaled[0]]  # g falls by six digits towards the saddle, of which there are twelve
+    # A high damping does not leave m the time for turns: the torque then acts as a field nearly everywhere.
+    half = (1 + factor) / 2
+    between = _Gauge(half * land.Delta, half * land.b_x, half * land.b_z + work / 2)
+    return [between, moved] if junction.alpha_G >= 0.08 else scaled
 
 
 @lru_cache(maxsize=64)
@@ -187,7 +194,7 @@ def log_flux_rate(
     first = 10 + (7.5 if torque else 6) * math.sqrt(land.Delta + land.b_x + abs(land.b_z))
     degree = min(max(int(first), 30), FLUX_DEGREE)
     before: dict[_Gauge, float] = {}
-    for _ in range(3):
+    for _ in range(3 if torque else 7):  # with torque a degree costs three times as much, and more seldom helps
         for gauge in gauges:
             found = _flux_rates(junction, gauge, voltage, spin_torque, degree).get(well)
             if found is None:
@@ -350,4 +357,4 @@ def _unchanging(
     out[:, place] = both.T
     # The slowest of the other rates, the relaxation in a well, divides the rounding of the operator.
     relaxation = abs(float(operator.weights[1]))
-    return out, 10 * 2.0**-52 * largest / relaxation
+    return out, 30 * 2.0**-52 * largest / relaxation

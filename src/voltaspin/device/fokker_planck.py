@@ -158,7 +158,7 @@ def _pieces(pulse: Pulse, junction: Junction, begin: float, end: float) -> Itera
 class FokkerPlanckResult:
     """A switching probability with its numerical error.
 
-    A probability that is not resolved (below rounding, or no larger than its error) is 0, and only its upper bound
+    A probability that is not resolved (below rounding, or not ten times its error) is 0, and only its upper bound
     means anything: ``high`` or ``WER_high``.
 
     Args:
@@ -206,9 +206,12 @@ class FokkerPlanckResult:
 
 
 def _honest(flips: float, stays: float, error: float, degree: int) -> FokkerPlanckResult:
-    """The result of two solutions: what is no larger than its error becomes 0, and the error its bound."""
+    """The result of two solutions: what is not ten times its error becomes 0, with an upper bound.
+
+    Two low degrees may agree to a fifth on a number that is all wrong, so that less than that is no answer.
+    """
     smaller = min(flips, stays)
-    if smaller <= max(2 * error, ROUNDING):
+    if smaller <= max(10 * error, ROUNDING):
         bound = min(max(smaller, 0.0) + 2 * max(error, ROUNDING / 2), 1.0)
         flips, stays = (0.0, 1.0) if flips < stays else (1.0, 0.0)
         return FokkerPlanckResult(flips, stays, bound, degree)
@@ -288,11 +291,12 @@ def switching_probability(
         relax: time at zero voltage [s].
         spin_torque: see :func:`voltaspin.device.torque.spin_torque_field`.
         degree: of the harmonics; raised until two degrees agree where absent.
-        rtol: largest relative error of the smaller of P_sw and WER (beyond a rounding of 1e-12).
+        rtol: largest relative error of the smaller of P_sw and WER (beyond a rounding of 1e-12); without a
+            ``degree`` at most 0.1, because low degrees may agree on a wrong number.
 
     Returns:
         Both probabilities and the difference between two degrees. A probability that even the largest degree does
-        not tell from zero is 0, with an upper bound; so is one that is no larger than its error at a large ``rtol``.
+        not tell from zero is 0, with an upper bound; so is one that is not ten times its error at a large ``rtol``.
 
     Raises:
         InputError: a degree, or the largest, does not resolve the barrier; a temperature of zero; a computation
@@ -306,6 +310,8 @@ def switching_probability(
         return _outcome(junction, pulse, initial, degree, relax, spin_torque)
 
     fine = first_degree(junction) if degree is None else degree
+    if degree is None:
+        rtol = min(rtol, 0.1)
     _check_cost(junction, [pulse] * len(_widths(pulse)), fine, relax, spin_torque)
     coarse = solve(max(int(COARSER * fine), 4))
     while True:
