@@ -219,7 +219,7 @@ def test_disturb_keeps_the_smallest_probabilities(monkeypatch: pytest.MonkeyPatc
     assert read_disturb(GENERATOR, voltage=0.1, duration=1.0, rate=2.0) == pytest.approx(1 - math.exp(-2))
     assert read_disturb(GENERATOR, voltage=0.1, duration=0.0, rate=2.0) == 0
 
-    def arrhenius(junction: Junction, *, voltage: float = 0.0, well: str = "up") -> float:
+    def arrhenius(junction: Junction, *, voltage: float = 0.0, well: str = "up", spin_torque: bool = False) -> float:
         asked.append(well)
         return 1e9 * math.exp(-junction.barrier(voltage))
 

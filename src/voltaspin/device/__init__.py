@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from voltaspin.device.resistance import fit_spread as fit_spread
     from voltaspin.device.resistance import fit_TMR as fit_TMR
     from voltaspin.device.retention import flip_rate as flip_rate
+    from voltaspin.device.retention import log_flip_rate as log_flip_rate
     from voltaspin.device.sensitivity import sensitivities as sensitivities
     from voltaspin.device.switching import SwitchingModel as SwitchingModel
     from voltaspin.device.switching_field import fit_switching_fields as fit_switching_fields

@@ -20,7 +20,7 @@ from scipy.special import expit, log_expit
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import k_B
-from voltaspin.device.fokker_planck import least_degree, switching_map
+from voltaspin.device.fokker_planck import first_degree, switching_map
 from voltaspin.device.junction import Junction
 from voltaspin.device.likelihood import FitResult, as_list, climb, enough, known_names, poor_fit, result
 from voltaspin.device.measurements import Floats, SwitchingData
@@ -53,7 +53,7 @@ def fit_switching(
         junction: where the fit starts; what is not free stays.
         free: of ``xi``, ``K_eff`` or ``Delta``, ``B_x``, ``B_z`` and ``alpha_G``.
         degree: of the harmonics; :func:`voltaspin.device.fokker_planck.least_degree` where absent.
-        spin_torque: see :func:`voltaspin.device.llg.spin_torque_field`.
+        spin_torque: see :func:`voltaspin.device.torque.spin_torque_field`.
         threads: at most so many; all cores where absent.
         progress: as :func:`voltaspin.device.likelihood.climb`; a fit takes some 5 to 10 steps.
 
@@ -70,7 +70,7 @@ def fit_switching(
         raise InputError("K_eff and Delta are one parameter at a fixed volume; free one of them")
     P, trials = (np.concatenate([getattr(one, name) for one in sets]) for name in ("P_sw", "trials"))
     enough(len(P), free, "points")
-    L = least_degree(junction) if degree is None else degree
+    L = first_degree(junction) if degree is None else degree
     sizes = np.array([_parameter(junction, name)[1] for name in free])
 
     def at(theta: Floats) -> Junction:

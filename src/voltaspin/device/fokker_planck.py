@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,17 +22,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Estimate
 from voltaspin.core.units import gamma_e, k_B
 from voltaspin.device.equilibrium import well_sign
 from voltaspin.device.junction import Junction, Pulse, Well, require_positive
-from voltaspin.device.llg import spin_torque_field
 from voltaspin.device.sphere import Floats, Generator, basis, from_latitudes, latitude
+from voltaspin.device.torque import spin_torque_field
 
 Progress = Callable[[int, int], None]
 
 MAX_DEGREE = 200
 COARSER = 0.8  #: the second degree, of which the difference is the error, as a share of the first
 ROUNDING = 1e-12  #: what rounding leaves of a probability: no smaller one means anything
+BOUND = 1e-6  #: largest error with which a probability that is not told from zero is still answered by a bound
 
 # --- the equation --------------------------------------------------------------------------------------
 
@@ -122,24 +124,31 @@ def staircase(pulse: Pulse, junction: Junction, begin: float, end: float) -> Ite
 
     Source: S. Blanes and P. C. Moan, Appl. Numer. Math. 56, 1519 (2006).
     """
-    knots = np.unique(np.clip([begin, *pulse.knots, end], begin, end))
     plus, minus = 0.5 + 1 / math.sqrt(3), 0.5 - 1 / math.sqrt(3)
-    turn = gamma_e * abs(junction.B_k(1.0) - junction.B_k(0.0))
-    for a, b in pairwise(map(float, knots)):
-        inside = pulse.voltage_at(a + (b - a) * np.array([1e-6, 0.5, 1 - 1e-6]))
-        swing = float(np.ptp(inside))
-        if swing <= 1e-9 * abs(pulse.voltage):
-            yield float(inside[1]), float(b - a)
+    for a, b, steps, flat in _pieces(pulse, junction, begin, end):
+        if steps == 0:
+            yield flat, b - a
             continue
-        steps = max(2, math.ceil(turn * swing * (b - a) / 0.4))
-        if pulse.tau > 0:
-            steps = max(steps, math.ceil(2 * (b - a) / pulse.tau))
         h = (b - a) / steps
         for k in range(steps):
             middle = a + (k + 0.5) * h
             V1, V2 = pulse.voltage_at(np.array([middle - h / math.sqrt(12), middle + h / math.sqrt(12)]))
             yield float(plus * V1 + minus * V2), h / 2
             yield float(minus * V1 + plus * V2), h / 2
+
+
+def _pieces(pulse: Pulse, junction: Junction, begin: float, end: float) -> Iterator[tuple[float, float, int, float]]:
+    """(begin, end, steps, voltage in the middle) of every stretch between knots; no steps where it is flat."""
+    knots = np.unique(np.clip([begin, *pulse.knots, end], begin, end))
+    turn = gamma_e * abs(junction.B_k(1.0) - junction.B_k(0.0))
+    for a, b in pairwise(map(float, knots)):
+        inside = pulse.voltage_at(a + (b - a) * np.array([1e-6, 0.5, 1 - 1e-6]))
+        swing, steps = float(np.ptp(inside)), 0
+        if swing > 1e-9 * abs(pulse.voltage):
+            steps = max(2, math.ceil(turn * swing * (b - a) / 0.4))
+            if pulse.tau > 0:
+                steps = max(steps, math.ceil(2 * (b - a) / pulse.tau))
+        yield a, b, steps, float(inside[1])
 
 
 # --- probabilities -------------------------------------------------------------------------------------
@@ -149,10 +158,14 @@ def staircase(pulse: Pulse, junction: Junction, begin: float, end: float) -> Ite
 class FokkerPlanckResult:
     """A switching probability with its numerical error.
 
+    A probability that is not resolved (below rounding, or not ten times its error) is 0, and only its upper bound
+    means anything: ``high`` or ``WER_high``.
+
     Args:
-        value: probability to be found in the other well (P_sw).
-        WER: probability to be found in the first well, 1 - value without cancellation.
-        error: change of either between the two degrees, at least the rounding.
+        value: probability to be found in the other well (P_sw), from 0 to 1.
+        WER: probability to be found in the first well, 1 - value without cancellation, from 0 to 1.
+        error: of ``value`` and ``WER``: the change between the two degrees, at least the rounding; the upper bound
+            itself where one of them is 0.
         degree: of the finer solution.
     """
 
@@ -161,11 +174,99 @@ class FokkerPlanckResult:
     error: float
     degree: int
 
+    @property
+    def low(self) -> float:
+        """Lower bound of ``value``."""
+        return max(self.value - self.error, 0.0)
+
+    @property
+    def high(self) -> float:
+        """Upper bound of ``value``."""
+        return min(self.value + self.error, 1.0)
+
+    @property
+    def WER_low(self) -> float:
+        """Lower bound of ``WER``."""
+        return max(self.WER - self.error, 0.0)
+
+    @property
+    def WER_high(self) -> float:
+        """Upper bound of ``WER``."""
+        return min(self.WER + self.error, 1.0)
+
+    @property
+    def P_sw_estimate(self) -> Estimate:
+        """``value`` with its bounds."""
+        return Estimate(self.value, self.low, self.high, level=1.0)
+
+    @property
+    def WER_estimate(self) -> Estimate:
+        """``WER`` with its bounds."""
+        return Estimate(self.WER, self.WER_low, self.WER_high, level=1.0)
+
+
+def _honest(flips: float, stays: float, error: float, degree: int) -> FokkerPlanckResult:
+    """The result of two solutions: what is not ten times its error becomes 0, with an upper bound.
+
+    Two low degrees may agree to a fifth on a number that is all wrong, so that less than that is no answer.
+    """
+    smaller = min(flips, stays)
+    if smaller <= max(10 * error, ROUNDING):
+        bound = min(max(smaller, 0.0) + 2 * max(error, ROUNDING / 2), 1.0)
+        flips, stays = (0.0, 1.0) if flips < stays else (1.0, 0.0)
+        return FokkerPlanckResult(flips, stays, bound, degree)
+    return FokkerPlanckResult(min(flips, 1.0), min(stays, 1.0), error, degree)
+
 
 def least_degree(junction: Junction) -> int:
     """Degree to begin with: the width of the density in a well is 1 / sqrt(2 Delta)."""
     exponents = np.abs(boltzmann_exponents(junction))
     return int(12 + 6 * math.sqrt(exponents.sum()))
+
+
+def first_degree(junction: Junction) -> int:
+    """Return :func:`least_degree`, or refuse a junction for which no degree is enough.
+
+    Raises:
+        InputError: the wells are too narrow for the largest degree; nothing has been computed.
+    """
+    if (degree := least_degree(junction)) > MAX_DEGREE:
+        raise InputError(
+            f"Delta = {junction.Delta():.4g} at {junction.temperature:g} K needs harmonics of about degree {degree}, "
+            f"and {MAX_DEGREE} is the largest (docs/limits.md): take a higher temperature or a lower Delta, or use "
+            "llg.switching_probability"
+        )
+    return degree
+
+
+#: Longest computation that is begun [s], and seconds per product of one coefficient with one diagonal.
+MOST_SECONDS, _PRODUCT = 1800.0, 4e-10
+
+
+def _check_cost(junction: Junction, pulses: Sequence[Pulse], degree: int, relax: float, spin_torque: bool) -> None:
+    """Refuse what would take longer than ``MOST_SECONDS``, before it begins."""
+    size, terms, begun = 2 * (degree + 1) ** 2, 0.0, 0.0
+    for pulse in pulses:
+        end = pulse.duration + min(pulse.tail, relax)
+        steps, swing = 0.0, 0.0
+        for _, _, pieces, peak in _pieces(pulse, junction, 0.0, end):
+            steps += 2 * pieces
+            swing = max(swing, abs(peak))
+        longest = math.inf
+        for voltage in (pulse.voltage, swing, -swing):
+            weights = np.abs(term_weights(junction, voltage, spin_torque=spin_torque))
+            reach = (weights[:6].sum() * (degree + 1.5)) + weights[6] * degree * (degree + 1)
+            longest = min(longest, 1 / reach if reach else math.inf)
+        terms += 1.5 * (end + relax) / longest + 20 * steps
+        begun += 2e-7 * steps * size  # a generator for each step
+    seconds = float(terms * size * 15 * _PRODUCT + begun)
+    if not seconds <= MOST_SECONDS:
+        hours = f"{seconds / 3600:.3g} hours" if math.isfinite(seconds) else "an endless time"
+        raise InputError(
+            f"{len(pulses)} pulse(s) of up to {max(p.width for p in pulses):g} s and {relax:g} s of relaxation would "
+            f"take about {hours} at degree {degree}, and {MOST_SECONDS / 3600:g} is the most: give a shorter pulse, a "
+            "lower voltage or fewer points; flip_rate answers for long times at a constant voltage"
+        )
 
 
 def switching_probability(
@@ -188,15 +289,18 @@ def switching_probability(
         pulse: its edges, low-pass and jitter included.
         initial: ``"up"`` (bit 0) or ``"down"`` (bit 1).
         relax: time at zero voltage [s].
-        spin_torque: see :func:`voltaspin.device.llg.spin_torque_field`.
+        spin_torque: see :func:`voltaspin.device.torque.spin_torque_field`.
         degree: of the harmonics; raised until two degrees agree where absent.
-        rtol: largest relative error of the smaller of P_sw and WER (beyond a rounding of 1e-12).
+        rtol: largest relative error of the smaller of P_sw and WER (beyond a rounding of 1e-12); without a
+            ``degree`` at most 0.1, because low degrees may agree on a wrong number.
 
     Returns:
-        Both probabilities and the difference between two degrees.
+        Both probabilities and the difference between two degrees. A probability that even the largest degree does
+        not tell from zero is 0, with an upper bound; so is one that is not ten times its error at a large ``rtol``.
 
     Raises:
-        InputError: a degree, or the largest, does not resolve the barrier; a temperature of zero.
+        InputError: a degree, or the largest, does not resolve the barrier; a temperature of zero; a computation
+            that would take longer than half an hour.
 
     Source: W. F. Brown, Phys. Rev. 130, 1677 (1963), for the equation.
     """
@@ -205,15 +309,23 @@ def switching_probability(
     def solve(degree: int) -> tuple[float, float]:
         return _outcome(junction, pulse, initial, degree, relax, spin_torque)
 
-    fine = least_degree(junction) if degree is None else degree
+    fine = first_degree(junction) if degree is None else degree
+    if degree is None:
+        rtol = min(rtol, 0.1)
+    _check_cost(junction, [pulse] * len(_widths(pulse)), fine, relax, spin_torque)
     coarse = solve(max(int(COARSER * fine), 4))
     while True:
         result = solve(fine)
         error = max(abs(result[0] - coarse[0]), abs(result[1] - coarse[1]), 1e-14)
-        limit = rtol * min(max(result[0], 0), max(result[1], 0)) + ROUNDING
+        smaller = min(result)
+        limit = rtol * max(smaller, 0.0) + ROUNDING
         if error <= limit:
-            return FokkerPlanckResult(result[0], result[1], error, fine)
-        if degree is not None or fine >= MAX_DEGREE:
+            return _honest(*result, error, fine)
+        last = degree is not None or fine >= MAX_DEGREE
+        # Many steps leave some 1e-12 of rounding, which no higher degree takes away.
+        if smaller <= error <= (BOUND if last else 10 * ROUNDING):
+            return _honest(*result, error, fine)
+        if last:
             raise _unresolved(junction, fine, error, limit)
         coarse, fine = result, min(math.ceil(fine / COARSER), MAX_DEGREE)
 
@@ -227,7 +339,7 @@ def switching_pair(
     """
     wells: tuple[Well, Well] = ("up", "down")
     p01, p10 = (_outcome(junction, pulse, initial, degree, relax, spin_torque)[0] for initial in wells)
-    return p01, p10
+    return min(max(p01, 0.0), 1.0), min(max(p10, 0.0), 1.0)
 
 
 def _outcome(
@@ -246,7 +358,11 @@ def _outcome(
 
 def _unresolved(junction: Junction, degree: int, error: float, limit: float) -> InputError:
     more = math.ceil(degree / COARSER)
-    remedy = f"give at least {more}, or leave degree out" if more <= MAX_DEGREE else "give a larger rtol"
+    remedy = (
+        f"give at least {more}, or leave degree out"
+        if more <= MAX_DEGREE
+        else f"allow an error of {error:.1g}, raise the temperature, or use llg.switching_probability"
+    )
     return InputError(
         f"degree {degree} does not resolve a barrier of {junction.barrier():.3g} k_B T: the probability changes "
         f"by {error:.2g} from degree {int(COARSER * degree)} on, where {limit:.2g} is allowed; {remedy}"
@@ -361,7 +477,9 @@ def switching_map(
     V, w = np.atleast_1d(np.asarray(voltages, float)), np.atleast_1d(np.asarray(widths, float))
     if V.ndim != 1 or w.ndim != 1 or not len(V) or not len(w) or np.any(np.diff(w) <= 0):
         raise InputError("voltages and widths must be lists of at least one value, the widths ascending")
-    fine = least_degree(junction) if degree is None else degree
+    fine = first_degree(junction) if degree is None else degree
+    longest = [Pulse(voltage=float(v), width=float(w[-1]), rise=rise, fall=fall) for v in V]
+    _check_cost(junction, longest, fine, relax, spin_torque)
 
     def solve(degree: int, begun: int, passes: int) -> Floats:
         basis(degree)
@@ -385,6 +503,7 @@ def switching_map(
         begun += len(V)
         error = np.maximum(abs(stays - coarse), 1e-14)
         if error.max() <= atol:
+            stays = np.clip(stays, 0.0, 1.0)
             return SwitchingMap(V, w, 1 - stays, stays, error, fine)
         if degree is not None or fine >= MAX_DEGREE:
             raise _unresolved(junction, fine, float(error.max()), atol)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -221,26 +221,38 @@ class Junction:
         """Magnitude of the in-plane part of ``B_bias`` [T]."""
         return math.hypot(self.B_bias[0], self.B_bias[1])
 
-    def barrier(self, voltage: float = 0.0) -> float:
-        """Barrier out of the shallower well [k_B temperature] at ``voltage`` [V].
+    def barrier(self, voltage: float = 0.0, *, well: Well | None = None, spin_torque: bool = False) -> float:
+        """Barrier out of a well [k_B temperature] at ``voltage`` [V]: the energy of the saddle over the bottom.
 
-        Delta (1 - h)^2 with h = in-plane field / B_k where there is no field along z, the minimum and the
-        saddle of the energy on the great circle through the field otherwise. Zero where only one well is
-        left.
+        The energy knows the voltage through the anisotropy alone. The torque of its current enters only with
+        ``spin_torque``, and only without an in-plane field, where it acts as the field a_J / alpha_G along z; with
+        one no energy exists, and :func:`voltaspin.device.flip_rate` gives the rate itself.
+
+        Args:
+            voltage: constant [V].
+            well: the one that is left; the shallower where absent.
+            spin_torque: add the torque of the current at ``voltage``.
+
+        Returns:
+            Zero where only one well is left. Delta (1 - h)^2 with h = in-plane field / B_k without a field along z.
+
+        Raises:
+            InputError: an unknown well, or torque together with an in-plane field.
         """
-        B_k, h = self.B_k(voltage), 0.0
+        from voltaspin.device.landscape import Landscape, effective_B_z
+
+        if well not in (None, "up", "down"):
+            raise InputError(f"well {well!r} is unknown; use 'up' (parallel, bit 0) or 'down' (bit 1)")
+        B_z, B_k, h = effective_B_z(self, voltage, spin_torque=spin_torque), self.B_k(voltage), 0.0
         if B_k <= 0 or (h := self.B_in_plane / B_k) >= 1:
             return 0.0
-        Delta, h_z = self.Delta(voltage), self.B_bias[2] / B_k
-        if h_z == 0:
+        Delta = self.Delta(voltage)
+        if B_z == 0:
             return Delta * (1 - h) ** 2
-        theta = np.linspace(0, np.pi, 20001)
-        u = -(np.cos(theta) ** 2) - 2 * h * np.sin(theta) - 2 * h_z * np.cos(theta)
-        top = np.flatnonzero((u[1:-1] >= u[:-2]) & (u[1:-1] > u[2:])) + 1
-        if len(top) == 0:
-            return 0.0
-        saddle = int(top[0])
-        return float(Delta * (u[saddle] - max(u[:saddle].min(), u[saddle:].min())))
+        # In units of Delta, so that the barrier of a cold junction is infinite and not undefined.
+        land = Landscape(1.0, 2 * h, 2 * B_z / B_k)
+        heights = [land.height(w) for w in get_args(Well) if well in (None, w)]
+        return Delta * min(heights) if min(heights) > 0 else 0.0
 
     @property
     def V_c(self) -> float:

@@ -24,11 +24,12 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.units import e_charge, gamma_e, hbar, k_B
+from voltaspin.core.units import gamma_e, k_B
 from voltaspin.device.equilibrium import equilibrium, well_bottom, well_sign
 from voltaspin.device.junction import Junction, Pulse, Well, require_positive
 from voltaspin.device.kernel import HEUN, LANES, ROTATION, advance, advance64
 from voltaspin.device.response import QUANTITIES, Quantity
+from voltaspin.device.torque import spin_torque_field as spin_torque_field
 from voltaspin.streams import Stream, derive_key
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
@@ -38,25 +39,6 @@ Scheme = Literal["heun", "rotation"]
 Progress = Callable[[int, int], None]
 
 SCHEMES: dict[str, int] = {"heun": HEUN, "rotation": ROTATION}
-
-# --- field ---------------------------------------------------------------------------------------------
-
-
-def spin_torque_field(junction: Junction, voltage: float) -> float:
-    """Slonczewski field a_J of the damping-like torque [T] at ``voltage`` [V].
-
-    Taken at fixed voltage, where it does not depend on the angle: a_J = hbar / (2 e Ms t_F) * P / (1 + P^2)
-    * voltage / RA, with the polarisation P of both electrodes from TMR0 = 2 P^2 / (1 - P^2). Polarity: for a
-    positive voltage electrons flow from the free to the reference layer, which favours antiparallel (down,
-    bit 1). There is no field-like part. P does not fall with the voltage here, so a_J is an upper estimate.
-
-    Source: J. C. Slonczewski, Phys. Rev. B 39, 6995 (1989) and 71, 024411 (2005); the choice of polarity is
-    assumed.
-    """
-    P = math.sqrt(junction.TMR0 / (2 + junction.TMR0))
-    per_voltage = hbar / (2 * e_charge * junction.Ms * junction.t_F) * P / (1 + P**2) / junction.RA
-    return -per_voltage * voltage
-
 
 # --- thermal field -------------------------------------------------------------------------------------
 
@@ -168,7 +150,7 @@ def run(
         devices: numbers that decide the noise of each device, (n,); 0 to n - 1 where absent.
         cells: what each device has of its own: any of K_eff_scale, xi_scale, diameter_scale, RA_scale [1] and
             B_z [T], (n,) or one for all; see :meth:`voltaspin.device.junction.Junction.with_variation`.
-        spin_torque: add the Slonczewski torque, see :func:`spin_torque_field`.
+        spin_torque: add the Slonczewski torque, see :func:`voltaspin.device.torque.spin_torque_field`.
         scheme: ``"rotation"``, which turns m by a rotation and so keeps its length, or ``"heun"``, the usual
             one, which costs 0.8 of it per step and bears steps a third as long (docs/log.md).
         dtype: float32, or float64 for the slow kernel that is the oracle of the fast one.

@@ -14,7 +14,7 @@ import numpy as np
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import gamma_e
-from voltaspin.device.fokker_planck import ROUNDING, SwitchingMap, least_degree, switching_map, switching_probability
+from voltaspin.device.fokker_planck import ROUNDING, SwitchingMap, first_degree, switching_map, switching_probability
 from voltaspin.device.junction import Junction, Pulse, Well, require_positive
 from voltaspin.device.sphere import Floats
 
@@ -144,7 +144,7 @@ def best_pulse(
                 junction, pulse, initial=well, relax=relax, spin_torque=spin_torque, rtol=0.01
             )
             flips.append(result.value)
-            stays.append(result.WER)
+            stays.append(result.WER or result.WER_high)
         return flips[0], flips[-1], max(stays)
 
     if target == "write":
@@ -192,12 +192,13 @@ def _lowest_WER(junction: Junction, maps: list[SwitchingMap], relax: float, spin
 
     def cost(x: Floats) -> float:
         pulse = Pulse(voltage=V0 * (1 + float(x[0])), width=w0 * math.exp(float(x[1])))
-        stays = [
+        results = [
             switching_probability(
                 junction, pulse, initial=well, relax=relax, spin_torque=spin_torque, degree=degree, rtol=1e9
-            ).WER
+            )
             for well in _WELLS[: len(maps)]
         ]
+        stays = [result.WER or result.WER_high for result in results]
         return math.log(max(*stays, 1e-13))
 
     start = np.array([[0.0, 0.0], [0.02, 0.0], [0.0, 0.02]])
@@ -272,7 +273,7 @@ def _worst_over_box(
         for well in _WELLS[: 1 if symmetric else 2]:
             p = switching_probability(
                 cell, shot, initial=well, relax=relax, spin_torque=spin_torque,
-                degree=least_degree(cell), rtol=1e9,
+                degree=first_degree(cell), rtol=1e9,
             ).value  # fmt: skip
             worst = max(worst, (abs(p - 0.5), name))
     return worst

@@ -29,7 +29,7 @@ from voltaspin.device.characterisation import (
     numbers,
     or_reason,
 )
-from voltaspin.device.fokker_planck import COARSER, MAX_DEGREE, SwitchingMap, least_degree, switching_map
+from voltaspin.device.fokker_planck import COARSER, MAX_DEGREE, SwitchingMap, first_degree, switching_map
 from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.device.pulse_design import BestPulse, Target, Tolerance, best_pulse
 from voltaspin.device.sensitivity import sensitivities
@@ -106,7 +106,7 @@ class Survey:
     def _resolved(
         self, well: Well, voltages: ArrayLike, widths: ArrayLike, finer: float, tick: Progress | None
     ) -> SwitchingMap:
-        degree = min(round(finer * (self.effort.degree or least_degree(self.junction))), MAX_DEGREE)
+        degree = min(round(finer * (self.effort.degree or first_degree(self.junction))), MAX_DEGREE)
         while True:
             try:
                 return switching_map(
@@ -234,7 +234,7 @@ def pulse_record(survey: Survey, shot: BestPulse, coin: bool, line_capacitance: 
     """What one pulse does and costs, and what it is sensitive to."""
     junction, pulse = survey.junction, shot.pulse
     energy = pulse_energy(junction, pulse, line_capacitance=line_capacitance)
-    degree = survey.effort.degree or least_degree(junction)
+    degree = survey.effort.degree or first_degree(junction)
     slopes = sensitivities(junction, pulse, relax=survey.relax, spin_torque=survey.spin_torque, degree=degree)
     searched = not math.isnan(shot.worst_deviation)
     return PulseRecord(

@@ -15,8 +15,8 @@ import numpy as np
 from voltaspin.core.errors import InputError
 from voltaspin.device.fokker_planck import (
     boltzmann_exponents,
+    first_degree,
     generator,
-    least_degree,
     staircase,
     term_weights,
     well_density,
@@ -118,7 +118,7 @@ def sensitivities(
     if unknown:
         known = ", ".join([*PULSE_PARAMETERS, *PARAMETERS])
         raise InputError(f"no derivative with respect to {unknown[0]!r}; known: {known}")
-    L = least_degree(junction) + 16 if degree is None else degree
+    L = first_degree(junction) + 16 if degree is None else degree
     other: Well = "down" if initial == "up" else "up"
     steps = list(staircase(pulse, junction, 0.0, pulse.duration + min(pulse.tail, relax)))
     left = relax - min(pulse.tail, relax)

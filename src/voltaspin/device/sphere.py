@@ -66,9 +66,9 @@ def _matrix(l: NDArray[np.int64], m: NDArray[np.int64], dl: int, dm: int, value:
     return sparse.csr_array((entries, (row, column)), shape=(len(l), len(l)))
 
 
-def _complex_operators(degree: int) -> tuple[sparse.csr_array, ...]:
-    """The seven in complex harmonics (Condon-Shortley phase), exact up to ``degree``."""
-    l, m = _index(degree + 2)
+def _complex_coordinates(degree: int) -> tuple[sparse.csr_array, sparse.csr_array]:
+    """Multiplication by x and by z in complex harmonics (Condon-Shortley phase), cut at ``degree``."""
+    l, m = _index(degree)
     raised = np.sqrt(np.maximum(((l + 1.0) ** 2 - m**2) / ((2 * l + 1) * (2 * l + 3)), 0))
     lowered = np.sqrt(np.maximum((l**2 - m**2) / ((2 * l - 1.0) * (2 * l + 1)), 0))
     z = _matrix(l, m, 1, 0, raised) + _matrix(l, m, -1, 0, lowered)
@@ -79,6 +79,13 @@ def _complex_operators(degree: int) -> tuple[sparse.csr_array, ...]:
         + _matrix(l, m, 1, -1, np.sqrt((l - m + 1.0) * (l - m + 2) / up))
         + _matrix(l, m, -1, -1, -np.sqrt(np.maximum((l + m) * (l + m - 1.0), 0) / down))
     ) / 2
+    return x, z
+
+
+def _complex_operators(degree: int) -> tuple[sparse.csr_array, ...]:
+    """The seven in complex harmonics (Condon-Shortley phase), exact up to ``degree``."""
+    l, m = _index(degree + 2)
+    x, z = _complex_coordinates(degree + 2)
     laplacian = _matrix(l, m, 0, 0, -l * (l + 1.0))
     one = sparse.eye_array(len(l), format="csr")
     around_z = _matrix(l, m, 0, 0, 1j * m)
@@ -101,11 +108,12 @@ def _complex_operators(degree: int) -> tuple[sparse.csr_array, ...]:
     return tuple(sparse.csr_array(operator[:n, :n]) for operator in whole)
 
 
-@lru_cache(maxsize=6)
-def basis(degree: int) -> Basis:
-    """The operators up to ``degree``, kept for the next call."""
+def _real_entries(
+    degree: int, operators: tuple[sparse.csr_array, ...]
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64], Floats]]:
+    """Rows, columns and values in the layout of real harmonics of operators on complex ones."""
     l, m = _index(degree)
-    size, width = 2 * (degree + 1) ** 2, degree + 1
+    width = degree + 1
     # Real harmonic j = sum over complex ones: cos from (m, -m), sin likewise.
     a = np.abs(m)
     place = (2 * a + (m < 0)) * width + l
@@ -117,16 +125,34 @@ def basis(degree: int) -> Basis:
     to_real = sparse.csr_array(
         (np.concatenate([here, there]), (np.concatenate([row, row]), np.concatenate([row, mirror])))
     )
-    stack = []
-    for operator in _complex_operators(degree):
+    out = []
+    for operator in operators:
         real = sparse.coo_array(to_real.conj() @ operator @ to_real.T)
-        stack.append((place[real.coords[0]], place[real.coords[1]], real.data.real))
-    offsets = np.unique(np.concatenate([c[np.abs(v) > 1e-14] - r[np.abs(v) > 1e-14] for r, c, v in stack]))
+        some = np.abs(real.data.real) > 1e-14
+        out.append((place[real.coords[0]][some], place[real.coords[1]][some], real.data.real[some]))
+    return out
+
+
+@lru_cache(maxsize=6)
+def basis(degree: int) -> Basis:
+    """The operators up to ``degree``, kept for the next call."""
+    size = 2 * (degree + 1) ** 2
+    stack = _real_entries(degree, _complex_operators(degree))
+    offsets = np.unique(np.concatenate([c - r for r, c, _ in stack]))
     data = np.zeros((len(stack), len(offsets), size))
     for k, (r, c, v) in enumerate(stack):
-        some = np.abs(v) > 1e-14
-        data[k, np.searchsorted(offsets, (c - r)[some]), r[some]] = v[some]
+        data[k, np.searchsorted(offsets, c - r), r] = v
     return Basis(degree, offsets, data)
+
+
+def coordinates(degree: int) -> tuple[sparse.csr_array, sparse.csr_array]:
+    """Multiplication by x and by z in the layout of a vector of coefficients, cut at ``degree``."""
+    size = 2 * (degree + 1) ** 2
+    x, z = (
+        sparse.csr_array((v, (r, c)), shape=(size, size))
+        for r, c, v in _real_entries(degree, _complex_coordinates(degree))
+    )
+    return x, z
 
 
 def transposed(basis: Basis, diagonals: Floats) -> tuple[NDArray[np.int64], Floats]:

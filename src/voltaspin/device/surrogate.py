@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.device.fokker_planck import least_degree, switching_pair
+from voltaspin.device.fokker_planck import first_degree, switching_pair
 from voltaspin.device.junction import Junction, Pulse
 from voltaspin.device.response import QUANTITIES, Quantity, Response, Variable, design, logistic, nominal
 
@@ -84,7 +84,7 @@ def build(
     for column, q in enumerate(used):
         cells[q] = nominal(q) + half_ranges[q] * spread[:, column]
     stiffest = junction.with_variation(K_eff_scale=1 + half_ranges.get("K_eff_scale", 0.0))
-    L = least_degree(stiffest) if degree is None else degree
+    L = first_degree(stiffest) if degree is None else degree
     answers = np.empty((solutions, 2))
     done = 0
 

@@ -20,7 +20,7 @@ from voltaspin.core.units import gamma_e, k_B
 from voltaspin.device.junction import Junction, Well, require_positive
 from voltaspin.device.likelihood import FitResult, as_list, climb, enough, known_names, poor_fit, result, uniformity
 from voltaspin.device.measurements import Floats, SwitchingFieldData
-from voltaspin.device.retention import flip_rate
+from voltaspin.device.retention import log_flip_rate
 
 #: Least barrier [k_B T] at the median switch for which an escape rate describes the ramp.
 LEAST_BARRIER = 4.0
@@ -32,9 +32,9 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 def log_escape_rates(junction: Junction, B_z: ArrayLike) -> Floats:
     """Logarithm of the rate out of the well ``up`` in total fields along z, at zero voltage.
 
-    Without an in-plane field it is Brown's integral for the mean time to the top of the barrier, exact at any
-    height; with one, Langer's rate as in :func:`voltaspin.device.retention.flip_rate`, interpolated between 13
-    fields. Where less than 1 k_B T of barrier is left it stays constant: a
+    Without an in-plane field it is half the inverse mean first passage to the top of the barrier (Brown's integral,
+    ``method="axial"`` of :func:`voltaspin.device.retention.log_flip_rate`); with one, Langer's rate, interpolated
+    between 13 fields. Where less than 1 k_B T of barrier is left it stays constant: a
     state never gets there on a ramp that a rate describes. The rate of the well ``down`` is that in -B_z.
 
     Args:
@@ -77,9 +77,9 @@ def _over_saddle(junction: Junction, B: Floats) -> Floats:
     fields, logs, refusal = [], [], None
     for field in map(float, nodes):
         try:
-            logs.append(math.log(flip_rate(replace(junction, B_bias=(x, y, field)), method="saddle")))
+            logs.append(log_flip_rate(replace(junction, B_bias=(x, y, field)), method="saddle").value)
             fields.append(field)
-        except (InputError, ValueError) as error:
+        except InputError as error:
             refusal = error
     if len(fields) < 4:
         raise InputError(f"no rate over the saddle at these fields ({refusal})")

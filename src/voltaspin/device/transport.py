@@ -302,9 +302,15 @@ def _below(reference: float, state: ReadState, offset: float, *, sign: int) -> f
 
 
 def read_disturb(
-    junction: Junction, *, voltage: float, duration: float, well: Well = "up", rate: float | None = None
+    junction: Junction,
+    *,
+    voltage: float,
+    duration: float,
+    well: Well = "up",
+    spin_torque: bool = False,
+    rate: float | None = None,
 ) -> float:
-    """Probability that a read at this voltage flips the bit: 1 - exp(-rate duration).
+    """Return the probability that a read at this voltage flips the bit: 1 - exp(-rate duration).
 
     For a positive ``xi`` a positive voltage lowers the barrier and a negative one raises it.
 
@@ -313,21 +319,23 @@ def read_disturb(
         voltage: of the read, with its sign [V].
         duration: of the read [s].
         well: the state that is read.
+        spin_torque: add the torque of the read current to the rate.
         rate: of flips out of that well [1/s]; the Fokker-Planck rate at this voltage where absent.
 
     Returns:
-        Probability [1], exact to rounding for the smallest rates.
+        Probability [1], exact to rounding for the smallest rates; zero where it is below the smallest float.
 
     Raises:
-        InputError: a voltage that is not finite, a negative duration or rate.
+        InputError: a voltage that is not finite, a negative duration or rate, or no rate
+            (:func:`voltaspin.device.flip_rate`).
     """
     _require_voltage(voltage)
     require_positive("duration", duration, "s", "give the length of the read, e.g. 25 * ns", zero=True)
     if rate is None:
         from voltaspin.device.retention import flip_rate
 
-        rate = flip_rate(junction, voltage=voltage, well=well)
-    require_positive("rate", rate, "1/s", "give flips per second, or leave it to the Fokker-Planck rate", zero=True)
+        rate = flip_rate(junction, voltage=voltage, well=well, spin_torque=spin_torque)
+    require_positive("rate", rate, "1/s", "give flips per second, zero or more, or leave it out", zero=True)
     return -math.expm1(-rate * duration)
 
 

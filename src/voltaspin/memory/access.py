@@ -69,7 +69,8 @@ class Access:
 
         if write is None:
             write = best_pulse(junction, target="write").pulse
-        stays = [max(switching_probability(junction, write, initial=w).WER, 0.0) for w in ("up", "down")]
+        found = [switching_probability(junction, write, initial=w) for w in ("up", "down")]
+        stays = [result.WER or result.WER_high for result in found]  # the bound where the error is not resolved
         seen = read(junction, replace(scheme, resistance_spread=0.0, TMR_spread=0.0))
         return cls(
             toggle_error=(stays[0], stays[1]), current_0=abs(seen.P.current), current_1=abs(seen.AP.current),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from voltaspin.device import Junction, Pulse
 from voltaspin.device.breakdown import PowerLaw, lifetime
-from voltaspin.device.retention import flip_rate
+from voltaspin.device.retention import log_flip_rate
 from voltaspin.device.temperature import at_temperature
 from voltaspin.streams import Stream
 
@@ -34,7 +34,7 @@ def _node_rates(
         values = {q: (low + high) / 2 + (high - low) / 2 * _nodes(_NODES[q])[i]
                   for (q, low, high), i in zip(ranges, index, strict=True)}  # fmt: skip
         cell = hot.with_variation(**values)
-        up[index], down[index] = (math.log(flip_rate(cell, well=w)) for w in ("up", "down"))
+        up[index], down[index] = (log_flip_rate(cell, well=w).value for w in ("up", "down"))
     return up, down
 
 
@@ -56,7 +56,7 @@ def flip_rates(junction: Junction, cells: Mapping[str, NDArray[Any]], *, tempera
         (rate out of 0, rate out of 1), float64 in the shape of the cells, () where all are equal.
 
     Raises:
-        InputError: a cell without a barrier, see :func:`voltaspin.device.flip_rate`.
+        InputError: a cell without a barrier, see :func:`voltaspin.device.log_flip_rate`.
     """
     used = {q: v for q, v in cells.items() if q in _NODES}
     ranges = []

@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 from voltaspin.core.errors import InputError
 from voltaspin.device import Pulse, SwitchingModel
-from voltaspin.device.fokker_planck import least_degree, switching_pair
+from voltaspin.device.fokker_planck import first_degree, switching_pair
 from voltaspin.device.junction import Junction
 from voltaspin.device.temperature import at_temperature
 from voltaspin.study.cells import Cells
@@ -282,7 +282,7 @@ def _generator() -> tuple[Junction, Pulse]:
 
 def pair(junction: Junction, pulse: Pulse, *, finer: int = _FINER) -> tuple[float, float]:
     """(p01, p10) under a pulse, from the Fokker-Planck equation, ``finer`` degrees above the least that resolves it."""
-    return switching_pair(junction, pulse, relax=_RELAX, spin_torque=False, degree=least_degree(junction) + finer)
+    return switching_pair(junction, pulse, relax=_RELAX, spin_torque=False, degree=first_degree(junction) + finer)
 
 
 def bias_and_correlation(p01: float, p10: float) -> tuple[float, float]:
