@@ -28,8 +28,8 @@ from voltaspin.noise.drive_draws import (
     STILL,
     LeftToTorch,
     Numbers,
+    UnservedDrawError,
     bound,
-    refusal,
     seeds_a_compiled_function,
     switched_off,
 )
@@ -245,7 +245,7 @@ class DrivenTorch(Travels, TorchDispatchMode):
                 return self._pass_on(name, given.get("generator"), lambda: plain(*args, **options))
             serve = SERVED.get(func.overloadpacket)
             if serve is None:
-                raise refusal(name)
+                raise UnservedDrawError(name)
             if seeds_a_compiled_function(func, given):
                 raise InputError(
                     "a compiled function draws from a generator of its own, which no source serves; call it in the "

@@ -363,9 +363,13 @@ def seeds_a_compiled_function(func: Any, given: dict[str, Any]) -> bool:
     return low == -(2**63) and high == 2**63 - 1 and func.overloadpacket in (_aten.randint, _aten.random_)
 
 
-def refusal(name: str) -> InputError:
-    """What to say of a random operation that is not served."""
-    return InputError(
-        f"torch draws by {name}, which no source serves, so its numbers would not come from the source; draw outside "
-        f"of the block, or leave these draws to PyTorch's own generator with drive_torch(allow=[{name!r}])"
-    )
+class UnservedDrawError(InputError):
+    """A random operation that no source serves; ``operation`` is its name."""
+
+    def __init__(self, operation: str) -> None:
+        self.operation = operation
+        super().__init__(
+            f"torch draws by {operation}, which no source serves, so its numbers would not come from the source; draw "
+            "outside of the block, or leave these draws to PyTorch's own generator with "
+            f"drive_torch(allow=[{operation!r}])"
+        )
