@@ -49,7 +49,7 @@ def check_network(folder: Path, config: Mapping[str, Any], kind: type[Any], weig
         if isinstance(value, float) and not math.isfinite(value):
             raise refuse(f"{name} is {value}, no number")
     size = config.get("sample_size")
-    sides = _listed(size) if isinstance(size, list) else [size, size]
+    sides: list[Any] = size if isinstance(size, list) else [size, size]
     if size is not None and (len(sides) != 2 or not all(_is_count(side, 1 << 16) for side in sides)):
         raise refuse(f"sample_size is {_shown(size)}, not the side of a square image or [height, width] in pixels")
     channels = config.get("in_channels", 3)
