@@ -97,8 +97,12 @@ def regular_target(path: Path) -> Path:
 # JSON
 
 
-def read_json(path: Path | str) -> Any:
+def read_json(path: Path | str, *, infinities: bool = False) -> Any:
     """Read JSON strictly: no repeated keys, no NaN or infinity, bounded in size and depth.
+
+    Args:
+        path: of the file.
+        infinities: let NaN and infinities through, for files of libraries that write them; the caller checks them.
 
     Raises:
         InputError: the file is missing, is not JSON, or breaks one of these bounds; the message says where.
@@ -110,7 +114,7 @@ def read_json(path: Path | str) -> Any:
             raise InputError(f"{path} is not a file; give a JSON file")
         if size > MAX_JSON:
             raise InputError(f"{path} has {size} bytes, more than the {MAX_JSON} of the largest JSON file that is read")
-        return parse_json(path.read_text(encoding="utf-8-sig"), where=str(path))
+        return parse_json(path.read_text(encoding="utf-8-sig"), where=str(path), infinities=infinities)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except UnicodeDecodeError as error:
@@ -129,7 +133,7 @@ def read_object(path: Path | str) -> dict[str, Any]:
     return data
 
 
-def parse_json(text: str, *, where: str) -> Any:
+def parse_json(text: str, *, where: str, infinities: bool = False) -> Any:
     """Parse JSON as strictly as :func:`read_json`; ``where`` stands in the messages."""
     depth = 0
     for character in _outside_strings(text):
@@ -137,7 +141,9 @@ def parse_json(text: str, *, where: str) -> Any:
         if depth > MAX_DEPTH:
             raise InputError(f"{where} nests lists and objects more than {MAX_DEPTH} levels deep; it is none of ours")
     try:
-        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+        if infinities:
+            return json.loads(text, object_pairs_hook=_unique_keys)
+        return json.loads(text, object_pairs_hook=_finite_unique_keys, parse_constant=_no_constant)
     except _NotStrictError as error:
         raise InputError(f"{where}: {error}") from None
     except ValueError as error:  # also a number with more digits than Python converts
@@ -153,10 +159,15 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     for key, value in pairs:
         if key in found:
             raise _NotStrictError(f"the key {key!r} stands twice in one object; keep one of them")
-        if isinstance(value, float) and value in (float("inf"), float("-inf")):  # 1e999
-            raise _NotStrictError(f"the number of {key!r} is too large; give a finite number")
         found[key] = value
     return found
+
+
+def _finite_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    for key, value in pairs:
+        if isinstance(value, float) and value in (float("inf"), float("-inf")):  # 1e999
+            raise _NotStrictError(f"the number of {key!r} is too large; give a finite number")
+    return _unique_keys(pairs)
 
 
 def _no_constant(name: str) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,10 @@ from voltaspin.diffusion.sampling import (
     stopped_at,
     unsupported,
 )
+from voltaspin.diffusion.soundness import check_output, first_line
+from voltaspin.diffusion.stepping import STEPPED, SteppedPipeline, why_not
 from voltaspin.noise import NoiseSource
+from voltaspin.noise.drive_draws import UnservedDrawError
 
 _OWN_PIPELINES = {"DDPMPipeline", "DDIMPipeline"}
 _OWN_SCHEDULES = {"DDPMScheduler", "DDIMScheduler"}
@@ -69,9 +73,16 @@ class Unmodified:
         return shape_of(self.pipeline.unet)
 
     @property
+    def name(self) -> str:
+        """Pipeline, or schedule where the pipeline's own does not matter."""
+        kind = type(self.pipeline)
+        return f"a {type(self.pipeline.scheduler).__name__}" if kind is SteppedPipeline else kind.__name__
+
+    @property
     def sampler(self) -> str:
         """Pipeline and schedule, as a record names them."""
-        return f"{type(self.pipeline).__name__} with {type(self.pipeline.scheduler).__name__}, unmodified"
+        kind, schedule = type(self.pipeline), type(self.pipeline.scheduler).__name__
+        return f"loop of a {schedule}" if kind is SteppedPipeline else f"{kind.__name__} with {schedule}, unmodified"
 
 
 def open_model(model: Path | str) -> Pipeline | Unmodified:
@@ -94,7 +105,10 @@ def open_model(model: Path | str) -> Pipeline | Unmodified:
         if not (folder / _INDEX).is_file():
             return load_pipeline(folder)
     index = check_unconditional(folder)
-    ours = index["_class_name"] in _OWN_PIPELINES and index["scheduler"][1] in _OWN_SCHEDULES
+    kind, schedule = index["_class_name"], index["scheduler"][1]
+    ours = kind in _OWN_PIPELINES and schedule in _OWN_SCHEDULES
+    if kind in _OWN_PIPELINES and not ours:
+        return _load_stepped(folder, schedule)
     if ours and not unsupported(load_schedule(folder)) and _ends_at_the_image(folder):
         return load_pipeline(folder)
     return _load_unmodified(folder, index)
@@ -144,12 +158,34 @@ def check_unconditional(folder: Path) -> dict[str, Any]:
         raise refuse(f"it needs {', '.join(required)}" if required else f"it does not take {lacks}")
     if parts.get("unet", ["", ""])[1] != UNet2DModel.__name__ or "scheduler" not in parts:
         raise refuse("it has no UNet2DModel with a scheduler")
+    named = read_json(part_home(folder, "scheduler") / "scheduler_config.json", infinities=True)
+    named = str(named.get("_class_name")) if isinstance(named, dict) else "None"
+    if named not in ("None", parts["scheduler"][1]) and not {named, parts["scheduler"][1]} <= _OWN_SCHEDULES:
+        raise InputError(
+            f"{folder}: {_INDEX} names a {parts['scheduler'][1]} and scheduler_config.json a {named}; make them agree"
+        )
     config = read_json(part_home(folder, "unet") / "config.json")
     if isinstance(config, dict) and (config.get("num_class_embeds") or config.get("class_embed_type")):
         raise refuse("its network is told a class (num_class_embeds or class_embed_type)")
     if not isinstance(config, dict) or config.get("sample_size") is None:
         raise InputError(f"{folder}: the network's config.json does not say the size of the images; add sample_size")
     return index
+
+
+def _load_stepped(folder: Path, schedule: str) -> Unmodified:
+    import diffusers
+
+    if reason := why_not(schedule):
+        fitting = ", ".join(sorted({*STEPPED, *_OWN_SCHEDULES}))
+        raise InputError(f"{folder} has a {schedule}, which {reason}; a DDPM is sampled with one of {fitting}")
+    unet, sha256 = load_part(folder, "unet", UNet2DModel)
+    if unet.config.out_channels != unet.config.in_channels:
+        raise InputError(
+            f"{folder}: its network gives {unet.config.out_channels} channels for {unet.config.in_channels}, a learned "
+            f"variance, which a {schedule} does not take; save it with a DDPMScheduler"
+        )
+    scheduler = load_schedule(folder, getattr(diffusers, schedule))
+    return Unmodified(SteppedPipeline(unet.eval(), scheduler), folder, sha256)
 
 
 def _ends_at_the_image(folder: Path) -> bool:
@@ -176,6 +212,13 @@ def _load_unmodified(folder: Path, index: dict[str, Any]) -> Unmodified:
         pipeline = getattr(diffusers, index["_class_name"])(**parts)
     except Exception as error:
         raise InputError(f"{folder} does not make a {index['_class_name']} ({error}); fetch the model again") from None
+    for key, part in parts.items():
+        if type(getattr(pipeline, key, None)) is not type(part):
+            raise InputError(
+                f"{folder}: a {index['_class_name']} puts a {type(getattr(pipeline, key, None)).__name__} in the place "
+                f"of its {type(part).__name__}; save the model with a pipeline that uses the latter, such as a "
+                "DDPMPipeline"
+            )
     pipeline.set_progress_bar_config(disable=True)
     whole = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
     return Unmodified(pipeline, folder, whole)
@@ -216,7 +259,7 @@ def sample_unmodified(
     for name, value in (("count", count), ("batch", batch), ("steps", steps)):
         if value < 1:
             raise InputError(f"{name}={value}: give at least 1")
-    pipeline, kind = model.pipeline, type(model.pipeline).__name__
+    pipeline, kind = model.pipeline, model.name
     most = pipeline.scheduler.config.get("num_train_timesteps")
     if most is not None and steps > most:
         raise InputError(f"{steps} sampling steps: give 1 to {most}, the number of steps of the schedule")
@@ -243,9 +286,11 @@ def sample_unmodified(
             unaddressed=unaddressed,
         )
 
-    def evaluated(*_: Any) -> None:
+    def evaluated(_: Any, __: Any, output: Any) -> None:
         nonlocal calls
         calls += 1
+        found: torch.Tensor = output[0] if isinstance(output, tuple) else output.sample
+        check_output(found, f"evaluation {calls} of images {images[0]} to {images[-1]}")
         if progress is not None:
             progress(start * steps + len(images) * min(steps, steps * calls // per_batch), count * steps)
 
@@ -257,7 +302,9 @@ def sample_unmodified(
             generators = [torch.Generator().manual_seed(i) for i in images]
             calls = 0
             try:
-                with source.drive_torch() as driven:
+                with warnings.catch_warnings(), source.drive_torch() as driven:
+                    # diffusers hands tensors to NumPy in a way that NumPy 2 is about to give up
+                    warnings.simplefilter("ignore", DeprecationWarning)
                     made = pipeline(
                         batch_size=len(images),
                         generator=generators,
@@ -268,15 +315,18 @@ def sample_unmodified(
             except NoiseStoppedError as error:
                 at = f"images {images[0]} to {images[-1]}"
                 raise stopped_at(error, at, start, finished() if pixels else None) from error
+            except UnservedDrawError as error:
+                raise InputError(
+                    f"{model.sampler}: it draws by {error.operation}, which no source serves, so its images would not "
+                    "come from the source alone; use another schedule"
+                ) from None
             except InputError:
                 raise
-            except ValueError as error:
-                raise InputError(f"{kind} refuses {steps} steps: {error}") from None
-            if driven.passed:
-                raise InputError(
-                    f"{model.sampler}: it draws by {', '.join(sorted(driven.passed))}, which no source serves, so its "
-                    "images would not come from the source alone; use another schedule"
-                )
+            except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError) as error:
+                if isinstance(error, torch.OutOfMemoryError):
+                    raise
+                # the code of diffusers, with numbers of a model folder that it was not tried with
+                raise InputError(f"{kind} refuses {steps} steps: {first_line(error)}") from None
             pixels.append(_to_uint8(made, model))
             draws = driven.numbers // len(images)
             unaddressed = driven.served - sum(driven.streams.values()) if source.addressable else 0

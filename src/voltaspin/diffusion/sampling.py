@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,15 @@ from voltaspin.core.errors import InputError, NoiseExhaustedError, NoiseStoppedE
 from voltaspin.core.files import read_json
 from voltaspin.diffusion.backend import bf16_is_faster, keep_freed_memory
 from voltaspin.diffusion.hub import PICKLES, WEIGHTS
+from voltaspin.diffusion.soundness import (
+    check_network,
+    check_output,
+    check_schedule,
+    check_schedule_config,
+    check_weights,
+    first_line,
+    not_loaded,
+)
 from voltaspin.noise import NoiseSource
 
 
@@ -104,6 +114,12 @@ def load_pipeline(folder: Path | str) -> Pipeline:
         raise InputError(f"{folder} holds a model of classes; only an unconditional UNet2DModel is sampled")
     if unet.config.sample_size is None:
         raise InputError(f"{folder}: unet/config.json does not say the size of the images; add sample_size")
+    named = _object(part_home(folder, "scheduler") / "scheduler_config.json", folder).get("_class_name")
+    if str(named) not in ("None", "DDPMScheduler", "DDIMScheduler"):
+        raise InputError(
+            f"{folder} has a {named}, and another schedule would not give its images; sample it with 'voltaspin sample "
+            "--model', or save the model with a DDPMScheduler or DDIMScheduler"
+        )
     scheduler = load_schedule(folder)
     if reason := unsupported(scheduler):
         raise InputError(f"{folder}: {reason}")
@@ -148,25 +164,33 @@ def load_part(folder: Path, name: str, kind: type[Any]) -> tuple[Any, str]:
         raise InputError(
             f"{folder} holds a {config.get('_class_name')}; only an unconditional {kind.__name__} is sampled"
         )
+    check_network(folder, config, kind, weights)
     try:
         model, info = kind.from_pretrained(
             home, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
         )
     except Exception as error:  # whatever diffusers makes of a damaged file
-        raise InputError(_not_loaded(folder, error)) from None
+        raise InputError(not_loaded(folder, error)) from None
     wrong = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
     if wrong:
-        raise InputError(_not_loaded(folder, ValueError(f"{len(wrong)} weights do not fit, {wrong[0]} first")))
+        raise InputError(not_loaded(folder, ValueError(f"{len(wrong)} weights do not fit, {wrong[0]} first")))
+    check_weights(folder, model)
     return model.float(), hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
 def load_schedule(folder: Path, kind: type[Any] = DDPMScheduler) -> Any:
     """The schedule of a pipeline folder as one of ``kind``; raises InputError for a damaged one."""
     config = _object(part_home(folder, "scheduler") / "scheduler_config.json", folder)
+    check_schedule_config(folder, config, kind)
     try:
-        return kind.from_config(config)
+        with warnings.catch_warnings():
+            # diffusers hands tensors to NumPy in a way that NumPy 2 is about to give up
+            warnings.simplefilter("ignore", DeprecationWarning)
+            scheduler = kind.from_config(config)
     except Exception as error:
-        raise InputError(_not_loaded(folder, error)) from None
+        raise InputError(not_loaded(folder, error)) from None
+    check_schedule(folder, scheduler)
+    return scheduler
 
 
 def unsupported(scheduler: DDPMScheduler) -> str:
@@ -188,15 +212,10 @@ def part_home(folder: Path, part: str) -> Path:
 
 
 def _object(file: Path, folder: Path) -> dict[str, Any]:
-    found = read_json(file)
+    found = read_json(file, infinities=True)  # diffusers writes -Infinity for a bound that is none
     if not isinstance(found, dict):
         raise InputError(f"{folder}: {file.name} is no JSON object; fetch the model again")
     return found
-
-
-def _not_loaded(folder: Path, error: Exception) -> str:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return f"{folder} cannot be loaded ({reason}); it is truncated, damaged or of another model"
 
 
 def time_steps(scheduler: DDPMScheduler, steps: int) -> list[int]:
@@ -204,8 +223,18 @@ def time_steps(scheduler: DDPMScheduler, steps: int) -> list[int]:
     total = scheduler.config.num_train_timesteps
     if not 1 <= steps <= total:
         raise InputError(f"{steps} sampling steps: give 1 to {total}, the number of steps of the schedule")
-    scheduler.set_timesteps(steps)
-    return [int(t) for t in scheduler.timesteps]
+    try:
+        scheduler.set_timesteps(steps)
+    except ValueError as error:
+        raise InputError(f"{steps} sampling steps: the schedule refuses them ({first_line(error)})") from None
+    times = [int(t) for t in scheduler.timesteps]
+    falling = all(before > after for before, after in itertools.pairwise(times))
+    if len(times) != steps or not falling or not 0 <= times[-1] <= times[0] < total:
+        raise InputError(
+            f"{steps} sampling steps: the schedule spaces them from t = {times[0]} to {times[-1]}, and they must fall "
+            f"inside of 0 to {total - 1}; check steps_offset and timestep_spacing in scheduler_config.json"
+        )
+    return times
 
 
 def predict_x0(
@@ -381,6 +410,7 @@ def sample(
             for i, (t, t_prev) in enumerate(itertools.pairwise([*times, -1])):
                 with torch.autocast(device.type, torch.bfloat16, enabled=bf16), running(context):
                     output = pipeline.unet(x, t).sample
+                check_output(output, f"step {i + 1} of {steps} (t = {t}) of images {images[0]} to {images[-1]}")
                 noisy = step_adds_noise(scheduler, t, t_prev, sampler=sampler, eta=eta)
                 context = context.at_step(i + 1)
                 z = draw(context) if noisy else None

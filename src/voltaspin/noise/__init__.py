@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from voltaspin.noise.memory_source import MemorySource as MemorySource
     from voltaspin.noise.populations import TwoPopulations as TwoPopulations
     from voltaspin.noise.populations import two_populations as two_populations
+    from voltaspin.noise.pseudo import PseudoSource as PseudoSource
     from voltaspin.noise.randomness import Randomness as Randomness
     from voltaspin.noise.randomness import examine as examine
     from voltaspin.noise.recorded import RecordedSource as RecordedSource
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from voltaspin.noise.source import AddressableSource as AddressableSource
     from voltaspin.noise.source import NoiseSource as NoiseSource
     from voltaspin.noise.source import Provenance as Provenance
-    from voltaspin.noise.source import PseudoSource as PseudoSource
     from voltaspin.noise.sp800_22_levels import Assessment as Assessment
     from voltaspin.noise.sp800_22_levels import assess as assess
     from voltaspin.noise.stabilised import Stabilised as Stabilised

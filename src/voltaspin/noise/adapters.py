@@ -18,10 +18,11 @@ import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba.extending import intrinsic
 from numpy.random.bit_generator import BitGenerator as NumPyBitGenerator
-from numpy.random.bit_generator import SeedlessSeedSequence
+from numpy.random.bit_generator import ISpawnableSeedSequence
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError, NoiseExhaustedError
+from voltaspin.noise.processes import Travels
 
 if TYPE_CHECKING:
     from voltaspin.noise.source import NoiseSource
@@ -116,6 +117,12 @@ class _Lock:
         self._lock = RLock()
         self._before: list[NDArray[np.uint64]] = []
         self.error: BaseException | None = None  #: what the source raised while it was asked for more words
+        self.reserved_elsewhere = False  #: in another process, which draws the words of the reserve
+
+    def renew(self) -> None:
+        """Forget who holds the lock: in a forked process, a thread that is not there."""
+        self._lock = RLock()
+        self._before.clear()
 
     def __enter__(self) -> _Lock:
         self._lock.acquire()
@@ -134,6 +141,11 @@ class _Lock:
                     self._buffer[_HALF_WAITS] = 0
                     raise raised
                 self._buffer[:_MISSING] = before
+                if self.reserved_elsewhere:
+                    raise InputError(
+                        f"the words of this generator were reserved from {self._name} in another process, which draws "
+                        "them; reserve words in the process that draws, or use an endless source"
+                    )
                 raise NoiseExhaustedError(
                     f"{end - int(before[_AT])} words are left of those reserved from {self._name} and the draw needs "
                     f"at least {missing} more (it took none); reserve more with bit_generator(words=...)"
@@ -142,8 +154,24 @@ class _Lock:
             self._lock.release()
 
 
+class _Children(ISpawnableSeedSequence):
+    """What libraries take for the seed of an engine, to make further engines of: its source."""
+
+    def __init__(self, source: NoiseSource, words: int | None) -> None:
+        self.source, self.words = source, words
+
+    def spawn(self, n_children: int) -> list[Any]:
+        return [_Children(child, self.words) for child in self.source.spawn(n_children)]
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> NoReturn:
+        raise InputError(
+            f"{self.source.name} is no seed, and a generator that is seeded from it would not draw from it; draw from "
+            "the generator itself, or spawn generators from it"
+        )
+
+
 @final
-class BitGenerator(NumPyBitGenerator):
+class BitGenerator(Travels, NumPyBitGenerator):
     """Words of a source for ``np.random.Generator`` (and ``np.random.RandomState``).
 
     A word is the next 64 bits of ``source.bits``, the first bit highest; ``integers(2**64, dtype=uint64)``,
@@ -159,6 +187,9 @@ class BitGenerator(NumPyBitGenerator):
     ``copy.deepcopy``) carries a copy of the source and goes on with the same numbers; where the source cannot be
     replayed (operating system), only as far as its bits were already fetched.
 
+    In another process (forked, or sent there by ``multiprocessing``) a generator on an addressable source goes on with
+    a sequence of its own, as the source does; a reserve stays with the process that made it, and draws there raise.
+
     Args:
         source: where the bits come from. Whoever else draws its bits takes them from this sequence.
         words: 64-bit words to reserve; None where the source is endless.
@@ -173,8 +204,12 @@ class BitGenerator(NumPyBitGenerator):
     (3,)
     """
 
-    def __init__(self, source: NoiseSource, *, words: int | None = None) -> None:
-        super().__init__(cast(Any, SeedlessSeedSequence()))
+    def __init__(self, source: NoiseSource | _Children, *, words: int | None = None) -> None:
+        if isinstance(source, _Children):  # as NumPy's own engines take the children of their seeds
+            words, source = source.words, source.source
+        if not hasattr(source, "bits_left"):
+            raise InputError(f"source {source!r} is no source of noise; seeds are for NumPy's own bit generators")
+        super().__init__(cast(Any, _Children(source, words)))
         if words is None and (source.bits_left is not None or source.can_alarm):
             raise InputError(
                 f"{source.name} can run dry or raise an alarm, and NumPy cannot be told so in the middle of a draw; "
@@ -279,6 +314,13 @@ class BitGenerator(NumPyBitGenerator):
     def __reduce__(self) -> Any:
         return _copy, (self.source, self.words, *self._standing())
 
+    def _arrived(self, path: tuple[int, ...]) -> None:
+        super()._arrived(path)
+        self._lock.renew()
+        self._lock.reserved_elsewhere = self.words is not None
+        self._buffer[_AT] = self._buffer[_END]  # the words that wait are drawn where they were fetched
+        self._buffer[_HALF_WAITS] = 0
+
     @property
     def ctypes(self) -> NoReturn:
         """Not offered: whoever calls the C functions without the lock would not learn that words were missing."""
@@ -289,7 +331,7 @@ class BitGenerator(NumPyBitGenerator):
 
 def _copy(source: NoiseSource, words: int | None, *standing: Any) -> BitGenerator:
     made = BitGenerator.__new__(BitGenerator)
-    NumPyBitGenerator.__init__(made, cast(Any, SeedlessSeedSequence()))
+    NumPyBitGenerator.__init__(made, cast(Any, _Children(source, words)))
     made._build(source, words)
     made._stand(*standing)
     return made

@@ -89,6 +89,12 @@ class LoopedSource(AddressableSource):
         self._position += n
         return np.packbits(bits)
 
+    def _position_of_sequence(self) -> Any:
+        return self._position
+
+    def _set_position_of_sequence(self, position: Any) -> None:
+        self._position = position
+
     def _sequence_normals(self, n: int) -> NDArray[np.float32]:
         packed = self._packed(n * self.shaping.coins)
         self._count(n)

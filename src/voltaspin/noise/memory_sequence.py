@@ -71,6 +71,7 @@ class ArraySequence:
         self._array = np.zeros(-(-memory.cells // WORD) * WORD // 8, np.uint8)  # packed states
         self._left = np.empty(0, np.uint8)
         self._skip = 0  # bits of the first byte of _left that were handed out
+        self._copied: tuple[int, NDArray[np.uint8]] | None = None  # the array after so many pulses, for positions
 
     def take(self, n: int) -> NDArray[np.uint8]:
         """The next ``n`` bits, packed; zeros after the last."""
@@ -145,6 +146,18 @@ class ArraySequence:
         self._array[: -(-cells // 8)] = np.packbits(state)
         return np.packbits(bits)
 
+    def position(self) -> Any:
+        """Where the sequence stands, for :meth:`go_to`; positions between two pulses share one copy of the array."""
+        if self._copied is None or self._copied[0] != self.pulses:
+            self._copied = (self.pulses, self._array.copy())
+        return self.pulses, dict(self.trim), self._skip, self._left, self._copied[1]
+
+    def go_to(self, position: Any) -> None:
+        """Go back to what :meth:`position` gave."""
+        self.pulses, trim, self._skip, self._left, array = position
+        self.trim, self._copied = dict(trim), (self.pulses, array)
+        self._array[:] = array
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "pulses": self.pulses,
@@ -162,3 +175,4 @@ class ArraySequence:
             )
         self.pulses, self.trim, self._skip = int(state["pulses"]), dict(state["trim"]), int(state["skip"])
         self._left, self._array = np.frombuffer(bytes.fromhex(state["left"]), np.uint8).copy(), array
+        self._copied = None

@@ -122,6 +122,16 @@ class MemorySource(AddressableSource):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=Lock())
 
+    def _arrived(self, path: tuple[int, ...]) -> None:
+        super()._arrived(path)
+        self._lock = Lock()  # another thread may have held it at the fork
+
+    def _position_of_sequence(self) -> Any:
+        return self.sequence.position()
+
+    def _set_position_of_sequence(self, position: Any) -> None:
+        self.sequence.go_to(position)
+
     @property
     def lanes(self) -> int:
         return self.sequence.per_pulse

@@ -54,6 +54,7 @@ class SequentialSource(NoiseSource):
                         "its bits for replay (voltaspin.noise.record) to go back"
                     )
         count = prod(size)
+        self._sequence()  # refuses in another process
         self._reserve(count * self.shaping.coins)
         # All bits first: a source that runs dry or raises an alarm on the way leaves nothing half drawn.
         out = self.shaping.from_packed(self._packed(count * self.shaping.coins), count)

@@ -1,4 +1,4 @@
-"""What a source of noise is, and the software baseline against which the memory is compared.
+"""What a source of noise is.
 
 Two kinds of source exist. An *addressable* one (simulated, pseudo) computes the numbers of any (stream, step)
 again at will, whatever the batch, the order or the thread. A *sequential* one (recorded, instrument,
@@ -9,19 +9,18 @@ to another.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal, final, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.core.ledger import Ledger
-from voltaspin.memory.pulse import GROUP, fair_bits
-from voltaspin.noise.gaussian import InverseCDF, Shaping, quantiles53
-from voltaspin.streams import Stream, derive_key
+from voltaspin.noise.processes import Travels
+from voltaspin.streams import derive_key
 
 if TYPE_CHECKING:
     from voltaspin.noise.adapters import BitGenerator
@@ -107,11 +106,16 @@ def checked_streams(streams: Sequence[int], shape: tuple[int, ...]) -> list[int]
     return ids
 
 
-class NoiseSource(ABC):
+class NoiseSource(Travels, ABC):
     """Random bits and Gaussian numbers with a known origin, a ledger and a state.
 
     A finite or health-checked source raises :class:`~voltaspin.core.errors.NoiseExhaustedError` (or its alarm)
     before it hands anything out; nothing falls back to a pseudo-random generator.
+
+    In another process (forked, or sent there by ``multiprocessing``) a copy never repeats what comes next here: an
+    addressable source goes on with a sequence of its own, which depends on the order in which the processes were
+    started, and a sequential one refuses. A stream and a step give the same numbers in every process. Each process
+    counts into its own ledger.
     """
 
     name: str  #: short name for tables and figures
@@ -166,7 +170,28 @@ class NoiseSource(ABC):
         """:meth:`bits` for a source that conditions or watches these: not counted as handed to a user."""
         n = checked_count(n, "number of bits")
         self._reserve(n)
-        return self._packed(n)
+        return self._sequence()._packed(n)
+
+    def _sequence(self) -> NoiseSource:
+        """The source of what comes next in this process: raises InputError where there is none."""
+        if self._path:
+            raise InputError(
+                f"{self.name} was made in another process, where the same bits are handed out; make the source in the "
+                "process that uses it, or use an addressable one (MemorySource, PseudoSource)"
+            )
+        return self
+
+    def _mark(self) -> Any:
+        """Where the sequence stands, for :meth:`_return_to`; raises InputError where it cannot go back."""
+        raise InputError(
+            f"{self.name} hands out each bit once and cannot go back, so numbers cannot be drawn again (by a "
+            "recomputation, a seed or a restored state of a generator); use MemorySource or PseudoSource, or record "
+            "its bits"
+        )
+
+    def _return_to(self, mark: Any) -> None:
+        """Go back to what :meth:`_mark` gave."""
+        self._mark()
 
     def _reserve(self, n: int) -> None:
         """Raise before anything is drawn where ``n`` bits cannot be had."""
@@ -240,17 +265,19 @@ class NoiseSource(ABC):
 
         return BitGenerator(self, words=words)
 
-    def drive_torch(self) -> DrivenTorch:
-        """Context in which PyTorch's normal and uniform draws come from this source.
+    def drive_torch(self, *, allow: Collection[str] = ()) -> DrivenTorch:
+        """Context in which PyTorch's random numbers come from this source.
 
-        Everything else that is random in PyTorch goes on as it was and is counted in ``passed``.
+        Args:
+            allow: random operations that are left to PyTorch's own generator and counted; all others that no source
+                serves raise.
 
         Returns:
             See :class:`voltaspin.noise.drive.DrivenTorch`.
         """
         from voltaspin.noise.drive import DrivenTorch
 
-        return DrivenTorch(self)
+        return DrivenTorch(self, allow=allow)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.provenance})"
@@ -277,6 +304,38 @@ class AddressableSource(NoiseSource):
     def __init__(self) -> None:
         self._next: dict[int, int] = {}
         self._children = 0
+        self._heir: AddressableSource | None = None  # whose sequence this process draws, where it is not our own
+
+    def _arrived(self, path: tuple[int, ...]) -> None:
+        super()._arrived(path)
+        self._heir = None
+
+    def _sequence(self) -> AddressableSource:
+        if not self._path:
+            return self
+        if self._heir is None:
+            heir = self._with_seed(derive_key(self.seed, "process", *self._path))
+            assert isinstance(heir, AddressableSource)
+            heir.ledger = self.ledger
+            self._heir = heir
+        return self._heir
+
+    def _mark(self) -> Any:
+        return self._path, self._sequence()._position_of_sequence()
+
+    def _return_to(self, mark: Any) -> None:
+        path, position = mark
+        if path != self._path:
+            raise InputError(f"this position of {self.name} belongs to another process; draw there, or seed anew")
+        self._sequence()._set_position_of_sequence(position)
+
+    @abstractmethod
+    def _position_of_sequence(self) -> Any:
+        """Where the sequence stands; nothing that is changed in place."""
+
+    @abstractmethod
+    def _set_position_of_sequence(self, position: Any) -> None:
+        """Go back to what :meth:`_position_of_sequence` gave."""
 
     @abstractmethod
     def _with_seed(self, seed: int) -> NoiseSource:
@@ -301,7 +360,7 @@ class AddressableSource(NoiseSource):
         if step is not None and not 0 <= checked_count(step, "step") < 2**32:
             raise InputError(f"step {step} is above 2**32 - 1; use another stream")
         if streams is None and step is None:
-            return self._sequence_normals(prod(size)).reshape(size)
+            return self._sequence()._sequence_normals(prod(size)).reshape(size)
         ids = [WHOLE] if streams is None else checked_streams(streams, size)
         if step is None and len(set(ids)) < len(ids):
             raise InputError("a stream is named twice in one draw; say step= or give each image its own stream")
@@ -321,118 +380,19 @@ class AddressableSource(NoiseSource):
         return [self._with_seed(seed) for seed in seeds]
 
     def _next_state(self) -> dict[str, Any]:
-        return {"next": {str(stream): at for stream, at in self._next.items()}, "children": self._children}
+        state = {"next": {str(stream): at for stream, at in self._next.items()}, "children": self._children}
+        if self._path or self._sent:
+            heir = None if self._heir is None else self._heir.state_dict()
+            state["process"] = {"path": list(self._path), "sent": self._sent, "sequence": heir}
+        return state
 
     def _load_next(self, state: Mapping[str, Any]) -> None:
         self._next = {int(stream): int(at) for stream, at in state["next"].items()}
         self._children = int(state["children"])
-
-
-@final
-class PseudoSource(AddressableSource):
-    """Software normals from Philox: the baseline of every comparison with the memory.
-
-    Args:
-        seed: any non-negative integer.
-        precision: bits per number, 4 to 16, shaped by the same inverse-CDF table that the memory uses, or
-            ``"full"``: the same leading 16 bits followed by 37 further bits from a stream of their own, so
-            that every number lies inside the level of its 16-bit neighbour.
-
-    Bit ``j`` of draw (stream, step) is 1 where its 16-bit word is below 32768. A ``MemorySource`` of the same
-    seed and bits per number whose cells have p01 = p10 = 1/2 answers the same words in the same way, so its
-    numbers are equal to these, for every k (see :mod:`voltaspin.memory.pulse`). With other probabilities the
-    two stay coupled: they differ only where a word lies between 32768 and the threshold of the cell.
-
-    >>> PseudoSource(seed=1).normal((2, 3), streams=[5, 6], step=0).shape
-    (2, 3)
-    """
-
-    def __init__(self, *, seed: int = 0, precision: int | Literal["full"] = "full") -> None:
-        super().__init__()
-        if isinstance(precision, str) and precision != "full":
-            raise InputError(f"precision {precision!r} is unknown; use 'full' or a number of bits, 4 to 16")
-        self.seed = seed
-        self.precision: int | str = precision
-        self._full = precision == "full"
-        self._shaping: Shaping = InverseCDF(16 if isinstance(precision, str) else precision)
-        coins = self._shaping.coins
-        self._table = np.arange(2**coins, dtype=np.float32) if self._full else self._shaping.table
-        self.name = "pseudo" if self._full else f"pseudo, {precision} bits"
-        self.ledger = Ledger(self.name)
-        self._key = coin_key(seed, 0)
-        self._fine_key = derive_key(seed, "noise", "fine")
-        self._position = 0  # bits of the sequence handed out
-        self._fine_position = 0  # full-precision numbers of the sequence handed out
-
-    def _with_seed(self, seed: int) -> NoiseSource:
-        return PseudoSource(seed=seed, precision="full" if self._full else self._shaping.coins)
-
-    @property
-    def bits_per_normal(self) -> int:
-        return 53 if self._full else self._shaping.coins
-
-    @property
-    def provenance(self) -> Provenance:
-        width = "53-bit" if self._full else f"{self.precision}-bit"
-        return Provenance(
-            "pseudo",
-            f"Philox4x32-10, {width} inverse-CDF normals, seed {self.seed}",
-            {"generator": "Philox4x32-10", "seed": int(self.seed), "precision": self.precision},
-        )
-
-    def _check_size(self, n: int) -> None:
-        if n * self._shaping.coins > 2**35:
-            raise InputError(f"{n} numbers per image are more than one draw addresses; split the image")
-
-    def _draw(self, stream: int, step: int, out: NDArray[np.float32]) -> None:
-        n = out.shape[0]
-        coins = np.empty(-(-n * self._shaping.coins // GROUP) * GROUP, np.uint8)
-        fair_bits(np.uint64(self._key), np.uint64(stream), np.uint64(step << 32), coins)
-        self._shaping.fill(coins, out, self._table)
-        if self._full:
-            fine = Stream(self._fine_key, stream).words(2 * n, start=step << 34)
-            quantiles53(out, fine.view(np.uint64), out)
-        self._count(n)
-
-    def _packed(self, n: int) -> NDArray[np.uint8]:
-        # the words of one stream, the highest bit of each byte first
-        byte, skip = divmod(self._position, 8)
-        word, first = divmod(byte, 4)
-        words = Stream(self._key, SEQUENCE).words(-(-(first + -(-(skip + n) // 8)) // 4), start=word)
-        self._position += n
-        return aligned(words.reshape(-1).view(np.uint8)[first:], skip, n)
-
-    def _sequence_normals(self, n: int) -> NDArray[np.float32]:
-        out = np.empty(n, np.float32)
-        coins = self._shaping.coins
-        packed = self._packed(n * coins)
-        if self._full:
-            levels = packed.view(">u2").astype(np.float32)
-            fine = np.ascontiguousarray(Stream(self._fine_key, SEQUENCE).words(2 * n, start=2 * self._fine_position))
-            quantiles53(levels, fine.view(np.uint64), out)
-            self._fine_position += n
-        else:
-            self._shaping.from_packed(packed, n, out)
-        self._count(n)
-        return out
-
-    def _count(self, n: int) -> None:
-        self.ledger.count("bit", n * self.bits_per_normal)
-        self.ledger.count("lookup", 0 if self._full else n)
-        self.ledger.count("normal", n)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "provenance": self.provenance.to_json(),
-            "position": self._position,
-            "fine_position": self._fine_position,
-            **self._next_state(),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._check_state(state)
-        self._position, self._fine_position = int(state["position"]), int(state["fine_position"])
-        self._load_next(state)
+        process = state.get("process", {"path": [], "sent": 0, "sequence": None})
+        self._path, self._sent, self._heir = tuple(map(int, process["path"])), int(process["sent"]), None
+        if process["sequence"] is not None:
+            self._sequence().load_state_dict(process["sequence"])
 
 
 def coin_key(seed: int, cell: int) -> int:
