@@ -237,7 +237,9 @@ def randomness(
     *,
     recording: Given,
 ) -> None:
-    """Test bits: SP 800-22, min-entropy, health, correlations, and a verdict in words.
+    """Test bits: SP 800-22, min-entropy, health, drift, repetition, and a verdict on every bit in words.
+
+    A file is read to its end; --bits and --sequences say which part of it the battery of SP 800-22 sees.
 
     Example: [bold]voltaspin randomness bits.bin --bits 1000000[/bold], or of a source:
     [bold]voltaspin randomness --source memory --raw --figure raw.png[/bold]
@@ -263,6 +265,11 @@ def randomness(
     if bits is None:
         at_most = source.bits_at_most
         bits = 10**6 if at_most is None else max(1, min(10**6, at_most // sequences))
+    from voltaspin.noise.whole import seconds
+
+    reads = bits * sequences if source.bits_at_most is None else source.bits_at_most
+    if (takes := seconds(reads, source.lanes)) >= 2:
+        print(f"{reads} bits are read: about {takes:.0f} s on one core", file=sys.stderr)
     with progress_bars() as bars:
         found = examine(
             source, n_bits=bits, sequences=sequences, constants="corrected" if constants == "corrected" else "nist",

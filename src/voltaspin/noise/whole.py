@@ -1,0 +1,465 @@
+"""What is said of every bit of a recording: one pass, in memory that does not grow with it.
+
+Bits come in pieces of any size. Kept are sums, one segment of a million bits, a block of at most 2**25 bits that is
+read once more cell by cell, a table of fingerprints, and ten numbers per segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from math import sqrt
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voltaspin.noise import entropy
+from voltaspin.noise import whole_kernels as kernels
+from voltaspin.noise.entropy import ESTIMATES, SEGMENT, EntropyEstimates, Guesses
+from voltaspin.noise.entropy_formulas import PREDICTORS, upper
+from voltaspin.noise.entropy_limits import EntropyLimits, limits
+from voltaspin.noise.health import Alarm, HealthTests, expected_alarms, fitted_a
+from voltaspin.noise.repetition import Repeats, Repetition
+
+FALSE_ALARM = 0.01  #: probability, at most, with which the whole verdict calls ideal bits not ideal
+PARTS = ("battery", "sequences", "min-entropy", "health", "whole recording")  #: that share it evenly
+SHARE = FALSE_ALARM / len(PARTS)
+LAGS = 64  #: autocorrelations that are estimated
+MOST_CELLS = 2**20  #: cells that are told apart; of more, the stream alone is judged
+ROWS = 128  #: bits of each cell from which on its bits are read in a row
+
+_BLOCK = 2**25  # bits that are read cell by cell at once
+_DRIFT, _BLOCKS = 256, 512  # bits of the shortest stretch whose ones are counted, and stretches kept, at most
+_STANDARD = 20  # a of the standard's cut-offs
+
+Order = Literal["as read", "cell by cell"]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The estimates of one stretch.
+
+    Args:
+        order: of its bits: as they were read, or each cell's bits in a row.
+        start: of its first bit in that order; the last segment overlaps with the one before, so that all are equally
+            long.
+        estimates: of min-entropy.
+        guesses: of the four predictors.
+    """
+
+    order: Order
+    start: int
+    estimates: EntropyEstimates
+    guesses: tuple[Guesses, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"order": self.order, "start": self.start, **self.estimates.to_json()}
+
+
+@dataclass(frozen=True)
+class WholeTest:
+    """A statistic of all bits.
+
+    Args:
+        name: what it would show.
+        p_value: with which ideal bits are this far off or farther.
+        said: its value in words.
+    """
+
+    name: str
+    p_value: float
+    said: str
+
+
+@dataclass(frozen=True)
+class WorstCell:
+    """The cell whose bits are guessed best, by their share of ones or by the bit before.
+
+    Args:
+        cell: its number.
+        p: share of right guesses.
+        n_bits: of the cell.
+        entropy: min-entropy of its bits, from the upper end of the 99 % interval of ``p``.
+        proven: whether its bits are, at 1 % over all cells, guessed better than the segments say of all.
+    """
+
+    cell: int
+    p: float
+    n_bits: int
+    entropy: float
+    proven: bool
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What was found in all bits.
+
+    Args:
+        n_bits, ones, n_cells: how many.
+        autocorrelation: at the lags 1 to 64: float64 (64,).
+        segments: estimates by segment, and by cell where cells take turns.
+        limits: that ideal bits stay above in every segment, together but for :data:`SHARE` of the recordings.
+        tests: of bias, drift, correlation and cells.
+        drift: bits of a stretch (the last one is shorter), and ones in each: int64 (stretches,).
+        repetition: where bits stood before.
+        worst_cell: where cells take turns.
+        health: cut-offs, expected and found alarms, JSON-able; empty below 1,024 bits.
+        alarm: the first of the health tests.
+    """
+
+    n_bits: int
+    ones: int
+    n_cells: int
+    autocorrelation: NDArray[np.float64]
+    segments: tuple[Segment, ...]
+    limits: EntropyLimits | None
+    tests: tuple[WholeTest, ...]
+    drift: tuple[int, NDArray[np.int64]]
+    repetition: Repetition | None
+    worst_cell: WorstCell | None
+    health: dict[str, Any]
+    alarm: Alarm | None
+
+    @property
+    def estimates(self) -> EntropyEstimates | None:
+        """The smallest of every estimate over the segments."""
+        if not self.segments:
+            return None
+        smallest = (min(getattr(s.estimates, name) for s in self.segments) for name in ESTIMATES)
+        return EntropyEstimates(min(s.estimates.n_bits for s in self.segments), *smallest)
+
+    @property
+    def assessed(self) -> float | None:
+        """Min-entropy, bit per bit: the smallest over estimates, segments and cells."""
+        if self.estimates is None:
+            return None
+        worst = self.worst_cell
+        return min(self.estimates.minimum, worst.entropy) if worst and worst.proven else self.estimates.minimum
+
+    @property
+    def low_entropy(self) -> tuple[str, ...]:
+        """Estimates that are somewhere below what ideal bits get."""
+        return self.limits.below(self.estimates) if self.limits and self.estimates else ()
+
+    @property
+    def failed(self) -> tuple[WholeTest, ...]:
+        """Statistics too far off for so many (Bonferroni)."""
+        return tuple(t for t in self.tests if t.p_value < SHARE / len(self.tests))
+
+    def to_json(self) -> dict[str, Any]:
+        size, ones = self.drift
+        return {
+            "n_bits": self.n_bits, "ones": self.ones, "n_cells": self.n_cells, "assessed_min_entropy": self.assessed,
+            "segments": [s.to_json() for s in self.segments],
+            "tests": [{**asdict(t), "failed": t in self.failed} for t in self.tests],
+            "drift": {"bits": size, "ones": ones.tolist()},
+            "repetition": None if self.repetition is None else self.repetition.to_json(),
+            "worst_cell": None if self.worst_cell is None else asdict(self.worst_cell),
+        }  # fmt: skip
+
+
+class Reader:
+    """Takes the bits of a recording in order; :meth:`found` says what they are.
+
+    Args:
+        n_bits: that will come, or a number that they do not exceed by much: the cut-offs of the health tests fit it.
+        lanes: cells that deliver in turn.
+        H: min-entropy per bit at which the health tests are set.
+    """
+
+    def __init__(self, n_bits: int, *, lanes: int = 1, H: float = 0.9) -> None:
+        self.lanes = lanes if lanes <= MOST_CELLS else 1
+        self.seen = 0
+        self._health = HealthTests(H=H, a=fitted_a(n_bits, H=H, lanes=self.lanes, false_alarm=SHARE), lanes=self.lanes)
+        self._standard = HealthTests(H=H, a=_STANDARD, lanes=self.lanes).cutoffs
+        self._planned = n_bits
+        self._state = [np.full(self.lanes, 2, np.uint8), *(np.zeros(self.lanes, np.int64) for _ in range(3))]
+        self._alarms = np.zeros(5, np.int64)
+        self._ones, self._same = np.zeros(self.lanes, np.int64), np.zeros(self.lanes, np.int64)
+        self._last = np.full(self.lanes, 2, np.uint8)
+        self._lags, self._drift, self._repeats = _Lags(LAGS), _Drift(), Repeats()
+        self._plain, self._turned = _Segments("as read"), _Segments("cell by cell")
+        self._rows = np.empty(
+            min(SEGMENT, max(1, _BLOCK // self.lanes)) * self.lanes if self.lanes > 1 else 0, np.uint8
+        )
+        self._filled = 0
+
+    def feed(self, packed: NDArray[np.uint8], n: int) -> None:
+        """The next ``n`` bits, packed with the first highest."""
+        self._health.feed(packed, n)
+        for at in range(0, n, SEGMENT):
+            self._fed(np.unpackbits(packed[at // 8 : -(-n // 8)], count=min(SEGMENT, n - at)))
+
+    def _fed(self, bits: NDArray[np.uint8]) -> None:
+        kernels.alarms(bits, self.seen, self._health.window, *self._standard, *self._state, self._alarms)
+        kernels.cells(bits, self.seen, self._ones, self._same, self._last)
+        for part in (self._lags, self._drift, self._repeats, self._plain):
+            part.feed(bits)
+        self.seen += bits.size
+        while self._rows.size and bits.size:
+            room = min(self._rows.size - self._filled, bits.size)
+            self._rows[self._filled : self._filled + room] = bits[:room]
+            self._filled, bits = self._filled + room, bits[room:]
+            if self._filled == self._rows.size:
+                self._turn()
+
+    def _turn(self) -> None:
+        rows = self._filled // self.lanes
+        if rows >= ROWS:
+            turned = self._rows[: rows * self.lanes].reshape(rows, self.lanes).T.ravel()
+            for at in range(0, turned.size, SEGMENT):
+                self._turned.feed(turned[at : at + SEGMENT])
+        self._filled = 0
+
+    def found(self) -> Whole:
+        """What the bits so far are; none may come after it."""
+        self._turn()
+        segments = (*self._plain.end(), *self._turned.end())
+        shortest = min((s.estimates.n_bits for s in segments), default=0)
+        found = limits(shortest, false_alarm=SHARE / len(segments)) if segments else None
+        ones, lag = int(self._ones.sum()), self._lags.found()
+        tests = _of_all(self.seen, ones, lag) + self._drift.tests() + self._cell_tests() + _of_guesses(segments)
+        assessed = min((s.estimates.minimum for s in segments), default=1.0)
+        health: dict[str, Any] = {}
+        if self.seen:
+            a20 = expected_alarms(self.seen, _STANDARD, H=self._health.H, lanes=self.lanes)
+            health = {
+                **self._health.to_json(),
+                "false_alarm": sum(expected_alarms(self._planned, self._health.a, H=self._health.H, lanes=self.lanes)),
+                "longest_run": int(self._alarms[2]), "longest_run_ends": int(self._alarms[3]),
+                "standard": {
+                    "a": _STANDARD, "repetition_cutoff": self._standard[0], "proportion_cutoff": self._standard[1],
+                    "runs": int(self._alarms[0]), "expected_runs": a20[0],
+                    "windows": int(self._alarms[1]), "expected_windows": a20[1],
+                },
+            }  # fmt: skip
+        return Whole(
+            self.seen, ones, self.lanes, lag, segments, found, tests, self._drift.stretches(), self._repeats.found,
+            self._worst(assessed), health, self._health.alarm,
+        )  # fmt: skip
+
+    def _sizes(self) -> NDArray[np.int64]:
+        """Bits of each cell."""
+        return self.seen // self.lanes + (np.arange(self.lanes) < self.seen % self.lanes)
+
+    def _cell_tests(self) -> tuple[WholeTest, ...]:
+        n = self._sizes()
+        if self.lanes == 1 or n.min() < 16:
+            return ()
+        from scipy.stats import chi2
+
+        spread = float(((2 * self._ones - n) ** 2 / n).sum())
+        pairs, same = int((n - 1).sum()), int(self._same.sum())
+        worst = max(range(self.lanes), key=lambda c: abs(2 * self._ones[c] - n[c]) / sqrt(n[c]))
+        stuck = max(range(self.lanes), key=lambda c: abs(2 * self._same[c] - n[c] + 1) / sqrt(n[c]))
+        biased, ones = int(n[worst]), int(self._ones[worst])
+        mindful, repeated = int(n[stuck]) - 1, int(self._same[stuck])
+        return (
+            WholeTest(
+                "bias between cells", float(chi2.sf(spread, self.lanes)),
+                f"{sqrt(spread / self.lanes):.4f} times the spread of sampling",
+            ),
+            WholeTest("memory of the cells", _two_sided(same, pairs), f"{same / pairs:.6f} of bits repeat the last"),
+            WholeTest(
+                "the worst cell's bias", min(1.0, self.lanes * _two_sided(ones, biased)),
+                f"cell {worst} gives {ones / biased:.4f} ones",
+            ),
+            WholeTest(
+                "the worst cell's memory", min(1.0, self.lanes * _two_sided(repeated, mindful)),
+                f"cell {stuck} repeats {repeated / mindful:.4f} of its bits",
+            ),
+        )  # fmt: skip
+
+    def _worst(self, assessed: float) -> WorstCell | None:
+        n = self._sizes()
+        if self.lanes == 1 or n.min() < 16:
+            return None
+        from scipy.stats import binom
+
+        by_ones, by_last = np.maximum(self._ones, n - self._ones), np.maximum(self._same, n - 1 - self._same)
+        shares = np.maximum(by_ones / n, by_last / (n - 1))
+        cell = int(shares.argmax())
+        size = int(n[cell]) - int(by_last[cell] / (n[cell] - 1) > by_ones[cell] / n[cell])
+        p = float(shares[cell])
+        # each cell was tried in four ways
+        chance = 4 * self.lanes * float(binom.sf(round(p * size) - 1, size, max(0.5, 2.0**-assessed)))
+        return WorstCell(cell, p, size, upper(p, size), chance < 0.01)
+
+
+def assess(draw: Callable[[int], NDArray[np.uint8]], n_bits: int, *, lanes: int = 1) -> Whole:
+    """All bits of something that gives packed bits by number, in pieces of one segment."""
+    reader = Reader(n_bits, lanes=lanes)
+    for at in range(0, n_bits, SEGMENT):
+        size = min(SEGMENT, n_bits - at)
+        reader.feed(draw(size), size)
+    return reader.found()
+
+
+def seconds(n_bits: int, lanes: int = 1) -> float:
+    """What reading so many bits takes on one core of a common processor, roughly: measured 0.6 s per million."""
+    return 0.6e-6 * n_bits * (2 if 1 < lanes and n_bits >= ROWS * lanes else 1)
+
+
+def _two_sided(ones: int, n: int) -> float:
+    from scipy.stats import binom
+
+    return min(1.0, 2 * float(binom.sf(max(ones, n - ones) - 1, n, 0.5)))
+
+
+def _of_all(n: int, ones: int, lag: NDArray[np.float64]) -> tuple[WholeTest, ...]:
+    from scipy.special import ndtr
+
+    tests = [WholeTest("bias", _two_sided(ones, n), f"{ones / n - 0.5:+.6f}")] if n else []
+    if n > 2 * LAGS:
+        z = np.abs(lag) * np.sqrt(n - np.arange(1, LAGS + 1))
+        at = int(z.argmax())
+        p = min(1.0, 2 * LAGS * float(ndtr(-z[at])))
+        if not 0 < ones < n:
+            p = 1.0
+        tests.append(WholeTest("correlation at lags 1 to 64", p, f"{lag[at]:+.6f} at lag {at + 1}"))
+    return tuple(tests)
+
+
+def _of_guesses(segments: tuple[Segment, ...]) -> tuple[WholeTest, ...]:
+    """Right guesses of every predictor, of all segments that do not overlap."""
+    from scipy.stats import binom
+
+    tests = []
+    for order in dict.fromkeys(s.order for s in segments):
+        apart = [s for s in segments if s.order == order and s.start % SEGMENT == 0]
+        for i, name in enumerate(PREDICTORS):
+            right, n = (sum(getattr(s.guesses[i], what) for s in apart) for what in ("right", "n"))
+            tests.append(
+                WholeTest(f"guesses, {name.replace('_', ' ')}" + (" by cell" if order == "cell by cell" else ""),
+                          float(binom.sf(right - 1, n, 0.5)), f"{right / n:.6f} are right")
+            )  # fmt: skip
+    return tuple(tests)
+
+
+class _Segments:
+    """Cuts a stream into segments of a million bits; the last one reaches back, so that it is as long as the others."""
+
+    def __init__(self, order: Order) -> None:
+        self._order: Order = order
+        self._kept = np.empty(2 * SEGMENT, np.uint8)  # the last segment, then what came after it
+        self._before = self._size = self._start = 0
+        self._made: list[Segment] = []
+
+    def feed(self, bits: NDArray[np.uint8]) -> None:
+        while bits.size:
+            room = min(self._before + SEGMENT - self._size, bits.size)
+            self._kept[self._size : self._size + room] = bits[:room]
+            self._size, bits = self._size + room, bits[room:]
+            if self._size == self._before + SEGMENT:
+                self._add(self._kept[self._before : self._size], self._start + self._before)
+                if self._before:
+                    self._kept[:SEGMENT] = self._kept[SEGMENT:]
+                    self._start += SEGMENT
+                self._before = self._size = SEGMENT
+
+    def _add(self, bits: NDArray[np.uint8], start: int) -> None:
+        self._made.append(Segment(self._order, start, *entropy.estimate_and_guesses(bits)))
+
+    def end(self) -> tuple[Segment, ...]:
+        rest = self._size - self._before
+        if rest and self._before:
+            self._add(self._kept[rest : self._size], self._start + rest)
+        elif rest >= entropy.LEAST:
+            self._add(self._kept[:rest], 0)
+        self._size = self._before
+        return tuple(self._made)
+
+
+class _Lags:
+    """Autocorrelation of a stream, exact over the borders of its pieces."""
+
+    def __init__(self, lags: int) -> None:
+        self.lags = lags
+        self._both = np.zeros(lags, np.int64)
+        self._n = self._ones = 0
+        self._first = self._last = np.empty(0, np.uint8)
+
+    def feed(self, bits: NDArray[np.uint8]) -> None:
+        held = self._last.size
+        joined = np.concatenate([self._last, bits])
+        for lag in range(1, min(self.lags, joined.size - 1) + 1):
+            early = max(0, held - lag)  # the pair must end among the new bits
+            self._both[lag - 1] += np.count_nonzero(joined[early:-lag] & joined[early + lag :])
+        if self._first.size < self.lags:
+            self._first = np.concatenate([self._first, bits])[: self.lags]
+        self._last = joined[-self.lags :].copy()
+        self._n += bits.size
+        self._ones += int(np.count_nonzero(bits))
+
+    def found(self) -> NDArray[np.float64]:
+        n, ones, out = self._n, self._ones, np.zeros(self.lags)
+        if 0 < ones < n:
+            mean = ones / n
+            for lag in range(1, min(self.lags, n - 1) + 1):
+                first, last = ones - int(self._last[-lag:].sum()), ones - int(self._first[:lag].sum())
+                both = int(self._both[lag - 1])
+                out[lag - 1] = (both - mean * (first + last) + (n - lag) * mean**2) / (n - lag) / (mean * (1 - mean))
+        return out
+
+
+class _Drift:
+    """Ones in up to 512 equal stretches of a stream whose length is not known beforehand."""
+
+    def __init__(self) -> None:
+        self._left = np.empty(0, np.uint8)
+        self._scale, self._pending, self._units = 1, 0, 0
+        self._ones: list[int] = []
+
+    def feed(self, bits: NDArray[np.uint8]) -> None:
+        joined = np.concatenate([self._left, bits])
+        whole = joined.size // _DRIFT * _DRIFT
+        for ones in joined[:whole].reshape(-1, _DRIFT).sum(axis=1, dtype=np.int64).tolist():
+            self._pending += ones
+            self._units += 1
+            if self._units == self._scale:
+                self._ones.append(self._pending)
+                self._pending = self._units = 0
+                if len(self._ones) == _BLOCKS:
+                    self._ones = [a + b for a, b in zip(self._ones[::2], self._ones[1::2], strict=True)]
+                    self._scale *= 2
+        self._left = joined[whole:].copy()
+
+    def _counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Bits and ones of each stretch, the short last one included."""
+        size = self._scale * _DRIFT
+        rest = self._units * _DRIFT + self._left.size
+        ones = [*self._ones, self._pending + int(self._left.sum())] if rest else self._ones
+        n = [*([size] * len(self._ones)), rest] if rest else [size] * len(self._ones)
+        return np.array(n, np.int64), np.array(ones, np.int64)
+
+    def stretches(self) -> tuple[int, NDArray[np.int64]]:
+        return self._scale * _DRIFT, self._counts()[1]
+
+    def tests(self) -> tuple[WholeTest, ...]:
+        n, ones = self._counts()
+        total, all_ones = int(n.sum()), int(ones.sum())
+        if n.size < 8 or not 0 < all_ones < total:
+            return ()
+        from scipy.special import kolmogorov
+        from scipy.stats import chi2
+
+        p = all_ones / total
+        spread = float(((ones - n * p) ** 2 / (n * p * (1 - p))).sum())
+        apart = (np.cumsum(ones) - np.cumsum(n) * p) / sqrt(total * p * (1 - p))
+        at = int(np.abs(apart).argmax())
+        here = int(n[: at + 1].sum())
+        before, after = int(ones[: at + 1].sum()) / here, (all_ones - int(ones[: at + 1].sum())) / max(total - here, 1)
+        return (
+            WholeTest("slow drift", float(kolmogorov(abs(apart[at]))),
+                      f"{before:.5f} ones before bit {here}, {after:.5f} after"),
+            WholeTest("drift between stretches", float(chi2.sf(spread, n.size - 1)),
+                      f"{sqrt(spread / (n.size - 1)):.4f} times the spread of sampling, {n.size} stretches"),
+        )  # fmt: skip
+
+
+def lag_correlations(bits: NDArray[np.uint8], lags: int) -> NDArray[np.float64]:
+    """Autocorrelation at the lags 1 to ``lags`` of bits at hand, one a byte: float64 (lags,)."""
+    counted = _Lags(lags)
+    counted.feed(bits)
+    return counted.found()
