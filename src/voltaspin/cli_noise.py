@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -262,19 +263,31 @@ def randomness(
         str(file if noise is None else noise), seed=seed, raw=raw, imperfect=imperfect, condition=condition,
         recording=recording,
     )  # fmt: skip
+    whole_file = bits is None
     if bits is None:
         at_most = source.bits_at_most
         bits = 10**6 if at_most is None else max(1, min(10**6, at_most // sequences))
     from voltaspin.noise.whole import seconds
 
-    reads = bits * sequences if source.bits_at_most is None else source.bits_at_most
-    if (takes := seconds(reads, source.lanes)) >= 2:
-        print(f"{reads} bits are read: about {takes:.0f} s on one core", file=sys.stderr)
     with progress_bars() as bars:
-        found = examine(
-            source, n_bits=bits, sequences=sequences, constants="corrected" if constants == "corrected" else "nist",
-            H=H, progress=bar_per_part(bars),
+        show = bar_per_part(bars)
+
+        def progress(part: str, done: int, total: int) -> None:
+            if (part, done) == ("bits read", 0) and (takes := seconds(total, source.lanes)) >= 2:
+                bars.console.print(f"{total} bits are read: about {takes:.0f} s on one core")
+            show(part, done, total)
+
+        look = partial(
+            examine, source, sequences=sequences, constants="corrected" if constants == "corrected" else "nist", H=H,
+            progress=progress,
         )  # fmt: skip
+        try:
+            found = look(n_bits=bits)
+        except NoiseExhaustedError:
+            # of a conditioner whose rate varies it is known only now how many bits it made
+            if not whole_file or not source.bits_left or source.bits_left < sequences:
+                raise
+            found = look(n_bits=source.bits_left // sequences)
     if figure is not None:
         from voltaspin.report.noise_figures import randomness_png
 

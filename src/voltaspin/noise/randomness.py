@@ -312,6 +312,7 @@ def examine(
         report("bits read", reader.seen, planned)
         return packed
 
+    report("bits read", 0, planned)
     packed = draw(n_bits)
     noise = source.provenance.to_json()
     bits = np.unpackbits(packed, count=n_bits)

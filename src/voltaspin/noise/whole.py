@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.core.errors import InputError
 from voltaspin.noise import entropy
 from voltaspin.noise import whole_kernels as kernels
 from voltaspin.noise.entropy import ESTIMATES, SEGMENT, EntropyEstimates, Guesses
@@ -21,6 +22,7 @@ from voltaspin.noise.entropy_formulas import PREDICTORS, upper
 from voltaspin.noise.entropy_limits import EntropyLimits, limits
 from voltaspin.noise.health import Alarm, HealthTests, expected_alarms, fitted_a
 from voltaspin.noise.repetition import Repeats, Repetition
+from voltaspin.noise.source import NoiseSource
 
 FALSE_ALARM = 0.01  #: probability, at most, with which the whole verdict calls ideal bits not ideal
 PARTS = ("battery", "sequences", "min-entropy", "health", "whole recording")  #: that share it evenly
@@ -294,6 +296,29 @@ def assess(draw: Callable[[int], NDArray[np.uint8]], n_bits: int, *, lanes: int 
         size = min(SEGMENT, n_bits - at)
         reader.feed(draw(size), size)
     return reader.found()
+
+
+def assessed(source: NoiseSource) -> tuple[float, str]:
+    """Min-entropy per bit of a source, and in words how it was found.
+
+    A source that runs dry is read to its end and set back to where it was; of one that does not, a million bits are
+    read and thrown away.
+
+    Raises:
+        InputError: too few bits, or none of them holds any entropy.
+    """
+    left = source.bits_left
+    n = SEGMENT if left is None else left
+    state = None if left is None else source.state_dict()
+    found = assess(source.take, n, lanes=source.lanes)
+    if state is not None:
+        source.load_state_dict(state)
+    H = found.assessed
+    if H is None or not H > 0:
+        why = f"{n} bits are too few, at least {entropy.LEAST} are needed" if H is None else "they hold no min-entropy"
+        raise InputError(f"{source.name} cannot be assessed: {why}; give another source, or H as a number")
+    segments = f"{len(found.segments)} segment{'s' * (len(found.segments) > 1)}"
+    return H, f"assessed here, the smallest of ten estimates over {segments} of {n} bits"
 
 
 def seconds(n_bits: int, lanes: int = 1) -> float:
