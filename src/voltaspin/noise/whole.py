@@ -75,6 +75,30 @@ class WholeTest:
 
 
 @dataclass(frozen=True)
+class LongLag:
+    """The strongest correlation of two bits a long way apart.
+
+    Args:
+        lag: between them.
+        r: mean product of their signs, around 1/2 and not around the mean.
+        pairs: of bits.
+        lags: that were searched, from 1.
+    """
+
+    lag: int
+    r: float
+    pairs: int
+    lags: int
+
+    @property
+    def p_value(self) -> float:
+        """With which ideal bits have so strong a correlation at any of the lags."""
+        from scipy.special import ndtr
+
+        return min(1.0, 2 * self.lags * float(ndtr(-abs(self.r) * sqrt(self.pairs))))
+
+
+@dataclass(frozen=True)
 class WorstCell:
     """The cell whose bits are guessed best, by their share of ones or by the bit before.
 
@@ -106,6 +130,7 @@ class Whole:
         drift: bits of a stretch (the last one is shorter), and ones in each: int64 (stretches,).
         repetition: where bits stood before.
         worst_cell: where cells take turns.
+        long_lag: the strongest correlation at lags up to half a segment.
         health: cut-offs, expected and found alarms, JSON-able; empty below 1,024 bits.
         alarm: the first of the health tests.
     """
@@ -120,6 +145,7 @@ class Whole:
     drift: tuple[int, NDArray[np.int64]]
     repetition: Repetition | None
     worst_cell: WorstCell | None
+    long_lag: LongLag | None
     health: dict[str, Any]
     alarm: Alarm | None
 
@@ -222,6 +248,10 @@ class Reader:
         found = limits(shortest, false_alarm=SHARE / len(segments)) if segments else None
         ones, lag = int(self._ones.sum()), self._lags.found()
         tests = _of_all(self.seen, ones, lag) + self._drift.tests() + self._cell_tests() + _of_guesses(segments)
+        long = self._plain.long.found()
+        if long is not None:
+            said = f"{long.r:+.6f} at lag {long.lag}"
+            tests += (WholeTest(f"correlation, lags to {long.lags}", long.p_value, said),)
         assessed = min((s.estimates.minimum for s in segments), default=1.0)
         health: dict[str, Any] = {}
         if self.seen:
@@ -238,7 +268,7 @@ class Reader:
             }  # fmt: skip
         return Whole(
             self.seen, ones, self.lanes, lag, segments, found, tests, self._drift.stretches(), self._repeats.found,
-            self._worst(assessed), health, self._health.alarm,
+            self._worst(assessed), long, health, self._health.alarm,
         )  # fmt: skip
 
     def _sizes(self) -> NDArray[np.int64]:
@@ -342,7 +372,7 @@ def _of_all(n: int, ones: int, lag: NDArray[np.float64]) -> tuple[WholeTest, ...
         p = min(1.0, 2 * LAGS * float(ndtr(-z[at])))
         if not 0 < ones < n:
             p = 1.0
-        tests.append(WholeTest("correlation at lags 1 to 64", p, f"{lag[at]:+.6f} at lag {at + 1}"))
+        tests.append(WholeTest("correlation, lags to 64", p, f"{lag[at]:+.6f} at lag {at + 1}"))
     return tuple(tests)
 
 
@@ -362,6 +392,33 @@ def _of_guesses(segments: tuple[Segment, ...]) -> tuple[WholeTest, ...]:
     return tuple(tests)
 
 
+class _LongLags:
+    """The strongest correlation at any lag up to half a segment: the spectra of the segments are added."""
+
+    def __init__(self) -> None:
+        self._power: NDArray[np.float64] | None = None
+        self._size = self._added = 0
+
+    def add(self, bits: NDArray[np.uint8]) -> None:
+        from scipy.fft import next_fast_len, rfft
+
+        signs = 1.0 - 2.0 * bits
+        power = np.abs(rfft(signs, next_fast_len(2 * bits.size, real=True))) ** 2
+        self._power = power if self._power is None else self._power + power
+        self._size, self._added = bits.size, self._added + 1
+
+    def found(self) -> LongLag | None:
+        if self._power is None:
+            return None
+        from scipy.fft import irfft, next_fast_len
+
+        lags = np.arange(1, self._size // 2 + 1)
+        pairs = self._added * (self._size - lags)
+        r = irfft(self._power, next_fast_len(2 * self._size, real=True))[lags] / pairs
+        at = int(np.abs(r * np.sqrt(pairs)).argmax())
+        return LongLag(int(lags[at]), float(r[at]), int(pairs[at]), lags.size)
+
+
 class _Segments:
     """Cuts a stream into segments of a million bits; the last one reaches back, so that it is as long as the others."""
 
@@ -370,6 +427,7 @@ class _Segments:
         self._kept = np.empty(2 * SEGMENT, np.uint8)  # the last segment, then what came after it
         self._before = self._size = self._start = 0
         self._made: list[Segment] = []
+        self.long = _LongLags()
 
     def feed(self, bits: NDArray[np.uint8]) -> None:
         while bits.size:
@@ -384,6 +442,8 @@ class _Segments:
                 self._before = self._size = SEGMENT
 
     def _add(self, bits: NDArray[np.uint8], start: int) -> None:
+        if self._order == "as read" and start % SEGMENT == 0:
+            self.long.add(bits)
         self._made.append(Segment(self._order, start, *entropy.estimate_and_guesses(bits)))
 
     def end(self) -> tuple[Segment, ...]:
