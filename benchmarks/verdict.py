@@ -16,7 +16,7 @@ from voltaspin.noise import PseudoSource, examine
 from voltaspin.noise.randomness import Randomness
 from voltaspin.noise.source import NoiseSource
 
-KINDS = ((20_000, 1, 1), (100_000, 1, 1), (100_000, 50, 1), (100_000, 1, 4), (400_000, 7, 1))  # bits, cells, sequences
+KINDS = ((100_000, 1, 1), (100_000, 50, 4), (20_000, 1, 1), (1_000_000, 7, 1))  # bits, cells, sequences
 
 
 class Cells:

@@ -115,13 +115,18 @@ def estimate_and_guesses(s: NDArray[np.uint8]) -> tuple[EntropyEstimates, tuple[
     """:func:`estimate` of bits that are checked, one a byte, and what its four predictors guessed."""
     if s.size < LEAST:
         raise InputError(f"{s.size} bits are too few for the estimates; give at least {LEAST}, better 1000000")
-    guesses = tuple(Guesses(*map(int, f(s))) for f in _PREDICT)
+    guesses = guess(s)
     common, repeated = _tuples(s)
     found = EntropyEstimates(
         s.size, most_common_value(s), collision(s), markov(s), compression(s), _t_tuple(s.size, common),
         _lrs(s.size, common, repeated), *(g.entropy for g in guesses),
     )  # fmt: skip
     return found, guesses
+
+
+def guess(s: NDArray[np.uint8]) -> tuple[Guesses, ...]:
+    """What the four predictors make of bits, one a byte."""
+    return tuple(Guesses(*map(int, f(s))) for f in _PREDICT)
 
 
 _PREDICT = (predictors.most_common_in_window, predictors.lag, predictors.markov_models, predictors.dictionary)

@@ -392,7 +392,7 @@ def _of_guesses(segments: tuple[Segment, ...]) -> tuple[WholeTest, ...]:
     return tuple(tests)
 
 
-class _LongLags:
+class LongLags:
     """The strongest correlation at any lag up to half a segment: the spectra of the segments are added."""
 
     def __init__(self) -> None:
@@ -427,7 +427,7 @@ class _Segments:
         self._kept = np.empty(2 * SEGMENT, np.uint8)  # the last segment, then what came after it
         self._before = self._size = self._start = 0
         self._made: list[Segment] = []
-        self.long = _LongLags()
+        self.long = LongLags()
 
     def feed(self, bits: NDArray[np.uint8]) -> None:
         while bits.size:

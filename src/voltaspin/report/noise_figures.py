@@ -70,7 +70,9 @@ def _entropy(axes: Axes, found: Randomness) -> None:
                 np.full(values.size, x + shift), values, s=16, marker=mark,
                 c=np.where(values < limit, ORANGE, BLUE), alpha=0.75, linewidths=0,
             )  # fmt: skip
-    axes.set_xticks(range(len(ESTIMATES)), [n.replace("_", " ") for n in ESTIMATES], rotation=40, ha="right")
+    axes.set_xticks(
+        range(len(ESTIMATES)), [n.replace("_value", "").replace("_", " ") for n in ESTIMATES], rotation=40, ha="right"
+    )
     axes.set_ylim(-0.03, 1.05)
     axes.set_title("Min-entropy by segment; grey: limit")
     if any(s.order == "cell by cell" for s in found.whole.segments):
@@ -84,8 +86,8 @@ def _correlation(axes: Axes, found: Randomness) -> None:
     outside = np.abs(found.autocorrelation) > half
     axes.vlines(lags, 0, found.autocorrelation, colors=[ORANGE if o else BLUE for o in outside], lw=2)
     axes.axhline(0, color=INK, lw=0.8)
-    axes.set_xlabel("lag [bits]")
-    axes.set_title("Autocorrelation; band: 95 % of ideal bits")
+    axes.set_xlabel("lag [bits]; band: 95 % of ideal bits")
+    axes.set_title("Autocorrelation of all bits")
 
 
 def _ones(axes: Axes, found: Randomness) -> None:
