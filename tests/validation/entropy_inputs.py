@@ -51,10 +51,10 @@ def stuck(n: int = 10**6) -> np.ndarray:
 
 def shift_register(n: int = 10**6) -> np.ndarray:
     """The bits of x^15 + x^14 + 1, period 32,767."""
-    s = np.ones(n, np.uint8)
-    for i in range(15, n):
-        s[i] = s[i - 15] ^ s[i - 14]
-    return s
+    s = [1] * 15
+    while len(s) < 2**15 - 1:
+        s.append(s[-15] ^ s[-14])
+    return np.resize(np.array(s, np.uint8), n)
 
 
 def drifting(n: int = 10**6) -> np.ndarray:
