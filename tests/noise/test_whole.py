@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from voltaspin.core.errors import InputError
-from voltaspin.noise import PseudoSource, RecordedSource, Sha256, VonNeumann, conditioned, examine
+from voltaspin.noise import PseudoSource, RecordedSource, Sha256, VonNeumann, conditioned, examine, whole_parts
 from voltaspin.noise import whole as room
 from voltaspin.noise.health import HealthTests, expected_alarms, fitted_a
 from voltaspin.noise.randomness import autocorrelation
@@ -20,6 +20,11 @@ from voltaspin.streams import Stream
 
 def ideal(n, name="x", i=0):
     return np.unpackbits(Stream.of(8, "test", "whole", name, stream=i).words(-(-n // 32)).view(np.uint8), count=n)
+
+
+def short_segments(monkeypatch, bits):
+    for module in (room, whole_parts):
+        monkeypatch.setattr(module, "SEGMENT", bits)
 
 
 def read(bits, lanes=1, cuts=()):
@@ -127,7 +132,7 @@ def test_pieces_of_any_size_give_the_same():
 
 
 def test_every_bit_is_in_a_segment_and_all_are_equally_long(monkeypatch):
-    monkeypatch.setattr(room, "SEGMENT", 50_000)
+    short_segments(monkeypatch, 50_000)
     found = read(ideal(130_000))
     assert [(s.start, s.estimates.n_bits) for s in found.segments] == [(0, 50_000), (50_000, 50_000), (80_000, 50_000)]
     assert found.limits.false_alarm == pytest.approx(room.SHARE / 3)
@@ -136,7 +141,7 @@ def test_every_bit_is_in_a_segment_and_all_are_equally_long(monkeypatch):
 
 def test_memory_does_not_grow_with_the_recording(monkeypatch):
     """But for the ten numbers of a segment, of which there are 125,000 bytes in a file."""
-    monkeypatch.setattr(room, "SEGMENT", 20_000)
+    short_segments(monkeypatch, 20_000)
     reader, held = Reader(10**7, lanes=4), []
     tracemalloc.start()
     for i in range(30):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from voltaspin.core.errors import InputError
 from voltaspin.noise.analysis import bit_statistics
 from voltaspin.noise.entropy import SEGMENT, guess
-from voltaspin.noise.whole import LongLags
+from voltaspin.noise.whole_parts import LongLags
 from voltaspin.study.noise_specification import NoiseSpecification
 from voltaspin.study.verdict import (
     MAPPINGS,
