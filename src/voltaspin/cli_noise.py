@@ -45,7 +45,7 @@ Chain = Annotated[
     typer.Option(
         "--condition",
         help="What stands behind the raw bits, from left to right, joined by commas: stabilise, health:H, xor:K, "
-        "von-neumann, peres:DEPTH, toeplitz:H, sha256:H (H: min-entropy per bit).",
+        "von-neumann, peres:DEPTH, toeplitz:H, sha256:H (H: min-entropy per bit; of the last two also assessed).",
     ),
 ]
 
