@@ -248,3 +248,33 @@ def test_every_command_names_the_options_that_settle_it(capsys, tmp_path, monkey
     assert "--threshold" in line
     if command[0] == "bits":
         call(capsys, *command, "words.bin", "--sample-type", "int16", "--threshold", 0)
+
+
+def test_a_file_is_read_to_its_end_whatever_the_battery_sees(capsys, tmp_path):
+    bits = np.unpackbits(PseudoSource(seed=3).bits(400_000))
+    bits[50_000:] = 0  # the device dies after an eighth of the recording
+    np.packbits(bits).tofile(tmp_path / "dead.bin")
+    data = json.loads(call(capsys, "randomness", tmp_path / "dead.bin", "--bits", 50_000, "--json"))
+    assert (data["kind"], data["schema_version"]) == ("randomness", 2)
+    assert not data["ideal"]
+    assert data["verdict"].startswith("These bits are not ideal")
+    assert data["whole"]["n_bits"] == 400_000
+    assert data["share_tested"] == 0.125
+    assert data["health"]["alarm"]["test"] == "repetition count"
+    assert data["entropy"]["assessed"] == data["whole"]["assessed_min_entropy"] == 0
+    assert len(data["whole"]["tests"]) >= 8
+    assert data["whole"]["repetition"]["distance"] == 1
+
+
+def test_the_time_is_said_beforehand_and_a_conditioned_file_is_read_to_its_end(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("voltaspin.noise.whole.seconds", lambda n, lanes: 75.0)
+    path = tmp_path / "bits.bin"
+    path.write_bytes(PseudoSource(seed=1).bits(200_000).tobytes())
+    with pytest.raises(SystemExit):
+        main(["randomness", str(path), "--condition", "von-neumann"])
+    out, err = capsys.readouterr()
+    assert "bits are read: about 75 s on one core" in err
+    assert "the battery saw 100 % of them" in out
+    out = call(capsys, "randomness", path, "--condition", "sha256:assessed")
+    assert "sha256 takes H = 0." in out
+    assert "assessed here" in out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,7 +45,7 @@ Chain = Annotated[
     typer.Option(
         "--condition",
         help="What stands behind the raw bits, from left to right, joined by commas: stabilise, health:H, xor:K, "
-        "von-neumann, peres:DEPTH, toeplitz:H, sha256:H (H: min-entropy per bit).",
+        "von-neumann, peres:DEPTH, toeplitz:H, sha256:H (H: min-entropy per bit; of the last two also assessed).",
     ),
 ]
 
@@ -237,7 +238,9 @@ def randomness(
     *,
     recording: Given,
 ) -> None:
-    """Test bits: SP 800-22, min-entropy, health, correlations, and a verdict in words.
+    """Test bits: SP 800-22, min-entropy, health, drift, repetition, and a verdict on every bit in words.
+
+    A file is read to its end; --bits and --sequences say which part of it the battery of SP 800-22 sees.
 
     Example: [bold]voltaspin randomness bits.bin --bits 1000000[/bold], or of a source:
     [bold]voltaspin randomness --source memory --raw --figure raw.png[/bold]
@@ -260,14 +263,31 @@ def randomness(
         str(file if noise is None else noise), seed=seed, raw=raw, imperfect=imperfect, condition=condition,
         recording=recording,
     )  # fmt: skip
+    whole_file = bits is None
     if bits is None:
         at_most = source.bits_at_most
         bits = 10**6 if at_most is None else max(1, min(10**6, at_most // sequences))
+    from voltaspin.noise.whole import seconds
+
     with progress_bars() as bars:
-        found = examine(
-            source, n_bits=bits, sequences=sequences, constants="corrected" if constants == "corrected" else "nist",
-            H=H, progress=bar_per_part(bars),
+        show = bar_per_part(bars)
+
+        def progress(part: str, done: int, total: int) -> None:
+            if (part, done) == ("bits read", 0) and (takes := seconds(total, source.lanes)) >= 2:
+                bars.console.print(f"{total} bits are read: about {takes:.0f} s on one core")
+            show(part, done, total)
+
+        look = partial(
+            examine, source, sequences=sequences, constants="corrected" if constants == "corrected" else "nist", H=H,
+            progress=progress,
         )  # fmt: skip
+        try:
+            found = look(n_bits=bits)
+        except NoiseExhaustedError:
+            # of a conditioner whose rate varies it is known only now how many bits it made
+            if not whole_file or not source.bits_left or source.bits_left < sequences:
+                raise
+            found = look(n_bits=source.bits_left // sequences)
     if figure is not None:
         from voltaspin.report.noise_figures import randomness_png
 

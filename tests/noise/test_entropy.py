@@ -28,7 +28,7 @@ def test_collisions_are_waited_for_as_the_standard_says():
             i += 3
         else:
             break
-    low = np.mean(waits) - 2.576 * np.std(waits, ddof=1) / np.sqrt(len(waits))
+    low = np.mean(waits) - entropy.Z * np.std(waits, ddof=1) / np.sqrt(len(waits))
     p = 0.5 + np.sqrt(max(1.25 - 0.5 * low, 0))
     assert entropy.collision(s) == pytest.approx(min(1.0, -log2(p)), abs=1e-12)
 
@@ -79,7 +79,7 @@ def test_compression_solves_the_standards_equation():
         last[block] = i
     v = len(logs)
     deviation = 0.5907 * np.sqrt(np.sum(np.square(logs)) / (v - 1) - np.mean(logs) ** 2)
-    target = np.mean(logs) - 2.576 * deviation / np.sqrt(v)
+    target = np.mean(logs) - entropy.Z * deviation / np.sqrt(v)
     p = 2.0 ** (-b * entropy.compression(s))
 
     def g(z):

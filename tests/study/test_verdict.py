@@ -187,6 +187,22 @@ def test_a_period_is_found_and_judged(spec):
     assert (never.low, never.high, never.said) == (50_000, math.inf, "meets")
 
 
+@pytest.mark.parametrize(("lag", "keep"), [(100, 0.7), (1000, 0.7)])
+def test_a_dependence_that_no_axis_covers_is_not_called_compliant(spec, lag, keep):
+    """s[i] = s[i - lag] with probability 0.7: no bias, no correlation of neighbours, no drift, no period."""
+    s = bits(200_000, p=1 - keep, seed=9)
+    s[:lag] = bits(lag, seed=10)
+    np.bitwise_xor.accumulate(s.reshape(-1, lag), axis=0, out=s.reshape(-1, lag))
+    found = judge_bits(spec, s)
+    row = rows_of(found)["dependence"]
+    assert row.said == "undecided"
+    assert row.low < keep - 0.5 < row.high
+    assert found.of("raw")[0].axis == "dependence"
+    assert "is not shown to meet" in found.sentence("raw") or "does not meet" in found.sentence("raw")
+    assert not found.to_json()["treatments"]["raw"]["meets"]
+    assert rows_of(judge_bits(spec, bits(200_000, seed=11)))["dependence"].said == "meets"
+
+
 def test_how_many_bits_are_needed_comes_from_the_binomial_interval(spec, cheap):
     only = [a for a in cheap.axes if a.name in ("bias", "correlation")]
     small = NoiseSpecification.of(cheap.study(), verdicts(cheap), only)

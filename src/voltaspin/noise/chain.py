@@ -8,7 +8,7 @@ from voltaspin.noise.extractors import Peres, VonNeumann, Xor
 from voltaspin.noise.hashing import Sha256, Toeplitz
 from voltaspin.noise.source import NoiseSource
 
-_FORMS = "health:H, xor:K, von-neumann, peres:DEPTH, toeplitz:H, sha256:H"
+_FORMS = "health:H, xor:K, von-neumann, peres:DEPTH, toeplitz:H, sha256:H (a number, or assessed)"
 
 
 def conditioned(source: NoiseSource, chain: str) -> NoiseSource:
@@ -18,7 +18,8 @@ def conditioned(source: NoiseSource, chain: str) -> NoiseSource:
         source: of raw bits.
         chain: names with one number each: ``xor:K``, ``von-neumann``, ``peres:DEPTH``, and ``toeplitz:H``,
             ``sha256:H`` and ``health:H`` (:class:`voltaspin.noise.checked.HealthChecked`) with the min-entropy per
-            bit; parts joined by commas. ``none`` or nothing changes nothing.
+            bit; ``toeplitz:assessed`` and ``sha256:assessed`` assess the bits that they get; parts joined by commas.
+            ``none`` or nothing changes nothing.
 
     Raises:
         InputError: a name that is unknown or a number that does not fit.
@@ -35,9 +36,9 @@ def conditioned(source: NoiseSource, chain: str) -> NoiseSource:
             elif name == "peres":
                 source = Peres(source, depth=int(value or 5))
             elif name == "toeplitz":
-                source = Toeplitz(source, H_min=float(value))
+                source = Toeplitz(source, H_min=None if value == "assessed" else float(value))
             elif name == "sha256":
-                source = Sha256(source, H_min=float(value))
+                source = Sha256(source, H_min=None if value == "assessed" else float(value))
             else:
                 raise InputError(f"conditioner {part!r} is unknown; use {_FORMS}, joined by commas")
         except ValueError as error:

@@ -66,12 +66,16 @@ class Conditioner(SequentialSource):
         left = self.source.bits_left
         if left is None:
             return None
-        return self._kept + (int(left // self._unit * self._unit * self.rate()) if self.fixed_rate else 0)
+        return self._kept + (self._made_of(left) if self.fixed_rate else 0)
 
     @property
     def bits_at_most(self) -> int | None:
         left = self.source.bits_at_most
-        return None if left is None else self._kept + (int(left * self.rate()) if self.fixed_rate else left)
+        return None if left is None else self._kept + (self._made_of(left) if self.fixed_rate else left)
+
+    def _made_of(self, raw: int) -> int:
+        """Bits from so many raw ones at a fixed rate: only whole units give any."""
+        return int(raw // self._unit * self._unit * self.rate())
 
     @property
     def _unit(self) -> int:

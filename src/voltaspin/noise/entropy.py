@@ -1,16 +1,16 @@
-"""Estimates of the min-entropy of bits: the six of SP 800-90B, sections 6.3.1 to 6.3.6.
+"""Estimates of the min-entropy of bits: the ten of SP 800-90B, section 6.3.
 
 Each is a bound from one way in which bits can be predictable, and the smallest is the assessment. They are
 conservative: perfect bits are not given 1 but, one bit at a time, about 0.83 (the compression estimate). So no
-threshold is "close to 1"; :func:`ideal_limits` says what bits of the same number from a perfect source get.
-Simulated bits have the entropy of their seed, whatever these numbers say.
+threshold is "close to 1"; :mod:`voltaspin.noise.entropy_limits` says what bits of the same number from a perfect
+source get. Simulated bits have the entropy of their seed, whatever these numbers say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from math import log2, sqrt
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,29 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.noise import entropy_kernels as kernels
+from voltaspin.noise import predictor_kernels as predictors
+from voltaspin.noise.entropy_formulas import (
+    BLOCK,
+    COMMON,
+    DICTIONARY,
+    ESTIMATES,
+    LEAST,
+    SEGMENT,
+    Z,
+    from_collisions,
+    from_distances,
+    predicted,
+    upper,
+)
+from voltaspin.noise.entropy_limits import limit
 from voltaspin.noise.sp800_22 import as_bits
 from voltaspin.streams import Stream
 
-_Z = 2.576  # normal quantile of a 99 % interval, as the standard rounds it
-_COMMON = 35  # a tuple counts as common from here on (section 6.3.5)
-_BLOCK, _DICTIONARY = 6, 1000  # bits of a block of the compression estimate, blocks that fill its dictionary
-LEAST = (_DICTIONARY + 2) * _BLOCK  #: bits that every estimate can work on
-ESTIMATES = ("most_common_value", "collision", "markov", "compression", "t_tuple", "lrs")
+__all__ = [
+    "ESTIMATES", "LEAST", "SEGMENT", "EntropyEstimates", "IdealLimits", "Z", "collision", "compression", "estimate",
+    "ideal_limits", "lag", "lrs", "lz78y", "markov", "most_common_value", "multi_mcw", "multi_mmc", "suffix_array",
+    "t_tuple",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,7 +50,8 @@ class EntropyEstimates:
 
     Args:
         n_bits: that were assessed.
-        most_common_value, collision, markov, compression, t_tuple, lrs: see the functions of these names.
+        most_common_value, collision, markov, compression, t_tuple, lrs, multi_mcw, lag, multi_mmc, lz78y: see the
+            functions of these names.
     """
 
     n_bits: int
@@ -45,10 +61,14 @@ class EntropyEstimates:
     compression: float
     t_tuple: float
     lrs: float
+    multi_mcw: float
+    lag: float
+    multi_mmc: float
+    lz78y: float
 
     @property
     def minimum(self) -> float:
-        """The assessment: the smallest of the six."""
+        """The assessment: the smallest of the ten."""
         return min(getattr(self, name) for name in ESTIMATES)
 
     def to_json(self) -> dict[str, Any]:
@@ -60,7 +80,7 @@ class EntropyEstimates:
 
 
 def estimate(bits: NDArray[Any] | bytes | bytearray | Path | str, *, n_bits: int | None = None) -> EntropyEstimates:
-    """All six estimates.
+    """All ten estimates.
 
     Args:
         bits: as in :func:`voltaspin.noise.sp800_22.run`.
@@ -69,37 +89,58 @@ def estimate(bits: NDArray[Any] | bytes | bytearray | Path | str, *, n_bits: int
     Raises:
         InputError: fewer than 6,012 bits, which the compression estimate needs, or as there.
     """
-    s = as_bits(bits, n_bits)
+    return estimate_and_guesses(as_bits(bits, n_bits))[0]
+
+
+@dataclass(frozen=True)
+class Guesses:
+    """How a predictor fared: of fair coins every guess is right with 1/2, whatever came before.
+
+    Args:
+        right: guesses that were.
+        longest: run of right ones.
+        n: guesses.
+    """
+
+    right: int
+    longest: int
+    n: int
+
+    @property
+    def entropy(self) -> float:
+        return predicted(self.right, self.longest, self.n)
+
+
+def estimate_and_guesses(s: NDArray[np.uint8]) -> tuple[EntropyEstimates, tuple[Guesses, ...]]:
+    """:func:`estimate` of bits that are checked, one a byte, and what its four predictors guessed."""
     if s.size < LEAST:
         raise InputError(f"{s.size} bits are too few for the estimates; give at least {LEAST}, better 1000000")
+    guesses = guess(s)
     common, repeated = _tuples(s)
-    return EntropyEstimates(
+    found = EntropyEstimates(
         s.size, most_common_value(s), collision(s), markov(s), compression(s), _t_tuple(s.size, common),
-        _lrs(s.size, common, repeated),
+        _lrs(s.size, common, repeated), *(g.entropy for g in guesses),
     )  # fmt: skip
+    return found, guesses
 
 
-def _upper(p: float, n: int) -> float:
-    """Min-entropy of the upper end of the 99 % interval of a proportion."""
-    return -log2(min(1.0, p + _Z * sqrt(p * (1 - p) / (n - 1)))) + 0.0
+def guess(s: NDArray[np.uint8]) -> tuple[Guesses, ...]:
+    """What the four predictors make of bits, one a byte."""
+    return tuple(Guesses(*map(int, f(s))) for f in _PREDICT)
+
+
+_PREDICT = (predictors.most_common_in_window, predictors.lag, predictors.markov_models, predictors.dictionary)
 
 
 def most_common_value(s: NDArray[np.uint8]) -> float:
     """From the more frequent bit (6.3.1)."""
     ones = int(np.count_nonzero(s))
-    return _upper(max(ones, s.size - ones) / s.size, s.size)
+    return upper(max(ones, s.size - ones) / s.size, s.size)
 
 
 def collision(s: NDArray[np.uint8]) -> float:
     """From the mean number of bits until one repeats (6.3.2); for bits it is 2 + 2 p (1 - p)."""
-    twos, threes = kernels.collisions(s)
-    v = twos + threes
-    mean = (2 * twos + 3 * threes) / v
-    deviation = sqrt(twos * threes / v / (v - 1))
-    low = mean - _Z * deviation / sqrt(v)
-    if low >= 2.5:
-        return 1.0
-    return -log2(0.5 + sqrt(max(1.25 - 0.5 * max(low, 2.0), 0.0))) + 0.0
+    return from_collisions(*kernels.collisions(s))
 
 
 def markov(s: NDArray[np.uint8]) -> float:
@@ -120,33 +161,12 @@ def markov(s: NDArray[np.uint8]) -> float:
 
 def compression(s: NDArray[np.uint8]) -> float:
     """From the mean logarithm of the distance between equal blocks of six bits (6.3.4)."""
-    blocks = s.size // _BLOCK
-    v = blocks - _DICTIONARY
-    total, squares = kernels.block_distances(s, _BLOCK, _DICTIONARY)
+    blocks = s.size // BLOCK
+    v = blocks - DICTIONARY
+    total, squares = kernels.block_distances(s, BLOCK, DICTIONARY)
     mean = total / v
     deviation = 0.5907 * sqrt(max(squares / (v - 1) - mean**2, 0.0))
-    target = mean - _Z * deviation / sqrt(v)
-    u = np.arange(1, blocks + 1, dtype=np.float64)
-    logs = np.log2(u)
-    later = np.where(u < _DICTIONARY + 1, v, blocks - u)  # blocks t > u after the dictionary
-    tested = u > _DICTIONARY
-
-    def g(z: float) -> float:
-        if z >= 1:
-            return 0.0
-        decay = np.exp((u - 1) * np.log1p(-z))
-        return float((logs * decay * (z * z * later + z * tested)).sum() / v)
-
-    def expected(p: float) -> float:
-        return g(p) + (2**_BLOCK - 1) * g((1 - p) / (2**_BLOCK - 1))
-
-    low, high = 2.0**-_BLOCK, 1.0
-    if expected(low) < target:
-        return 1.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if expected(middle) > target else (low, middle)
-    return min(1.0, -log2(high) / _BLOCK + 0.0)
+    return from_distances(mean - Z * deviation / sqrt(v), blocks)
 
 
 def t_tuple(s: NDArray[np.uint8]) -> float:
@@ -159,24 +179,44 @@ def lrs(s: NDArray[np.uint8]) -> float:
     return _lrs(s.size, *_tuples(s))
 
 
+def multi_mcw(s: NDArray[np.uint8]) -> float:
+    """From guesses by the more frequent bit of the last 63 to 4,095 (6.3.7)."""
+    return predicted(*predictors.most_common_in_window(s))
+
+
+def lag(s: NDArray[np.uint8]) -> float:
+    """From guesses by the bit 1 to 128 places before (6.3.8)."""
+    return predicted(*predictors.lag(s))
+
+
+def multi_mmc(s: NDArray[np.uint8]) -> float:
+    """From guesses by what followed the last 1 to 16 bits most often (6.3.9)."""
+    return predicted(*predictors.markov_models(s))
+
+
+def lz78y(s: NDArray[np.uint8]) -> float:
+    """From guesses by a dictionary of strings of up to 16 bits (6.3.10)."""
+    return predicted(*predictors.dictionary(s))
+
+
 def _t_tuple(n: int, common: NDArray[np.int64]) -> float:
-    lengths = np.flatnonzero(common >= _COMMON)
+    lengths = np.flatnonzero(common >= COMMON)
     lengths = lengths[lengths > 0]
     if lengths.size == 0:
         return 1.0
     p = (common[lengths] / (n - lengths + 1)) ** (1 / lengths)
-    return _upper(float(p.max()), n)
+    return upper(float(p.max()), n)
 
 
 def _lrs(n: int, common: NDArray[np.int64], repeated: NDArray[np.float64]) -> float:
-    lengths = np.flatnonzero((common < _COMMON) & (repeated > 0))
+    lengths = np.flatnonzero((common < COMMON) & (repeated > 0))
     lengths = lengths[lengths > 0]
     if lengths.size == 0:
         # no tuple is repeated that is not common: the longest repeated tuple is a common one
         return _t_tuple(n, common)
     windows = n - lengths + 1.0
     p = (repeated[lengths] / (windows * (windows - 1) / 2)) ** (1 / lengths)
-    return _upper(float(p.max()), n)
+    return upper(float(p.max()), n)
 
 
 def _tuples(s: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -212,7 +252,7 @@ def suffix_array(s: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class IdealLimits:
-    """What perfect bits get.
+    """What perfect bits get, simulated.
 
     Args:
         n_bits: per sequence.
@@ -238,10 +278,7 @@ class IdealLimits:
 def ideal_limits(
     n_bits: int, *, sequences: int = 20, progress: Callable[[int, int], None] | None = None
 ) -> IdealLimits:
-    """Limits from simulated perfect bits, kept for the rest of the process.
-
-    Each lower limit is the one-sided prediction limit of 99.9 % for one more sequence, with Student's t and the
-    spread of those simulated.
+    """Mean and spread from simulated perfect bits, kept for the rest of the process, and the computed limits.
 
     Args:
         n_bits: of the sequence that is to be judged.
@@ -251,12 +288,10 @@ def ideal_limits(
     if sequences < 3:
         raise InputError(f"{sequences} sequences show no spread; simulate at least 3")
     table = _simulated(n_bits, sequences, progress)
-    from scipy.stats import t
-
-    mean, deviation = table.mean(axis=0), table.std(axis=0, ddof=1)
-    lower = mean - float(t.ppf(0.999, sequences - 1)) * deviation * sqrt(1 + 1 / sequences)
-    columns = [dict(zip(ESTIMATES, map(float, row), strict=True)) for row in (mean, deviation, lower)]
-    return IdealLimits(n_bits, sequences, *columns)
+    mean, deviation = (
+        dict(zip(ESTIMATES, map(float, row), strict=True)) for row in (table.mean(axis=0), table.std(axis=0, ddof=1))
+    )
+    return IdealLimits(n_bits, sequences, mean, deviation, {name: limit(name, n_bits, 1e-3) for name in ESTIMATES})
 
 
 _kept: dict[tuple[int, int], NDArray[np.float64]] = {}

@@ -14,7 +14,13 @@ from voltaspin.noise import extractor_kernels as kernels
 from voltaspin.noise.conditioner import BLOCK, Conditioner
 from voltaspin.noise.gaussian import Shaping
 from voltaspin.noise.source import NoiseSource
+from voltaspin.noise.whole import assessed
 from voltaspin.streams import Stream
+
+
+def _known(source: NoiseSource, H_min: float | None) -> tuple[float, str]:
+    """Min-entropy per bit, and whose word it is."""
+    return (H_min, "the user's word") if H_min is not None else assessed(source)
 
 
 @final
@@ -26,7 +32,7 @@ class Toeplitz(Conditioner):
 
     Args:
         source: any bits.
-        H_min: min-entropy per bit of the source, assessed by its owner.
+        H_min: min-entropy per bit of the source; None assesses its bits (:func:`voltaspin.noise.whole.assessed`).
         n_in: bits per block.
         n_out: bits out of each; None takes the most that is allowed.
         epsilon: distance from uniform, of each block.
@@ -39,13 +45,14 @@ class Toeplitz(Conditioner):
         self,
         source: NoiseSource,
         *,
-        H_min: float,
+        H_min: float | None,
         n_in: int = 1024,
         n_out: int | None = None,
         epsilon: float = 2.0**-64,
         seed: int = 0,
         shaping: Shaping | None = None,
     ) -> None:
+        H_min, self.H_from = _known(source, H_min)
         if not 0 < H_min <= 1 or not 0 < epsilon < 1:
             raise InputError(f"H_min = {H_min} and epsilon = {epsilon} must lie above 0, at most 1 and below 1")
         if n_in % 64 or not 64 <= n_in <= 2**16:
@@ -85,7 +92,7 @@ class Toeplitz(Conditioner):
     def _details(self) -> dict[str, Any]:
         return {
             "method": "toeplitz", "n_in": self.n_in, "n_out": self.n_out, "H_min": self.H_min,
-            "epsilon": self.epsilon, "seed": int(self.seed), "matrix": "pseudo-random",
+            "H_from": self.H_from, "epsilon": self.epsilon, "seed": int(self.seed), "matrix": "pseudo-random",
         }  # fmt: skip
 
     def _conditioned(self, packed: NDArray[np.uint8], n: int) -> tuple[NDArray[np.uint8], int]:
@@ -105,15 +112,16 @@ class Sha256(Conditioner):
 
     Args:
         source: any bits.
-        H_min: min-entropy per bit of the source, assessed by its owner.
+        H_min: min-entropy per bit of the source; None assesses its bits (:func:`voltaspin.noise.whole.assessed`).
         n_in: bits per block, a multiple of 8; None takes the fewest that hold 320 bits of min-entropy.
     """
 
     fixed_rate = True
 
     def __init__(
-        self, source: NoiseSource, *, H_min: float, n_in: int | None = None, shaping: Shaping | None = None
+        self, source: NoiseSource, *, H_min: float | None, n_in: int | None = None, shaping: Shaping | None = None
     ) -> None:
+        H_min, self.H_from = _known(source, H_min)
         if not 0 < H_min <= 1:
             raise InputError(
                 f"H_min = {H_min} bit per bit is no min-entropy of a bit; give a number above 0, at most 1"
@@ -141,7 +149,7 @@ class Sha256(Conditioner):
 
     @property
     def _details(self) -> dict[str, Any]:
-        return {"method": "sha256", "n_in": self.n_in, "H_min": self.H_min}
+        return {"method": "sha256", "n_in": self.n_in, "H_min": self.H_min, "H_from": self.H_from}
 
     def _conditioned(self, packed: NDArray[np.uint8], n: int) -> tuple[NDArray[np.uint8], int]:
         blocks, size, data = n // self.n_in, self.n_in // 8, packed.tobytes()

@@ -57,6 +57,38 @@ def _check(H: float, a: float) -> None:
         raise InputError(f"a = {a}: a false alarm with 2**-a per bit needs a from 1 to 1000; 20 to 40 are usual")
 
 
+def expected_alarms(n_bits: int, a: float, *, H: float, lanes: int = 1, window: int = 1024) -> tuple[float, float]:
+    """Alarms of either test that ideal bits raise on average, counting a run and a window once.
+
+    Half the bits begin a run, and the first of every cell does; a run has C bits with ``2**-(C - 1)``. A window has
+    ``C - 1`` of its other bits equal to the first with a binomial probability.
+
+    Args:
+        n_bits: of all cells together.
+        a, H, window: as :class:`HealthTests`.
+        lanes: cells that deliver in turn.
+    """
+    from scipy.stats import binom
+
+    run, share = repetition_cutoff(H, a), proportion_cutoff(H, a, window)
+    windows = n_bits / window
+    return (n_bits + lanes) * 2.0**-run, windows * float(binom.sf(share - 2, window - 1, 0.5))
+
+
+def fitted_a(n_bits: int, *, H: float, lanes: int = 1, false_alarm: float = 0.01, window: int = 1024) -> float:
+    """The smallest whole ``a`` from 20 on at which ideal bits raise an alarm in at most this share of the recordings.
+
+    Args:
+        n_bits: of a recording, all cells together.
+        H, lanes, window: as :class:`HealthTests`.
+        false_alarm: for a whole recording of ideal bits, as bounded by the expected number of alarms.
+    """
+    a = 20
+    while sum(expected_alarms(n_bits, a, H=H, lanes=lanes, window=window)) > false_alarm:
+        a += 1
+    return float(a)
+
+
 @dataclass(frozen=True)
 class Alarm:
     """What raised it.

@@ -284,11 +284,18 @@ class NoiseSource(Travels, ABC):
 
     def _check_state(self, state: Mapping[str, Any]) -> None:
         ours = self.provenance.to_json()
-        if state.get("provenance") != ours:
+        if _numbers_of(state.get("provenance")) != _numbers_of(ours):
             raise InputError(
                 f"this state belongs to another source ({state.get('provenance')}); build the source with "
                 f"the same arguments and memory before loading (this one: {ours})"
             )
+
+
+def _numbers_of(provenance: Any) -> Any:
+    """A provenance without what does not decide the numbers: whose word a conditioner's min-entropy is."""
+    if isinstance(provenance, Mapping):
+        return {k: _numbers_of(v) for k, v in provenance.items() if k != "H_from"}
+    return [_numbers_of(v) for v in provenance] if isinstance(provenance, list) else provenance
 
 
 class AddressableSource(NoiseSource):

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.noise.analysis import bit_statistics
+from voltaspin.noise.entropy import SEGMENT, guess
+from voltaspin.noise.whole_parts import LongLags
 from voltaspin.study.noise_specification import NoiseSpecification
 from voltaspin.study.verdict import (
     MAPPINGS,
@@ -17,6 +19,7 @@ from voltaspin.study.verdict import (
     DeviceVerdict,
     Interval,
     Row,
+    Said,
     absolute,
     row_of,
     signed_limit,
@@ -40,6 +43,10 @@ def judge_bits(
         bits: uint8 (n,), one bit a byte, raw; bit j comes from cell ``j % lanes``.
         lanes: cells that were read in turn.
         subject: what they are.
+
+    What no axis covers is looked for, too: how well the bits can be guessed (the predictors of SP 800-90B) and the
+    strongest correlation at any lag up to half a million. Where that is more than the axes judged explain, the bits are
+    not shown to meet the specification, which was never asked about it.
 
     A period is judged as far as the recording shows one, half of its length; it decides nothing about how many bits
     are needed.
@@ -95,8 +102,55 @@ def judge_bits(
             seen = float(min(n, _PERIODIC) // 2)
             row = row_of(limit, (float(repeats),) * 3 if repeats else (seen, seen, math.inf))
             judged.append(replace(row, treatment=t))
+    if repeats is None:
+        explained = max(map(abs, numbers["bias"])) + max(map(abs, numbers["correlation"])) / 2
+        explained += numbers["drift"][2] + (numbers["spread"][2] if lanes > 1 else 0.0)
+        judged += _dependence(bits[:n], lanes, explained)
     assumed = (f"{n} bits, bit j from cell j % {lanes}; XOR takes two cells that are independent and alike",)
     return DeviceVerdict(subject, tuple(judged), assumed)
+
+
+def _dependence(bits: NDArray[np.uint8], lanes: int, explained: float) -> list[Row]:
+    """Rows for what the axes do not cover: how much better than by halves a bit is guessed.
+
+    A bit of bias b is guessed with 1/2 + b, one of lag-1 correlation rho with 1/2 + rho / 2, and no better than by the
+    sum where effects come together; the XOR of two such bits, each guessed with 1/2 + e, with 1/2 + 2 e**2.
+    """
+    from scipy.special import ndtri
+
+    long = LongLags()
+    right, n = np.zeros((2, 4)), np.zeros((2, 4))
+    for i, order in enumerate((bits, bits.reshape(-1, lanes).T.ravel()) if lanes > 1 else (bits,)):
+        for at in range(0, max(bits.size - SEGMENT // 2, 1), SEGMENT):
+            part = order[at : at + SEGMENT]
+            for j, g in enumerate(guess(part)):
+                right[i, j] += g.right
+                n[i, j] += g.n
+            if i == 0 and (part.size == SEGMENT or at == 0):
+                long.add(part)
+    share, half = right / np.maximum(n, 1) - 0.5, 0.5 * -float(ndtri(1e-3 / 8)) / np.sqrt(np.maximum(n, 1))
+    best = np.unravel_index(int((share - half).argmax()), share.shape)
+    found, wide = float(share[best]), float(half[best])
+    lag = long.found()
+    if lag is not None:
+        r, far = abs(lag.r) / 2, -float(ndtri(1e-3 / lag.lags)) / math.sqrt(lag.pairs) / 2
+        if r - far > found - wide:
+            found, wide = r, far
+    low, found, high = (max(0.0, x) for x in (found - wide, found, found + wide))
+    said: Said = "meets" if low <= explained else "undecided"
+    left = math.inf if said == "meets" else explained / found
+    rows = []
+    for t in TREATMENTS:
+        least, value, most, known = (
+            (x if t == "raw" else 2 * x * x) for x in (low, found, high, explained)
+        )  # fmt: skip
+        rows.append(
+            Row(
+                "dependence", "guesses right beyond one half", "", 1.0, t, value, least, most,
+                f"not asked; the axes explain {known:.3g}", said, left,
+            )
+        )  # fmt: skip
+    return rows
 
 
 def bits_needed(spec: NoiseSpecification, lanes: int = 1) -> tuple[int, str]:
