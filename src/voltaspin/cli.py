@@ -25,6 +25,7 @@ from voltaspin.cli_sample import Part, run_bit_sampling, run_sampling
 from voltaspin.cli_study import spec as spec_command
 from voltaspin.cli_study import study
 from voltaspin.core.errors import InputError
+from voltaspin.core.folders import check_writable
 from voltaspin.core.stopping import Stopped, stoppable
 from voltaspin.terminal import Force, at_least, bar_per_part, print_json, progress_bars
 
@@ -117,6 +118,7 @@ def train(
     at_least(1, steps=steps, batch=batch, checkpoint_every=checkpoint_every)
     if diffusion not in ("gaussian", "bitflip"):
         raise InputError(f"--diffusion {diffusion!r} is unknown; use gaussian or bitflip")
+    check_writable(out)
     from voltaspin.diffusion import TrainSpec, load_images
     from voltaspin.diffusion import train as run_training
 
