@@ -69,7 +69,7 @@ def test_a_well_that_does_not_exist_is_said() -> None:
         flip_rate(cell(22.0, (0.0, 0.0, 0.09)), well="up")
     with pytest.raises(InputError, match=r"the well 'up' does not exist at 0\.1 V with its spin torque"):
         flip_rate(cell(22.0), voltage=0.1, well="up", spin_torque=True)
-    with pytest.raises(InputError, match="the well 'up' and the well 'down' does not exist"):
+    with pytest.raises(InputError, match="the well 'up' and the well 'down' do not exist"):
         flip_rate(replace(GENERATOR, B_bias=(0.2, 0.0, 0.0)))
     with pytest.raises(InputError, match=r"out of the well 'up' at 0.05 V with its spin torque is 0\.58 k_B T"):
         flip_rate(cell(22.0), voltage=0.05, well="up", spin_torque=True)

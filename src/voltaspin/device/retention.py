@@ -128,8 +128,9 @@ def _two_wells(junction: Junction, voltage: float, well: Well, spin_torque: bool
     remedy = "lower the voltage or the field, or raise Delta"
     if land.missing:
         names = " and ".join(f"the well {w!r}" for w in land.missing)
+        do = "does" if len(land.missing) == 1 else "do"
         raise InputError(
-            f"{names} does not exist {at}: its barrier is 0, and below 1 k_B T there are no two states to flip "
+            f"{names} {do} not exist {at}: its barrier is 0, and below 1 k_B T there are no two states to flip "
             f"between; {remedy}"
         )
     if (height := land.height(well)) < 1 - 1e-6:  # a Delta of 1 may come out of K_i a rounding below
