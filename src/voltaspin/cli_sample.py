@@ -176,16 +176,16 @@ def run_sampling(
     def record(batches: Sequence[Batch]) -> dict[str, Any]:
         spent = summed(batches)
         priced: dict[str, Any] = {}
-        if base is not None and coverage.macs is not None:
-            from voltaspin.report.compute_cost import compute_cost
-
+        if base is not None:
             computed = Ledger.from_dict(base)
             computed.merge(spent.child(computed.name))
             spent.children[computed.name] = computed
             machine.ledger.counts, machine.ledger.children = computed.counts, computed.children
-            priced = {
-                "compute_cost": compute_cost(converted, coverage, images=sum(len(b.ids) for b in batches)).to_json()
-            }
+            if coverage.macs is not None:
+                from voltaspin.report.compute_cost import compute_cost
+
+                cost = compute_cost(converted, coverage, images=sum(len(b.ids) for b in batches))
+                priced = {"compute_cost": cost.to_json()}
         facts = batches[0].facts
         return {
             "kind": "sample",
