@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.files import write_text
 from voltaspin.core.spec import environment
 from voltaspin.device import presets
 from voltaspin.device.characterisation import Characterisation, JunctionSpec, PulseRecord
@@ -23,7 +24,7 @@ from voltaspin.report.comparison import energy_text
 from voltaspin.report.cost import BOUNDARIES, CellPulse, CostTable, action_energies, si
 from voltaspin.report.device_figures import life_text
 from voltaspin.report.page import number
-from voltaspin.terminal import bar_per_part, progress_bars, write_whole
+from voltaspin.terminal import bar_per_part, progress_bars
 
 HEADINGS = (
     "preset", "Delta", "barrier (k_B T)", "V_c (V)", "period (ns)", "coin pulse", "its worst deviation from 1/2",
@@ -196,7 +197,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     command = "python scripts/preset_table.py" + (" --quick" if args.quick else "")
     if args.presets != list(presets.names()):
         command += " --presets " + " ".join(args.presets)
-    write_whole(args.out, document(records, command, costs).encode())
+    write_text(args.out, document(records, command, costs))
     print(args.out)
 
 

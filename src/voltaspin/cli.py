@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import math
+import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from voltaspin.cli_bitflip import sample_bits, train_bits
+from voltaspin.cli_bitflip import train_bits
 from voltaspin.cli_cost import cost
 from voltaspin.cli_device import app as device_app
 from voltaspin.cli_fidelity import fidelity
@@ -22,11 +22,12 @@ from voltaspin.cli_fit import fit
 from voltaspin.cli_memory import app as memory_app
 from voltaspin.cli_memory import array_spec
 from voltaspin.cli_noise import Chain, Noise, bits, make_source, randomness
+from voltaspin.cli_sample import Part, run_bit_sampling, run_sampling
 from voltaspin.cli_study import spec as spec_command
 from voltaspin.cli_study import study
-from voltaspin.core.errors import InputError, NoiseStoppedError
-from voltaspin.core.ledger import Ledger
-from voltaspin.terminal import at_least, bar_per_part, leave_nothing, print_json, progress_bars, writable
+from voltaspin.core.errors import InputError
+from voltaspin.core.stopping import Stopped, stoppable
+from voltaspin.terminal import Force, at_least, bar_per_part, print_json, progress_bars
 
 if TYPE_CHECKING:
     from voltaspin.noise import NoiseSource
@@ -56,6 +57,7 @@ def demo(
     images: Annotated[int, typer.Option("--images", help="Images per arm.")] = 256,
     steps: Annotated[int, typer.Option("--steps", help="Ancestral steps per image.")] = 50,
     seed: Seed = 0,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """The whole job on real data: device, memory, noise, images, quality, cost, one page.
@@ -65,12 +67,11 @@ def demo(
     at_least(0, seed=seed)
     at_least(4, images=images)
     at_least(2, steps=steps)
-    writable(out)
     from voltaspin.demo import run_demo
     from voltaspin.report.page import summary_table
 
     with progress_bars() as bars:
-        results = run_demo(out=out, images=images, steps=steps, seed=seed, progress=bar_per_part(bars))
+        results = run_demo(out=out, images=images, steps=steps, seed=seed, force=force, progress=bar_per_part(bars))
     if as_json:
         print_json(results.to_json())
         return
@@ -110,6 +111,7 @@ def train(
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in --out.")] = False,
     checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", help="Steps.")] = 500,
+    force: Force = False,
     as_json: AsJson = False,
     *,
     recording: Given,
@@ -125,7 +127,6 @@ def train(
     if diffusion == "bitflip":
         refuse_recording(recording, "--diffusion bitflip draws in its own array")
     check_recording(noise, recording)
-    writable(out)
     from voltaspin.diffusion import TrainSpec, load_images
     from voltaspin.diffusion import train as run_training
 
@@ -142,15 +143,16 @@ def train(
             bars.update(bar, completed=step, description=f"train, loss {loss:.4f}")
 
         if diffusion == "bitflip":
-            result = train_bits(images, out, noise=noise, planes=planes, cells=cells, resume=resume,
+            result = train_bits(images, out, noise=noise, planes=planes, cells=cells, resume=resume, force=force,
                                 progress=show, **fields)  # fmt: skip
         else:
             source = make_source(noise, seed=seed, recording=recording, numbers=images.images[0].size)
             spec = TrainSpec(noise=noise, **fields)
-            result = run_training(images, source, out, spec=spec, resume=resume, progress=show)
+            result = run_training(images, source, out, spec=spec, resume=resume, force=force, progress=show)
     if not result.finished:
-        print(f"stopped after step {result.step}; continue with --resume", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED)
+        stopped = Stopped(result.signum or signal.SIGINT)
+        stopped.kept = f"step {result.step} of {steps} is saved in {out}; continue with --resume"
+        raise stopped
     if source is not None:
         say_read(source)
     if as_json:
@@ -197,11 +199,17 @@ def sample(
         ),
     ] = "",
     seed: Seed = 0,
+    first: Annotated[int, typer.Option("--first", help="Number of the first image: a part of a larger run.")] = 0,
+    shard: Annotated[
+        str, typer.Option("--shard", help="Make only part i/N of the images; all parts go into one --out.")
+    ] = "",
+    resume: Annotated[bool, typer.Option("--resume", help="Make what is missing of a run that was stopped.")] = False,
+    force: Force = False,
     as_json: AsJson = False,
     *,
     recording: Given,
 ) -> None:
-    """Generate images: one PNG each, a grid, and run.json that says how.
+    """Generate images: one PNG each as soon as it is finished, at the end a grid, and run.json that says how.
 
     Example: [bold]voltaspin sample --noise memory --count 64 --steps 50 --out images[/bold]
 
@@ -210,12 +218,11 @@ def sample(
     at_least(0, seed=seed)
     at_least(1, count=count, steps=steps, batch=batch)
     check_recording(noise, recording)
-    writable(out)
+    at_least(0, first=first)
+    part = Part.of(first=first, count=count, batch=batch, shard=shard, resume=resume, force=force)
     from voltaspin.diffusion.bitflip import is_bit_model
-    from voltaspin.diffusion.published import Unmodified, open_model, sample_unmodified
-    from voltaspin.diffusion.sampling import Samples, shipped_model
-    from voltaspin.diffusion.sampling import sample as run_sampling
-    from voltaspin.report.images import write_images
+    from voltaspin.diffusion.published import Unmodified, open_model
+    from voltaspin.diffusion.sampling import shipped_model
 
     if sampler not in ("", "ddpm", "ddim"):
         raise InputError(f"sampler {sampler!r} is unknown; use ddpm or ddim")
@@ -227,7 +234,7 @@ def sample(
         others = {"noise": noise != "memory" and noise, "sampler": sampler, "eta": eta, "condition": condition,
                   "compute": compute != "digital" and compute}  # fmt: skip
         refuse_recording(recording, f"{model} is a bit-flip model, whose array draws by itself")
-        sample_bits(Path(model), out, count=count, steps=steps, batch=batch, seed=seed, others=others, as_json=as_json)
+        run_bit_sampling(Path(model), out, part, steps=steps, seed=seed, others=others, as_json=as_json)
         return
     chosen = array_spec(spec or "analog") if compute == "memory" else None
     pipeline = open_model(model or shipped_model())
@@ -240,42 +247,11 @@ def sample(
     source = make_source(
         noise, seed=seed, condition=condition, recording=recording, numbers=math.prod(pipeline.image_shape)
     )
-    spent: Ledger | None = None
-    if chosen is not None and not isinstance(pipeline, Unmodified):
-        from voltaspin.memory import convert
-        from voltaspin.memory.conversion import machine_of
-
-        converted, coverage = convert(pipeline.unet, chosen)
-        pipeline = replace(pipeline, unet=converted)
-        spent = machine_of(converted).ledger
-    stopped: NoiseStoppedError | None = None
-    with progress_bars() as bars:
-        bar = bars.add_task("sample", total=count * steps)
-        work: dict[str, Any] = {
-            "count": count,
-            "steps": steps,
-            "batch": batch,
-            "eta": eta,
-            "progress": lambda done, total: bars.update(bar, completed=done),
-        }
-        try:
-            if isinstance(pipeline, Unmodified):
-                samples = sample_unmodified(pipeline, source, **work)
-            else:
-                samples = run_sampling(pipeline, source, sampler="ddim" if sampler == "ddim" else "ddpm", **work)
-        except NoiseStoppedError as error:
-            if not isinstance(error.finished, Samples):
-                raise
-            stopped, samples = error, error.finished
-    priced: dict[str, Any] | None = None
-    if chosen is not None and coverage.macs is not None:
-        from voltaspin.report.compute_cost import compute_cost
-
-        priced = compute_cost(converted, coverage, images=len(samples.images)).to_json()
-    record = write_images(
+    run_sampling(
         out,
-        samples,
-        command=["voltaspin", *sys.argv[1:]],
+        part,
+        pipeline=pipeline,
+        source=source,
         settings={
             "noise": noise,
             "seed": seed,
@@ -288,24 +264,13 @@ def sample(
             "compute": compute if chosen is None else chosen.to_json(),
         },
         model={"folder": model or pipeline.folder.name, "sha256": pipeline.sha256},
-        ledger=source.ledger if spent is None else _both(source.ledger, spent),
-        compute_cost=priced,
+        steps=steps,
+        sampler=sampler,
+        eta=eta,
+        spec=chosen,
+        as_json=as_json,
     )
-    if stopped is not None:
-        raise InputError(f"{stopped}; they are in {out}")
     say_read(source)
-    if as_json:
-        print_json(record)
-    else:
-        print(f"{out}: {count} images, grid.png, run.json ({samples.seconds:.1f} s)")
-
-
-def _both(noise: Ledger, compute: Ledger) -> Ledger:
-    """The ledgers of a run's noise and of its arithmetic, side by side."""
-    run = Ledger("run")
-    run.child(noise.name).merge(noise)
-    run.child(compute.name).merge(compute)
-    return run
 
 
 @app.command()
@@ -368,8 +333,10 @@ def _errors_in_one_line(arguments: list[str] | None) -> Iterator[None]:
         yield
     except InputError as error:
         _fail(str(error))
+    except Stopped as stopped:
+        print(f"voltaspin: {stopped}", file=sys.stderr)
+        sys.exit(stopped.status)
     except (KeyboardInterrupt, typer.Abort):
-        leave_nothing()
         print("voltaspin: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except OSError as error:
@@ -393,16 +360,14 @@ def _errors_in_one_line(arguments: list[str] | None) -> Iterator[None]:
 
 
 def _fail(message: str) -> None:
-    leave_nothing()
     print(f"voltaspin: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the ``voltaspin`` command: bad input is one line on standard error and status 2."""
-    with _errors_in_one_line(arguments):
+    with _errors_in_one_line(arguments), stoppable():
         status = typer.main.get_command(app).main(args=arguments, prog_name="voltaspin", standalone_mode=False)
         if status == INTERRUPTED:
-            leave_nothing()
             print("voltaspin: interrupted", file=sys.stderr)
         sys.exit(status or 0)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from voltaspin.cli_device import Changes, chosen_junction
-from voltaspin.terminal import at_least, print_json, write_whole
+from voltaspin.core.files import write_bytes
+from voltaspin.core.folders import claimed_file
+from voltaspin.terminal import Force, at_least, print_json
 
 
 def cost(
@@ -49,6 +52,7 @@ def cost(
         bool, typer.Option("--work/--no-work", help="Whether an image and a training run are priced too.")
     ] = True,
     out: Annotated[Path | None, typer.Option("--out", help="A figure of every ratio, and of an image.")] = None,
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
 ) -> None:
     """Energy, area, energy x area and energy / area of a random bit, with ranges, beside conventional generators;
@@ -82,31 +86,32 @@ def cost(
             f"no pulse is known for {chosen.name}; give --voltage and --width, which "
             f"'voltaspin device characterise --preset {junction}' finds"
         )
-    table = CostTable.default()
-    draws = action_draws(chosen, pulse, table=table, samples=samples, seed=seed)
-    found = claim(
-        chosen,
-        pulse,
-        cells_per_bit=cells_per_bit,
-        reset=reset,
-        against=tuple(against or ()),
-        table=table,
-        samples=samples,
-        seed=seed,
-        draws=draws,
-    )
-    if work:
-        from voltaspin.report.work import work_of_model
+    with contextlib.nullcontext() if out is None else claimed_file(out, force=force):
+        table = CostTable.default()
+        draws = action_draws(chosen, pulse, table=table, samples=samples, seed=seed)
+        found = claim(
+            chosen,
+            pulse,
+            cells_per_bit=cells_per_bit,
+            reset=reset,
+            against=tuple(against or ()),
+            table=table,
+            samples=samples,
+            seed=seed,
+            draws=draws,
+        )
+        if work:
+            from voltaspin.report.work import work_of_model
 
-        priced = work_of_model(
-            model, draws, table, image_steps=image_steps, training_steps=training_steps, batch=batch,
-            cells_per_bit=cells_per_bit, resets=float(reset), measure=how, seed=seed,
-        )  # fmt: skip
-        found = found.model_copy(update={"work": priced})
-    if out is not None:
-        from voltaspin.report.claim_figures import claim_png
+            priced = work_of_model(
+                model, draws, table, image_steps=image_steps, training_steps=training_steps, batch=batch,
+                cells_per_bit=cells_per_bit, resets=float(reset), measure=how, seed=seed,
+            )  # fmt: skip
+            found = found.model_copy(update={"work": priced})
+        if out is not None:
+            from voltaspin.report.claim_figures import claim_png
 
-        write_whole(out, claim_png(found))
+            write_bytes(out, claim_png(found))
     if as_json:
         print_json(found.to_json() | {"verdicts": [r.verdict for r in found.readings]})
         return

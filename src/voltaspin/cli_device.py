@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from voltaspin.core.errors import InputError
-from voltaspin.terminal import at_least, bar_per_part, print_json, progress_bars, writable, write_whole
+from voltaspin.core.files import opened_whole
+from voltaspin.core.folders import OutputFolder, claimed_file
+from voltaspin.terminal import Force, at_least, bar_per_part, print_json, progress_bars, run_record
 
 if TYPE_CHECKING:
     from voltaspin.device.characterise import Characterisation
@@ -167,6 +169,7 @@ def characterise(
         bool, typer.Option("--quick", help="Coarse grids, pulses from the map: seconds, not minutes.")
     ] = False,
     spin_torque: SpinTorque = False,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Everything about one junction: pulses, error rates, retention, energy, sensitivities, astroid.
@@ -176,26 +179,28 @@ def characterise(
     Example: [bold]voltaspin device characterise --preset generator --set B_x=20mT --out generator[/bold]
     """
     junction = chosen_junction(preset, changes)
-    writable(out)
     from voltaspin.device.characterise import QUICK, Effort
     from voltaspin.device.characterise import characterise as run
     from voltaspin.report.cost import CostTable, si
     from voltaspin.report.device_figures import device_charts, device_page
 
-    with progress_bars() as bars:
-        result = run(
-            junction,
-            effort=QUICK if quick else Effort(),
-            spin_torque=spin_torque,
-            line_capacitance=si(CostTable.default().line_capacitance),
-            progress=bar_per_part(bars),
-        )
-    pictures = device_charts(result)
-    page = device_page(result, pictures)
-    for name, picture in pictures.items():
-        write_whole(out / f"{name}.png", picture)
-    write_whole(out / "index.html", page.encode())
-    result.save(out / "device.json")
+    arguments = {"preset": preset, "set": changes, "quick": quick, "spin_torque": spin_torque}
+    with OutputFolder.claim(out, command="device characterise", arguments=arguments, force=force) as folder:
+        folder.plan(["device.json", "index.html"])
+        with progress_bars() as bars:
+            result = run(
+                junction,
+                effort=QUICK if quick else Effort(),
+                spin_torque=spin_torque,
+                line_capacitance=si(CostTable.default().line_capacitance),
+                progress=bar_per_part(bars),
+            )
+        pictures = device_charts(result)
+        for name, picture in pictures.items():
+            folder.write_bytes(f"{name}.png", picture)
+        folder.write_bytes("index.html", device_page(result, pictures).encode())
+        folder.write_json("device.json", result.to_json())
+        folder.finish(run_record())
     if as_json:
         print_json(result.to_json())
         return
@@ -266,6 +271,7 @@ def export(
     name: Annotated[str, typer.Option("--name", help="Of the subcircuit or module.")] = "VCMTJ",
     initial: Annotated[str, typer.Option("--initial", help="Well that a circuit starts in: up or down.")] = "up",
     spin_torque: SpinTorque = False,
+    force: Force = False,
 ) -> None:
     """A junction for a circuit simulator, or as a file of parameters.
 
@@ -279,8 +285,8 @@ def export(
     if out == "-":
         sys.stdout.write(text)
         return
-    writable(target.parent)
-    write_whole(target, text.encode())
+    with claimed_file(target, force=force), opened_whole(target) as file:
+        file.write(text.encode())
 
 
 def _exported(junction: Junction, format: str, name: str, initial: str, spin_torque: bool) -> str:

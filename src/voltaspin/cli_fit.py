@@ -16,7 +16,8 @@ import typer
 from voltaspin.cli_device import AsJson, Changes, Preset, SpinTorque, chosen_junction
 from voltaspin.cli_tables import KINDS, by_quantity, column_names, digests, joined, kind_of, measurements_of
 from voltaspin.core.errors import InputError
-from voltaspin.terminal import print_json, progress_bars, writable, write_whole
+from voltaspin.core.folders import OutputFolder
+from voltaspin.terminal import Force, print_json, progress_bars, run_record
 
 if TYPE_CHECKING:
     from voltaspin.device.junction import Junction
@@ -59,6 +60,7 @@ def fit(
         int | None, typer.Option("--degree", help="Harmonics of a switching fit; default: by the barrier.")
     ] = None,
     spin_torque: SpinTorque = False,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Parameters of a junction from measurements, with their errors.
@@ -85,41 +87,44 @@ def fit(
         option = "--spin-torque" if degree is None else "--degree"
         raise InputError(f"{option} is of a switching fit, and this is one of {name}; leave it out")
     sets, read = measurements_of(KINDS[name], headers, asked, stated)
-    if name == "spread" and (out / "junction.json").exists():
-        raise InputError(f"{out} holds the junction of another fit, and a spread gives none; choose another --out")
-    writable(out)
     parameters = None if free is None else [part.strip() for part in free.split(",")]
-    with progress_bars() as bars, warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        bar = bars.add_task("fit", total=None)
+    arguments = {
+        "sha256": sorted(sha256.values()), "kind": name, "preset": preset, "set": changes, "free": free,
+        "columns": columns, "fixed": fixed, "degree": degree, "spin_torque": spin_torque,
+    }  # fmt: skip
+    with OutputFolder.claim(out, command="device fit", arguments=arguments, force=force) as folder:
+        folder.plan(["fit.json", "fit.png"])
+        with progress_bars() as bars, warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            bar = bars.add_task("fit", total=None)
 
-        def show(done: int, left: float) -> None:
-            bars.update(bar, completed=done, description=f"fit, {left**0.5:.2g} sigma to go")
+            def show(done: int, left: float) -> None:
+                bars.update(bar, completed=done, description=f"fit, {left**0.5:.2g} sigma to go")
 
-        with _advice_as_options():
-            result, drawn = _fitted(name, sets, start, parameters, degree, spin_torque, show)
-        bars.update(bar, total=1, completed=1, description="fit")
-        from voltaspin.report.measurement_figures import fit_overlay
+            with _advice_as_options():
+                result, drawn = _fitted(name, sets, start, parameters, degree, spin_torque, show)
+            bars.update(bar, total=1, completed=1, description="fit")
+            from voltaspin.report.measurement_figures import fit_overlay
 
-        bar = bars.add_task("figure", total=1)
-        picture = fit_overlay(result, drawn, degree=degree, spin_torque=spin_torque)
-        bars.update(bar, completed=1)
-    notes = list(dict.fromkeys([*result.notes, *(str(one.message) for one in told)]))
-    titled = ", ".join(path.name for path in files)
-    made = None if result.junction is None else replace(result.junction, name=f"{start.name}, fitted to {titled}")
-    record = _record(name, result, notes, start, made)
-    record["points"] = sum(map(len, sets))
-    record["files"] = [read[path] | {"sha256": sha256[path]} for path in files]
-    record |= {"fixed": stated, "degree": degree, "spin_torque": spin_torque}
-    from voltaspin.core.files import write_json
-    from voltaspin.core.spec import environment
-    from voltaspin.device import JunctionSpec
+            bar = bars.add_task("figure", total=1)
+            picture = fit_overlay(result, drawn, degree=degree, spin_torque=spin_torque)
+            bars.update(bar, completed=1)
+        notes = list(dict.fromkeys([*result.notes, *(str(one.message) for one in told)]))
+        titled = ", ".join(path.name for path in files)
+        made = None if result.junction is None else replace(result.junction, name=f"{start.name}, fitted to {titled}")
+        record = _record(name, result, notes, start, made)
+        record["points"] = sum(map(len, sets))
+        record["files"] = [read[path] | {"sha256": sha256[path]} for path in files]
+        record |= {"fixed": stated, "degree": degree, "spin_torque": spin_torque}
+        from voltaspin.core.spec import environment
+        from voltaspin.device import JunctionSpec
 
-    record |= {"command": ["voltaspin", *sys.argv[1:]], "environment": environment()}
-    if made is not None:
-        JunctionSpec.of(made).save(out / "junction.json")
-    write_whole(out / "fit.png", picture)
-    write_json(out / "fit.json", record)
+        record |= {"command": ["voltaspin", *sys.argv[1:]], "environment": environment()}
+        if made is not None:
+            folder.write_json("junction.json", JunctionSpec.of(made).to_json())
+        folder.write_bytes("fit.png", picture)
+        folder.write_json("fit.json", record)
+        folder.finish(run_record())
     if as_json:
         print_json(record)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voltaspin.core.errors import InputError
-from voltaspin.terminal import at_least, print_json, write_whole
+from voltaspin.core.files import write_bytes
+from voltaspin.core.folders import claimed_file
+from voltaspin.terminal import Force, at_least, print_json
 
 if TYPE_CHECKING:
     from voltaspin.memory import ArraySpec
@@ -94,6 +97,7 @@ def store(
     years: Annotated[float, typer.Option("--years", help="That the storage preset waits.")] = 10.0,
     celsius: Annotated[float, typer.Option("--celsius", help="At which it waits.")] = 85.0,
     seed: Annotated[int, typer.Option("--seed", help="Of variation and chance.")] = 0,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Store a picture, let time pass, and read it back: storage preset beside the generator after one minute.
@@ -111,9 +115,10 @@ def store(
     picture = read_pictures(image.parent, [image])[0]
     grey = picture[0] if len(picture) == 1 else (picture.transpose(1, 2, 0) @ [0.299, 0.587, 0.114]).round()
     grey = grey.astype("uint8")
-    storage = keep(grey, "storage", seconds=years * year, temperature=celsius + 273.15, seed=seed)
-    generator = keep(grey, "generator", seconds=60.0, temperature=None, seed=seed)
-    write_whole(out, kept_png(grey, [storage, generator]))
+    with claimed_file(out, force=force):
+        storage = keep(grey, "storage", seconds=years * year, temperature=celsius + 273.15, seed=seed)
+        generator = keep(grey, "generator", seconds=60.0, temperature=None, seed=seed)
+        write_bytes(out, kept_png(grey, [storage, generator]))
     if as_json:
         print_json({"picture": str(out), "kept": [k.to_json() for k in (storage, generator)]})
     else:
@@ -131,6 +136,7 @@ def yield_(
         Path | None, typer.Option("--out", help="A figure: sigma plots of p01 and of the retention.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the variation.")] = 0,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """How many cells of a generator array are fair and keep their bit.
@@ -140,10 +146,11 @@ def yield_(
     from voltaspin.memory import MagnetoelectricMemory
     from voltaspin.report.array_figures import sigma_png
 
-    memory = MagnetoelectricMemory(rows=rows, columns=columns, K_eff_spread=K_eff_spread, seed=seed)
-    found = memory.yields(eps=eps, seconds=seconds)
-    if out is not None:
-        write_whole(out, sigma_png(memory, eps=eps, seconds=seconds))
+    with contextlib.nullcontext() if out is None else claimed_file(out, force=force):
+        memory = MagnetoelectricMemory(rows=rows, columns=columns, K_eff_spread=K_eff_spread, seed=seed)
+        found = memory.yields(eps=eps, seconds=seconds)
+        if out is not None:
+            write_bytes(out, sigma_png(memory, eps=eps, seconds=seconds))
     if as_json:
         print_json(found.to_json())
     else:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from voltaspin.cli_files import Given, check_recording, file_options, input_of, opened, say_read
-from voltaspin.core.errors import InputError, NoiseExhaustedError
-from voltaspin.terminal import at_least, bar_per_part, print_json, progress_bars, writable, write_whole
+from voltaspin.core.errors import InputError, NoiseStoppedError
+from voltaspin.core.files import is_stream, opened_whole, sha256_of, write_bytes
+from voltaspin.core.folders import claimed_file
+from voltaspin.terminal import Force, at_least, bar_per_part, print_json, progress_bars
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,9 +23,10 @@ if TYPE_CHECKING:
 
     from voltaspin.noise import NoiseSource
 
-_BLOCK = 8 * 2**20  # bits drawn at once
 _BITS_PER_NORMAL = 16
 FORMATS = ("packed", "bytes", "text")
+#: What the suffix of a file of bits says of its format.
+SUFFIXES = {"": "packed", ".bin": "packed", ".dat": "packed", ".raw": "packed", ".txt": "text"}
 
 Seed = Annotated[int, typer.Option("--seed", help="Decides every simulated random number.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
@@ -111,9 +115,15 @@ def bits(
     imperfect: Imperfect = False,
     condition: Chain = "",
     format: Annotated[
-        str, typer.Option("--format", help="packed (first bit highest), bytes (0 or 1 each) or text.")
-    ] = "packed",
+        str | None,
+        typer.Option(
+            "--format",
+            help="packed (first bit highest), bytes (0 or 1 each) or text; default: by the file's suffix, packed for "
+            ".bin, .dat, .raw and none, text for .txt.",
+        ),
+    ] = None,
     seed: Seed = 0,
+    force: Force = False,
     as_json: AsJson = False,
     *,
     recording: Given,
@@ -124,6 +134,8 @@ def bits(
     [bold]voltaspin bits --condition von-neumann --out - | dieharder -a -g 200[/bold]
     """
     at_least(0, seed=seed)
+    if format is None:
+        format = "packed" if out == "-" or is_stream(out) else _format_by_suffix(out)
     if format not in FORMATS:
         raise InputError(f"--format {format!r} is unknown; use one of {', '.join(FORMATS)}")
     if count is None and out != "-":
@@ -143,28 +155,38 @@ def bits(
         say_read(source)
         return
     assert count is not None
-    target = Path(out)
-    if not out or target.is_dir():
+    if not out or Path(out).is_dir():
         raise InputError(f"--out {out!r} is a folder or empty; give the name of a file, or - for standard output")
-    writable(target.parent)
-    with progress_bars() as bars:
-        bar = bars.add_task("bits", total=count)
-        if format == "packed":
-            from voltaspin.noise import record
+    about = {
+        "command": "bits",
+        "arguments": {
+            "noise": noise, "seed": seed, "count": count, "format": format, "raw": raw, "imperfect": imperfect,
+            "condition": condition, "recording": recording,
+        },
+    }  # fmt: skip
+    target = Path(out)
+    from voltaspin.noise import record
 
-            record(source, target, bits=count, progress=lambda done, total: bars.update(bar, completed=done))
-        else:
-            part = target.with_name(f".{target.name}.{os.getpid()}.part")
-            try:
-                with part.open("wb") as file:
-                    done = 0
-                    for n, packed in _blocks(source, count):
-                        file.write(_written(packed, n, format))
-                        done += n
-                        bars.update(bar, completed=done)
-                part.replace(target)
-            finally:
-                part.unlink(missing_ok=True)
+    described = format == "packed" and not is_stream(target)
+    how = {**about, "sidecar": _description(target, force), "kind": "recording"} if described else {}
+    with claimed_file(target, force=force, **how), progress_bars() as bars:
+        bar = bars.add_task("bits", total=count)
+        done = 0
+
+        def show(now: int) -> None:
+            nonlocal done
+            done = now
+            bars.update(bar, completed=done)
+
+        try:
+            if described:
+                record(source, target, bits=count, about=about, progress=lambda now, total: show(now))
+            else:
+                _to_file(source, target, count, format, show)
+        except NoiseStoppedError as stopped:
+            if not done:
+                raise
+            raise InputError(f"{_reason(stopped)}; the {done} good bits before that are in {target}") from None
     say_read(source)
     if as_json:
         print_json(
@@ -178,20 +200,48 @@ def bits(
         )
 
 
-def _blocks(source: NoiseSource, count: int | None) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """The bits in blocks: (how many, packed); where no count is given, of a finite source all that it has."""
-    left = count
-    while left is None or left > 0:
-        n = _BLOCK if left is None else min(_BLOCK, left)
+def _format_by_suffix(out: str) -> str:
+    suffix = Path(out).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(
+            f"--out {out}: no format of bits has the suffix {suffix}; use .bin, .dat or .raw (packed), .txt (text), or "
+            f"say it: --format {', '.join(FORMATS)}"
+        )
+    return SUFFIXES[suffix]
+
+
+def _description(target: Path, force: bool) -> Path:
+    """Where the description of a file of packed bits stands; raises InputError where it is of other bits."""
+    from voltaspin.noise.bit_files import Recording
+
+    beside = Recording.beside(target)
+    if target.is_file() and beside.is_file() and not force:
         try:
-            yield n, source.bits(n)
-        except NoiseExhaustedError:
-            if count is not None:
+            known = Recording.load(beside).sha256
+        except InputError:
+            return beside  # whether it may be replaced is decided where the file is claimed
+        if known != sha256_of(target):
+            raise InputError(f"{target} is not the file that {beside} describes; choose another name, or add --force")
+    return beside
+
+
+def _to_file(source: NoiseSource, target: Path, count: int, format: str, show: Callable[[int], None]) -> None:
+    """The bits, or those before an alarm, which is raised once they are written."""
+    from voltaspin.noise.recorder import blocks
+
+    done, stopped = 0, None
+    with opened_whole(target) as file:
+        try:
+            for n, packed in blocks(source, count):
+                file.write(_written(packed, n, format))
+                done += n
+                show(done)
+        except NoiseStoppedError as error:
+            if not done:
                 raise
-            if rest := source.bits_left:
-                yield rest, source.bits(rest)
-            return
-        left = None if left is None else left - n
+            stopped = error
+    if stopped is not None:
+        raise stopped
 
 
 def _written(packed: NDArray[np.uint8], n: int, format: str) -> bytes | memoryview:
@@ -204,14 +254,25 @@ def _written(packed: NDArray[np.uint8], n: int, format: str) -> bytes | memoryvi
 
 
 def _to_standard_output(source: NoiseSource, count: int | None, format: str) -> None:
+    from voltaspin.noise.recorder import blocks
+
     stream = sys.stdout.buffer
+    done = 0
     try:
-        for n, packed in _blocks(source, count):
+        for n, packed in blocks(source, count):
             stream.write(_written(packed, n, format))
+            done += n
         stream.flush()
     except BrokenPipeError:
         # The reader has had enough. Python would complain once more when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except NoiseStoppedError as stopped:
+        stream.flush()
+        raise InputError(f"{_reason(stopped)}; the {done} good bits before that were written") from None
+
+
+def _reason(stopped: NoiseStoppedError) -> str:
+    return str(stopped).replace(" (nothing was handed out)", "")
 
 
 @file_options
@@ -233,6 +294,7 @@ def randomness(
     imperfect: Imperfect = False,
     condition: Chain = "",
     seed: Seed = 0,
+    force: Force = False,
     as_json: AsJson = False,
     *,
     recording: Given,
@@ -252,8 +314,6 @@ def randomness(
         raise InputError(f"--constants {constants!r} are unknown; use nist or corrected")
     if file is not None and not Path(file).is_file():
         raise InputError(f"{file} is not a file; give a file of bits, or --source")
-    if figure is not None:
-        writable(figure.parent)
     from voltaspin.noise.randomness import examine
 
     source = make_source(
@@ -263,15 +323,17 @@ def randomness(
     if bits is None:
         at_most = source.bits_at_most
         bits = 10**6 if at_most is None else max(1, min(10**6, at_most // sequences))
-    with progress_bars() as bars:
-        found = examine(
-            source, n_bits=bits, sequences=sequences, constants="corrected" if constants == "corrected" else "nist",
-            H=H, progress=bar_per_part(bars),
-        )  # fmt: skip
-    if figure is not None:
-        from voltaspin.report.noise_figures import randomness_png
+    claimed = contextlib.nullcontext() if figure is None else claimed_file(figure, force=force)
+    with claimed:
+        with progress_bars() as bars:
+            found = examine(
+                source, n_bits=bits, sequences=sequences, constants="corrected" if constants == "corrected" else "nist",
+                H=H, progress=bar_per_part(bars),
+            )  # fmt: skip
+        if figure is not None:
+            from voltaspin.report.noise_figures import randomness_png
 
-        write_whole(figure, randomness_png(found))
+            write_bytes(figure, randomness_png(found))
     say_read(source)
     if as_json:
         print_json({**found.to_json(), "input": input_of(source)})

@@ -13,7 +13,8 @@ import typer
 from voltaspin.cli_device import Changes, assigned, chosen_junction
 from voltaspin.cli_files import Given, file_options, input_of, opened, refuse_recording, say_read
 from voltaspin.core.errors import InputError
-from voltaspin.terminal import at_least, print_json, progress_bars, write_whole
+from voltaspin.core.folders import OutputFolder
+from voltaspin.terminal import Force, at_least, print_json, progress_bars, run_record
 
 if TYPE_CHECKING:
     from voltaspin.device import Junction, Pulse
@@ -31,6 +32,7 @@ def study(
     shard: Annotated[str, typer.Option("--shard", help="Do only part i/N of the runs, on this machine.")] = "",
     workers: Annotated[int, typer.Option("--workers", help="Processes on this machine.")] = 1,
     scheduler: Annotated[str, typer.Option("--scheduler", help="Address of a dask scheduler, to run there.")] = "",
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON on standard output.")] = False,
 ) -> None:
     """Train, sample and score every condition with every seed, once, and compare each with the baseline.
@@ -38,10 +40,9 @@ def study(
     Example: [bold]voltaspin study study.json --out results --workers 2[/bold]
     """
     at_least(1, workers=workers)
-    from voltaspin.core.files import write_json
     from voltaspin.study.judgement import judge, standing
     from voltaspin.study.page import page, summary, table_csv, to_json, verdicts_png
-    from voltaspin.study.runner import execute, finished, shard_of
+    from voltaspin.study.runner import PAGES, execute, finished, pages_before, prepare, shard_of
     from voltaspin.study.specification import StudySpec
     from voltaspin.study.work import do
 
@@ -49,6 +50,13 @@ def study(
     runs = spec.runs()
     mine = shard_of(runs, shard) if shard else runs
     work = partial(do, out.resolve())
+    prepare(out, force=force)
+    # The runs are those of any study in this folder; the pages are of the one that was asked for last.
+    pages = partial(
+        OutputFolder.claim, out, command="study", arguments={}, force=force, resume=True, among=True, wait=True
+    )  # fmt: skip
+    with pages(adopt=pages_before(out)) as folder:
+        folder.plan(PAGES)  # refuses what is not of a study before the work, not after it
     with progress_bars() as bars:
         for what, jobs in (("train", [t for r in mine if (t := r.training) is not None]), ("sample", mine)):
             if not jobs:
@@ -67,13 +75,15 @@ def study(
         )
         return
     verdicts = judge(spec, out)
-    if verdicts:
-        write_whole(out / "verdicts.csv", table_csv(verdicts).encode())
-        write_whole(out / "verdicts.png", verdicts_png(spec, verdicts))
     command = " ".join(["voltaspin", *sys.argv[1:]])
-    write_whole(out / "index.html", page(spec, verdicts, out, command).encode())
-    write_whole(out / "summary.md", summary(spec, verdicts, out, command).encode())
-    write_json(out / "verdicts.json", to_json(spec, verdicts))
+    with pages(adopt=pages_before(out)) as folder:
+        if verdicts:
+            folder.write_bytes("verdicts.csv", table_csv(verdicts).encode())
+            folder.write_bytes("verdicts.png", verdicts_png(spec, verdicts))
+        folder.write_bytes("index.html", page(spec, verdicts, out, command).encode())
+        folder.write_bytes("summary.md", summary(spec, verdicts, out, command).encode())
+        folder.write_json("verdicts.json", to_json(spec, verdicts))
+        folder.finish(run_record())
     if as_json:
         print_json(to_json(spec, verdicts))
         return

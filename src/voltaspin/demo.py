@@ -6,21 +6,23 @@ with the package is this same run with 5,000 images per arm (scripts/ship_study.
 
 from __future__ import annotations
 
+import contextlib
 import json
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.context import RunContext
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import read_json, write_json
+from voltaspin.core.files import opened_whole, read_object, write_json
+from voltaspin.core.folders import RECORD, OutputFolder
 from voltaspin.core.ledger import Ledger
 from voltaspin.core.spec import environment
 from voltaspin.device import Pulse, SwitchingModel, fair_pulse, presets
@@ -58,6 +60,18 @@ SHARED = (
 TITLE = "Images drawn by a diffusion model whose noise is the switching of a voltage-controlled magnetic memory"
 
 
+#: Files of the report, as 0.1.0 named them too.
+PICTURES = tuple(
+    f"pictures/{name}.png"
+    for name in ("switching", "conditioning", "quality_live", "quality_study", "cost", "claim", "image", "main",
+                 "forward", "arm-software", "arm-software16", "arm-raw", "arm-conditioned")
+)  # fmt: skip
+SAMPLES = tuple(
+    f"samples/{key}.{suffix}"
+    for key in ("software", "software16", "raw", "conditioned", "control") for suffix in ("npy", "json")
+)  # fmt: skip
+
+
 @dataclass
 class Arm:
     """One noise under which the shipped model samples."""
@@ -75,12 +89,15 @@ class Arm:
         return r.Arm(key=self.key, name=self.name, noise=provenance.description, provenance=provenance.kind)
 
 
-def run_demo(*, out: Path, images: int, steps: int, seed: int, progress: Progress) -> r.DemoResults:
+def run_demo(
+    *, out: Path, images: int, steps: int, seed: int, progress: Progress, force: bool = False
+) -> r.DemoResults:
     """Run every part and write ``index.html``, ``results.json`` and ``pictures/`` into ``out``.
 
     Args:
-        out: an existing, writable folder. Finished arms are kept in ``out/samples`` and used again by a run
-            with the same settings, so that a long run which was killed continues.
+        out: a folder that is new, empty or of a run with the same settings. Finished arms are kept in
+            ``out/samples`` and used again by such a run, so that a long one which was killed continues.
+        force: take a folder that is not empty; of its files only those are replaced that its ``run.json`` lists.
         images: per arm, at least 4 (an FD needs 128, its extrapolation 256).
         steps: ancestral steps, at least 2.
         seed: of all simulated chance.
@@ -88,8 +105,31 @@ def run_demo(*, out: Path, images: int, steps: int, seed: int, progress: Progres
     """
     if images < 4 or steps < 2:
         raise InputError(f"{images} images of {steps} steps: give at least 4 images and 2 steps")
+    settings = {"images": images, "steps": steps, "seed": seed}
+    adopt = _written_before(out, command_of(**settings))
+    with OutputFolder.claim(out, command="demo", arguments=settings, force=force, adopt=adopt) as folder:
+        results = _run(folder, images=images, steps=steps, seed=seed, progress=progress)
+        folder.finish({"kind": "run", "schema_version": 1, "argv": sys.argv[1:], "environment": environment()})
+    return results
+
+
+def command_of(*, images: int, steps: int, seed: int) -> str:
+    return f"voltaspin demo --images {images} --steps {steps} --seed {seed}"
+
+
+def _written_before(out: Path, command: str) -> list[str]:
+    """The files of the same run of 0.1.0, which listed none."""
+    with contextlib.suppress(InputError):
+        if not (out / RECORD).is_file() and r.DemoResults.load(out / "results.json").command == command:
+            return ["index.html", "results.json", *PICTURES, *SAMPLES]
+    return []
+
+
+def _run(folder: OutputFolder, *, images: int, steps: int, seed: int, progress: Progress) -> r.DemoResults:
+    out = folder.path
     clock = Clock()
     pipeline = load_pipeline(shipped_model())
+    folder.plan(["index.html", "results.json", *SAMPLES])
     with clock("device"):
         device, model = device_section(seed, progress)
     pulse = Pulse(voltage=device.chosen.voltage, width=device.chosen.width)
@@ -112,7 +152,7 @@ def run_demo(*, out: Path, images: int, steps: int, seed: int, progress: Progres
         images_per_arm=images,
         shared=SHARED,
     )
-    command = f"voltaspin demo --images {images} --steps {steps} --seed {seed}"
+    command = command_of(images=images, steps=steps, seed=seed)
     with clock("quality"):
         live = quality_section(arms, control, steps=steps, command=command, progress=progress)
         study = shipped_study()
@@ -144,26 +184,18 @@ def run_demo(*, out: Path, images: int, steps: int, seed: int, progress: Progres
         "forward": strip,
         **{f"arm:{arm.key}": grid_png(arm.images[:32], 8) for arm in arms},
     }
-    write_report(results, pictures, out)
+    write_report(results, pictures, folder)
     progress("page", 1, 1)
     return results
 
 
-def write_report(results: r.DemoResults, pictures: dict[str, bytes], out: Path) -> None:
-    """Write page, pictures and numbers beside their places, then move them, so that they always belong together."""
-    part = out / ".report.part"
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        (part / "pictures").mkdir(parents=True)
-        for name, png in pictures.items():
-            (part / "pictures" / f"{name.replace(':', '-')}.png").write_bytes(png)
-        write_page(results, pictures, part / "index.html")
-        results.save(part / "results.json")
-        shutil.rmtree(out / "pictures", ignore_errors=True)
-        for item in sorted(part.iterdir()):
-            item.replace(out / item.name)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+def write_report(results: r.DemoResults, pictures: dict[str, bytes], folder: OutputFolder) -> None:
+    """Write page, pictures and numbers, each whole or not at all; the page, which shows the others, comes last."""
+    for name, png in pictures.items():
+        folder.write_bytes(f"pictures/{name.replace(':', '-')}.png", png)
+    folder.write_json("results.json", results.to_json())
+    with folder.replacing("index.html") as part:
+        write_page(results, pictures, part)
 
 
 class Clock:
@@ -351,7 +383,9 @@ def draw_images(
     record, stored = folder / f"{arm.key}.json", folder / f"{arm.key}.npy"
     part = f"4 reverse: {arm.name}"
     arm.steps = steps
-    known = read_json(record) if record.is_file() and stored.is_file() else {}
+    known: dict[str, Any] = {}
+    with contextlib.suppress(InputError):  # one that cannot be read counts as none
+        known = read_object(record) if stored.is_file() else {}
     if known.get("settings") == wanted and known.get("sha256") == file_sha256(stored):
         arm.images, arm.ledger = np.load(stored, allow_pickle=False), Ledger.from_dict(known["ledger"])
         progress(part, images * steps, images * steps)
@@ -365,13 +399,8 @@ def draw_images(
         progress=lambda done, total: progress(part, done, total),
     )
     arm.images, arm.ledger = made.images, arm.source.ledger
-    temporary = stored.with_suffix(".part")
-    try:
-        with temporary.open("wb") as file:
-            np.save(file, made.images, allow_pickle=False)
-        temporary.replace(stored)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with opened_whole(stored) as file:
+        np.save(file, made.images, allow_pickle=False)
     # Written last, with the hash of what it speaks of: a record never stands beside other images.
     found = {"settings": wanted, "sha256": file_sha256(stored), "ledger": arm.ledger.to_dict()}
     write_json(record, found | {"seconds": made.seconds})

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import tempfile
+import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from voltaspin.core.errors import InputError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-_made: list[Path] = []  # output folders that this process made
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="Overwrite the file, or use a folder that is not empty: of its files only those are replaced that its "
+        "run.json lists.",
+    ),
+]
 
 
 def at_least(least: float, **options: float) -> None:
@@ -23,37 +29,6 @@ def at_least(least: float, **options: float) -> None:
     for name, value in options.items():
         if value < least:
             raise InputError(f"--{name.replace('_', '-')} {value:g}: give at least {least:g}")
-
-
-def writable(folder: Path) -> None:
-    """Make the folder and try a file in it, so that hours of work do not end in a full stop."""
-    try:
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            _made.append(folder)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"output folder {folder} cannot be written ({error.strerror}); choose another with --out"
-        ) from None
-
-
-def leave_nothing() -> None:
-    """Remove the output folders that this process made and left empty."""
-    for folder in _made:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all (a temporary file, then a rename)."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def progress_bars() -> Progress:
@@ -80,6 +55,13 @@ def bar_per_part(bars: Progress) -> Callable[[str, int, int], None]:
         bars.update(tasks[part], completed=done, total=total)
 
     return show
+
+
+def run_record() -> dict[str, Any]:
+    """What ``run.json`` holds of a run beside its command, arguments and files."""
+    from voltaspin.core.spec import environment
+
+    return {"kind": "run", "schema_version": 1, "argv": ["voltaspin", *sys.argv[1:]], "environment": environment()}
 
 
 def print_json(data: Any) -> None:

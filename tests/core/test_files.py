@@ -85,8 +85,13 @@ def test_a_damaged_cache_is_made_again(tmp_path, monkeypatch):
 
     assert value() == value() == [1, 2]
     assert len(made) == 1
-    (file,) = (tmp_path / "k").iterdir()
-    file.write_text("[1,")
+    file, mark = sorted((tmp_path / "k").iterdir())
+    for damage in ("[1,", "[1, 3]", ""):  # cut, changed, emptied
+        file.write_text(damage)
+        made.clear()
+        assert value() == [1, 2]
+        assert len(made) == 1
+    mark.write_text("")
     assert value() == [1, 2]
     assert len(made) == 2
 

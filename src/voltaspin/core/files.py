@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -20,6 +21,9 @@ MAX_JSON = 64 << 20  #: bytes of the largest JSON file that is read
 MAX_DEPTH = 64  #: how deep its lists and objects may be nested
 
 T = TypeVar("T")
+_turn = itertools.count()
+_STANDARD = ("/dev/stdout", "/dev/stderr")
+_PART = re.compile(r"\.(.+)\.\d+-\d+\.part", re.DOTALL)
 
 
 # Whole files
@@ -36,12 +40,24 @@ def replacing(path: Path | str) -> Iterator[Path]:
         InputError: ``path`` is a folder, or neither a file nor free.
     """
     target = regular_target(Path(path))
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    # Shortened, so that the longest name that the system allows has room for the rest.
+    part = target.with_name(f".{target.name[:60]}.{os.getpid()}-{next(_turn)}.part")
     try:
         yield part
+        with contextlib.suppress(FileNotFoundError):
+            part.chmod(stat.S_IMODE(target.stat().st_mode))
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def sweep_parts(folder: Path, names: Iterable[str]) -> None:
+    """Remove the temporary files that killed processes left of ``names``; the caller holds the lock of these files."""
+    short = {name[:60] for name in names}
+    for path in folder.iterdir():
+        found = _PART.fullmatch(path.name)
+        if found and found[1] in short:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -76,7 +92,10 @@ def write_json(path: Path | str, data: Any) -> None:
 
 
 def is_stream(path: Path | str) -> bool:
-    """Whether ``path`` is a character device or FIFO, which takes bytes as they come and cannot be replaced."""
+    """Whether ``path`` is a device, a FIFO or an open file of a process, which takes bytes as they come."""
+    with contextlib.suppress(OSError):
+        if re.fullmatch(r"/proc/\d+/fd", str(Path(path).parent.resolve())) or str(path) in _STANDARD:
+            return Path(path).exists()
     try:
         mode = Path(path).stat().st_mode
     except OSError:
@@ -205,17 +224,23 @@ def cached(
         inputs: all that decides the result, as JSON data, versions included.
         suffix: of the file.
         read, make, write: the three ways to the value; ``write`` gets a temporary path.
+
+    The SHA-256 of the file stands beside it, so that a bit that changed on the disk changes no result.
     """
     key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:20]
     path = cache_folder() / folder / f"{key}{suffix}"
-    if path.is_file():
-        with contextlib.suppress(ValueError, KeyError, TypeError, IndexError, EOFError, OSError):
+    mark = path.with_name(f"{path.name}.sha256")
+    # Whatever a damaged file makes of its reader, the value can be had again.
+    with contextlib.suppress(Exception):
+        if mark.read_text() == sha256_of(path):
             return read(path)
     value = make()
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, InputError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part:
             write(part, value)
+            found = sha256_of(part)
+        write_text(mark, found)
     return value
 
 

@@ -77,6 +77,17 @@ class Ledger:
         for name, sub in other.children.items():
             self.child(name).merge(sub)
 
+    def copy(self) -> Ledger:
+        return Ledger.from_dict(self.to_dict())
+
+    def since(self, before: Ledger) -> Ledger:
+        """What was counted since ``before``, an earlier copy of this ledger."""
+        found = Ledger(self.name)
+        found.counts = self.counts - before.counts
+        for name, sub in self.children.items():
+            found.children[name] = sub.since(before.children.get(name, Ledger(name)))
+        return found
+
     def walk(self, path: str = "") -> Iterator[tuple[str, Counter[str]]]:
         here = f"{path}/{self.name}" if path else self.name
         yield here, self.counts

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.core.compiled import numba
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import k_B
 from voltaspin.device.junction import Junction, Well

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
+from voltaspin.core.compiled import numba
 from voltaspin.streams import high32, low32, philox4x32_7, philox4x32_7_block, philox4x32_7_stream
 
 # Least-squares fits on Chebyshev nodes: sin(pi a) and cos(pi a) for |a| <= 1/4, and the P of

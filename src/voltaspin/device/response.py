@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from voltaspin.core.compiled import numba
 from voltaspin.core.errors import InputError
 
 Floats = NDArray[np.float64]

@@ -6,8 +6,6 @@ to a 1, ``p10`` that it flips a 1 to a 0. They differ as soon as there is a stra
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
@@ -18,7 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import cache_folder, read_json, write_json
+from voltaspin.core.files import cached as kept
+from voltaspin.core.files import read_json, write_json
 from voltaspin.core.spec import Spec, environment
 from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.device.response import UNITS, Quantity, Response, Variable, logistic, nominal
@@ -148,20 +147,22 @@ class SwitchingModel:
             "solutions": solutions,
             "degree": degree,
         }
-        path = _cache_file(junction, pulse, settings)
-        if cached and path.is_file():
-            return cls.load(path)
-        fit = build(
-            junction, pulse, half_ranges=half, relax=relax, spin_torque=spin_torque, solutions=solutions,
-            degree=degree, threads=threads, progress=progress,
-        )  # fmt: skip
-        ranges = {q: (nominal(q) - h, nominal(q) + h) for q, h in half.items() if h > 0}
-        provenance = {**settings, "degree": fit.degree, "terms": len(fit.response.terms), "versions": environment()}
-        model = cls(junction, pulse, ranges, fit.response, fit.rms, fit.worst, None, provenance)
-        if cached:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            model.save(path)
-        return model
+
+        def make() -> SwitchingModel:
+            fit = build(
+                junction, pulse, half_ranges=half, relax=relax, spin_torque=spin_torque, solutions=solutions,
+                degree=degree, threads=threads, progress=progress,
+            )  # fmt: skip
+            ranges = {q: (nominal(q) - h, nominal(q) + h) for q, h in half.items() if h > 0}
+            provenance = {**settings, "degree": fit.degree, "terms": len(fit.response.terms), "versions": environment()}
+            return cls(junction, pulse, ranges, fit.response, fit.rms, fit.worst, None, provenance)
+
+        if not cached:
+            return make()
+        inputs = [asdict(junction), asdict(pulse), settings, SwitchingTable.VERSION, environment()["voltaspin"]]
+        return kept(
+            "switching", inputs, suffix=".json", read=cls.load, make=make, write=lambda path, model: model.save(path)
+        )
 
     @classmethod
     def from_llg(
@@ -382,11 +383,6 @@ class SwitchingModel:
     def load(cls, path: Path | str) -> SwitchingModel:
         """Read what :meth:`save` wrote; raises InputError for another kind, version, field or a bad value."""
         return cls.from_json(read_json(path), where=str(path))
-
-
-def _cache_file(junction: Junction, pulse: Pulse, settings: dict[str, Any]) -> Path:
-    what = json.dumps([asdict(junction), asdict(pulse), settings, SwitchingTable.VERSION, environment()["voltaspin"]])
-    return cache_folder() / "switching" / f"{hashlib.sha256(what.encode()).hexdigest()[:20]}.json"
 
 
 def _tuples(data: dict[str, Any]) -> dict[str, Any]:

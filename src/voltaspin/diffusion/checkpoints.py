@@ -5,6 +5,7 @@ Weights, moving average and optimizer state are safetensors, the rest is JSON: n
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -20,19 +21,74 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import read_json, write_json
+from voltaspin.core.files import read_object, write_json
+from voltaspin.core.folders import OutputFolder
 from voltaspin.core.spec import environment
+
+#: All that this product writes into a checkpoint.
+_FILES = ("state.json", "model.safetensors", "ema.safetensors", "optimizer.safetensors", "memory.safetensors")
 
 
 def checkpoint_name(step: int) -> str:
-    """Name of the folder of one step; in the order of steps, names are sorted."""
+    """Name of the folder of one step."""
     return f"checkpoint-{step:08d}"
+
+
+def checkpoints(out: Path) -> dict[int, Path]:
+    """The whole checkpoints in ``out`` by their step, ascending.
+
+    Only a folder that this product named and that holds its ``state.json`` of that step is one: a copy under another
+    name, or somebody's own folder, is neither resumed from nor removed.
+
+    Raises:
+        InputError: a ``state.json`` cannot be read.
+    """
+    found: dict[int, Path] = {}
+    for path in out.glob("checkpoint-*"):
+        step = _step_of(path)
+        if step is None or not (path / "state.json").is_file():
+            continue
+        record = read_object(path / "state.json")
+        if record.get("step") == step and isinstance(record.get("spec"), dict):
+            found[step] = path
+    return dict(sorted(found.items()))
 
 
 def latest(out: Path) -> Path | None:
     """The last whole checkpoint in ``out``, if there is one."""
-    found = sorted(p for p in out.glob("checkpoint-*") if (p / "state.json").is_file())
-    return found[-1] if found else None
+    found = checkpoints(out)
+    return found[max(found)] if found else None
+
+
+def foreign(out: Path) -> list[str]:
+    """Folders that stand where a checkpoint would be written, and are none of this product's."""
+    own = set(checkpoints(out).values())
+    return sorted(
+        p.name for p in out.glob("checkpoint-*")
+        if _step_of(p) is not None and p not in own and not _is_remnant(p)
+    )  # fmt: skip
+
+
+def remove(path: Path) -> None:
+    """Remove a checkpoint, but no file in it that is not of this product."""
+    for name in _FILES:  # state.json first: without it the rest is no checkpoint
+        (path / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        path.rmdir()
+
+
+def _step_of(path: Path) -> int | None:
+    digits = path.name.removeprefix("checkpoint-")
+    if not (digits.isascii() and digits.isdecimal()) or path.name != checkpoint_name(int(digits[:18])):
+        return None
+    return int(digits)
+
+
+def _is_remnant(path: Path) -> bool:
+    """Whether a checkpoint was half removed when its process was killed."""
+    if path.is_symlink() or not path.is_dir():
+        return False
+    return {p.name for p in path.iterdir()} <= set(_FILES) - {"state.json"}
 
 
 def save(
@@ -69,11 +125,14 @@ def save(
         more(part)
         state = {"threads": torch.get_num_threads(), "ema_step": ema.optimization_step, "environment": environment()}
         write_json(part / "state.json", record | state)
+        if _is_remnant(target):
+            remove(target)
         part.replace(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    for old in sorted(out.glob("checkpoint-*"))[:-1]:
-        shutil.rmtree(old, ignore_errors=True)
+    for before, old in checkpoints(out).items():
+        if before < step:
+            remove(old)
 
 
 def _write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
@@ -104,7 +163,7 @@ def load(
     Raises:
         InputError: a file is missing or damaged.
     """
-    record = read_json(checkpoint / "state.json")
+    record = read_object(checkpoint / "state.json")
     try:
         model.load_state_dict(load_file(checkpoint / "model.safetensors"))
         shadow = load_file(checkpoint / "ema.safetensors")
@@ -117,22 +176,21 @@ def load(
         optimizer.state[parameter] = {
             key.split("|")[1]: value for key, value in moments.items() if key.split("|")[0] == name
         }
-    return dict(record)
+    return record
 
 
-def export(out: Path, model: UNet2DModel, ema: EMAModel, write: Callable[[Path, UNet2DModel], None]) -> None:
+def export(folder: OutputFolder, model: UNet2DModel, ema: EMAModel, write: Callable[[Path, UNet2DModel], None]) -> None:
     """The moving-average weights as ``write`` leaves them in a folder, each file renamed into place."""
-    part = out / ".export.part"
+    part = folder.path / ".export.part"
     shutil.rmtree(part, ignore_errors=True)
     ema.store(model.parameters())
     try:
         ema.copy_to(model.parameters())
-        with _disk_errors(out):
+        with _disk_errors(folder.path):
             write(part, model)
         for file in sorted(part.rglob("*.json")) + sorted(part.rglob("*.safetensors")):
-            target = out / file.relative_to(part)
-            target.parent.mkdir(exist_ok=True)
-            file.replace(target)
+            with folder.replacing(file.relative_to(part).as_posix()) as target:
+                file.replace(target)
     finally:
         ema.restore(model.parameters())
         shutil.rmtree(part, ignore_errors=True)

@@ -7,10 +7,9 @@ not, an objective keeps in the checkpoint. An :class:`Objective` says what is le
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -26,15 +25,19 @@ from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
 from pydantic import Field
 
+from voltaspin.core.capacity import check_memory, memory_errors
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import read_json, write_json
+from voltaspin.core.files import read_json, read_object
+from voltaspin.core.folders import RECORD, OutputFolder
 from voltaspin.core.spec import Spec, environment
+from voltaspin.core.stopping import on_signal
 from voltaspin.diffusion import checkpoints
 from voltaspin.diffusion.backend import bf16_is_faster, keep_freed_memory
 from voltaspin.diffusion.data import ImageSet
 from voltaspin.streams import Stream, derive_key
 
-_BEFORE_FIRST_CHECKPOINT = {"train.json", "log.jsonl"}  #: all that a run leaves which was stopped early
+_BEFORE_FIRST_CHECKPOINT = {"train.json", "log.jsonl", RECORD}  #: all that a run leaves which was stopped early
+NETWORK = ("unet/config.json", "unet/diffusion_pytorch_model.safetensors")  #: files of an exported network
 
 
 class LoopSpec(Spec):
@@ -82,6 +85,7 @@ class TrainResult:
         finished: False after an interrupt; ``resume=True`` continues.
         loss: mean loss over the last steps of this call, None if there were none.
         seconds: wall time of this call.
+        signum: of the signal that stopped the run, if one did.
     """
 
     folder: Path
@@ -89,10 +93,13 @@ class TrainResult:
     finished: bool
     loss: float | None
     seconds: float
+    signum: int | None = None
 
 
 class Objective(Protocol):
     """What is learned, and where its chance comes from."""
+
+    EXPORTS: ClassVar[tuple[str, ...]]  #: the files of its model
 
     def network(self, *, channels: int, size: int) -> UNet2DModel:
         """The network with weights from the seed; raises InputError for images that do not fit it."""
@@ -119,32 +126,30 @@ class Objective(Protocol):
 def run(
     objective: Objective,
     images: ImageSet,
-    out: Path | str,
+    folder: OutputFolder,
     *,
     spec: LoopSpec,
-    resume: bool = False,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> TrainResult:
-    """Train ``objective`` and leave its model in ``out``.
+    """Train ``objective`` and leave its model in a folder.
 
     Args:
         objective: made with ``spec``.
         images: uint8 (n, channels, size, size).
-        out: output folder; must be empty or new unless ``resume``.
-        spec: resolved, and checked by :func:`recorded` against the run that is resumed.
-        resume: continue from the last whole checkpoint in ``out``, which must be of the same configuration, or
-            from the start where the run was stopped before its first.
+        folder: from :func:`entered`; where it holds a checkpoint, the run goes on from there.
+        spec: from :func:`entered`.
         progress: called as ``progress(step, steps, loss)`` after each step.
 
     Returns:
-        A :class:`TrainResult`; ``finished`` is False if SIGINT stopped the run (its checkpoint is saved).
+        A :class:`TrainResult`; ``finished`` is False if SIGINT, SIGTERM or SIGHUP stopped the run (its checkpoint is
+        saved).
 
     Raises:
-        InputError: ``out`` holds another run, or nothing to resume; images that do not fit the model.
+        InputError: images that do not fit the model; a batch that does not fit into memory.
         OSError: a write failed (full disk); the last checkpoint stays whole.
     """
     keep_freed_memory()
-    out = Path(out)
+    out = folder.path
     _, channels, size, _ = images.images.shape
     checkpoint = checkpoints.latest(out)
 
@@ -168,10 +173,11 @@ def run(
         objective.load(checkpoint, record)
         step = int(record["step"])
     objective.check(spec.steps - step, channels=channels, size=size)
+    _check_batch(model, spec, channels=channels, size=size)
+    folder.plan(["train.json", "log.jsonl", *objective.EXPORTS])
     if checkpoint is None:
-        out.mkdir(parents=True, exist_ok=True)
         (out / "log.jsonl").unlink(missing_ok=True)
-        write_json(out / "train.json", spec.to_json() | {"environment": environment(), "data_sha256": images.sha256})
+        folder.write_json("train.json", spec.to_json() | {"environment": environment(), "data_sha256": images.sha256})
     unwrapped = model
     model, optimizer = accelerator.prepare(model, optimizer)
     model.train()
@@ -181,11 +187,17 @@ def run(
         if not (out / checkpoints.checkpoint_name(step)).exists():
             record = {"step": step, "spec": spec.to_json(), "data_sha256": images.sha256, **objective.state()}
             checkpoints.save(out, step, unwrapped, optimizer.optimizer, ema, names, record, objective.save)
-        checkpoints.export(out, unwrapped, ema, objective.export)
+        checkpoints.export(folder, unwrapped, ema, objective.export)
 
     started, losses = time.monotonic(), []
-    with _interruptible() as stop, (out / "log.jsonl").open("a", encoding="utf-8") as log:
-        while step < spec.steps and not stop.is_set():
+    stop: list[int] = []  # the signal that asked for it: a step is finished and saved, a second signal ends at once
+    remedy = f"use a smaller batch than {spec.batch}"
+    with (
+        on_signal(stop.append),
+        memory_errors(what="a training step", remedy=remedy),
+        (out / "log.jsonl").open("a", encoding="utf-8") as log,
+    ):
+        while step < spec.steps and not stop:
             with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=spec.precision == "bf16"):
                 loss = objective.loss(model, batch_of(images.images, spec, step), step, accelerator.device)
             for group in optimizer.param_groups:
@@ -211,34 +223,103 @@ def run(
             if step % spec.checkpoint_every == 0 and step < spec.steps:
                 save()
         save()
+    finished = step >= spec.steps
+    folder.finish({"kind": "train-run", "schema_version": 1, "step": step}, finished=finished)
     return TrainResult(
         folder=out,
         step=step,
-        finished=step >= spec.steps,
+        finished=finished,
         loss=float(np.mean(losses[-50:])) if losses else None,
         seconds=time.monotonic() - started,
+        signum=stop[0] if stop else None,
     )
 
 
-def recorded(spec: S, images: ImageSet, out: Path, *, resume: bool) -> S:
-    """The specification to train with: the recorded one of a run that goes on, else ``spec`` with ``auto`` decided.
+@contextmanager
+def entered(
+    spec: S, images: ImageSet, out: Path | str, *, objective: type[Objective], resume: bool, force: bool
+) -> Iterator[tuple[S, OutputFolder]]:
+    """The folder of a run, locked until the block ends, and the specification to train with.
+
+    Args:
+        spec: that was asked for.
+        images: of the run.
+        out: output folder; must be empty or new unless ``resume`` or ``force``.
+        objective: whose files the run will write.
+        resume: continue from the last whole checkpoint in ``out``, which must be of the same configuration, or
+            from the start where the run was stopped before its first.
+        force: begin in a folder that is not empty; the files of a training that it holds are removed, others stay.
+
+    Returns:
+        The recorded specification of a run that goes on, else ``spec`` with ``auto`` decided.
 
     Raises:
-        InputError: ``out`` holds another run, or nothing to resume; images that no square network of that batch takes.
+        InputError: ``out`` holds another run, or nothing to resume, or is being trained in; images that no square
+            network of that batch takes.
     """
     n, _, height, width = images.images.shape
     if height != width:
         raise InputError(f"images of {images.name} are {width}x{height} pixels; crop or pad them to a square")
     if n < spec.batch:
         raise InputError(f"{images.name} has {n} images, fewer than the batch of {spec.batch}; use a smaller batch")
-    checkpoint = checkpoints.latest(out)
-    if resume and checkpoint is not None:
-        return _same_run(spec, read_json(checkpoint / "state.json"), images, out)
-    if resume and not (out / "train.json").is_file():
+    if resume and force:
+        raise InputError("resume goes on with a run and force begins it again; choose one of them")
+    out = Path(out)
+    if resume and not (out / "train.json").is_file() and checkpoints.latest(out) is None:
         raise InputError(f"{out} has no run to resume; start it without --resume")
-    if checkpoint is not None or (out.exists() and {p.name for p in out.iterdir()} - _BEFORE_FIRST_CHECKPOINT):
-        raise InputError(f"{out} is not empty; choose another folder, or continue that run with --resume")
-    return spec.resolved()  # new, or stopped before its first checkpoint: nothing is lost by beginning again
+    if not (resume or force):
+        there = {p.name for p in out.iterdir()} if out.is_dir() else set()
+        if {name for name in there if not name.startswith(".")} - _BEFORE_FIRST_CHECKPOINT:
+            raise InputError(f"{out} is not empty; choose another folder, or continue that run with --resume")
+    # A run of 0.1.0 listed no files: these are its own.
+    adopt = ["train.json", "log.jsonl", *objective.EXPORTS] if _is_training(out) else []
+    arguments = {k: v for k, v in spec.to_json().items() if k not in spec.FREE} | {"data_sha256": images.sha256}
+    with OutputFolder.claim(
+        out, command="train", arguments=arguments, force=force, resume=resume, adopt=adopt
+    ) as folder:
+        if others := checkpoints.foreign(out):
+            raise InputError(f"{out / others[0]} is no checkpoint of this product but has its name; move it away")
+        if force:
+            folder.clear()
+            for checkpoint in checkpoints.checkpoints(out).values():
+                checkpoints.remove(checkpoint)
+        last = checkpoints.latest(out)
+        if last is not None and not resume:
+            raise InputError(f"{out} is not empty; choose another folder, or continue that run with --resume")
+        if last is not None:
+            spec = _same_run(spec, read_json(last / "state.json"), images, out)
+        # Else new, or stopped before its first checkpoint: nothing is lost by beginning again.
+        yield spec.resolved(), folder
+
+
+def _is_training(out: Path) -> bool:
+    with contextlib.suppress(InputError):
+        return str(read_object(out / "train.json").get("kind")).endswith("train")
+    return False
+
+
+def _check_batch(model: UNet2DModel, spec: LoopSpec, *, channels: int, size: int) -> None:
+    """Refuse a batch whose activations, which the backward pass needs, surely do not fit into memory."""
+    outputs = 0
+
+    def count(module: torch.nn.Module, inputs: Any, output: Any) -> None:
+        nonlocal outputs
+        if torch.is_tensor(output):
+            outputs += output.numel()
+
+    hooks = [m.register_forward_hook(count) for m in model.modules() if not list(m.children())]
+    try:
+        with torch.no_grad():
+            model(torch.zeros(1, model.config.in_channels, size, size), 0)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    per_image = outputs * (2 if spec.precision == "bf16" else 4)
+    check_memory(
+        per_image * spec.batch,
+        what=f"a training step of {spec.batch} images of {size}x{size} pixels",
+        remedy=f"use a smaller batch; an image takes about {per_image / 1e6:.1f} MB",
+    )
 
 
 def make_unet(spec: LoopSpec, *, inputs: int, outputs: int, size: int) -> UNet2DModel:
@@ -285,26 +366,6 @@ def timesteps(spec: LoopSpec, step: int, total: int) -> NDArray[np.int64]:
     u = Stream.of(spec.seed, "timesteps").uniforms(2 * spec.batch, start=2 * spec.batch * step)
     strata = np.argsort(u[spec.batch :])
     return ((strata + u[: spec.batch]) / spec.batch * total).astype(np.int64)
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """SIGINT sets the event, so that a step is finished and saved; a second one interrupts at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    previous = signal.getsignal(signal.SIGINT)
-
-    def on_interrupt(signum: int, frame: Any) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, previous)
-
-    signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 def _same_run(spec: S, record: dict[str, Any], images: ImageSet, out: Path) -> S:

@@ -82,6 +82,8 @@ class NoisePrediction:
         source: of the noise; stream ``FIRST_STREAM + step * batch + slot`` belongs to one training example.
     """
 
+    EXPORTS: ClassVar[tuple[str, ...]] = ("model_index.json", "scheduler/scheduler_config.json", *loop.NETWORK)
+
     def __init__(self, spec: TrainSpec, source: NoiseSource) -> None:
         self.spec, self.source, self.scheduler = spec, source, make_scheduler(spec)
         self.alpha_bar = self.scheduler.alphas_cumprod
@@ -130,6 +132,7 @@ def train(
     *,
     spec: TrainSpec,
     resume: bool = False,
+    force: bool = False,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> TrainResult:
     """Train a diffusion model and leave it in ``out`` as a diffusers pipeline folder.
@@ -139,22 +142,22 @@ def train(
         source: where the forward process gets its noise. Stream ``FIRST_STREAM + step * batch + slot`` of an
             addressable source belongs to one training example, so no two share numbers, and none shares them with
             sampling. A memory therefore starts every example from a reset.
-        out: output folder; must be empty or new unless ``resume``.
+        out: output folder; must be empty or new unless ``resume`` or ``force``. It is locked meanwhile.
         spec: the configuration; ``precision="auto"`` is resolved here and recorded.
         resume: continue from the last whole checkpoint in ``out``, which must be of the same configuration, or
             from the start where the run was stopped before its first.
+        force: begin in a folder that is not empty; the files of a training that it holds are removed, others stay.
         progress: called as ``progress(step, steps, loss)`` after each step.
 
     Returns:
-        A :class:`TrainResult`; ``finished`` is False if SIGINT stopped the run (its checkpoint is saved).
+        A :class:`TrainResult`; ``finished`` is False if a signal stopped the run (its checkpoint is saved).
 
     Raises:
         InputError: ``out`` holds another run, or nothing to resume; images that do not fit the model.
         OSError: a write failed (full disk); the last checkpoint stays whole.
     """
-    out = Path(out)
-    spec = loop.recorded(spec, images, out, resume=resume)
-    return loop.run(NoisePrediction(spec, source), images, out, spec=spec, resume=resume, progress=progress)
+    with loop.entered(spec, images, out, objective=NoisePrediction, resume=resume, force=force) as (spec, folder):
+        return loop.run(NoisePrediction(spec, source), images, folder, spec=spec, progress=progress)
 
 
 def diffusion_loss(

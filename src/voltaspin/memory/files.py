@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.files import write_bytes
 from voltaspin.core.ledger import Ledger
 from voltaspin.device import Junction, SwitchingModel
 from voltaspin.memory.access import Access
 from voltaspin.memory.imperfections import Imperfections, Slopes
 from voltaspin.memory.lines import Line
 from voltaspin.memory.variation import Variation
-from voltaspin.terminal import write_whole
 
 KIND, VERSION = "magnetoelectric-memory", "1"
 
@@ -48,7 +48,7 @@ def save(memory: Any, path: Path) -> None:
     }
     head = {"kind": KIND, "schema_version": VERSION, "memory": text, "sha256": _checksum(tensors, text)}
     try:
-        write_whole(path, serialise(tensors, metadata=head))
+        write_bytes(path, serialise(tensors, metadata=head))
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error}); nothing was changed there") from None
 

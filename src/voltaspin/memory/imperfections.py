@@ -13,20 +13,18 @@ Every effect is a function of the time and of a seed, so any draw can be compute
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.core.compiled import numba
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import cache_folder, read_json, write_json
+from voltaspin.core.files import cached, read_object, write_json
 from voltaspin.core.spec import environment
 from voltaspin.device import Junction, Pulse, SwitchingModel
 from voltaspin.device.junction import Well
@@ -71,14 +69,14 @@ class Slopes:
 @lru_cache(maxsize=8)
 def _slopes(junction: Junction, pulse: Pulse) -> Slopes:
     """Solved for once, some ten seconds, and kept in the user's cache folder."""
-    what = json.dumps([asdict(junction), asdict(pulse), _KELVIN, environment()["voltaspin"]])
-    path = cache_folder() / "slopes" / f"{hashlib.sha256(what.encode()).hexdigest()[:20]}.json"
-    if path.is_file():
-        return Slopes(**{name: (pair[0], pair[1]) for name, pair in read_json(path).items()})
-    slopes = _solved_slopes(junction, pulse)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, asdict(slopes))
-    return slopes
+    return cached(
+        "slopes",
+        [asdict(junction), asdict(pulse), _KELVIN, environment()["voltaspin"]],
+        suffix=".json",
+        read=lambda path: Slopes(**{name: (pair[0], pair[1]) for name, pair in read_object(path).items()}),
+        make=lambda: _solved_slopes(junction, pulse),
+        write=lambda path, slopes: write_json(path, asdict(slopes)),
+    )
 
 
 def _solved_slopes(junction: Junction, pulse: Pulse) -> Slopes:

@@ -6,20 +6,19 @@ for the few that fix a polynomial of the logits of p01 and p10 in what a cell ha
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import cache_folder
+from voltaspin.core.files import cached
 from voltaspin.core.spec import environment
 from voltaspin.core.units import gamma_e
 from voltaspin.device import Junction, Pulse
@@ -133,6 +132,11 @@ def answer(junction: Junction, pulse: Pulse, halves: Halves) -> Answer:
     return Answer(pulse, halves, _coefficients(logit(p), halves).T)
 
 
+def _save(path: Path, values: Floats) -> None:
+    with path.open("wb") as file:  # np.save would add a suffix to a path
+        np.save(file, values)
+
+
 @dataclass(frozen=True)
 class PulseLibrary:
     """The pulses that a driver can give to a junction.
@@ -171,31 +175,29 @@ class PulseLibrary:
         V: Any = VOLTAGES * junction.V_c if voltages is None else np.asarray(voltages, float)
         half_period = np.pi / (gamma_e * junction.B_in_plane)
         w: Any = np.arange(1, int(half_period / CLOCK) + 1) * CLOCK if widths is None else np.asarray(widths, float)
-        what = json.dumps([asdict(junction), halves, V.tolist(), w.tolist(), environment()["voltaspin"]])
-        path = cache_folder() / "pulses" / f"{hashlib.sha256(what.encode()).hexdigest()[:20]}.npy"
-        if path.is_file():
-            return cls(V, w, halves, np.load(path))
-        from voltaspin.device.fokker_planck import switching_map
 
-        designs = _designs(halves)
-        # without a field along z the flips of a 1 at B_z are those of a 0 at -B_z
-        symmetric = junction.B_bias[2] == 0
-        wells: tuple[Well, ...] = ("up",) if symmetric else ("up", "down")
-        values = np.empty((len(designs), len(V), len(w), len(wells)))
-        for i, cell in enumerate(designs):
-            for j, well in enumerate(wells):
-                found = switching_map(junction.with_variation(**cell), voltages=V, widths=w, initial=well)
-                values[i, :, :, j] = logit(found.P_sw)
-                if progress is not None:
-                    progress(len(wells) * i + j + 1, len(wells) * len(designs))
-        logits = np.moveaxis(_coefficients(values, halves), 0, -1)
-        if symmetric:
-            mirrored = np.array([1 - 2 * (sum(q == "B_z" for q in term) % 2) for term in _terms(halves)])
-            logits = np.concatenate([logits, logits * mirrored], 2)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".part.npy")
-        np.save(partial, logits)
-        partial.replace(path)
+        def solved() -> Floats:
+            from voltaspin.device.fokker_planck import switching_map
+
+            designs = _designs(halves)
+            # without a field along z the flips of a 1 at B_z are those of a 0 at -B_z
+            symmetric = junction.B_bias[2] == 0
+            wells: tuple[Well, ...] = ("up",) if symmetric else ("up", "down")
+            values = np.empty((len(designs), len(V), len(w), len(wells)))
+            for i, cell in enumerate(designs):
+                for j, well in enumerate(wells):
+                    found = switching_map(junction.with_variation(**cell), voltages=V, widths=w, initial=well)
+                    values[i, :, :, j] = logit(found.P_sw)
+                    if progress is not None:
+                        progress(len(wells) * i + j + 1, len(wells) * len(designs))
+            logits = np.moveaxis(_coefficients(values, halves), 0, -1)
+            if symmetric:
+                mirrored = np.array([1 - 2 * (sum(q == "B_z" for q in term) % 2) for term in _terms(halves)])
+                logits = np.concatenate([logits, logits * mirrored], 2)
+            return logits
+
+        inputs = [asdict(junction), halves, V.tolist(), w.tolist(), environment()["voltaspin"]]
+        logits = cached("pulses", inputs, suffix=".npy", read=np.load, make=solved, write=_save)
         return cls(V, w, halves, logits)
 
     @property

@@ -19,9 +19,9 @@ uniform and independent of the others, and the XOR of the k cells is ``w < 32768
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from voltaspin.core.compiled import numba
 from voltaspin.streams import high32, low32, philox4x32
 
 GROUP = 128  #: bits served by one group of sixteen Philox blocks

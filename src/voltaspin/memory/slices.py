@@ -19,10 +19,10 @@ it, the later one is answered from fresh words: the bits are independent without
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.core.compiled import numba
 from voltaspin.streams import derive_key
 
 WORD = 64  #: cells in a word

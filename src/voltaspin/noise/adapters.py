@@ -13,7 +13,6 @@ from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, cast, final
 
-import numba
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba.extending import intrinsic
@@ -21,6 +20,7 @@ from numpy.random.bit_generator import BitGenerator as NumPyBitGenerator
 from numpy.random.bit_generator import SeedlessSeedSequence
 from numpy.typing import NDArray
 
+from voltaspin.core.compiled import numba
 from voltaspin.core.errors import InputError, NoiseExhaustedError
 
 if TYPE_CHECKING:

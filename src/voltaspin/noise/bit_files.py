@@ -37,6 +37,8 @@ class Recording(Spec):
     bits: int
     sha256: str
     origin: dict[str, Any]
+    command: str | None = None  #: that wrote it, which may write it again with these arguments
+    arguments: dict[str, Any] | None = None
 
     @staticmethod
     def beside(path: Path) -> Path:

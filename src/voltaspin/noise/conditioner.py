@@ -116,6 +116,16 @@ class Conditioner(SequentialSource):
             )
         return self.source.take(size), size
 
+    def _rest(self) -> tuple[NDArray[np.uint8], int]:
+        raw, size = self.source._rest()
+        if size := size // self._unit * self._unit:
+            fresh, made = self._conditioned(aligned(raw, 0, size), size)
+            self.ledger.count("raw", size)
+            self._left = _joined(self._left, self._skip + self._kept, fresh, made)
+            self._kept += made
+        n = self._kept
+        return self._packed(n), n
+
     def state_dict(self) -> dict[str, Any]:
         left = {"left": self._left.tobytes().hex(), "skip": self._skip, "kept": self._kept}
         return {**super().state_dict(), **left, "source": self.source.state_dict()}

@@ -13,10 +13,10 @@ from functools import cached_property
 from math import log2
 from typing import final
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.core.compiled import numba
 from voltaspin.core.errors import InputError
 from voltaspin.noise.source import NoiseSource, checked_count
 

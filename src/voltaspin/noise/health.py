@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from math import ceil, log2
 from typing import Any, Literal
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.core.compiled import numba
 from voltaspin.core.errors import InputError
 
 START_UP = 1024  #: bits that a start-up test needs at least (section 4.3)
@@ -64,7 +64,7 @@ class Alarm:
     Args:
         test: ``repetition count`` or ``adaptive proportion``.
         lane: the cell, 0 where all bits come from one.
-        position: of the bit in the stream, from 0.
+        position: of the bit in the stream of all lanes, from 0.
         count, cutoff: what was counted, and what was allowed to be reached.
     """
 
@@ -76,7 +76,7 @@ class Alarm:
 
     def __str__(self) -> str:
         what = "equal bits in a row" if self.test == "repetition count" else "equal bits in one window"
-        return f"{self.test}: {self.count} {what} at bit {self.position} of lane {self.lane} (cut-off {self.cutoff})"
+        return f"{self.test}: {self.count} {what} at bit {self.position}, in lane {self.lane} (cut-off {self.cutoff})"
 
 
 class HealthTests:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from math import log, sqrt
 
-import numba
 import numpy as np
+
+from voltaspin.core.compiled import numba
 
 
 @numba.njit(inline="always")

@@ -168,6 +168,20 @@ class NoiseSource(ABC):
         self._reserve(n)
         return self._packed(n)
 
+    def rest(self) -> tuple[NDArray[np.uint8], int]:
+        """What a source that stopped had made before: (packed bits, how many), once.
+
+        After an alarm these are the bits in front of the one that raised it, of a source that ran dry those that it
+        has left. They are counted as handed out.
+        """
+        packed, n = self._rest()
+        self.ledger.count("bit", n)
+        return packed, n
+
+    def _rest(self) -> tuple[NDArray[np.uint8], int]:
+        n = self.bits_left or 0
+        return self.take(n), n
+
     def _reserve(self, n: int) -> None:
         """Raise before anything is drawn where ``n`` bits cannot be had."""
         left = self.bits_left

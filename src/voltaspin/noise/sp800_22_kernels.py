@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from voltaspin.core.compiled import numba
 
 BLOCK = 500  #: bits of a block of the linear complexity test where no other length is asked for
 _ONE = np.uint64(1)

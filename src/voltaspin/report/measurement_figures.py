@@ -16,6 +16,7 @@ from matplotlib.gridspec import GridSpec
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.files import write_bytes
 from voltaspin.device.fitting import predict
 from voltaspin.device.junction import Junction, Well
 from voltaspin.device.likelihood import FitResult
@@ -101,7 +102,7 @@ def fit_overlay(
         _write_parameters(figure.add_subplot(grid[:, 1]), result)
         png = figure_png(figure)
     if path is not None:
-        Path(path).write_bytes(png)
+        write_bytes(path, png)
     return png
 
 

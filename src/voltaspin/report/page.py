@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import math
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from rich.table import Table
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Estimate
+from voltaspin.core.files import write_text
 from voltaspin.report.comparison import SUPERSCRIPT, digits, energies, energy_text, ratio_text, spread_parts
 from voltaspin.report.cost_results import ABOUT_A_THOUSAND, Claim, Metric, Reading
 from voltaspin.report.results import (
@@ -331,13 +331,7 @@ def write_page(results: DemoResults, pictures: dict[str, bytes], path: Path | st
         reading_lines=reading_lines(results.cost.claim) if results.cost.claim else [],
         own={row.boundary: row for row in results.cost.rows if row.ours},
     )
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(html, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, html)
 
 
 # the same for the terminal ----------------------------------------------------------------------------

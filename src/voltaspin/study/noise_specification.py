@@ -334,14 +334,14 @@ def _draw(axes: Axes, spec: NoiseSpecification, name: str) -> list[Limit]:
 
 def write(spec: NoiseSpecification, docs: Path, data: Path | None) -> dict[str, Any]:
     """The page and its figures into ``docs``, the JSON into ``data``; returns the names of what was written."""
-    from voltaspin.terminal import write_whole
+    from voltaspin.core.files import write_bytes, write_text
 
     (docs / "pictures").mkdir(parents=True, exist_ok=True)
     pictures = {name: f"pictures/specification-{name}.png" for name in spec.names}
     for name, file in pictures.items():
-        write_whole(docs / file, axis_png(spec, name))
-    write_whole(docs / OVERVIEW, overview_png(spec))
-    write_whole(docs / "specification.md", page(spec, pictures).encode())
+        write_bytes(docs / file, axis_png(spec, name))
+    write_bytes(docs / OVERVIEW, overview_png(spec))
+    write_text(docs / "specification.md", page(spec, pictures))
     if data is not None:
         spec.save(data)
     return {

@@ -18,6 +18,7 @@ from typing import Any
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import read_json, write_json
+from voltaspin.core.folders import RECORD, locked
 from voltaspin.study.specification import Run, Training, job_from_json
 
 Job = Run | Training
@@ -36,8 +37,24 @@ def finished(out: Path, run: Job) -> bool:
     return (folder_of(out, run) / "result.json").is_file()
 
 
-def prepare(out: Path) -> None:
-    """Make the folder of results, or check that it is one of this version."""
+#: What a study writes when all its runs are there.
+PAGES = ("verdicts.csv", "verdicts.png", "index.html", "summary.md", "verdicts.json")
+
+
+def pages_before(out: Path) -> list[str]:
+    """The pages of a study of 0.1.0, which no ``run.json`` lists."""
+    if (out / RECORD).is_file() or not (out / "verdicts.json").is_file():
+        return []
+    return [name for name in PAGES if (out / name).is_file()]
+
+
+def prepare(out: Path, *, force: bool = False) -> None:
+    """Make the folder of results, or check that it is one of this version.
+
+    Args:
+        out: the folder.
+        force: take one that is not empty; what is in it stays.
+    """
     mark = out / "study.json"
     if mark.is_file():
         data = read_json(mark)
@@ -48,7 +65,7 @@ def prepare(out: Path) -> None:
                 "--out, or the version of voltaspin that wrote it"
             )
         return
-    if out.is_dir() and any(out.iterdir()):
+    if not force and out.is_dir() and any(not p.name.startswith(".") for p in out.iterdir()):
         raise InputError(f"{out} is not empty and holds no study; choose another folder with --out")
     (out / "runs").mkdir(parents=True, exist_ok=True)
     write_json(mark, {"kind": KIND, "schema_version": VERSION})
@@ -64,19 +81,24 @@ def perform(work: Work, data: dict[str, Any], out: str, threads: int | None = No
     place = folder_of(Path(out), run)
     if finished(Path(out), run):
         return run.key
-    partial = place.with_name(f".{run.key}.{socket.gethostname()}-{os.getpid()}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        result = work(run, partial)
-        write_json(partial / "result.json", {**run.to_json(), **result})
-        try:
-            partial.rename(place)
-        except OSError:
-            if not finished(Path(out), run):  # somebody else was not first
-                raise
-    finally:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    # Another process that does the same study waits for this run instead of repeating it.
+    with locked(place.with_name(f".{run.key}.lock"), what=f"run {run.key}", wait=True):
+        if finished(Path(out), run):
+            return run.key
+        partial = place.with_name(f".{run.key}.{socket.gethostname()}-{os.getpid()}.part")
         shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            result = work(run, partial)
+            write_json(partial / "result.json", {**run.to_json(), **result})
+            try:
+                partial.rename(place)
+            except OSError:
+                if not finished(Path(out), run):  # somebody else was not first
+                    raise
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     return run.key
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -93,59 +94,111 @@ def sample(
     for name, value in (("count", count), ("batch", batch)):
         if value < 1:
             raise InputError(f"{name}={value}: give at least 1 image")
-    keep_freed_memory()
-    spec, process, steps = model.spec, model.process, len(model.process)
-    device = model.unet.device
-    bf16 = precision == "bf16" or (precision == "auto" and bf16_is_faster(device.type))
-    batch = min(batch, count)
-    shape = (spec.planes, spec.size, spec.size)
-    memory = make_array(spec.cells, rows=batch * spec.planes, columns=spec.size**2, seed=seed)
-    chosen = Levels.of(memory, count=levels)
-    if calibrated:
-        chosen = chosen.calibrated(memory)
-    odds, rounding, started = model.evidence.to(device), Rounding(), time.monotonic()
-    times = tuple(sorted({round(steps * k / 6) for k in range(6, -1, -1)}, reverse=True))
-    path: list[Bits] = []
+    sampler = BitSampler(
+        model, batch=min(batch, count), seed=seed, levels=levels, dither=dither, calibrated=calibrated,
+        precision=precision,
+    )  # fmt: skip
+    started, steps, images = time.monotonic(), len(model.process), []
+    for start in range(0, count, sampler.size):
 
-    def predictor(first: bool) -> Callable[[Bits, int], NDArray[np.float32]]:
-        before = torch.zeros(batch, *shape, device=device) if spec.self_condition else None
+        def show(done: int, _: int, start: int = start) -> None:
+            if progress is not None:
+                progress(min(start * steps + sampler.size * done, count * steps), count * steps)
+
+        images.append(sampler.batch(progress=show))
+    made = sampler.samples(count, seconds=time.monotonic() - started)
+    return replace(made, images=np.concatenate(images)[:count])
+
+
+class BitSampler:
+    """An array that makes one batch of images after the other; see :func:`sample` for the arguments.
+
+    ``save`` and ``load`` let another process go on with the next batch as if nothing had happened.
+    """
+
+    def __init__(
+        self,
+        model: BitModel,
+        *,
+        batch: int,
+        seed: int = 0,
+        levels: int = COUNT,
+        dither: bool = True,
+        calibrated: bool = False,
+        precision: Literal["auto", "bf16", "float32"] = "float32",
+    ) -> None:
+        keep_freed_memory()
+        spec = model.spec
+        self.model, self.size, self.batches = model, batch, 0
+        self._dither, self._calibrated, self._levels = dither, calibrated, levels
+        self._device = model.unet.device
+        self._bf16 = precision == "bf16" or (precision == "auto" and bf16_is_faster(self._device.type))
+        self._shape = (spec.planes, spec.size, spec.size)
+        self.rounding = Rounding()
+        self._path: list[Bits] = []
+        steps = len(model.process)
+        self._times = tuple(sorted({round(steps * k / 6) for k in range(6, -1, -1)}, reverse=True))
+        self._use(make_array(spec.cells, rows=batch * spec.planes, columns=spec.size**2, seed=seed))
+
+    def _use(self, memory: MagnetoelectricMemory) -> None:
+        self.memory = memory
+        self._chosen = Levels.of(memory, count=self._levels)
+        if self._calibrated:
+            self._chosen = self._chosen.calibrated(memory)
+
+    @torch.no_grad()
+    def batch(self, *, progress: Callable[[int, int], None] | None = None) -> NDArray[np.uint8]:
+        """The next images: uint8 (batch, channels, h, w). ``progress`` is called with (steps done, in all)."""
+        model, spec, shape, device = self.model, self.model.spec, self._shape, self._device
+        first, odds = self.batches == 0, model.evidence.to(device)
+        before = torch.zeros(self.size, *shape, device=device) if spec.self_condition else None
 
         def predict(bits: Bits, t: int) -> NDArray[np.float32]:
             nonlocal before
-            planes = bits.reshape(batch, *shape)
-            if first and t in times:
-                path.append(planes[0].copy())
+            planes = bits.reshape(self.size, *shape)
+            if first and t in self._times:
+                self._path.append(planes[0].copy())
             x = torch.from_numpy(planes).to(device).float() * 2 - 1
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                logits = clean_logits(model.unet, x, before, torch.full((batch,), t, device=device), odds)
+            with torch.autocast(device.type, torch.bfloat16, enabled=self._bf16):
+                logits = clean_logits(model.unet, x, before, torch.full((self.size,), t, device=device), odds)
             if before is not None:
                 before = kept_prediction(logits)
             return torch.sigmoid(logits).cpu().numpy().reshape(bits.shape)
 
-        return predict
+        bits = reverse(model.process, self.memory, predict, levels=self._chosen, dither=self._dither,
+                       rounding=self.rounding, progress=progress)  # fmt: skip
+        if first:
+            self._path.append(bits.reshape(self.size, *shape)[0].copy())
+        self.batches += 1
+        return from_planes(bits.reshape(self.size, *shape), bits=spec.bits, gray=spec.gray)
 
-    images = []
-    for start in range(0, count, batch):
+    def samples(self, count: int, *, seconds: float) -> BitSamples:
+        """What all batches so far have counted, for ``count`` images of theirs; the images are left out."""
+        spec, steps, made = self.model.spec, len(self.model.process), self.batches * self.size
+        moved = moved_per_step(
+            spec.planes * spec.size**2, len(self._chosen.flips), self_condition=spec.self_condition,
+            calibrated=self._calibrated,
+        )  # fmt: skip
+        ledger = _counted(self.memory, made, steps, moved)
+        path = np.stack(self._path) if self._path else np.empty((0, *self._shape), np.uint8)
+        return BitSamples(
+            images=np.broadcast_to(np.uint8(0), (count, 0, 0, 0)), steps=steps, seconds=seconds,
+            ledger=_share(ledger, count, made), rounding=self.rounding,
+            levels=tuple(float(p) for p in self._chosen.flips), pulses=_given(self.memory, self._chosen),
+            precision="bf16" if self._bf16 else "float32", path=path, path_times=self._times,
+        )  # fmt: skip
 
-        def show(done: int, _: int, start: int = start) -> None:
-            if progress is not None:
-                progress(min(start * steps + batch * done, count * steps), count * steps)
+    def save(self, path: Path) -> None:
+        """Keep the array; :meth:`state` is the rest."""
+        self.memory.save(path)
 
-        bits = reverse(process, memory, predictor(start == 0), levels=chosen, dither=dither, rounding=rounding,
-                       progress=show)  # fmt: skip
-        images.append(from_planes(bits.reshape(batch, *shape), bits=spec.bits, gray=spec.gray))
-        if start == 0:
-            path.append(bits.reshape(batch, *shape)[0].copy())
-    made = np.concatenate(images)
-    moved = moved_per_step(
-        spec.planes * spec.size**2, len(chosen.flips), self_condition=spec.self_condition, calibrated=calibrated
-    )
-    ledger = _counted(memory, len(made), steps, moved)
-    return BitSamples(
-        images=made[:count], steps=steps, seconds=time.monotonic() - started, ledger=_share(ledger, count, len(made)),
-        rounding=rounding, levels=tuple(float(p) for p in chosen.flips), pulses=_given(memory, chosen),
-        precision="bf16" if bf16 else "float32", path=np.stack(path), path_times=times,
-    )  # fmt: skip
+    def state(self) -> dict[str, Any]:
+        return {"batches": self.batches, "rounding": asdict(self.rounding)}
+
+    def load(self, path: Path, state: Mapping[str, Any]) -> None:
+        """Go on after the batch that was saved; only the path of the first image is not known again."""
+        self._use(MagnetoelectricMemory.load(path))
+        self.batches, self.rounding = int(state["batches"]), Rounding(**state["rounding"])
 
 
 def moved_per_step(cells: int, levels: int, *, self_condition: bool, calibrated: bool = False) -> int:

@@ -63,6 +63,8 @@ class CleanBits:
         channels, size: of the images.
     """
 
+    EXPORTS: ClassVar[tuple[str, ...]] = (FILE, *loop.NETWORK)
+
     def __init__(self, spec: BitTrainSpec, *, channels: int, size: int) -> None:
         self.spec, self.channels, self.size = spec, channels, size
         self.planes = channels * spec.bits
@@ -145,27 +147,27 @@ def train(
     *,
     spec: BitTrainSpec,
     resume: bool = False,
+    force: bool = False,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> TrainResult:
     """Train a bit-flip model and leave it in ``out``; see :func:`voltaspin.diffusion.bitflip.model.load_model`.
 
     Args:
         images: uint8 (n, channels, size, size).
-        out: output folder; must be empty or new unless ``resume``.
+        out: output folder; must be empty or new unless ``resume`` or ``force``. It is locked meanwhile.
         spec: the configuration; ``precision="auto"`` is resolved here and recorded.
-        resume: as in :func:`voltaspin.diffusion.training.train`.
+        resume, force: as in :func:`voltaspin.diffusion.training.train`.
         progress: called as ``progress(step, steps, loss)`` after each step.
 
     Returns:
-        A :class:`TrainResult`; ``finished`` is False if SIGINT stopped the run (its checkpoint is saved).
+        A :class:`TrainResult`; ``finished`` is False if a signal stopped the run (its checkpoint is saved).
 
     Raises:
         InputError: ``out`` holds another run, or nothing to resume; images that do not fit the model; a junction
             whose pulses do not give the schedule.
         OSError: a write failed (full disk); the last checkpoint stays whole.
     """
-    out = Path(out)
-    spec = loop.recorded(spec, images, out, resume=resume)
-    _, channels, size, _ = images.images.shape
-    objective = CleanBits(spec, channels=channels, size=size)
-    return loop.run(objective, images, out, spec=spec, resume=resume, progress=progress)
+    with loop.entered(spec, images, out, objective=CleanBits, resume=resume, force=force) as (spec, folder):
+        _, channels, size, _ = images.images.shape
+        objective = CleanBits(spec, channels=channels, size=size)
+        return loop.run(objective, images, folder, spec=spec, progress=progress)
