@@ -55,7 +55,7 @@ def test_characterise_writes_figures_a_page_and_all_numbers(tmp_path, capsys):
     assert record.line_capacitance == pytest.approx(50e-15)
     pictures = ["astroid", "bathtub", "energy", "pulses", "retention", "sensitivity", "shmoo"]
     assert sorted(p.name for p in out.iterdir()) == sorted(
-        [f"{p}.png" for p in pictures] + ["device.json", "index.html"]
+        [f"{p}.png" for p in pictures] + ["device.json", "index.html", "run.json"]
     )
 
 

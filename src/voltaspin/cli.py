@@ -26,6 +26,7 @@ from voltaspin.cli_sample import Part, run_bit_sampling, run_sampling
 from voltaspin.cli_study import spec as spec_command
 from voltaspin.cli_study import study
 from voltaspin.core.errors import InputError
+from voltaspin.core.folders import check_writable
 from voltaspin.core.stopping import Stopped, stoppable
 from voltaspin.terminal import Force, at_least, bar_per_part, print_json, progress_bars
 
@@ -127,6 +128,7 @@ def train(
     if diffusion == "bitflip":
         refuse_recording(recording, "--diffusion bitflip draws in its own array")
     check_recording(noise, recording)
+    check_writable(out)
     from voltaspin.diffusion import TrainSpec, load_images
     from voltaspin.diffusion import train as run_training
 

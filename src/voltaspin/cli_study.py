@@ -50,13 +50,13 @@ def study(
     runs = spec.runs()
     mine = shard_of(runs, shard) if shard else runs
     work = partial(do, out.resolve())
-    prepare(out, force=force)
     # The runs are those of any study in this folder; the pages are of the one that was asked for last.
     pages = partial(
         OutputFolder.claim, out, command="study", arguments={}, force=force, resume=True, among=True, wait=True
     )  # fmt: skip
     with pages(adopt=pages_before(out)) as folder:
         folder.plan(PAGES)  # refuses what is not of a study before the work, not after it
+        prepare(out, force=force)
     with progress_bars() as bars:
         for what, jobs in (("train", [t for r in mine if (t := r.training) is not None]), ("sample", mine)):
             if not jobs:

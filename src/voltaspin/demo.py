@@ -120,7 +120,9 @@ def command_of(*, images: int, steps: int, seed: int) -> str:
 def _written_before(out: Path, command: str) -> list[str]:
     """The files of the same run of 0.1.0, which listed none."""
     with contextlib.suppress(InputError):
-        if not (out / RECORD).is_file() and r.DemoResults.load(out / "results.json").command == command:
+        results = out / "results.json"
+        before = results.is_file() and not (out / RECORD).is_file()
+        if before and r.DemoResults.load(results).command == command:
             return ["index.html", "results.json", *PICTURES, *SAMPLES]
     return []
 

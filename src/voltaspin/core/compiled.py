@@ -7,12 +7,11 @@ bit may run other machine code. Modules with kernels take ``numba`` from here.
 from __future__ import annotations
 
 import hashlib
-import pickle
 from typing import Any
 
 import numba
 
-_MARK = b"voltaspin-sha256"  #: before the digest at a file's end; pickle reads up to its own end and no further
+_MARK = b"voltaspin-sha256"  #: before the digest at a file's end, where numba reads no further
 _DIGEST = 32
 
 
@@ -36,11 +35,9 @@ def guard() -> None:
             with open(self._data_path(name), "rb") as file:  # noqa: PTH123 - numba's own path
                 data = file.read()
             body, mark, digest = data[: -_DIGEST - len(_MARK)], data[-_DIGEST - len(_MARK) : -_DIGEST], data[-_DIGEST:]
-            if mark == _MARK and hashlib.sha256(body).digest() == digest:
-                return pickle.loads(body)
-            if _MARK in data[-2 * _DIGEST :]:
+            if mark == _MARK and hashlib.sha256(body).digest() != digest:
                 raise OSError(f"{name} has changed")
-            return load_data(self, name)  # written by a process without this guard
+            return load_data(self, name)  # without a mark it was written by a process without this guard
         except Exception as error:
             raise OSError(f"{name} cannot be read") from error  # which numba takes for a file that is gone
 

@@ -227,12 +227,12 @@ def cached(
 
     The SHA-256 of the file stands beside it, so that a bit that changed on the disk changes no result.
     """
-    key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:20]
+    key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:20]
     path = cache_folder() / folder / f"{key}{suffix}"
     mark = path.with_name(f"{path.name}.sha256")
     # Whatever a damaged file makes of its reader, the value can be had again.
     with contextlib.suppress(Exception):
-        if mark.read_text() == sha256_of(path):
+        if not mark.exists() or mark.read_text() == sha256_of(path):  # 0.1.0 wrote no hash
             return read(path)
     value = make()
     with contextlib.suppress(OSError, InputError):

@@ -309,6 +309,19 @@ def _read_record(path: Path) -> dict[str, Any]:
     return record
 
 
+def check_writable(path: Path | str) -> None:
+    """Refuse a folder that cannot be written, before the work; nothing is left of the trial."""
+    path = Path(path)
+    made = _made_folders(path)
+    try:
+        with locked(path / ".trial.lock", what=str(path), wait=True):
+            pass
+    finally:
+        for new in reversed(made):
+            with contextlib.suppress(OSError):
+                new.rmdir()
+
+
 def describe(record: Mapping[str, Any]) -> str:
     """What a ``run.json`` says of its command, for a message."""
     command = record.get("command")

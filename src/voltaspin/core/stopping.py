@@ -70,10 +70,19 @@ def on_signal(act: Callable[[int], None]) -> Iterator[None]:
 def stoppable() -> Iterator[None]:
     """Raise :class:`Stopped` in the block when a signal to stop arrives; the second one ends the process at once."""
 
+    received: list[int] = []
+
     def stop(signum: int) -> None:
+        received.append(signum)
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         raise Stopped(signum)
 
     with on_signal(stop):
-        yield
+        try:
+            yield
+        except Exception:
+            # Some libraries turn what a signal raises in them into an error of their own.
+            if received:
+                raise Stopped(received[0]) from None
+            raise

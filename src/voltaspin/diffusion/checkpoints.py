@@ -25,6 +25,7 @@ from voltaspin.core.files import read_object, write_json
 from voltaspin.core.folders import OutputFolder
 from voltaspin.core.spec import environment
 
+EXPORT = ".export.part"  #: where a model is written before its files are moved
 #: All that this product writes into a checkpoint.
 _FILES = ("state.json", "model.safetensors", "ema.safetensors", "optimizer.safetensors", "memory.safetensors")
 
@@ -71,10 +72,24 @@ def foreign(out: Path) -> list[str]:
 
 def remove(path: Path) -> None:
     """Remove a checkpoint, but no file in it that is not of this product."""
-    for name in _FILES:  # state.json first: without it the rest is no checkpoint
+    if {p.name for p in path.iterdir()} <= set(_FILES):
+        # Under another name first, so that a kill on the way leaves nothing that looks like a checkpoint.
+        hidden = path.with_name(f".{path.name}.old")
+        shutil.rmtree(hidden, ignore_errors=True)
+        path.replace(hidden)
+        path = hidden
+    for name in _FILES:
         (path / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         path.rmdir()
+
+
+def sweep(out: Path) -> None:
+    """Remove what killed processes left half written or half removed; the caller holds the folder's lock."""
+    for path in out.glob(".checkpoint-*"):
+        if path.suffix in (".part", ".old") and _step_of(path.with_name(path.name[1:]).with_suffix("")) is not None:
+            shutil.rmtree(path, ignore_errors=True)
+    shutil.rmtree(out / EXPORT, ignore_errors=True)
 
 
 def _step_of(path: Path) -> int | None:
@@ -181,7 +196,7 @@ def load(
 
 def export(folder: OutputFolder, model: UNet2DModel, ema: EMAModel, write: Callable[[Path, UNet2DModel], None]) -> None:
     """The moving-average weights as ``write`` leaves them in a folder, each file renamed into place."""
-    part = folder.path / ".export.part"
+    part = folder.path / EXPORT
     shutil.rmtree(part, ignore_errors=True)
     ema.store(model.parameters())
     try:

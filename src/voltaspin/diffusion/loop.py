@@ -275,10 +275,11 @@ def entered(
     adopt = ["train.json", "log.jsonl", *objective.EXPORTS] if _is_training(out) else []
     arguments = {k: v for k, v in spec.to_json().items() if k not in spec.FREE} | {"data_sha256": images.sha256}
     with OutputFolder.claim(
-        out, command="train", arguments=arguments, force=force, resume=resume, adopt=adopt
+        out, command="train", arguments=arguments, force=force, resume=resume, adopt=adopt, among=resume
     ) as folder:
         if others := checkpoints.foreign(out):
             raise InputError(f"{out / others[0]} is no checkpoint of this product but has its name; move it away")
+        checkpoints.sweep(out)
         if force:
             folder.clear()
             for checkpoint in checkpoints.checkpoints(out).values():

@@ -18,8 +18,8 @@ from rich.console import Group
 from rich.table import Table
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.quantity import Estimate
 from voltaspin.core.files import write_text
+from voltaspin.core.quantity import Estimate
 from voltaspin.report.comparison import SUPERSCRIPT, digits, energies, energy_text, ratio_text, spread_parts
 from voltaspin.report.cost_results import ABOUT_A_THOUSAND, Claim, Metric, Reading
 from voltaspin.report.results import (

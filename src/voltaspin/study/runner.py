@@ -65,7 +65,7 @@ def prepare(out: Path, *, force: bool = False) -> None:
                 "--out, or the version of voltaspin that wrote it"
             )
         return
-    if not force and out.is_dir() and any(not p.name.startswith(".") for p in out.iterdir()):
+    if not force and out.is_dir() and any(p.name[0] != "." and p.name != RECORD for p in out.iterdir()):
         raise InputError(f"{out} is not empty and holds no study; choose another folder with --out")
     (out / "runs").mkdir(parents=True, exist_ok=True)
     write_json(mark, {"kind": KIND, "schema_version": VERSION})

@@ -173,7 +173,7 @@ class BitSampler:
         return from_planes(bits.reshape(self.size, *shape), bits=spec.bits, gray=spec.gray)
 
     def samples(self, count: int, *, seconds: float) -> BitSamples:
-        """What all batches so far have counted, for ``count`` images of theirs; the images are left out."""
+        """What all batches so far have counted, for ``count`` images of theirs; black images stand for them."""
         spec, steps, made = self.model.spec, len(self.model.process), self.batches * self.size
         moved = moved_per_step(
             spec.planes * spec.size**2, len(self._chosen.flips), self_condition=spec.self_condition,
@@ -182,7 +182,8 @@ class BitSampler:
         ledger = _counted(self.memory, made, steps, moved)
         path = np.stack(self._path) if self._path else np.empty((0, *self._shape), np.uint8)
         return BitSamples(
-            images=np.broadcast_to(np.uint8(0), (count, 0, 0, 0)), steps=steps, seconds=seconds,
+            images=np.broadcast_to(np.uint8(0), (count, spec.channels, spec.size, spec.size)), steps=steps,
+            seconds=seconds,
             ledger=_share(ledger, count, made), rounding=self.rounding,
             levels=tuple(float(p) for p in self._chosen.flips), pulses=_given(self.memory, self._chosen),
             precision="bf16" if self._bf16 else "float32", path=path, path_times=self._times,
