@@ -86,8 +86,8 @@ def kills(name: str, begin: list[str], go_on: list[str], home: Path, signals: li
     while len(statuses) < KILLS:
         before = hidden(parts)  # what a SIGKILL left may still be there
         pid = child([*(go_on if (parts / "out").exists() else begin), str(parts / "out")])
-        # Some while it enters, some while it works: a run that goes on has less to do with every kill.
-        time.sleep(chance.uniform(0.01, 1.0) * duration * (0.5 if len(statuses) % 2 else 0.9))
+        # A run that goes on has less to do with every kill.
+        time.sleep(chance.uniform(0.02, 0.6) * duration)
         how = signals[len(statuses) % len(signals)]
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, how)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -130,6 +131,7 @@ def run_sampling(
         as_json: print the record.
     """
     from voltaspin.core.spec import environment
+    from voltaspin.diffusion.backend import outputs_per_image
     from voltaspin.diffusion.published import Unmodified, sample_unmodified
     from voltaspin.diffusion.sampling import check_bits, normals_per_image, rows_for, sample
     from voltaspin.report.images import Batch, ImageRun, summed
@@ -152,12 +154,12 @@ def run_sampling(
         groups = part.batches("the network in arrays rounds by the batch")
     else:
         groups = part.batches("images get their numbers in the order of the work")
-    size = 4 * _COPIES
-    for pixels in pipeline.image_shape:
-        size *= pixels
+    # Where the network sees the whole batch, the outputs of its largest layer and what that layer takes.
+    network = pipeline.pipeline.unet if isinstance(pipeline, Unmodified) else pipeline.unet
+    whole = 0 if independent else 2 * outputs_per_image(network, pipeline.image_shape)[1]
     check_memory(
-        size * max((len(g) for g in groups), default=0), what=f"a batch of {part.batch} images",
-        remedy="use a smaller --batch",
+        4 * max((len(g) for g in groups), default=0) * (_COPIES * math.prod(pipeline.image_shape) + whole),
+        what=f"a batch of {part.batch} images", remedy="use a smaller --batch",
     )  # fmt: skip
     base: dict[str, Any] | None = None
     counted = [source.ledger]
@@ -284,10 +286,6 @@ def run_bit_sampling(
         )
     groups = [part.ids[k : k + part.batch] for k in range(0, part.count, part.batch)]
     per_image = model.spec.planes * model.spec.size**2
-    check_memory(
-        64 * per_image * min(part.batch, part.count), what=f"an array for {min(part.batch, part.count)} images",
-        remedy="use a smaller --batch",
-    )  # fmt: skip
     settings = {
         "seed": seed, "batch": part.batch, "model": {"folder": str(folder), "sha256": model.sha256},
         "cells": model.spec.cells.to_json(),

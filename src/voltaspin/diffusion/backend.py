@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import platform
+from typing import Any
 
 import torch
 
@@ -36,3 +37,26 @@ def keep_freed_memory() -> bool:
     libc = ctypes.CDLL(None)
     settings = ((_M_MMAP_THRESHOLD, 32 << 20), (_M_TRIM_THRESHOLD, 1 << 30), (_M_TOP_PAD, 64 << 20))
     return all(libc.mallopt(option, value) == 1 for option, value in settings)
+
+
+def outputs_per_image(model: torch.nn.Module, shape: tuple[int, int, int]) -> tuple[int, int]:
+    """Numbers that the layers of a network put out for one image: (all together, the largest layer).
+
+    Args:
+        model: called with (images, time step).
+        shape: channels, height and width of its input.
+    """
+    sizes = [0]
+
+    def count(module: torch.nn.Module, inputs: Any, output: Any) -> None:
+        if torch.is_tensor(output):
+            sizes.append(output.numel())
+
+    hooks = [m.register_forward_hook(count) for m in model.modules() if not list(m.children())]
+    try:
+        with torch.no_grad():
+            model(torch.zeros(1, *shape, device=next(model.parameters()).device), 0)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return sum(sizes), max(sizes)

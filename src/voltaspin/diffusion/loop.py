@@ -32,7 +32,7 @@ from voltaspin.core.folders import RECORD, OutputFolder
 from voltaspin.core.spec import Spec, environment
 from voltaspin.core.stopping import on_signal
 from voltaspin.diffusion import checkpoints
-from voltaspin.diffusion.backend import bf16_is_faster, keep_freed_memory
+from voltaspin.diffusion.backend import bf16_is_faster, keep_freed_memory, outputs_per_image
 from voltaspin.diffusion.data import ImageSet
 from voltaspin.streams import Stream, derive_key
 
@@ -173,7 +173,7 @@ def run(
         objective.load(checkpoint, record)
         step = int(record["step"])
     objective.check(spec.steps - step, channels=channels, size=size)
-    _check_batch(model, spec, channels=channels, size=size)
+    _check_batch(model, spec, size=size)
     folder.plan(["train.json", "log.jsonl", *objective.EXPORTS])
     if checkpoint is None:
         (out / "log.jsonl").unlink(missing_ok=True)
@@ -299,22 +299,9 @@ def _is_training(out: Path) -> bool:
     return False
 
 
-def _check_batch(model: UNet2DModel, spec: LoopSpec, *, channels: int, size: int) -> None:
+def _check_batch(model: UNet2DModel, spec: LoopSpec, *, size: int) -> None:
     """Refuse a batch whose activations, which the backward pass needs, surely do not fit into memory."""
-    outputs = 0
-
-    def count(module: torch.nn.Module, inputs: Any, output: Any) -> None:
-        nonlocal outputs
-        if torch.is_tensor(output):
-            outputs += output.numel()
-
-    hooks = [m.register_forward_hook(count) for m in model.modules() if not list(m.children())]
-    try:
-        with torch.no_grad():
-            model(torch.zeros(1, model.config.in_channels, size, size), 0)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    outputs, _ = outputs_per_image(model, (model.config.in_channels, size, size))
     per_image = outputs * (2 if spec.precision == "bf16" else 4)
     check_memory(
         per_image * spec.batch,

@@ -11,6 +11,7 @@ import torch
 from diffusers import UNet2DModel
 from pydantic import Field
 
+from voltaspin.core.capacity import check_memory
 from voltaspin.core.errors import InputError
 from voltaspin.core.spec import Spec
 from voltaspin.device import SwitchingModel, presets
@@ -23,6 +24,7 @@ from voltaspin.memory.programmable import Answer
 
 FILE = "bitflip.json"
 IDEAL = "ideal"  #: cells that flip with exactly the probability that is asked for
+_BYTES_PER_CELL = 25  # that an array keeps; building one takes more for a moment
 
 
 class CellSpec(Spec):
@@ -99,6 +101,9 @@ def steps_of(flips: Flips) -> tuple[StepPulse, ...]:
 
 def make_array(cells: CellSpec, *, rows: int, columns: int, seed: int = 0) -> MagnetoelectricMemory:
     """An array whose pulses are programmed; raises InputError for an unknown junction or too large a size."""
+    check_memory(
+        _BYTES_PER_CELL * rows * columns, what=f"an array of {rows} x {columns} cells", remedy="use a smaller batch"
+    )  # fmt: skip
     ideal = SwitchingModel.constant(0.5, 0.5)
     if cells.junction == IDEAL:
         return MagnetoelectricMemory(rows=rows, columns=columns, model=ideal, seed=seed)
