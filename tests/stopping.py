@@ -21,6 +21,7 @@ import numpy as np
 
 from voltaspin.cli import main
 from voltaspin.core.files import write_json
+from voltaspin.core.stopping import Stopped, stoppable
 from voltaspin.diffusion import TrainSpec, train
 from voltaspin.diffusion.data import ImageSet
 from voltaspin.noise import PseudoSource
@@ -32,7 +33,11 @@ chance = random.Random(20)
 
 def child(arguments: list[str], limit: int | None = None) -> int:
     """Start a command in a process of its own; its standard error goes to ``err``."""
+    # Held back until the child can answer, so that none comes to a process that has not begun its command.
+    held = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    signal.pthread_sigmask(signal.SIG_BLOCK, held)
     if pid := os.fork():
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
         return pid
     for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(s, signal.SIG_DFL if s != signal.SIGINT else signal.default_int_handler)
@@ -42,10 +47,13 @@ def child(arguments: list[str], limit: int | None = None) -> int:
     status = 1
     told = io.StringIO()
     try:
-        with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()), stoppable():
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
             main(arguments)
     except SystemExit as end:
         status = int(end.code or 0)
+    except Stopped as stopped:
+        status = stopped.status
     except BaseException as error:
         told.write(f"Traceback of {error!r}")
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.getrlimit(resource.RLIMIT_FSIZE)[1],) * 2)
