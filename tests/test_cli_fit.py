@@ -18,6 +18,7 @@ from voltaspin.cli import main
 from voltaspin.cli_device import chosen_junction
 from voltaspin.cli_tables import KINDS, joined
 from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Z95
 from voltaspin.device import JunctionSpec, measurements
 from voltaspin.device.fitting import predict
 from voltaspin.device.measurements import ResistanceData, SwitchingData, TMRData
@@ -62,7 +63,7 @@ def close(record: dict[str, Any], truth: dict[str, float], sigmas: float = 4.0) 
     for name, value in truth.items():
         found = record["parameters"][name]
         assert abs(found["value"] - value) < sigmas * found["error"], f"{name}: {found}, truth {value}"
-        assert found["high"] - found["low"] == pytest.approx(3.92 * found["error"])
+        assert found["high"] - found["low"] == pytest.approx(2 * Z95 * found["error"])
 
 
 # --- round trips ---------------------------------------------------------------------------------------

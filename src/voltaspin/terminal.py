@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,6 +82,19 @@ def bar_per_part(bars: Progress) -> Callable[[str, int, int], None]:
         bars.update(tasks[part], completed=done, total=total)
 
     return show
+
+
+def now_and_then(every: float = 5.0) -> Callable[[str], None]:
+    """``say(text)``: a line on standard error every few seconds where that is no terminal, which has bars instead."""
+    last = time.monotonic()
+
+    def say(text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= every and not sys.stderr.isatty():
+            last = time.monotonic()
+            print(f"voltaspin: {text}", file=sys.stderr, flush=True)
+
+    return say
 
 
 def print_json(data: Any) -> None:
