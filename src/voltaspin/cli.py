@@ -26,7 +26,8 @@ from voltaspin.cli_study import spec as spec_command
 from voltaspin.cli_study import study
 from voltaspin.core.errors import InputError, NoiseStoppedError
 from voltaspin.core.ledger import Ledger
-from voltaspin.terminal import at_least, bar_per_part, leave_nothing, print_json, progress_bars, writable
+from voltaspin.core.units import RATIO
+from voltaspin.terminal import at_least, bar_per_part, leave_nothing, print_json, progress_bars, quantity, writable
 
 if TYPE_CHECKING:
     from voltaspin.noise import NoiseSource
@@ -103,8 +104,15 @@ def train(
     diffusion: Annotated[
         str, typer.Option("--diffusion", help="gaussian, or bitflip: bits that flip in the array that stores them.")
     ] = "gaussian",
-    planes: Annotated[int, typer.Option("--planes", help="Bits of a grey level, of --diffusion bitflip.")] = 4,
-    cells: Annotated[str, typer.Option("--cells", help="Junction of its array: a preset, or ideal.")] = "generator",
+    planes: Annotated[
+        int | None, typer.Option("--planes", help="Bits of a grey level, of --diffusion bitflip; default: 4.")
+    ] = None,
+    cells: Annotated[
+        str | None,
+        typer.Option(
+            "--cells", help="Junction of the array of --diffusion bitflip: a preset, or ideal; default: generator."
+        ),
+    ] = None,
     steps: Annotated[int, typer.Option("--steps", help="Optimizer steps in all.")] = 12000,
     batch: Annotated[int, typer.Option("--batch", help="Images per step.")] = 64,
     seed: Seed = 0,
@@ -125,6 +133,9 @@ def train(
     if diffusion == "bitflip":
         refuse_recording(recording, "--diffusion bitflip draws in its own array")
     check_recording(noise, recording)
+    if diffusion == "gaussian" and (planes is not None or cells is not None):
+        option = "--planes" if planes is not None else "--cells"
+        raise InputError(f"{option} is of --diffusion bitflip and has no effect on gaussian noise; leave it out")
     writable(out)
     from voltaspin.diffusion import TrainSpec, load_images
     from voltaspin.diffusion import train as run_training
@@ -142,8 +153,10 @@ def train(
             bars.update(bar, completed=step, description=f"train, loss {loss:.4f}")
 
         if diffusion == "bitflip":
-            result = train_bits(images, out, noise=noise, planes=planes, cells=cells, resume=resume,
-                                progress=show, **fields)  # fmt: skip
+            result = train_bits(
+                images, out, noise=noise, planes=4 if planes is None else planes, cells=cells or "generator",
+                resume=resume, progress=show, **fields,
+            )  # fmt: skip
         else:
             source = make_source(noise, seed=seed, recording=recording, numbers=images.images[0].size)
             spec = TrainSpec(noise=noise, **fields)
@@ -184,7 +197,9 @@ def sample(
             "every draw served.",
         ),
     ] = "",
-    eta: Annotated[float, typer.Option("--eta", help="Noise of ddim, 0 to 1.")] = 0.0,
+    eta: Annotated[
+        str | None, typer.Option("--eta", help="Noise of --sampler ddim, 0 to 1 or in %; default: 0.")
+    ] = None,
     batch: Annotated[int, typer.Option("--batch", help="Images at a time.")] = 64,
     condition: Chain = "",
     compute: Annotated[
@@ -219,12 +234,15 @@ def sample(
 
     if sampler not in ("", "ddpm", "ddim"):
         raise InputError(f"sampler {sampler!r} is unknown; use ddpm or ddim")
+    if eta is not None and sampler != "ddim":
+        raise InputError(f"--eta {eta} is of --sampler ddim and has no effect on any other; leave it out")
+    eta_value = 0.0 if eta is None else quantity("eta", eta, RATIO.within(0, 1), bare="")
     if compute not in ("digital", "memory") or (spec and compute != "memory"):
         raise InputError(
             f"--compute {compute} --spec {spec!r}: give --compute memory for arrays, --compute digital without"
         )
     if model and is_bit_model(model):
-        others = {"noise": noise != "memory" and noise, "sampler": sampler, "eta": eta, "condition": condition,
+        others = {"noise": noise != "memory" and noise, "sampler": sampler, "eta": eta_value, "condition": condition,
                   "compute": compute != "digital" and compute}  # fmt: skip
         refuse_recording(recording, f"{model} is a bit-flip model, whose array draws by itself")
         sample_bits(Path(model), out, count=count, steps=steps, batch=batch, seed=seed, others=others, as_json=as_json)
@@ -255,7 +273,7 @@ def sample(
             "count": count,
             "steps": steps,
             "batch": batch,
-            "eta": eta,
+            "eta": eta_value,
             "progress": lambda done, total: bars.update(bar, completed=done),
         }
         try:
@@ -280,7 +298,7 @@ def sample(
             "noise": noise,
             "seed": seed,
             "sampler": pipeline.sampler if isinstance(pipeline, Unmodified) else sampler or "ddpm",
-            "eta": eta,
+            "eta": eta_value,
             "batch": batch,
             "condition": condition,
             "recording": recording,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.units import COUNT, Dimension, parse_quantity
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -25,6 +27,36 @@ def at_least(least: float, **options: float) -> None:
     for name, value in options.items():
         if value < least:
             raise InputError(f"--{name.replace('_', '-')} {value:g}: give at least {least:g}")
+
+
+def quantity(option: str, text: str, dimension: Dimension, *, bare: str, signed: bool = False) -> float:
+    """The SI value of an option like ``--width 0.6ns``; ``bare`` is the unit of a number alone, as its help says.
+
+    Raises:
+        InputError: no such number or unit, not finite, negative without ``signed``, or far from anything physical.
+    """
+    return parse_quantity(text, dimension, name=f"--{option}", bare=bare, signed=signed)
+
+
+def count(option: str, text: str, *, least: int = 1, most: int, why: str = "") -> int:
+    """The number of an option like ``--devices 20k``.
+
+    Args:
+        option, text: as on the command line, without the dashes.
+        least, most: that are taken.
+        why: what more of them would need, for the message.
+
+    Raises:
+        InputError: no whole number, or one outside the limits.
+    """
+    value = parse_quantity(text, COUNT.within(0, math.inf), name=f"--{option}", signed=True)
+    if value != round(value):
+        raise InputError(f"--{option} {text}: give a whole number, such as 8000, 20k or 8M")
+    if value < least:
+        raise InputError(f"--{option} {text}: give at least {least}")
+    if value > most:
+        raise InputError(f"--{option} {text} is more than {most:,}" + (f", {why}" if why else "") + "; give fewer")
+    return int(value)
 
 
 def writable(folder: Path) -> None:
