@@ -64,6 +64,9 @@ REFUSED = {
     "cells of grey noise": (["train", "--out", "o", "--cells", "ideal"], "--cells is of --diffusion bitflip"),
     "eta of ddpm": (["sample", "--out", "o", "--eta", "0.5"], "--eta 0.5 is of --sampler ddim"),
     "steps of no image": (["cost", "--no-work", "--image-steps", "9"], "leave out --image-steps"),
+    "images beyond reason": (["sample", "--out", "o", "--count", "1e12"], "--count 1e12 is more than"),
+    "a batch beyond memory": (["sample", "--out", "o", "--batch", "100000"], "memory at once; give fewer"),
+    "half an image": (["demo", "--images", "4.5"], "give a whole number"),
     "a pulse that never flips": (["cost", "--voltage", "0", "--width", "0.3ns"], "its bits are not random"),
 }
 
@@ -114,11 +117,7 @@ def test_any_number_of_a_parameter_makes_a_junction_or_is_refused(name, value):
 @pytest.mark.parametrize("seconds", [-5.0, float("nan"), float("inf")])
 def test_a_memory_forgets_over_a_time_that_exists(seconds):
     memory = MagnetoelectricMemory(rows=4, columns=4)
-    for ask in (
-        lambda: memory.yields(seconds=seconds),
-        lambda: memory.forgetting(seconds),
-        lambda: memory.age(seconds),
-    ):
+    for ask in (lambda t: memory.yields(seconds=t), memory.forgetting, memory.age):
         with pytest.raises(InputError, match=r"seconds = .* s must be finite and not negative"):
             ask(seconds)
     with pytest.raises(InputError, match="seconds"):

@@ -28,11 +28,14 @@ from voltaspin.core.errors import InputError, NoiseStoppedError
 from voltaspin.core.ledger import Ledger
 from voltaspin.core.units import RATIO
 from voltaspin.terminal import at_least, bar_per_part, leave_nothing, print_json, progress_bars, quantity, writable
+from voltaspin.terminal import count as whole
 
 if TYPE_CHECKING:
     from voltaspin.noise import NoiseSource
 
 INTERRUPTED = 130  #: exit status after Ctrl-C, as shells have it
+
+_MOST_AT_ONCE = 16384  # images; the shipped network keeps about 10 MB of activations for each
 
 app = typer.Typer(
     name="voltaspin",
@@ -54,7 +57,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON o
 @app.command()
 def demo(
     out: Out = Path("demo-report"),
-    images: Annotated[int, typer.Option("--images", help="Images per arm.")] = 256,
+    images: Annotated[str, typer.Option("--images", help="Images per arm, such as 256 or 2k.")] = "256",
     steps: Annotated[int, typer.Option("--steps", help="Ancestral steps per image.")] = 50,
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -64,14 +67,14 @@ def demo(
     Example: [bold]voltaspin demo --out demo-report --images 256 --steps 50[/bold]
     """
     at_least(0, seed=seed)
-    at_least(4, images=images)
+    number = whole("images", images, least=4, most=1_000_000, why="which take weeks")
     at_least(2, steps=steps)
     writable(out)
     from voltaspin.demo import run_demo
     from voltaspin.report.page import summary_table
 
     with progress_bars() as bars:
-        results = run_demo(out=out, images=images, steps=steps, seed=seed, progress=bar_per_part(bars))
+        results = run_demo(out=out, images=number, steps=steps, seed=seed, progress=bar_per_part(bars))
     if as_json:
         print_json(results.to_json())
         return
@@ -113,8 +116,8 @@ def train(
             "--cells", help="Junction of the array of --diffusion bitflip: a preset, or ideal; default: generator."
         ),
     ] = None,
-    steps: Annotated[int, typer.Option("--steps", help="Optimizer steps in all.")] = 12000,
-    batch: Annotated[int, typer.Option("--batch", help="Images per step.")] = 64,
+    steps: Annotated[str, typer.Option("--steps", help="Optimizer steps in all, such as 12k.")] = "12000",
+    batch: Annotated[str, typer.Option("--batch", help="Images per step.")] = "64",
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in --out.")] = False,
     checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", help="Steps.")] = 500,
@@ -127,7 +130,9 @@ def train(
     Example: [bold]voltaspin train --data fashion-mnist --noise memory --steps 12000 --out model[/bold]
     """
     at_least(0, seed=seed)
-    at_least(1, steps=steps, batch=batch, checkpoint_every=checkpoint_every)
+    at_least(1, checkpoint_every=checkpoint_every)
+    total_steps = whole("steps", steps, most=1_000_000_000, why="which take years")
+    batch_size = whole("batch", batch, most=_MOST_AT_ONCE, why="which the network cannot hold in memory at once")
     if diffusion not in ("gaussian", "bitflip"):
         raise InputError(f"--diffusion {diffusion!r} is unknown; use gaussian or bitflip")
     if diffusion == "bitflip":
@@ -143,11 +148,11 @@ def train(
     with progress_bars() as bars:
         show_part = bar_per_part(bars)
         images = load_images(data, split="train", progress=lambda done, total: show_part("decode", done, total))
-    fields: dict[str, Any] = {"data": data, "seed": seed, "steps": steps, "batch": batch}
+    fields: dict[str, Any] = {"data": data, "seed": seed, "steps": total_steps, "batch": batch_size}
     fields["checkpoint_every"] = checkpoint_every
     source: NoiseSource | None = None
     with progress_bars() as bars:
-        bar = bars.add_task("train", total=steps)
+        bar = bars.add_task("train", total=total_steps)
 
         def show(step: int, total: int, loss: float) -> None:
             bars.update(bar, completed=step, description=f"train, loss {loss:.4f}")
@@ -187,7 +192,7 @@ def sample(
         ),
     ] = "",
     noise: Noise = "memory",
-    count: Annotated[int, typer.Option("--count", help="Images.")] = 64,
+    images: Annotated[str, typer.Option("--count", help="Images, such as 64 or 10k.")] = "64",
     steps: Annotated[int, typer.Option("--steps", help="Network evaluations per image.")] = 50,
     sampler: Annotated[
         str,
@@ -200,7 +205,7 @@ def sample(
     eta: Annotated[
         str | None, typer.Option("--eta", help="Noise of --sampler ddim, 0 to 1 or in %; default: 0.")
     ] = None,
-    batch: Annotated[int, typer.Option("--batch", help="Images at a time.")] = 64,
+    at_once: Annotated[str, typer.Option("--batch", help="Images at a time.")] = "64",
     condition: Chain = "",
     compute: Annotated[
         str, typer.Option("--compute", help="Where the network computes: digital, or memory (its crossbars).")
@@ -223,8 +228,10 @@ def sample(
     A published model: [bold]voltaspin sample --model google/ddpm-cifar10-32 --steps 100 --out images[/bold]
     """
     at_least(0, seed=seed)
-    at_least(1, count=count, steps=steps, batch=batch)
     check_recording(noise, recording)
+    at_least(1, steps=steps)
+    count = whole("count", images, most=100_000_000, why="which take years")
+    batch = whole("batch", at_once, most=_MOST_AT_ONCE, why="which the network cannot hold in memory at once")
     writable(out)
     from voltaspin.diffusion.bitflip import is_bit_model
     from voltaspin.diffusion.published import Unmodified, open_model, sample_unmodified

@@ -124,7 +124,7 @@ def device(
 ) -> None:
     """One junction: derived values and its switching probability under one pulse, or one of the commands below.
 
-    Example: [bold]voltaspin device --preset generator --width 0.6[/bold]
+    Example: [bold]voltaspin device --preset generator --width 0.6ns[/bold]
     """
     if context.invoked_subcommand is not None:
         for name in context.params:
