@@ -152,7 +152,7 @@ def yield_(
     height, width = (count(name, text, most=2**26) for name, text in (("rows", rows), ("columns", columns)))
     if height * width > 2**26:
         raise InputError(
-            f"--rows {rows} --columns {columns}: {height * width:,} cells take {height * width * 64 / 1e9:.3g} GB "
+            f"--rows {rows} --columns {columns}: {height * width:,} cells take {height * width * 134 / 1e9:.3g} GB "
             f"of memory; give {2**26:,} cells at most"
         )
     spread = quantity("K-eff-spread", K_eff_spread, units.RATIO.within(1e-9, 1), bare="")

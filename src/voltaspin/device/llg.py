@@ -40,7 +40,7 @@ Progress = Callable[[int, int], None]
 
 SCHEMES: dict[str, int] = {"heun": HEUN, "rotation": ROTATION}
 
-_MOST_DEVICES, _MOST_STEPS = 1_000_000_000, 1e8  #: 100 GB of memory; hours for a single trajectory
+_MOST_DEVICES, _MOST_STEPS = 1_000_000_000, 1e8  #: 100 GB of memory; about a second for one trajectory
 
 # --- thermal field -------------------------------------------------------------------------------------
 

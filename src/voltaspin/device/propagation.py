@@ -1,8 +1,8 @@
 """Many Fokker-Planck operators side by side: what a fit needs, where every parameter and pulse has its own.
 
 The operators of one degree have the same entries and differ in seven weights. So eight of them share every load of an
-entry and fill the arithmetic units of a processor, which makes one of them four to five times cheaper than
-:meth:`voltaspin.device.sphere.Generator.propagate` (``benchmarks/fitting.py``). The method is the same: Chebyshev
+entry and fill the arithmetic units of a processor, which makes one of them about four times cheaper than
+:meth:`voltaspin.device.sphere.Generator.propagate`. The method is the same: Chebyshev
 expansions of the exponential.
 """
 
