@@ -18,6 +18,7 @@ from voltaspin.cli import main
 from voltaspin.cli_device import chosen_junction
 from voltaspin.cli_tables import KINDS, joined
 from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Z95
 from voltaspin.device import JunctionSpec, measurements
 from voltaspin.device.fitting import predict
 from voltaspin.device.measurements import ResistanceData, SwitchingData, TMRData
@@ -62,7 +63,7 @@ def close(record: dict[str, Any], truth: dict[str, float], sigmas: float = 4.0) 
     for name, value in truth.items():
         found = record["parameters"][name]
         assert abs(found["value"] - value) < sigmas * found["error"], f"{name}: {found}, truth {value}"
-        assert found["high"] - found["low"] == pytest.approx(3.92 * found["error"])
+        assert found["high"] - found["low"] == pytest.approx(2 * Z95 * found["error"])
 
 
 # --- round trips ---------------------------------------------------------------------------------------
@@ -297,10 +298,10 @@ GOOD = "voltage,width_ns,P_sw,trials\n1.1,0.3,0.47,500\n1.1,0.4,0.61,400\n1.2,0.
         (GOOD, ["--columns", "width"], "give QUANTITY=COLUMN"),
         (GOOD, ["--columns", "width=t"], "no file has that column; there are 'voltage', 'width_ns'"),
         (GOOD, ["--columns", "colour=width_ns"], "this kind of measurement has voltage, width"),
-        (GOOD, ["--columns", "width=width_ns:min"], "unit 'min' of width (column 'width_ns') is unknown; write it as"),
+        (GOOD, ["--columns", "width=width_ns:ell"], "unit 'ell' of width (column 'width_ns') is unknown; write it as"),
         (GOOD, ["--columns", "width=width_ns", "--columns", "width=x"], "names width twice"),
         (GOOD, ["--fixed", "trials=9"], "--fixed trials: every file has it in a column ('trials')"),
-        (GOOD, ["--fixed", "relax=9nm"], "relax takes a number, alone or in s or ms or us or ns or ps"),
+        (GOOD, ["--fixed", "relax=9nm"], "--fixed relax = '9nm': 'nm' is no unit of time; give a number with its unit"),
         (GOOD, ["--fixed", "colour=9"], "give NAME=VALUE with one of the names voltage, width"),
         (GOOD, ["--fixed", "initial=left"], "left"),
         (GOOD.replace("_ns", " (days)"), [], "unit 'days' of width (column 'width (days)') is unknown"),

@@ -28,12 +28,16 @@ from voltaspin.cli_study import study
 from voltaspin.core.errors import InputError
 from voltaspin.core.folders import check_writable
 from voltaspin.core.stopping import Stopped, stoppable
-from voltaspin.terminal import Force, at_least, bar_per_part, print_json, progress_bars
+from voltaspin.core.units import RATIO
+from voltaspin.terminal import Force, at_least, bar_per_part, print_json, progress_bars, quantity
+from voltaspin.terminal import count as whole
 
 if TYPE_CHECKING:
     from voltaspin.noise import NoiseSource
 
 INTERRUPTED = 130  #: exit status after Ctrl-C, as shells have it
+
+_MOST_AT_ONCE = 4096  # images; the shipped network takes 6 MB for each in training, 2 MB in sampling (measured)
 
 app = typer.Typer(
     name="voltaspin",
@@ -55,7 +59,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON o
 @app.command()
 def demo(
     out: Out = Path("demo-report"),
-    images: Annotated[int, typer.Option("--images", help="Images per arm.")] = 256,
+    images: Annotated[str, typer.Option("--images", help="Images per arm, such as 256 or 2k.")] = "256",
     steps: Annotated[int, typer.Option("--steps", help="Ancestral steps per image.")] = 50,
     seed: Seed = 0,
     force: Force = False,
@@ -66,13 +70,13 @@ def demo(
     Example: [bold]voltaspin demo --out demo-report --images 256 --steps 50[/bold]
     """
     at_least(0, seed=seed)
-    at_least(4, images=images)
+    number = whole("images", images, least=4, most=1_000_000, why="which take weeks")
     at_least(2, steps=steps)
     from voltaspin.demo import run_demo
     from voltaspin.report.page import summary_table
 
     with progress_bars() as bars:
-        results = run_demo(out=out, images=images, steps=steps, seed=seed, force=force, progress=bar_per_part(bars))
+        results = run_demo(out=out, images=number, steps=steps, seed=seed, force=force, progress=bar_per_part(bars))
     if as_json:
         print_json(results.to_json())
         return
@@ -105,10 +109,17 @@ def train(
     diffusion: Annotated[
         str, typer.Option("--diffusion", help="gaussian, or bitflip: bits that flip in the array that stores them.")
     ] = "gaussian",
-    planes: Annotated[int, typer.Option("--planes", help="Bits of a grey level, of --diffusion bitflip.")] = 4,
-    cells: Annotated[str, typer.Option("--cells", help="Junction of its array: a preset, or ideal.")] = "generator",
-    steps: Annotated[int, typer.Option("--steps", help="Optimizer steps in all.")] = 12000,
-    batch: Annotated[int, typer.Option("--batch", help="Images per step.")] = 64,
+    planes: Annotated[
+        int | None, typer.Option("--planes", help="Bits of a grey level, of --diffusion bitflip; default: 4.")
+    ] = None,
+    cells: Annotated[
+        str | None,
+        typer.Option(
+            "--cells", help="Junction of the array of --diffusion bitflip: a preset, or ideal; default: generator."
+        ),
+    ] = None,
+    steps: Annotated[str, typer.Option("--steps", help="Optimizer steps in all, such as 12k.")] = "12000",
+    batch: Annotated[str, typer.Option("--batch", help="Images per step.")] = "64",
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in --out.")] = False,
     checkpoint_every: Annotated[int, typer.Option("--checkpoint-every", help="Steps.")] = 500,
@@ -122,12 +133,17 @@ def train(
     Example: [bold]voltaspin train --data fashion-mnist --noise memory --steps 12000 --out model[/bold]
     """
     at_least(0, seed=seed)
-    at_least(1, steps=steps, batch=batch, checkpoint_every=checkpoint_every)
+    at_least(1, checkpoint_every=checkpoint_every)
+    total_steps = whole("steps", steps, most=1_000_000_000, why="which take years")
+    batch_size = whole("batch", batch, most=_MOST_AT_ONCE, why="which the network cannot hold in memory at once")
     if diffusion not in ("gaussian", "bitflip"):
         raise InputError(f"--diffusion {diffusion!r} is unknown; use gaussian or bitflip")
     if diffusion == "bitflip":
         refuse_recording(recording, "--diffusion bitflip draws in its own array")
     check_recording(noise, recording)
+    if diffusion == "gaussian" and (planes is not None or cells is not None):
+        option = "--planes" if planes is not None else "--cells"
+        raise InputError(f"{option} is of --diffusion bitflip and has no effect on gaussian noise; leave it out")
     check_writable(out)
     from voltaspin.diffusion import TrainSpec, load_images
     from voltaspin.diffusion import train as run_training
@@ -135,18 +151,20 @@ def train(
     with progress_bars() as bars:
         show_part = bar_per_part(bars)
         images = load_images(data, split="train", progress=lambda done, total: show_part("decode", done, total))
-    fields: dict[str, Any] = {"data": data, "seed": seed, "steps": steps, "batch": batch}
+    fields: dict[str, Any] = {"data": data, "seed": seed, "steps": total_steps, "batch": batch_size}
     fields["checkpoint_every"] = checkpoint_every
     source: NoiseSource | None = None
     with progress_bars() as bars:
-        bar = bars.add_task("train", total=steps)
+        bar = bars.add_task("train", total=total_steps)
 
         def show(step: int, total: int, loss: float) -> None:
             bars.update(bar, completed=step, description=f"train, loss {loss:.4f}")
 
         if diffusion == "bitflip":
-            result = train_bits(images, out, noise=noise, planes=planes, cells=cells, resume=resume, force=force,
-                                progress=show, **fields)  # fmt: skip
+            result = train_bits(
+                images, out, noise=noise, planes=4 if planes is None else planes, cells=cells or "generator",
+                resume=resume, force=force, progress=show, **fields,
+            )  # fmt: skip
         else:
             source = make_source(noise, seed=seed, recording=recording, numbers=images.images[0].size)
             spec = TrainSpec(noise=noise, **fields)
@@ -178,7 +196,7 @@ def sample(
         ),
     ] = "",
     noise: Noise = "memory",
-    count: Annotated[int, typer.Option("--count", help="Images.")] = 64,
+    images: Annotated[str, typer.Option("--count", help="Images, such as 64 or 10k.")] = "64",
     steps: Annotated[int, typer.Option("--steps", help="Network evaluations per image.")] = 50,
     sampler: Annotated[
         str,
@@ -188,8 +206,10 @@ def sample(
             "every draw served.",
         ),
     ] = "",
-    eta: Annotated[float, typer.Option("--eta", help="Noise of ddim, 0 to 1.")] = 0.0,
-    batch: Annotated[int, typer.Option("--batch", help="Images at a time.")] = 64,
+    eta: Annotated[
+        str | None, typer.Option("--eta", help="Noise of --sampler ddim, 0 to 1 or in %; default: 0.")
+    ] = None,
+    at_once: Annotated[str, typer.Option("--batch", help="Images at a time.")] = "64",
     condition: Chain = "",
     compute: Annotated[
         str, typer.Option("--compute", help="Where the network computes: digital, or memory (its crossbars).")
@@ -218,9 +238,11 @@ def sample(
     A published model: [bold]voltaspin sample --model google/ddpm-cifar10-32 --steps 100 --out images[/bold]
     """
     at_least(0, seed=seed)
-    at_least(1, count=count, steps=steps, batch=batch)
     check_recording(noise, recording)
     at_least(0, first=first)
+    at_least(1, steps=steps)
+    count = whole("count", images, most=100_000_000, why="which take years")
+    batch = whole("batch", at_once, most=_MOST_AT_ONCE, why="which the network cannot hold in memory at once")
     part = Part.of(first=first, count=count, batch=batch, shard=shard, resume=resume, force=force)
     from voltaspin.diffusion.bitflip import is_bit_model
     from voltaspin.diffusion.published import Unmodified, open_model
@@ -228,12 +250,15 @@ def sample(
 
     if sampler not in ("", "ddpm", "ddim"):
         raise InputError(f"sampler {sampler!r} is unknown; use ddpm or ddim")
+    if eta is not None and sampler != "ddim":
+        raise InputError(f"--eta {eta} is of --sampler ddim and has no effect on any other; leave it out")
+    eta_value = 0.0 if eta is None else quantity("eta", eta, RATIO.within(0, 1), bare="")
     if compute not in ("digital", "memory") or (spec and compute != "memory"):
         raise InputError(
             f"--compute {compute} --spec {spec!r}: give --compute memory for arrays, --compute digital without"
         )
     if model and is_bit_model(model):
-        others = {"noise": noise != "memory" and noise, "sampler": sampler, "eta": eta, "condition": condition,
+        others = {"noise": noise != "memory" and noise, "sampler": sampler, "eta": eta_value, "condition": condition,
                   "compute": compute != "digital" and compute}  # fmt: skip
         refuse_recording(recording, f"{model} is a bit-flip model, whose array draws by itself")
         run_bit_sampling(Path(model), out, part, steps=steps, seed=seed, others=others, as_json=as_json)
@@ -258,7 +283,7 @@ def sample(
             "noise": noise,
             "seed": seed,
             "sampler": pipeline.sampler if isinstance(pipeline, Unmodified) else sampler or "ddpm",
-            "eta": eta,
+            "eta": eta_value,
             "batch": batch,
             "condition": condition,
             "recording": recording,
@@ -268,7 +293,7 @@ def sample(
         model={"folder": model or pipeline.folder.name, "sha256": pipeline.sha256},
         steps=steps,
         sampler=sampler,
-        eta=eta,
+        eta=eta_value,
         spec=chosen,
         as_json=as_json,
     )

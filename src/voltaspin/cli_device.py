@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,14 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from voltaspin.core import units
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import opened_whole
 from voltaspin.core.folders import OutputFolder, claimed_file
-from voltaspin.terminal import Force, at_least, bar_per_part, print_json, progress_bars, run_record
+from voltaspin.core.units import Dimension, parse_quantity
+from voltaspin.terminal import Force, at_least, bar_per_part, count, print_json, progress_bars, quantity, run_record
 
 if TYPE_CHECKING:
     from voltaspin.device.characterise import Characterisation
-    from voltaspin.device.junction import Junction
+    from voltaspin.device.junction import Junction, Pulse
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich", add_completion=False)
 
@@ -27,35 +28,34 @@ Changes = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        help="NAME=VALUE, repeated: changes a parameter, in SI or with its unit: --set t_F=1.2nm --set B_x=20mT.",
+        help="NAME=VALUE, repeated: changes a parameter: --set t_F=1.2nm --set B_x=20mT; a number alone is in SI.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 SpinTorque = Annotated[bool, typer.Option("--spin-torque", help="Add the torque of the tunnel current.")]
 
-_LENGTH = {"m": 1.0, "um": 1e-6, "nm": 1e-9}
-_FIELD = {"T": 1.0, "mT": 1e-3}
-_RATIO = {"": 1.0, "%": 1e-2}
-#: What --set takes: each parameter with its units; the first one is SI and needs no writing.
-SETTABLE: dict[str, dict[str, float]] = {
-    "diameter": _LENGTH,
-    "t_F": _LENGTH,
-    "t_ox": _LENGTH,
-    "Ms": {"A/m": 1.0, "kA/m": 1e3, "MA/m": 1e6},
-    "K_i": {"J/m^2": 1.0, "mJ/m^2": 1e-3},
-    "Delta": {"": 1.0},
-    "xi": {"J/(V m)": 1.0, "J/Vm": 1.0, "fJ/(V m)": 1e-15, "fJ/Vm": 1e-15},
-    "alpha_G": {"": 1.0},
-    "B_x": _FIELD,
-    "B_y": _FIELD,
-    "B_z": _FIELD,
-    "temperature": {"K": 1.0},
-    "RA": {"ohm m^2": 1.0, "ohm um^2": 1e-12},
-    "TMR0": _RATIO,
-    "V_h": {"V": 1.0, "mV": 1e-3},
-    "Nz": {"": 1.0},
+#: What --set takes; the first unit of each is SI, and a number alone is in it.
+SETTABLE: dict[str, Dimension] = {
+    "diameter": units.JUNCTION_LENGTH,
+    "t_F": units.JUNCTION_LENGTH,
+    "t_ox": units.JUNCTION_LENGTH,
+    "Ms": units.MAGNETISATION,
+    "K_i": units.AREAL_ENERGY,
+    "Delta": units.NUMBER.within(1e-3, 1e4),
+    "xi": units.VCMA,
+    "alpha_G": units.NUMBER.within(1e-6, 10),
+    "B_x": units.FIELD,
+    "B_y": units.FIELD,
+    "B_z": units.FIELD,
+    "temperature": units.TEMPERATURE,
+    "RA": units.RESISTANCE_AREA,
+    "TMR0": units.RATIO.within(1e-6, 1e3),
+    "V_h": units.JUNCTION_VOLTAGE,
+    "Nz": units.RATIO.within(1e-9, 1e3),
 }
-_NUMBER = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*)")
+#: Memory of a trajectory and seconds of one core for each of its turns (measured: 84 to 156, 1.6e-7 to 1.8e-7).
+_BYTES, _SECONDS = 100, 1.7e-7
+_MOST_DEVICES, _MOST_TURNS = 20_000_000, 1e11
 
 
 def chosen_junction(preset: str, changes: list[str] | None) -> Junction:
@@ -89,36 +89,45 @@ def chosen_junction(preset: str, changes: list[str] | None) -> Junction:
     return replace(junction, name=", ".join([preset, *(text.strip() for text in changes or ())]))
 
 
-def assigned(option: str, text: str, known: Mapping[str, Mapping[str, float]]) -> tuple[str, float]:
-    """``"t_F=1.2nm"`` to its name and its value in SI; ``known`` has the units of each name, SI first.
+def assigned(option: str, text: str, known: Mapping[str, Dimension]) -> tuple[str, float]:
+    """``"t_F=1.2nm"`` to its name and its value in SI, in which a number alone is.
 
     Raises:
-        InputError: an unknown name, or a value that is no number of that unit.
+        InputError: an unknown name, or a value that is no quantity of that kind.
     """
     name, equals, value = (part.strip() for part in text.partition("="))
     if not equals or name not in known:
         raise InputError(f"{option} {text}: give NAME=VALUE with one of the names {', '.join(known)}")
-    units = known[name]
-    match = _NUMBER.fullmatch(value)
-    if match is None or (match[2] and match[2] not in units):
-        listed = " or ".join(unit for unit in units if unit)
-        raise InputError(f"{option} {text}: {name} takes a number, alone or in {listed or 'no unit'}")
-    return name, float(match[1]) * (units[match[2]] if match[2] else 1.0)
+    si = next(iter(known[name].units))
+    return name, parse_quantity(value, known[name], name=f"{option} {name} =", bare=si, signed=True)
+
+
+def voltage_of(text: str | None) -> float | None:
+    """``--voltage`` of a pulse, where it was given."""
+    return None if text is None else quantity("voltage", text, units.JUNCTION_VOLTAGE, bare="V", signed=True)
+
+
+def _turns(junction: Junction, pulse: Pulse) -> float:
+    """About how often the magnetisation turns during a pulse and after it, which is what a trajectory costs."""
+    field = max(abs(junction.B_k(pulse.voltage)), abs(junction.B_k(0.0))) + junction.B_in_plane
+    return units.gamma_e * field * (pulse.duration + 10e-9) / 6.28
 
 
 @app.callback()
 def device(
     context: typer.Context,
     preset: Preset = "generator",
-    voltage: Annotated[float | None, typer.Option("--voltage", help="Pulse in V; default: V_c.")] = None,
-    width: Annotated[float, typer.Option("--width", help="Pulse width in ns.")] = 0.6,
-    devices: Annotated[int, typer.Option("--devices", help="Trajectories.")] = 20_000,
+    voltage: Annotated[
+        str | None, typer.Option("--voltage", help="Of the pulse, 1.2V; a number alone is in V; default: V_c.")
+    ] = None,
+    width: Annotated[str, typer.Option("--width", help="Of the pulse, 0.6ns; a number alone is in ns.")] = "0.6",
+    devices: Annotated[str, typer.Option("--devices", help="Trajectories, such as 20k.")] = "20000",
     seed: Annotated[int, typer.Option("--seed", help="Decides every simulated random number.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """One junction: derived values and its switching probability under one pulse, or one of the commands below.
 
-    Example: [bold]voltaspin device --preset generator --width 0.6[/bold]
+    Example: [bold]voltaspin device --preset generator --width 0.6ns[/bold]
     """
     if context.invoked_subcommand is not None:
         for name in context.params:
@@ -128,11 +137,18 @@ def device(
                 raise InputError(f"--{option} stands before {context.invoked_subcommand}; write it behind")
         return
     at_least(0, seed=seed)
-    at_least(1, devices=devices)
+    n = count("devices", devices, most=_MOST_DEVICES, why=f"which take {_BYTES * _MOST_DEVICES / 1e9:.0f} GB of memory")
+    V = voltage_of(voltage)
+    duration = quantity("width", width, units.PULSE_WIDTH, bare="ns")
     from voltaspin.device import Pulse, llg, presets
 
     junction = presets.get(preset)
-    pulse = Pulse(voltage=junction.V_c if voltage is None else voltage, width=width * 1e-9)
+    pulse = Pulse(voltage=junction.V_c if V is None else V, width=duration)
+    if (turns := _turns(junction, pulse)) * n > _MOST_TURNS:
+        raise InputError(
+            f"--devices {devices} --width {width}: {n:,} trajectories of {turns:,.0f} turns of the magnetisation take "
+            f"about {2 * turns * n * _SECONDS / 3600:,.0f} hours; give fewer or a shorter pulse"
+        )
     result: dict[str, Any] = {
         "preset": preset,
         "Delta": junction.Delta(),
@@ -141,13 +157,13 @@ def device(
         "B_k_mT": junction.B_k() * 1e3,
         "K_eff_J_per_m3": junction.K_eff(),
         "R_P_ohm": junction.R_P,
-        "pulse": {"voltage_V": pulse.voltage, "width_ns": width},
+        "pulse": {"voltage_V": pulse.voltage, "width_ns": float(f"{duration * 1e9:.12g}")},
         "seed": seed,
     }
     wells: tuple[tuple[str, Literal["up", "down"]], ...] = (("p01", "up"), ("p10", "down"))
     for name, initial in wells:
-        found = llg.switching_probability(junction, pulse, initial=initial, n_devices=devices, seed=seed)
-        result[name] = {"value": found.value, "error": found.error, "n": devices}
+        found = llg.switching_probability(junction, pulse, initial=initial, n_devices=n, seed=seed)
+        result[name] = {"value": found.value, "error": found.error, "n": n}
     if as_json:
         print_json(result)
         return
@@ -157,7 +173,7 @@ def device(
     )
     for name in ("p01", "p10"):
         value = result[name]
-        print(f"{name} = {value['value']:.4f} +- {value['error']:.4f} at {pulse.voltage:.3f} V, {width:g} ns")
+        print(f"{name} = {value['value']:.4f} +- {value['error']:.4f} at {pulse.voltage:.3f} V, {duration * 1e9:g} ns")
 
 
 @app.command()
@@ -291,6 +307,8 @@ def export(
 
 def _exported(junction: Junction, format: str, name: str, initial: str, spin_torque: bool) -> str:
     if format == "json":
+        if name != "VCMTJ" or initial != "up" or spin_torque:
+            raise InputError("--name, --initial and --spin-torque are of a circuit; leave them out of --format json")
         import json
 
         from voltaspin.device.characterise import JunctionSpec

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import sys
 import warnings
@@ -17,7 +18,7 @@ from voltaspin.cli_device import AsJson, Changes, Preset, SpinTorque, chosen_jun
 from voltaspin.cli_tables import KINDS, by_quantity, column_names, digests, joined, kind_of, measurements_of
 from voltaspin.core.errors import InputError
 from voltaspin.core.folders import OutputFolder
-from voltaspin.terminal import Force, print_json, progress_bars, run_record
+from voltaspin.terminal import Force, now_and_then, print_json, progress_bars, run_record
 
 if TYPE_CHECKING:
     from voltaspin.device.junction import Junction
@@ -61,6 +62,10 @@ def fit(
     ] = None,
     spin_torque: SpinTorque = False,
     force: Force = False,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Of a switching fit: stop at the approximate answer of the first seconds."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Parameters of a junction from measurements, with their errors.
@@ -83,27 +88,37 @@ def fit(
     name = kind_of(kind, headers, asked)
     if free is not None and not KINDS[name].free:
         raise InputError(f"--free {free}: a {name} fit has no choice of parameters; leave it out")
-    if name != "switching" and (degree is not None or spin_torque):
-        option = "--spin-torque" if degree is None else "--degree"
+    if name != "switching" and (degree is not None or spin_torque or quick):
+        option = "--degree" if degree is not None else "--spin-torque" if spin_torque else "--quick"
         raise InputError(f"{option} is of a switching fit, and this is one of {name}; leave it out")
     sets, read = measurements_of(KINDS[name], headers, asked, stated)
     parameters = None if free is None else [part.strip() for part in free.split(",")]
     arguments = {
         "sha256": sorted(sha256.values()), "kind": name, "preset": preset, "set": changes, "free": free,
-        "columns": columns, "fixed": fixed, "degree": degree, "spin_torque": spin_torque,
+        "columns": columns, "fixed": fixed, "degree": degree, "spin_torque": spin_torque, "quick": quick,
     }  # fmt: skip
     with OutputFolder.claim(out, command="device fit", arguments=arguments, force=force) as folder:
         folder.plan(["fit.json", "fit.png"])
         with progress_bars() as bars, warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            bar = bars.add_task("fit", total=None)
+            bar, say, rough = bars.add_task("fit", total=None), now_and_then(), ""
 
             def show(done: int, left: float) -> None:
-                bars.update(bar, completed=done, description=f"fit, {left**0.5:.2g} sigma to go")
+                there = f"fit, step {done}" + (f", {left**0.5:.2g} sigma to go" if math.isfinite(left) else "")
+                bars.update(bar, completed=done, description=there)
+                say(there + rough)
+
+            def show_quick(found: FitResult) -> None:
+                nonlocal rough
+                parts = ", ".join(f"{row[0]} {row[1]} +- {row[2]} {row[4]}".rstrip() for row in _rows(found)[1:])
+                rough = f"; approximately {parts}"
+                if bars.console.is_terminal:
+                    bars.console.print(rough[2:], highlight=False)
 
             with _advice_as_options():
-                result, drawn = _fitted(name, sets, start, parameters, degree, spin_torque, show)
+                result, drawn = _fitted(name, sets, start, parameters, degree, spin_torque, quick, show, show_quick)
             bars.update(bar, total=1, completed=1, description="fit")
+            say("fit done, the picture follows")
             from voltaspin.report.measurement_figures import fit_overlay
 
             bar = bars.add_task("figure", total=1)
@@ -137,7 +152,7 @@ def fit(
 
 def _fitted(
     kind: str, sets: list[Any], start: Junction, free: list[str] | None, degree: int | None, spin_torque: bool,
-    progress: Callable[[int, float], None],
+    quick: bool, progress: Callable[[int, float], None], on_quick: Callable[[FitResult], None],
 ) -> tuple[FitResult, Any]:  # fmt: skip
     """The fit, and its data as the overlay takes them."""
     from voltaspin.device import fitting, resistance, switching_field
@@ -145,7 +160,8 @@ def _fitted(
     chosen: dict[str, Any] = {} if free is None else {"free": free}
     if kind == "switching":
         found = fitting.fit_switching(
-            sets, start, degree=degree, spin_torque=spin_torque, progress=progress, **chosen
+            sets, start, degree=degree, spin_torque=spin_torque, quick=quick, progress=progress, on_quick=on_quick,
+            **chosen,
         )  # fmt: skip
         return found, sets
     if kind == "resistance":
@@ -192,8 +208,10 @@ def _record(
         "measurement": kind,
         "parameters": {
             name: {"value": e.value, "error": e.std, "low": e.low, "high": e.high, "unit": e.unit}
+            | ({} if result.numerical is None else {"numerical_error": result.numerical[name]})
             for name, e in result.parameters.items()
         },
+        "approximate": result.approximate,
         "interval": "95 %",
         "covariance": result.covariance.tolist(),
         "correlation": result.correlation.tolist(),
@@ -206,17 +224,21 @@ def _record(
     }
 
 
-def _table(result: FitResult) -> list[str]:
-    """One line for each parameter: value, standard error, 95 % interval, unit."""
-    from math import floor, log10
-
-    rows = [("parameter", "value", "error", "95 % interval", "unit")]
+def _rows(result: FitResult) -> list[tuple[str, ...]]:
+    """The titles, then value, standard error, 95 % interval and unit of each parameter."""
+    rows: list[tuple[str, ...]] = [("parameter", "value", "error", "95 % interval", "unit")]
     for name, estimate in result.parameters.items():
         unit, factor = _SHOWN.get(estimate.unit, (estimate.unit, 1.0))
         error = estimate.standard_error * factor
-        places = min(max(0, 1 - floor(log10(error))), 12) if error > 0 else 3
+        places = min(max(0, 1 - math.floor(math.log10(error))), 12) if error > 0 else 3
         value, low, high = (f"{x * factor:.{places}f}" for x in (estimate.value, estimate.low, estimate.high))
         rows.append((name, value, f"{error:.{places}f}", f"{low} to {high}", unit))
+    return rows
+
+
+def _table(result: FitResult) -> list[str]:
+    """One line for each parameter."""
+    rows = _rows(result)
     wide = [max(len(row[k]) for row in rows) + 2 for k in range(4)]
     return [
         f"{row[0]:<{wide[0]}}{row[1]:>{wide[1]}}{row[2]:>{wide[2]}}{row[3]:>{wide[3]}}  {row[4]}".rstrip()

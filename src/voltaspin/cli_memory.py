@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voltaspin.core import units
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_bytes
 from voltaspin.core.folders import claimed_file
-from voltaspin.terminal import Force, at_least, print_json
+from voltaspin.terminal import Force, at_least, count, print_json, quantity
 
 if TYPE_CHECKING:
     from voltaspin.memory import ArraySpec
@@ -94,8 +95,13 @@ def cost(
 def store(
     image: Annotated[Path, typer.Argument(help="A picture with 8 bit per pixel; colour becomes grey.")],
     out: Annotated[Path, typer.Option("--out", help="The picture of what was read back.")] = Path("store.png"),
-    years: Annotated[float, typer.Option("--years", help="That the storage preset waits.")] = 10.0,
-    celsius: Annotated[float, typer.Option("--celsius", help="At which it waits.")] = 85.0,
+    years: Annotated[
+        str, typer.Option("--years", help="Time that the storage preset waits, 10y or 30d; a number alone is in years.")
+    ] = "10",
+    celsius: Annotated[
+        str,
+        typer.Option("--celsius", help="Temperature at which it waits, 85degC or 350K; a number alone is in Celsius."),
+    ] = "85",
     seed: Annotated[int, typer.Option("--seed", help="Of variation and chance.")] = 0,
     force: Force = False,
     as_json: AsJson = False,
@@ -104,8 +110,9 @@ def store(
 
     Example: [bold]voltaspin memory store garment.png --out store.png[/bold]
     """
-    at_least(0, years=years, celsius=celsius + 273.15, seed=seed)
-    from voltaspin.core.units import year
+    at_least(0, seed=seed)
+    waited = quantity("years", years, units.DURATION, bare="y")
+    kelvin = quantity("celsius", celsius, units.TEMPERATURE, bare="degC")
     from voltaspin.diffusion.data import read_pictures
     from voltaspin.memory.keeping import keep
     from voltaspin.report.array_figures import kept_png
@@ -116,7 +123,7 @@ def store(
     grey = picture[0] if len(picture) == 1 else (picture.transpose(1, 2, 0) @ [0.299, 0.587, 0.114]).round()
     grey = grey.astype("uint8")
     with claimed_file(out, force=force):
-        storage = keep(grey, "storage", seconds=years * year, temperature=celsius + 273.15, seed=seed)
+        storage = keep(grey, "storage", seconds=waited, temperature=kelvin, seed=seed)
         generator = keep(grey, "generator", seconds=60.0, temperature=None, seed=seed)
         write_bytes(out, kept_png(grey, [storage, generator]))
     if as_json:
@@ -127,11 +134,15 @@ def store(
 
 @app.command("yield")
 def yield_(
-    rows: Annotated[int, typer.Option("--rows")] = 256,
-    columns: Annotated[int, typer.Option("--columns")] = 256,
-    K_eff_spread: Annotated[float, typer.Option("--K-eff-spread", help="Standard deviation over the mean.")] = 0.05,
-    eps: Annotated[float, typer.Option("--eps", help="Allowed distance of p01 and p10 from 1/2.")] = 0.01,
-    seconds: Annotated[float, typer.Option("--seconds", help="Of the retention that is asked for.")] = 60.0,
+    rows: Annotated[str, typer.Option("--rows", help="Of the array, such as 256 or 2k.")] = "256",
+    columns: Annotated[str, typer.Option("--columns", help="Of the array, such as 256 or 2k.")] = "256",
+    K_eff_spread: Annotated[
+        str, typer.Option("--K-eff-spread", help="Standard deviation over the mean: 0.05 or 5%.")
+    ] = "0.05",
+    eps: Annotated[str, typer.Option("--eps", help="Allowed distance of p01 and p10 from 1/2: 0.01 or 1%.")] = "0.01",
+    seconds: Annotated[
+        str, typer.Option("--seconds", help="Retention that is asked for, 1min or 10y; a number alone is in seconds.")
+    ] = "60",
     out: Annotated[
         Path | None, typer.Option("--out", help="A figure: sigma plots of p01 and of the retention.")
     ] = None,
@@ -143,14 +154,24 @@ def yield_(
 
     Example: [bold]voltaspin memory yield --K-eff-spread 0.03 --out yield.png[/bold]
     """
+    at_least(0, seed=seed)
+    height, width = (count(name, text, most=2**26) for name, text in (("rows", rows), ("columns", columns)))
+    if height * width > 2**26:
+        raise InputError(
+            f"--rows {rows} --columns {columns}: {height * width:,} cells take {height * width * 134 / 1e9:.3g} GB "
+            f"of memory; give {2**26:,} cells at most"
+        )
+    spread = quantity("K-eff-spread", K_eff_spread, units.RATIO.within(1e-9, 1), bare="")
+    allowed = quantity("eps", eps, units.RATIO.within(1e-9, 0.5), bare="")
+    time = quantity("seconds", seconds, units.DURATION, bare="s")
     from voltaspin.memory import MagnetoelectricMemory
     from voltaspin.report.array_figures import sigma_png
 
     with contextlib.nullcontext() if out is None else claimed_file(out, force=force):
-        memory = MagnetoelectricMemory(rows=rows, columns=columns, K_eff_spread=K_eff_spread, seed=seed)
-        found = memory.yields(eps=eps, seconds=seconds)
+        memory = MagnetoelectricMemory(rows=height, columns=width, K_eff_spread=spread, seed=seed)
+        found = memory.yields(eps=allowed, seconds=time)
         if out is not None:
-            write_bytes(out, sigma_png(memory, eps=eps, seconds=seconds))
+            write_bytes(out, sigma_png(memory, eps=allowed, seconds=time))
     if as_json:
         print_json(found.to_json())
     else:

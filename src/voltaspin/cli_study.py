@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voltaspin.cli_device import Changes, assigned, chosen_junction
+from voltaspin.cli_device import Changes, assigned, chosen_junction, voltage_of
 from voltaspin.cli_files import Given, file_options, input_of, opened, refuse_recording, say_read
+from voltaspin.core import units
 from voltaspin.core.errors import InputError
 from voltaspin.core.folders import OutputFolder
-from voltaspin.terminal import Force, at_least, print_json, progress_bars, run_record
+from voltaspin.terminal import Force, at_least, print_json, progress_bars, quantity, run_record
 
 if TYPE_CHECKING:
     from voltaspin.device import Junction, Pulse
 
 _MOST_BITS = 2**26  # of a recording that are looked at, one a byte
-_DEVIATIONS: dict[str, dict[str, float]] = {
-    "voltage": {"": 1.0, "%": 1e-2}, "width": {"": 1.0, "%": 1e-2}, "B_z": {"T": 1.0, "mT": 1e-3},
-    "temperature": {"K": 1.0},
+_DEVIATIONS = {
+    "voltage": units.RATIO.within(1e-9, 1), "width": units.RATIO.within(1e-9, 1), "B_z": units.FIELD,
+    "temperature": units.TEMPERATURE_CHANGE,
 }  # fmt: skip
 
 
@@ -103,14 +104,20 @@ def spec(
     ] = None,
     changes: Changes = None,
     voltage: Annotated[
-        float | None, typer.Option("--voltage", help="Pulse in V; default: the generator's, or V_c.")
+        str | None,
+        typer.Option("--voltage", help="Of the pulse, 1.2V; a number alone is in V; default: the generator's, or V_c."),
     ] = None,
     width: Annotated[
-        float | None, typer.Option("--width", help="Pulse width in ns; needed but for the generator.")
+        str | None,
+        typer.Option("--width", help="Of the pulse, 0.3ns; a number alone is in ns; only the generator needs none."),
     ] = None,
-    spread: Annotated[float | None, typer.Option("--spread", help="Of K_eff over its mean, cell to cell.")] = None,
-    stray: Annotated[float | None, typer.Option("--stray-field", help="Spread of the stray field in mT.")] = None,
-    drift: Annotated[float | None, typer.Option("--drift", help="Of the common temperature, K rms.")] = None,
+    spread: Annotated[str | None, typer.Option("--spread", help="Of K_eff over its mean, cell to cell: 5%.")] = None,
+    stray: Annotated[
+        str | None, typer.Option("--stray-field", help="Spread of it, 1mT; a number alone is in mT.")
+    ] = None,
+    drift: Annotated[
+        str | None, typer.Option("--drift", help="Of the common temperature, rms, 2K; a number alone is in K.")
+    ] = None,
     deviations: Annotated[
         list[str] | None,
         typer.Option(
@@ -161,9 +168,13 @@ def spec(
         read = {}
         cell = chosen_junction(junction, changes)
         given = dict(assigned("--deviation", text, _DEVIATIONS) for text in deviations or ())
+        share = units.RATIO.within(1e-9, 1)
         around = surroundings({
-            **given, "K_eff_spread": spread, "stray_field_spread": None if stray is None else 1e-3 * stray,
-            "temperature_drift": drift, "reset": reset,
+            **given, "reset": reset,
+            "K_eff_spread": None if spread is None else quantity("spread", spread, share, bare=""),
+            "stray_field_spread": None if stray is None else quantity("stray-field", stray, units.FIELD, bare="mT"),
+            "temperature_drift":
+                None if drift is None else quantity("drift", drift, units.TEMPERATURE_CHANGE, bare="K"),
         })  # fmt: skip
         found = judge_junction(kept, cell, _pulse_of(junction, cell, voltage, width), around=around)
     print_json({**found.to_json(), **read}) if as_json else print(found)
@@ -171,18 +182,20 @@ def spec(
         print("the specification is a trial of few images and steps: no result", file=sys.stderr)
 
 
-def _pulse_of(preset: str, junction: Junction, voltage: float | None, width: float | None) -> Pulse:
+def _pulse_of(preset: str, junction: Junction, voltage_text: str | None, width_text: str | None) -> Pulse:
     """The pulse of the options; of the generator the fair one, where nothing is said."""
+    voltage = voltage_of(voltage_text)
+    width = None if width_text is None else quantity("width", width_text, units.PULSE_WIDTH, bare="ns")
     from voltaspin.device import Pulse, SwitchingModel
 
     if preset == "generator":
         fair = SwitchingModel.shipped().pulse
         assert fair is not None
         return replace(fair, voltage=fair.voltage if voltage is None else voltage,
-                       width=fair.width if width is None else 1e-9 * width)  # fmt: skip
+                       width=fair.width if width is None else width)  # fmt: skip
     if width is None:
         raise InputError(
             f"--width is missing: the fair pulse of {preset} is not known; give a width in ns, or look for one with "
             "`voltaspin device characterise`"
         )
-    return Pulse(voltage=junction.V_c if voltage is None else voltage, width=1e-9 * width)
+    return Pulse(voltage=junction.V_c if voltage is None else voltage, width=width)

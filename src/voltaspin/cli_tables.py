@@ -13,16 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from voltaspin.cli_device import assigned
+from voltaspin.core import units
 from voltaspin.core.errors import InputError
+from voltaspin.core.units import Dimension, listed_units
 
-Units = Mapping[str, float]
-_TIME = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ps": 1e-12}
-_VOLTAGE = {"V": 1.0, "mV": 1e-3}
-_FIELD = {"T": 1.0, "mT": 1e-3, "Oe": 1e-4, "kOe": 0.1}
-_RATE = {"T/s": 1.0, "mT/s": 1e-3, "Oe/s": 1e-4}
-_RESISTANCE = {"ohm": 1.0, "kohm": 1e3, "Mohm": 1e6}
-_RATIO = {"": 1.0, "%": 1e-2}
-_COUNT = {"": 1.0}
+Units = Dimension
+_TIME, _VOLTAGE, _FIELD, _RATE = units.TIME, units.VOLTAGE, units.FIELD, units.FIELD_RATE
+_RESISTANCE, _RATIO, _COUNT = units.RESISTANCE, units.RATIO, units.COUNT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +199,7 @@ def _unit_of(column: str, quantity: str | None, units: Units | None) -> str | No
             if (match := _BRACKET.fullmatch(text)) and named(match[1]):
                 return _plain(match[2])
             for parts in (text.rpartition("_"), text.rpartition(" "), text.partition("/")):
-                if parts[1] and named(parts[0]) and _plain(parts[2]) in set(units) - {""}:
+                if parts[1] and named(parts[0]) and _plain(parts[2]) in set(units.units) - {""}:
                     return _plain(parts[2])
         if named(text):
             return ""
@@ -229,14 +226,14 @@ def _mapping(
                 column, unit = fitting[0], _unit_of(fitting[0], name, units) or ""
         if column is None:
             continue
-        if units is not None and unit and unit not in units:  # "" is SI
+        if units is not None and unit and unit not in units.units:  # "" is SI
             raise InputError(
                 f"{path}: the unit {unit!r} of {name} (column {column!r}) is unknown; write it as one of "
-                f"{', '.join(u or '1' for u in units)}, in the file or in --columns '{name}={column}:"
-                f"{next(iter(units)) or '1'}'"
+                f"{listed_units(units) or '1'}, in the file or in --columns '{name}={column}:"
+                f"{next(iter(units.units)) or '1'}'"
             )
-        factor = units[unit] if units is not None and unit else 1.0
-        found[name] = (column, unit or next(iter(units or ("",))), factor)
+        factor = units.units[unit] if units is not None and unit else 1.0
+        found[name] = (column, unit or (next(iter(units.units)) if units is not None else ""), factor)
     return found
 
 
@@ -283,7 +280,7 @@ def _stated(text: str, kind: Kind) -> tuple[str, Any]:
     name, _, word = (part.strip() for part in text.partition("="))
     if name in kind.texts and word:
         return name, word
-    return assigned("--fixed", text, {**kind.units, **{name: {} for name in kind.texts}})
+    return assigned("--fixed", text, {**kind.units, **dict.fromkeys(kind.texts, units.NUMBER)})
 
 
 def _sets(
@@ -300,7 +297,8 @@ def _sets(
     wide = [s for s in ("P", "AP") if f"R_{s}" in given] if "R" in known - given else []
     needed = {f.name for f in fields(data) if f.default is MISSING and f.default_factory is MISSING}
     for name in sorted(needed - ({"R", "state"} if wide else set()) - given):
-        unit = next((f":{unit}" for unit in kind.units.get(name, ()) if unit), "")
+        si = next(iter(kind.units[name].units)) if name in kind.units else ""
+        unit = f":{si}" if si else ""
         raise InputError(
             f"{path} has no column for {name}; name one with --columns {name}=COLUMN{unit}, or give its value with "
             f"--fixed {name}=VALUE"

@@ -1,6 +1,7 @@
 """Round trips: what the package simulates with noise, the fits find again within their errors."""
 
 import math
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +11,8 @@ from scipy.interpolate import CubicSpline
 
 from voltaspin.core.errors import InputError
 from voltaspin.device import Pulse, presets
-from voltaspin.device.fitting import fit_switching, predict, switching_model_from_measurements
-from voltaspin.device.fokker_planck import switching_probability
+from voltaspin.device.fitting import fit_switching, predict, predictions, switching_model_from_measurements
+from voltaspin.device.fokker_planck import switching_map, switching_probability
 from voltaspin.device.junction import Junction
 from voltaspin.device.likelihood import FitResult, climb, inverse_information, uniformity
 from voltaspin.device.measurements import (
@@ -359,7 +360,7 @@ def test_switching_pulls_and_Delta() -> None:
         fit = fit_switching(data, CELL, free=("xi", "Delta"), **OPTIONS)
         values = fit.parameters
         pulls.append(
-            [(values["xi"].value - 1e-13) / values["xi"].error, (values["Delta"].value - 8) / values["Delta"].error]
+            [(values["xi"].value - 1e-13) / values["xi"].std, (values["Delta"].value - 8) / values["Delta"].std]
         )
     unit_variance(np.array(pulls))
 
@@ -388,6 +389,99 @@ def test_switching_data_that_carry_no_fit() -> None:
         fit_switching(data, CELL, free=("Ms",), **OPTIONS)
     with pytest.raises(InputError, match=r"degree 10 leaves an error of .* give degree=13 or more"):
         fit_switching(data, CELL, free=("xi",), degree=10, threads=1)
+
+
+def one_by_one(junction: Junction, sets: list[SwitchingData]) -> np.ndarray:
+    """P_sw by maps of one voltage and field after the other: the way of 0.1.0."""
+    out = []
+    for data in sets:
+        P, settings = np.empty(len(data)), np.stack([data.voltage, data.B_x, data.B_z], axis=1)
+        x, y, z = junction.B_bias
+        for voltage, B_x, B_z in np.unique(settings, axis=0):
+            rows = np.flatnonzero((settings == (voltage, B_x, B_z)).all(axis=1))
+            rows = rows[np.argsort(data.width[rows])]
+            P[rows] = switching_map(
+                replace(junction, B_bias=(x + B_x, y, z + B_z)), voltages=[voltage], widths=data.width[rows],
+                initial=data.initial, relax=data.relax, rise=data.rise, fall=data.fall, degree=24, atol=1.0, threads=1,
+            ).P_sw[0]  # fmt: skip
+        out.append(P)
+    return np.concatenate(out)
+
+
+def odd_sets() -> list[SwitchingData]:
+    """Two data sets that share no field, edge or relaxation."""
+    rng = np.random.default_rng(3)
+    shapes: list[dict[str, Any]] = [
+        {"voltage": [0.15, 0.3, 0.15, 0.3], "B_z": [0.0, 2e-3, 0.0, -1e-3], "relax": 1e-9},
+        {
+            "voltage": [0.2, 0.2, 0.35, 0.35],
+            "B_x": 1e-3,
+            "rise": 5e-11,
+            "fall": 1e-10,
+            "relax": 2e-9,
+            "initial": "down",
+        },
+    ]
+    blanks = [SwitchingData(width=[3e-10, 2e-10, 5e-10, 6e-10], P_sw=0.0, trials=500, **shape) for shape in shapes]
+    return [replace(one, P_sw=rng.binomial(500, one_by_one(CELL, [one])) / 500) for one in blanks]
+
+
+def test_solved_together_is_solved_one_by_one() -> None:
+    cells = [CELL, replace(CELL, alpha_G=0.03), replace(CELL, xi=1.2e-13), CELL.with_variation(K_eff_scale=0.9)]
+    together = predictions(cells, odd_sets(), degree=24)
+    for P, cell in zip(together, cells, strict=True):
+        assert P == pytest.approx(one_by_one(cell, odd_sets()), abs=1e-10)
+
+
+def test_the_fit_finds_the_maximum_that_the_solution_one_by_one_has() -> None:
+    sets, free = odd_sets(), ("xi", "B_z")
+    P, n = np.concatenate([one.P_sw for one in sets]), 500
+
+    fit = fit_switching(sets, replace(CELL, xi=1.05e-13), free=free, degree=24)
+    found = fit.junction
+    assert found is not None
+
+    def likely(xi: float, B_z: float) -> float:
+        x, y, z = found.B_bias
+        p = one_by_one(replace(found, xi=found.xi + xi, B_bias=(x, y, z + B_z)), sets)
+        return float(n * np.sum(P * np.log(p) + (1 - P) * np.log1p(-p)))
+
+    xi, B_z = (fit.parameters[name].standard_error for name in free)
+    h = 0.1  # standard errors, over which the likelihood is quadratic
+    score = [likely(h * xi, 0) - likely(-h * xi, 0), likely(0, h * B_z) - likely(0, -h * B_z)]
+    gradient = np.array(score) / (2 * h)
+    assert gradient @ fit.correlation @ gradient < 0.03**2  # the climb ends at a hundredth of a standard error
+    assert fit.numerical is not None
+    assert fit.numerical.keys() == set(free)
+
+
+def test_the_quick_answer_is_marked_and_holds_the_other() -> None:
+    data, start = sweep(CELL, 5), replace(CELL, xi=1.05e-13)
+    seen: list[FitResult] = []
+    fit = fit_switching(data, start, free=("xi", "K_eff", "B_x"), degree=24, on_quick=seen.append)
+    quick = fit_switching(data, start, free=("xi", "K_eff", "B_x"), degree=24, quick=True)
+    assert (quick.approximate, fit.approximate, len(seen)) == (True, False, 1)
+    assert str(seen[0]) == str(quick)
+    assert "approximate: with harmonics up to degree 14" in str(quick)
+    for name, estimate in fit.parameters.items():
+        assert abs(quick.parameters[name].value - estimate.value) < 3 * quick.parameters[name].standard_error
+        assert quick.parameters[name].standard_error > estimate.standard_error
+
+
+def test_fifty_points_and_three_parameters_take_seconds() -> None:
+    V, w = (x.ravel() for x in np.meshgrid([1.1, 1.2, 1.3, 1.4, 1.5], np.linspace(1.5e-10, 1.2e-9, 10)))
+    blank = SwitchingData(voltage=V, width=w, P_sw=0.0, trials=1000)  # type: ignore[arg-type]
+    (P,) = predictions([GENERATOR], [blank], degree=60)
+    data = replace(blank, P_sw=np.random.default_rng(1).binomial(1000, np.clip(P, 0, 1)) / 1000)
+    begun, quick, told = time.process_time(), list[float](), list[float]()
+    fit = fit_switching(
+        data, replace(GENERATOR, xi=1.03e-13), free=("xi", "K_eff", "B_x"), progress=lambda *_: told.append(0.0),
+        on_quick=lambda _: quick.append(time.process_time() - begun),
+    )  # fmt: skip
+    close(fit, {"xi": 1e-13, "K_eff": GENERATOR.K_eff(), "B_x": 0.03})
+    assert quick[0] < 10  # seconds of one core; 1 s where nothing else runs
+    assert time.process_time() - begun < 60  # 5 s
+    assert len(told) > 20
 
 
 # --- one pulse -----------------------------------------------------------------------------------------

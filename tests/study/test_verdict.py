@@ -362,7 +362,7 @@ def test_the_command_judges_a_junction(spec, answer, capsys, tmp_path):
         (["--junction", "generator", "--lanes", "2"], "belong to --bits"),
         (["--junction", "storage"], "--width is missing"),
         (["--junction", "generator", "--deviation", "colour=1"], "--deviation colour=1: give NAME=VALUE"),
-        (["--junction", "generator", "--drift", "-1"], "must be finite and not negative"),
+        (["--junction", "generator", "--drift", "-1"], "--drift -1 is negative"),
         (["--junction", "nobody"], "nobody"),
         (["--bits", "nothing.bin"], "not a file"),
     ],

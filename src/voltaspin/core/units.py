@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from scipy import constants
 
@@ -45,6 +45,7 @@ class Dimension:
         units: each unit with its value in SI; the first one is SI.
         low, high: magnitudes in SI between which anything physical here lies; zero always passes.
         bare: unit that a number without one has, if a number without one is taken.
+        offsets: SI value of zero in those units whose zero is another one, as of degrees Celsius.
     """
 
     name: str
@@ -52,6 +53,11 @@ class Dimension:
     low: float = 0.0
     high: float = math.inf
     bare: str | None = None
+    offsets: dict[str, float] = field(default_factory=dict)
+
+    def within(self, low: float, high: float) -> Dimension:
+        """The same units with another range of what is plausible."""
+        return replace(self, low=low, high=high)
 
 
 def _with_prefixes(unit: str, prefixes: dict[str, float], **more: float) -> dict[str, float]:
@@ -69,7 +75,11 @@ FIELD = Dimension("field", _with_prefixes("T", _PREFIXES) | {"G": 1e-4, "Oe": 1e
 LENGTH = Dimension("length", _with_prefixes("m", _PREFIXES) | {"Å": 1e-10, "A": 1e-10, "cm": 1e-2}, 1e-12, 1.0)
 RESISTANCE = Dimension("resistance", _OHMS, 1e-3, 1e15)
 CAPACITANCE = Dimension("capacitance", _with_prefixes("F", _PREFIXES), 1e-21, 1.0)
-TEMPERATURE = Dimension("temperature", {"K": 1.0, "mK": 1e-3}, 1e-3, 1e4)
+TEMPERATURE_CHANGE = Dimension("difference of temperature", {"K": 1.0, "mK": 1e-3}, 1e-6, 1e4)
+TEMPERATURE = Dimension(
+    "temperature", {"K": 1.0, "mK": 1e-3, "degC": 1.0, "°C": 1.0, "C": 1.0}, 1e-3, 1e4,
+    offsets=dict.fromkeys(("degC", "°C", "C"), 273.15),
+)  # fmt: skip
 MAGNETISATION = Dimension("magnetisation", _with_prefixes("A/m", _LARGE), 1e2, 1e8)
 AREAL_ENERGY = Dimension("energy per area", _with_prefixes("J/m^2", _PREFIXES), 1e-8, 1.0)
 VCMA = Dimension(
@@ -86,9 +96,15 @@ RESISTANCE_AREA = Dimension(
     1e-16,
     1e-3,
 )
+FIELD_RATE = Dimension("field rate", {f"{unit}/s": value for unit, value in FIELD.units.items()}, 1e-9, 1e12)
 RATIO = Dimension("ratio", {"": 1.0, "%": 1e-2})
 NUMBER = Dimension("number", {"": 1.0})
 COUNT = Dimension("count", _with_prefixes("", _LARGE | {"T": 1e12}), 1.0, 1e18)
+#: What a junction and its pulses can have; a value far outside is a slip of the unit.
+PULSE_WIDTH = TIME.within(1e-12, 1e-3)
+JUNCTION_VOLTAGE = VOLTAGE.within(1e-6, 20.0)
+JUNCTION_LENGTH = LENGTH.within(1e-11, 1e-4)
+DURATION = TIME.within(1e-12, 1e12)
 
 _NUMBER = re.compile(r"([-+−]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*)", re.DOTALL)
 
@@ -114,7 +130,7 @@ def parse_quantity(
     """
     bare = dimension.bare if bare is None else bare
     match = _NUMBER.fullmatch(text.strip())
-    listed = _listed_units(dimension)
+    listed = listed_units(dimension)
     example = f"give a number with its unit ({listed})" if listed else "give a number"
     if match is None:
         raise InputError(f"{name} {_shown(text)} is no {dimension.name}: {example}")
@@ -125,7 +141,7 @@ def parse_quantity(
         unit = bare
     if unit not in dimension.units:
         raise InputError(f"{name} {_shown(text)}: {_shown(unit)} is no unit of {dimension.name}; {example}")
-    value = number * dimension.units[unit]
+    value = number * dimension.units[unit] + dimension.offsets.get(unit, 0.0)
     size = abs(value)
     if not math.isfinite(value) or (value != 0 and not dimension.low <= size <= dimension.high):
         si = next(iter(dimension.units))
@@ -163,7 +179,8 @@ def format_quantity(value: float, unit: str, *, digits: int = 4) -> str:
     return f"{value / scale:.{digits}g} {prefixes[scale]}{unit}"
 
 
-def _listed_units(dimension: Dimension) -> str:
+def listed_units(dimension: Dimension) -> str:
+    """The units of a dimension for a message, the first eight of them."""
     return ", ".join(u for u in list(dimension.units)[:8] if u and not u.startswith(("µ", "μ")))
 
 

@@ -37,6 +37,8 @@ class FitResult:
         dof: points less parameters.
         junction: the starting junction with the fitted values; None where no parameter of a junction was fitted.
         notes: what a reader must know; each was also issued as a warning.
+        numerical: numerical error of each parameter by name, where the model is solved numerically.
+        approximate: whether this is a quick answer, whose errors contain the numerical ones.
     """
 
     parameters: dict[str, Estimate]
@@ -45,6 +47,8 @@ class FitResult:
     dof: int
     junction: Junction | None = None
     notes: tuple[str, ...] = ()
+    numerical: dict[str, float] | None = None
+    approximate: bool = False
 
     @property
     def correlation(self) -> Floats:
@@ -69,16 +73,20 @@ class FitResult:
 def result(
     names: Sequence[str], values: Floats, covariance: Floats, units: Sequence[str], *,
     chi2: float | None, dof: int, junction: Junction | None, notes: Sequence[str] = (),
+    numerical: Floats | None = None, approximate: bool = False, warn: bool = True,
 ) -> FitResult:  # fmt: skip
-    """Put a result together and warn of what its reader must know."""
+    """Put a result together and warn of what its reader must know; that an answer is approximate is no warning."""
     errors = np.sqrt(np.diag(covariance))
     found = zip(names, values, errors, units, strict=True)
     estimates = {name: Estimate.normal(float(v), float(e), unit=unit) for name, v, e, unit in found}
     told = (*notes, *poor_fit(chi2, dof))
-    for note in told:
-        warnings.warn(note, UserWarning, stacklevel=3)
+    for note in told if warn else ():
+        if not (approximate and note.startswith("approximate")):
+            warnings.warn(note, UserWarning, stacklevel=3)
     return FitResult(
-        parameters=estimates, covariance=covariance, chi2=chi2, dof=dof, junction=junction, notes=told
+        parameters=estimates, covariance=covariance, chi2=chi2, dof=dof, junction=junction, notes=told,
+        numerical=None if numerical is None else dict(zip(names, map(float, numerical), strict=True)),
+        approximate=approximate,
     )  # fmt: skip
 
 
@@ -120,6 +128,9 @@ def climb(
     *,
     likelihood: Callable[[Floats], float],
     slope: Callable[[Floats], tuple[Floats, Floats]],
+    exact_slope: Callable[[Floats], tuple[Floats, Floats]] | None = None,
+    near: float = 1e-6,
+    checked: bool = True,
     progress: Callable[[int, float], None] | None = None,
 ) -> tuple[Floats, Floats]:
     """Maximum of a likelihood by Fisher scoring, damped as Levenberg and Marquardt do.
@@ -129,8 +140,12 @@ def climb(
         names: of the parameters, for messages.
         likelihood: logarithm of the likelihood, -inf where the parameters make no sense.
         slope: its gradient (n,) and the Fisher information (n, n).
-        progress: called before each step with the steps done and the squared distance to the maximum in standard
-            deviations; the climb ends below 1e-6.
+        exact_slope: the same without an approximation that ``slope`` makes; asked for within a standard deviation
+            of the maximum, and where a step of an approximate slope leads down.
+        checked: whether the climb may end only after an exact slope near the maximum.
+        near: squared distance to the maximum in standard deviations below which the climb ends; by default a
+            thousandth of a standard deviation.
+        progress: called before each step with the steps done and that squared distance.
 
     Returns:
         The maximum and its covariance.
@@ -139,25 +154,33 @@ def climb(
         InputError: no maximum is found, or the data do not determine a parameter.
     """
     theta, now, damping = start.copy(), likelihood(start), 1e-3
+    exact = exact_slope is None
+    sure = exact or not checked
+    gradient, information = slope(theta)
     for done in range(100):
-        gradient, information = slope(theta)
         covariance = inverse_information(information, names)
         left = float(gradient @ covariance @ gradient)
+        sure = sure or (exact and left < 1)
         if progress is not None:
             progress(done, left)
-        if left < 1e-6:  # a thousandth of a standard deviation is near enough
+        if left < near and sure:
             return theta, covariance
-        while True:
+        moved = False
+        while left >= near and not moved:
             step = np.linalg.solve(information + damping * np.diag(np.diag(information)), gradient)
             value = likelihood(theta + step)
-            if value > now:
+            if moved := value > now:
                 theta, now, damping = theta + step, value, max(damping / 10, 1e-6)
+            elif not exact:
                 break
-            damping *= 10
-            if damping > 1e9:
-                if left < 1e-2:  # rounding hides the rest of the way
-                    return theta, covariance
-                raise InputError("the fit does not settle; start from a junction nearer to the data")
+            else:
+                damping *= 10
+                if damping > 1e9:
+                    if left < 1e-2:  # rounding hides the rest of the way
+                        return theta, covariance
+                    raise InputError("the fit does not settle; start from a junction nearer to the data")
+        exact = exact_slope is None or not moved
+        gradient, information = (exact_slope if exact and exact_slope is not None else slope)(theta)
     raise InputError("the fit has not settled after 100 steps; start from a junction nearer to the data")
 
 

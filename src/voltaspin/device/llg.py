@@ -40,6 +40,8 @@ Progress = Callable[[int, int], None]
 
 SCHEMES: dict[str, int] = {"heun": HEUN, "rotation": ROTATION}
 
+_MOST_DEVICES, _MOST_STEPS = 1_000_000_000, 1e8  #: 100 GB of memory; about a second for one trajectory
+
 # --- thermal field -------------------------------------------------------------------------------------
 
 
@@ -312,7 +314,12 @@ def _steps(
                 f"dt = {dt:.4g} s is above {limit:.3g} s, the longest step at which this junction is simulated "
                 f"with less than 1 % bias by the {scheme} scheme; give a shorter dt"
             )
-    steps = math.ceil(duration / dt * (1 - 1e-9))
+    if not (wanted := duration / dt) <= _MOST_STEPS:
+        raise InputError(
+            f"{duration:.3g} s in steps of {dt:.3g} s, which these fields need, are {wanted:.3g} steps, more than "
+            f"{_MOST_STEPS:.0e}; give a shorter time or smaller fields and voltages"
+        )
+    steps = math.ceil(wanted * (1 - 1e-9))
     return steps, duration / steps if steps else dt
 
 
@@ -531,3 +538,8 @@ def _of(cells: Cells | None, chosen: NDArray[np.intp], n: int) -> Cells | None:
 def _at_least_one(n_devices: int) -> None:
     if n_devices < 1:
         raise InputError(f"n_devices = {n_devices} must be at least 1")
+    if not n_devices <= _MOST_DEVICES:
+        raise InputError(
+            f"n_devices = {n_devices:g} trajectories take about {n_devices * 100 / 1e9:.3g} GB of memory; give at most "
+            f"{_MOST_DEVICES:,}"
+        )

@@ -267,8 +267,6 @@ class MagnetoelectricMemory(RowLogic):
         The cells do not feel their neighbours in this. Raises InputError where the junction is unknown or has no
         barrier.
         """
-        if not np.isfinite(seconds) or seconds < 0:
-            raise InputError(f"seconds = {seconds} s must be finite and not negative")
         p0, p1 = self.forgetting(seconds, temperature=temperature)
         u = Stream.of(self.seed, "memory", "age", stream=self.cycle).uniforms(self.cells).reshape(self._state.shape)
         self._state ^= (u < np.where(self._state, p1, p0)).astype(np.uint8)
@@ -281,6 +279,10 @@ class MagnetoelectricMemory(RowLogic):
         """Probability that each cell is found at the other bit after a time, from 0 and from 1: (rows, columns)."""
         from voltaspin.memory.ageing import after, flip_rates
 
+        if not np.isfinite(seconds) or seconds < 0:
+            raise InputError(f"seconds = {seconds} s must be finite and not negative")
+        if temperature is not None and not (np.isfinite(temperature) and temperature > 0):
+            raise InputError(f"temperature = {temperature} K must be finite and positive")
         junction = self._known("nothing says how long it keeps a bit")
         rates = flip_rates(junction, self._cells, temperature=temperature or junction.temperature)
         p0, p1 = after(*rates, seconds)

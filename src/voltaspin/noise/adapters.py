@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, cast, final
 
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
+from llvmlite import ir
 from numba.extending import intrinsic
 from numpy.random.bit_generator import BitGenerator as NumPyBitGenerator
 from numpy.random.bit_generator import ISpawnableSeedSequence

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Z90, Estimate, Grade, Sourced
-from voltaspin.device.junction import Junction, Pulse
+from voltaspin.device.fokker_planck import switching_probability
+from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.report.cost import BOUNDARIES, CellPulse, CostTable, RandomSource, action_energies, si
 from voltaspin.report.cost_results import ABOUT_A_THOUSAND, CLAIM, Claim, Metric, Reading
 from voltaspin.report.parts import Boundary
@@ -32,6 +33,8 @@ FACTORS: dict[Grade, float] = {
 #: Choices of a design, which are what they are.
 CHOSEN = frozenset({"feature_size", "read_voltage", "read_width"})
 _BOUND = 10.0  # how far below its value a number may lie of which only an upper bound is known [assumed]
+#: Largest distance of p01 from 1/2 at which a pulse counts as random: XOR of two cells leaves 0.005 of it.
+FAIR = 0.05
 _QUANTILES = (0.05, 0.5, 0.95)
 
 
@@ -169,6 +172,7 @@ def claim(
             f"reset = {reset} from 0 to 1"
         )
     sources = _sources(table, against)
+    p01 = _fair(junction, pulse, reset=float(reset))
     if draws is None:
         draws = action_draws(junction, pulse, cells=cells, table=table, samples=samples, seed=seed, grade=grade)
     bit = {"pulse": cells_per_bit, "reset": cells_per_bit * float(reset), "read": cells_per_bit,
@@ -200,13 +204,34 @@ def claim(
         junction=junction.name, pulse=f"{pulse.voltage:.3g} V for {pulse.width * 1e9:.3g} ns",
         bit={k: float(v) for k, v in bit.items() if v},
         own={b: {m: spread(v) for m, v in by.items()} for b, by in own.items()}, readings=tuple(readings),
-        samples=samples, factors=dict(FACTORS),
+        samples=samples, factors=dict(FACTORS), p01=p01,
     )  # fmt: skip
+
+
+def _fair(junction: Junction, pulse: Pulse, *, reset: float) -> float:
+    """p01 of a pulse that is random enough to be priced as a source of bits.
+
+    Raises:
+        InputError: p01, or without a reset p10 too, is further than FAIR from 1/2.
+    """
+    ways: tuple[tuple[str, Well], ...] = (("p01", "up"), ("p10", "down"))
+    found = {}
+    for name, well in ways if reset < 1 else ways[:1]:
+        found[name] = switching_probability(junction, pulse, initial=well, rtol=0.05).value
+        if abs(found[name] - 0.5) > FAIR:
+            raise InputError(
+                f"{name} = {found[name]:.3g} of {junction.name} at {pulse.voltage:g} V for {pulse.width:.3g} s is "
+                f"further than {FAIR:g} from 1/2, so its bits are not random and have no price; give the pulse that "
+                "'voltaspin device characterise' finds"
+            )
+    return found["p01"]
 
 
 def claim_text(found: Claim) -> str:
     """The claim for a terminal."""
-    lines = [f"{found.junction}; {found.pulse}; per bit " + ", ".join(f"{n:.3g} {a}" for a, n in found.bit.items()),
+    random = "" if found.p01 is None else f", p01 {found.p01:.3f}"
+    per_bit = ", ".join(f"{n:.3g} {a}" for a, n in found.bit.items())
+    lines = [f"{found.junction}; {found.pulse}{random}; per bit {per_bit}",
              f"{'':14} " + " ".join(f"{b:>28}" for b in BOUNDARIES)]  # fmt: skip
     lines += [f"{m:14} " + " ".join(f"{spread_text(found.own[b][m]):>28}" for b in BOUNDARIES) + f"  {UNITS[m]}"
               for m in METRICS]  # fmt: skip

@@ -205,6 +205,7 @@ class Claim(Part):
     bit: dict[str, float]
     own: dict[Boundary, dict[Metric, Estimate]]
     readings: tuple[Reading, ...]
+    p01: float | None = None
     samples: int
     factors: dict[Grade, float]
     work: Work | None = None

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_bytes
-from voltaspin.device.fitting import predict
+from voltaspin.device.fitting import predictions
+from voltaspin.device.fokker_planck import COARSER, least_degree
 from voltaspin.device.junction import Junction, Well
 from voltaspin.device.likelihood import FitResult
 from voltaspin.device.measurements import (
@@ -136,9 +137,11 @@ def _draw_switching(
     spaced = np.linspace(0, len(settings) - 1, min(len(settings), len(_COLOURS))).round().astype(int)
     shown = settings[np.unique(spaced)]
     factor, label, _ = _AXES[along]
+    fine = least_degree(junction) if degree is None else degree
+    (every,) = predictions([junction], sets, degree=fine, spin_torque=spin_torque)
     for data in sets:
         up = data.initial == "up"
-        model, _ = predict(junction, data, degree=degree, spin_torque=spin_torque)
+        model, every = every[: len(data)], every[len(data) :]
         off = (data.P_sw - model) / np.sqrt(np.clip(model * (1 - model), 1e-12, None) / data.trials)
         for colour, setting in zip(_COLOURS, shown, strict=False):
             here = np.all([getattr(data, o) == v for o, v in zip(others, setting, strict=True)], axis=0)
@@ -150,11 +153,12 @@ def _draw_switching(
             name += "" if len(sets) == 1 else ", up" if up else ", down"
             above.errorbar(x * factor, data.P_sw[here], data.error[here], ls="", elinewidth=1, label=name, **marks)
             below.plot(x * factor, off[here], ls="", **marks)
-            dense = np.linspace(x.min(), x.max(), 80 if along in ("width", "voltage") else 25)
+            dense = np.linspace(x.min(), x.max(), 80 if along == "width" else 40 if along == "voltage" else 17)
             query = dict(zip(others, setting, strict=True)) | {along: dense}
-            curve, _ = predict(
-                junction, replace(data, P_sw=np.zeros(len(dense)), trials=1, **query), degree=degree,
-                spin_torque=spin_torque,
+            # 80 % of the harmonics are true to less than the width of a line.
+            (curve,) = predictions(
+                [junction], [replace(data, P_sw=np.zeros(len(dense)), trials=1, **query)],
+                degree=max(int(COARSER * fine), 4), spin_torque=spin_torque,
             )  # fmt: skip
             above.plot(dense * factor, curve, color=colour, lw=1.4, ls="-" if up else (0, (4, 1.6)))
     above.set_ylim(0, 1)
