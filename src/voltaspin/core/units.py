@@ -9,16 +9,33 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field, replace
-
-from scipy import constants
+from typing import TYPE_CHECKING
 
 from voltaspin.core.errors import InputError
 
-k_B: float = constants.k  #: Boltzmann constant [J/K]
-mu_0: float = constants.mu_0  #: vacuum permeability [T m/A]
-e_charge: float = constants.e  #: elementary charge [C]
-hbar: float = constants.hbar  #: reduced Planck constant [J s]
-gamma_e: float = constants.physical_constants["electron gyromag. ratio"][0]  #: [rad/(s T)]
+if TYPE_CHECKING:
+    k_B: float  #: Boltzmann constant [J/K]
+    mu_0: float  #: vacuum permeability [T m/A]
+    e_charge: float  #: elementary charge [C]
+    hbar: float  #: reduced Planck constant [J s]
+    gamma_e: float  #: electron gyromagnetic ratio [rad/(s T)]
+else:
+    _CONSTANTS = {
+        "k_B": "Boltzmann constant",
+        "mu_0": "vacuum mag. permeability",
+        "e_charge": "elementary charge",
+        "hbar": "reduced Planck constant",
+        "gamma_e": "electron gyromag. ratio",
+    }
+
+    def __getattr__(name: str) -> float:
+        """A constant of CODATA by its symbol; scipy is imported only where one is used."""
+        if name not in _CONSTANTS:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from scipy.constants import physical_constants
+
+        return globals().setdefault(name, float(physical_constants[_CONSTANTS[name]][0]))
+
 
 nm = 1e-9
 um = 1e-6
