@@ -91,7 +91,7 @@ def test_switching_round_trip(sweep, tmp_path, capsys):
     record = fitted(capsys, out, sweep, *NEARBY, *SWEPT)
     truth = truth_of(TRUTH)
     close(record, {"xi": truth.xi, "K_eff": truth.K_eff(), "B_x": 20e-3, "B_z": 1e-3})
-    assert sorted(p.name for p in out.iterdir()) == ["fit.json", "fit.png", "junction.json"]
+    assert sorted(p.name for p in out.iterdir()) == ["fit.json", "fit.png", "junction.json", "run.json"]
     made = JunctionSpec.load(out / "junction.json").junction()
     assert made.xi == record["parameters"]["xi"]["value"]
     assert made.name == "generator, Delta=7.8, B_x=20.5mT, xi=102fJ/Vm, fitted to sweep.csv"
@@ -215,7 +215,7 @@ def test_spread_round_trip_without_a_junction(tmp_path, capsys):
     record = fitted(capsys, out, path)
     close(record, {"R_P": 5e5, "TMR": 1.1, "resistance_spread": 0.08, "TMR_spread": 0.05})
     assert (record["measurement"], record["junction"]) == ("spread", None)
-    assert sorted(p.name for p in out.iterdir()) == ["fit.json", "fit.png"]
+    assert sorted(p.name for p in out.iterdir()) == ["fit.json", "fit.png", "run.json"]
     (out / "junction.json").write_text("{}")
     status, _, err = call(capsys, path, "--out", out)
     assert status == 2

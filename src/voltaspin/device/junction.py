@@ -12,15 +12,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import k_B, mu_0
+from voltaspin.device.landscape import Landscape, Well, effective_B_z
 
-Well = Literal["up", "down"]
+__all__ = ["Junction", "Pulse", "Well"]
 
 
 def require_positive(name: str, value: float, unit: str, remedy: str, *, zero: bool = False) -> None:
@@ -239,8 +240,6 @@ class Junction:
         Raises:
             InputError: an unknown well, or torque together with an in-plane field.
         """
-        from voltaspin.device.landscape import Landscape, effective_B_z
-
         if well not in (None, "up", "down"):
             raise InputError(f"well {well!r} is unknown; use 'up' (parallel, bit 0) or 'down' (bit 1)")
         B_z, B_k, h = effective_B_z(self, voltage, spin_torque=spin_torque), self.B_k(voltage), 0.0

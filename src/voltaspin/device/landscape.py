@@ -11,19 +11,35 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import Literal, Protocol
 
 import numpy as np
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import k_B
-from voltaspin.device.torque import spin_torque_field
+from voltaspin.device.torque import TorqueParameters, spin_torque_field
 
-if TYPE_CHECKING:
-    from voltaspin.device.junction import Junction, Well
+Well = Literal["up", "down"]
 
 
-def effective_B_z(junction: Junction, voltage: float, *, spin_torque: bool) -> float:
+class EnergyParameters(TorqueParameters, Protocol):
+    """The parameters of a junction on which its energy depends, in SI."""
+
+    @property
+    def alpha_G(self) -> float: ...
+    @property
+    def B_bias(self) -> tuple[float, float, float]: ...
+    @property
+    def B_in_plane(self) -> float: ...
+    @property
+    def volume(self) -> float: ...
+    @property
+    def temperature(self) -> float: ...
+
+    def Delta(self, voltage: float = 0.0) -> float: ...
+
+
+def effective_B_z(junction: EnergyParameters, voltage: float, *, spin_torque: bool) -> float:
     """Field along z [T] in which a junction without torque has the same wells.
 
     Raises:
@@ -58,7 +74,7 @@ class Landscape:
     b_z: float
 
     @classmethod
-    def of(cls, junction: Junction, voltage: float = 0.0, *, spin_torque: bool = False) -> Landscape:
+    def of(cls, junction: EnergyParameters, voltage: float = 0.0, *, spin_torque: bool = False) -> Landscape:
         """Return the landscape of a junction at a temperature above zero."""
         to_kT = junction.Ms * junction.volume / (k_B * junction.temperature)
         B_z = effective_B_z(junction, voltage, spin_torque=spin_torque)

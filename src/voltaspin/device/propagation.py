@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from voltaspin.core.compiled import numba
 from voltaspin.device.sphere import Floats, Generator, basis, occupied
 
 SIDE = 8  #: operators side by side: a register of AVX-512, two of AVX2

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from voltaspin.core.units import e_charge, hbar
 
-if TYPE_CHECKING:
-    from voltaspin.device.junction import Junction
+
+class TorqueParameters(Protocol):
+    """The parameters of a junction on which its spin torque depends, in SI."""
+
+    @property
+    def TMR0(self) -> float: ...
+    @property
+    def Ms(self) -> float: ...
+    @property
+    def t_F(self) -> float: ...
+    @property
+    def RA(self) -> float: ...
 
 
-def spin_torque_field(junction: Junction, voltage: float) -> float:
+def spin_torque_field(junction: TorqueParameters, voltage: float) -> float:
     """Slonczewski field a_J of the damping-like torque [T] at ``voltage`` [V].
 
     Taken at fixed voltage, where it does not depend on the angle: a_J = hbar / (2 e Ms t_F) * P / (1 + P^2)

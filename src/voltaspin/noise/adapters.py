@@ -25,7 +25,7 @@ from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.noise.processes import Travels
 
 if TYPE_CHECKING:
-    from voltaspin.noise.source import NoiseSource
+    from voltaspin.noise.base import BitSource
 
 _BLOCK = 1 << 14  # words fetched at once: 128 KiB stay in the second-level cache
 
@@ -157,7 +157,7 @@ class _Lock:
 class _Children(ISpawnableSeedSequence):
     """What libraries take for the seed of an engine, to make further engines of: its source."""
 
-    def __init__(self, source: NoiseSource, words: int | None) -> None:
+    def __init__(self, source: BitSource, words: int | None) -> None:
         self.source, self.words = source, words
 
     def spawn(self, n_children: int) -> list[Any]:
@@ -183,7 +183,7 @@ class BitGenerator(Travels, NumPyBitGenerator):
     once, here, for ``words``; a draw that needs more than are left raises and takes none of them. An array
     that such a draw was filling or shuffling in place holds no usable numbers.
 
-    ``Generator.spawn`` gives generators on :meth:`NoiseSource.spawn` of the source. A copy (pickled, or
+    ``Generator.spawn`` gives generators on :meth:`BitSource.spawn` of the source. A copy (pickled, or
     ``copy.deepcopy``) carries a copy of the source and goes on with the same numbers; where the source cannot be
     replayed (operating system), only as far as its bits were already fetched.
 
@@ -204,7 +204,7 @@ class BitGenerator(Travels, NumPyBitGenerator):
     (3,)
     """
 
-    def __init__(self, source: NoiseSource | _Children, *, words: int | None = None) -> None:
+    def __init__(self, source: BitSource | _Children, *, words: int | None = None) -> None:
         if isinstance(source, _Children):  # as NumPy's own engines take the children of their seeds
             words, source = source.words, source.source
         if not hasattr(source, "bits_left"):
@@ -221,7 +221,7 @@ class BitGenerator(Travels, NumPyBitGenerator):
         if words is not None:
             self._set_words(_words_of(source, words))
 
-    def _build(self, source: NoiseSource, words: int | None) -> None:
+    def _build(self, source: BitSource, words: int | None) -> None:
         """The buffer, still empty, and NumPy's way to it."""
         self.source = source
         self.words = None if words is None else int(words)  #: size of the reserve; None for an endless source
@@ -329,7 +329,7 @@ class BitGenerator(Travels, NumPyBitGenerator):
     cffi = ctypes
 
 
-def _copy(source: NoiseSource, words: int | None, *standing: Any) -> BitGenerator:
+def _copy(source: BitSource, words: int | None, *standing: Any) -> BitGenerator:
     made = BitGenerator.__new__(BitGenerator)
     NumPyBitGenerator.__init__(made, cast(Any, _Children(source, words)))
     made._build(source, words)
@@ -337,5 +337,5 @@ def _copy(source: NoiseSource, words: int | None, *standing: Any) -> BitGenerato
     return made
 
 
-def _words_of(source: NoiseSource, n: int) -> NDArray[np.uint64]:
+def _words_of(source: BitSource, n: int) -> NDArray[np.uint64]:
     return source.bits(64 * n).view(">u8").astype(np.uint64)

@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
 from voltaspin.noise import drive_reach as reach
+from voltaspin.noise.base import SEQUENCE, BitSource
 from voltaspin.noise.drive_draws import (
     SERVED,
     STILL,
@@ -36,7 +37,6 @@ from voltaspin.noise.drive_draws import (
 from voltaspin.noise.drive_places import Place, Remembered, place_in, put, tag_of
 from voltaspin.noise.drive_tally import Tally
 from voltaspin.noise.processes import Travels
-from voltaspin.noise.source import SEQUENCE, AddressableSource, NoiseSource
 from voltaspin.streams import derive_key
 
 _REMEMBERED = 1 << 14  # generators whose place is known; each keeps 5 kB alive
@@ -110,7 +110,7 @@ class DrivenTorch(Travels, TorchDispatchMode):
     (1, 6)
     """
 
-    def __init__(self, source: NoiseSource, *, allow: Collection[str] = ()) -> None:
+    def __init__(self, source: BitSource, *, allow: Collection[str] = ()) -> None:
         super().__init__()
         self.source = source
         self.allow = frozenset([allow] if isinstance(allow, str) else allow)
@@ -382,18 +382,17 @@ class DrivenTorch(Travels, TorchDispatchMode):
     def _bits(self, place: Place | None) -> Callable[[int], NDArray[np.uint8]]:
         if place is None:
             return self.source.bits
-        made: list[NoiseSource] = []
+        made: list[BitSource] = []
 
         def bits(n: int) -> NDArray[np.uint8]:
-            if not isinstance(self.source, AddressableSource):
+            if not self.source.addressable:
                 raise InputError(
                     f"{self.source.name} has no uniform numbers of a stream; draw them without a generator, or use "
                     "MemorySource or PseudoSource"
                 )
             if not made:
-                made.append(
-                    self.source._with_seed(derive_key(self.source.seed, "uniform", place.seed % SEQUENCE, place.number))
-                )
+                source: Any = self.source  # every addressable source has a seed, and can be had with another
+                made.append(source._with_seed(derive_key(source.seed, "uniform", place.seed % SEQUENCE, place.number)))
             packed = made[0].bits(n)
             _add_counts(self.source.ledger, made[0].ledger)
             made[0].ledger.counts.clear()

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import cache
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -19,17 +19,15 @@ from voltaspin.core.errors import InputError
 from voltaspin.noise.drive_draws import REFUSED, SERVED
 from voltaspin.noise.processes import parts_for_process, rebuilt
 
-if TYPE_CHECKING:
-    from voltaspin.noise.drive import DrivenTorch
-
+Block = Any  #: a :class:`voltaspin.noise.drive.DrivenTorch`, which builds on this module
 _LEVEL = "BackendSelect"
-_open: list[tuple[int, DrivenTorch]] = []
+_open: list[tuple[int, Block]] = []
 _library: Any = None
 _start: Callable[..., Any] = BaseProcess.start
 _here = threading.local()
 
 
-def opened(block: DrivenTorch) -> None:
+def opened(block: Block) -> None:
     """Take note of a block that this thread opens.
 
     Raises:
@@ -46,7 +44,7 @@ def opened(block: DrivenTorch) -> None:
     _open.append((me, block))
 
 
-def closed(block: DrivenTorch) -> None:
+def closed(block: Block) -> None:
     """Take note that this thread closes a block."""
     me = threading.get_ident()
     for at in range(len(_open) - 1, -1, -1):
@@ -130,17 +128,16 @@ def _kernel(op: Any) -> Callable[..., Any]:
 class _Block:
     """A block on its way into a process that multiprocessing starts; it opens when it is unpickled."""
 
-    def __init__(self, block: DrivenTorch) -> None:
+    def __init__(self, block: Block) -> None:
         self._block = block
 
     def __reduce__(self) -> Any:
-        return _opened_there, (self._block.__getstate__() | {"source": None}, *parts_for_process(self._block.source))
+        state = self._block.__getstate__() | {"source": None}
+        return _opened_there, (type(self._block), state, *parts_for_process(self._block.source))
 
 
-def _opened_there(state: dict[str, Any], *parts: Any) -> _Block:
-    from voltaspin.noise.drive import DrivenTorch
-
-    block = DrivenTorch.__new__(DrivenTorch)
+def _opened_there(kind: type[Any], state: dict[str, Any], *parts: Any) -> _Block:
+    block = object.__new__(kind)
     block.__setstate__(state | {"source": rebuilt(*parts)})
     block._arrived(block.source._path)
     block.__enter__()  # until the process ends

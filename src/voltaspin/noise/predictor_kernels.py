@@ -7,8 +7,9 @@ that which reached it last.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from voltaspin.core.compiled import numba
 
 WINDOWS = np.array([63, 255, 1023, 4095])  # odd, so that two values never tie
 LAGS = 128
