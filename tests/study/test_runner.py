@@ -44,7 +44,7 @@ def elsewhere(tmp_path, monkeypatch):
     """A module that other processes can import."""
     (tmp_path / "study_work.py").write_text(textwrap.dedent(WORK))
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("DONE", str(tmp_path / "done.log"))
     import study_work
 
@@ -166,7 +166,7 @@ def test_workers_end_with_the_process_that_started_them(elsewhere, tmp_path, mon
 
 def test_ten_kills_at_random_moments_lose_and_repeat_nothing(elsewhere, tmp_path, monkeypatch):
     """One and two processes in turn; a run counts as repeated where one that was finished is done again."""
-    monkeypatch.setenv("PAUSE", "0.3")
+    monkeypatch.setenv("PAUSE", "0.15")
     runs, out, rng = spec(sampling_seeds=tuple(range(40))).runs(), tmp_path / "out", random.Random(1)
     kills, before = 0, {}
     while kills < 10:
@@ -174,7 +174,7 @@ def test_ten_kills_at_random_moments_lose_and_repeat_nothing(elsewhere, tmp_path
         begin, at = time.monotonic(), len(done(tmp_path)) + 1
         while len(done(tmp_path)) < at and process.poll() is None and time.monotonic() - begin < 120:
             time.sleep(0.01)
-        time.sleep(rng.uniform(0, 0.6))
+        time.sleep(rng.uniform(0, 0.3))
         process.kill()
         process.communicate()
         kills += 1

@@ -93,8 +93,10 @@ def perform(work: Work, data: dict[str, Any], out: str) -> str:
 
 def _do(work: Work, run: Job, place: Path) -> None:
     out = place.parent.parent
-    partial = place.with_name(f".{run.key}.{socket.gethostname()}-{os.getpid()}.part")
-    shutil.rmtree(partial, ignore_errors=True)
+    host = socket.gethostname()
+    for left in place.parent.glob(f".{run.key}.{host}-*.part"):  # we hold the lock, so nobody writes into it any more
+        shutil.rmtree(left, ignore_errors=True)
+    partial = place.with_name(f".{run.key}.{host}-{os.getpid()}.part")
     partial.mkdir(parents=True)
     try:
         result = work(run, partial)

@@ -115,9 +115,7 @@ def _with_slopes(imperfections: dict[str, Any]) -> dict[str, Any]:
         isinstance(pair, list | tuple) and len(pair) == 2 and all(type(v) in (int, float) for v in pair)
         for pair in slopes.values()
     ):
-        raise InputError(
-            f"imperfections.slopes = {slopes!r}: give pairs of numbers by name, such as voltage: [1.0, 1.0]"
-        )
+        raise InputError(f"imperfections.slopes = {slopes!r}: give pairs of numbers by name")
     none = {f.name: (0.0, 0.0) for f in fields_of(Slopes)}
     return {**imperfections, "slopes": Slopes(**{**none, **{k: tuple(v) for k, v in imperfections["slopes"].items()}})}
 
