@@ -10,11 +10,11 @@ Measured over 300 draws (standard error 1.3 %), n of m = 2 n images:
     difference, noisy less blurred, in pairs        0.97, 0.94                          0.96, 0.95
     difference of two independent real sets         1.00, 0.99                          0.99, 0.99
 
-The FD's shares were measured with a line in 1/n; the parabola that took its place has wider intervals. Where the truth is
-nought the intervals are up to 1.6 times too wide. Single scores of damaged images fall short by a few per cent, nearly
-always below: a few images of a heavy tail carry much of the distance, and a draw that has few of them comes with a small
-standard error too; at n = 4000 they hold (60 draws: 0.95 to 0.97).
-Differences, on which claims rest, hold.
+The FD's shares were measured with a line in 1/n; the parabola that took its place has wider intervals. Where the
+truth is nought the intervals are up to 1.6 times too wide. Single scores of damaged images fall short by a few per
+cent, nearly always below: a few images of a heavy tail carry much of the distance, and a draw that has few of them
+comes with a small standard error too; at n = 4000 they hold (60 draws: 0.95 to 0.97). Differences, on which claims
+rest, hold.
 """
 
 import numpy as np
