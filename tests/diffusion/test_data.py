@@ -151,6 +151,8 @@ def test_uncompressed_idx_is_read(tmp_path):
 def test_unknown_names_are_refused(tmp_path):
     with pytest.raises(InputError, match="unknown: use fashion-mnist, mnist"):
         load_images("cifar")
+    with pytest.raises(InputError, match="background 'red' is for pictures with transparency"):
+        load_images("mnist", background="red")
     with pytest.raises(InputError, match="split 'valid'"):
         load_images("mnist", split="valid")
 

@@ -139,6 +139,10 @@ def load_images(
     """
     if split not in _PREFIX:
         raise InputError(f"split {split!r} is unknown; use 'train' or 'test'")
+    if background is not None and name in {*DATASETS, cifar10.NAME}:
+        raise InputError(
+            f"background {background!r} is for pictures with transparency, and {name} has none; leave it out"
+        )
     if name in DATASETS:
         data = DATASETS[name]
         image_file, label_file = f"{_PREFIX[split]}-images-idx3-ubyte", f"{_PREFIX[split]}-labels-idx1-ubyte"
