@@ -54,6 +54,12 @@ app.add_typer(memory_app, name="memory")
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it does not exist.")]
 Seed = Annotated[int, typer.Option("--seed", help="Decides every simulated random number.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+Background = Annotated[
+    str | None,
+    typer.Option(
+        "--background", help="Colour behind transparent pixels, a name or #rrggbb; transparency is refused without it."
+    ),
+]
 
 
 @app.command()
@@ -105,6 +111,7 @@ def train(
             "of the hub (owner/name).",
         ),
     ] = "fashion-mnist",
+    background: Background = None,
     noise: Noise = "software",
     diffusion: Annotated[
         str, typer.Option("--diffusion", help="gaussian, or bitflip: bits that flip in the array that stores them.")
@@ -150,7 +157,12 @@ def train(
 
     with progress_bars() as bars:
         show_part = bar_per_part(bars)
-        images = load_images(data, split="train", progress=lambda done, total: show_part("decode", done, total))
+        images = load_images(
+            data,
+            split="train",
+            background=background,
+            progress=lambda done, total: show_part("decode", done, total),
+        )
     fields: dict[str, Any] = {"data": data, "seed": seed, "steps": total_steps, "batch": batch_size}
     fields["checkpoint_every"] = checkpoint_every
     source: NoiseSource | None = None
@@ -302,7 +314,7 @@ def sample(
 
 @app.command()
 def evaluate(
-    folder: Annotated[Path, typer.Argument(help="Folder of PNG images of one size.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of images of one size, or one that `sample` wrote.")],
     reference: Annotated[
         str, typer.Option("--reference", help="Reference statistics of the shipped extractor.")
     ] = "fashion-mnist",
@@ -328,6 +340,7 @@ def evaluate(
             help="Of --reference-images: test (held out) or train, as in published FIDs of CIFAR-10.",
         ),
     ] = "test",
+    background: Background = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -345,9 +358,9 @@ def evaluate(
             )
         from voltaspin.metrics import evaluate_folder
 
-        scores: Any = evaluate_folder(folder, reference=reference, seed=seed)
+        scores: Any = evaluate_folder(folder, reference=reference, background=background, seed=seed)
     else:
-        scores = fidelity(folder, extractor, reference_images, reference_split)
+        scores = fidelity(folder, extractor, reference_images, reference_split, background)
     if as_json:
         print_json(scores.to_json())
     else:

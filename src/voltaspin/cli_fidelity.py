@@ -9,7 +9,7 @@ from voltaspin.core.errors import InputError
 from voltaspin.terminal import bar_per_part, progress_bars
 
 
-def fidelity(folder: Path, extractor: str, reference: str, split: str) -> Any:
+def fidelity(folder: Path, extractor: str, reference: str, split: str, background: str | None = None) -> Any:
     """The scores of torch-fidelity's extractors; what is quick to refuse is refused before weights are fetched."""
     from voltaspin.diffusion import load_images
     from voltaspin.metrics import FidelityExtractor, evaluate_fidelity, read_images
@@ -21,13 +21,14 @@ def fidelity(folder: Path, extractor: str, reference: str, split: str) -> Any:
         )
     if split not in ("train", "test"):
         raise InputError(f"--reference-split {split!r} is unknown; use test or train")
-    images = read_images(folder)
+    images = read_images(folder, background=background)
     network = FidelityExtractor.load(extractor)
     with progress_bars() as bars:
         show = bar_per_part(bars)
         real = load_images(
             reference,
             split="train" if split == "train" else "test",
+            background=background,
             progress=lambda done, total: show("decode", done, total),
         )
         return evaluate_fidelity(

@@ -113,7 +113,7 @@ def store(
     at_least(0, seed=seed)
     waited = quantity("years", years, units.DURATION, bare="y")
     kelvin = quantity("celsius", celsius, units.TEMPERATURE, bare="degC")
-    from voltaspin.diffusion.data import read_pictures
+    from voltaspin.diffusion.pictures import read_pictures
     from voltaspin.memory.keeping import keep
     from voltaspin.report.array_figures import kept_png
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,22 +33,47 @@ def study(
     shard: Annotated[str, typer.Option("--shard", help="Do only part i/N of the runs, on this machine.")] = "",
     workers: Annotated[int, typer.Option("--workers", help="Processes on this machine.")] = 1,
     scheduler: Annotated[str, typer.Option("--scheduler", help="Address of a dask scheduler, to run there.")] = "",
+    tls: Annotated[
+        tuple[Path, Path, Path] | None,
+        typer.Option("--tls", help="Of a tls:// scheduler: PEM files of the authority, the certificate and its key."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the study, print its size and an estimate of its time, do nothing.")
+    ] = False,
     force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON on standard output.")] = False,
 ) -> None:
     """Train, sample and score every condition with every seed, once, and compare each with the baseline.
 
+    The study is checked as one piece first: every condition is built, and a field that does not act on its condition is
+    refused. An open dask scheduler runs the code of anyone who reaches it; use tls:// outside a network of your own.
+
     Example: [bold]voltaspin study study.json --out results --workers 2[/bold]
     """
     at_least(1, workers=workers)
+    if workers > 1 and scheduler:
+        raise InputError("--workers are processes here and --scheduler has its own; give one of them")
+    from voltaspin.study.check import check
     from voltaspin.study.judgement import judge, standing
     from voltaspin.study.page import page, summary, table_csv, to_json, verdicts_png
-    from voltaspin.study.runner import PAGES, execute, finished, pages_before, prepare, shard_of
+    from voltaspin.study.runner import PAGES, Certificates, execute, finished, pages_before, prepare, shard_of
     from voltaspin.study.specification import StudySpec
-    from voltaspin.study.work import do
+    from voltaspin.study.work import do, seconds_of
 
     spec = StudySpec.load(file)
+    size = check(spec)
     runs = spec.runs()
+    if dry_run:
+        seconds = seconds_of(size)
+        if as_json:
+            print_json({"kind": "study-size", "schema_version": 1, **asdict(size), "seconds": seconds})
+            return
+        print(
+            f"{file}: {size.conditions} conditions, {size.runs} runs and {size.trainings} trainings; "
+            f"{size.images} images by {size.evaluations} network evaluations, {size.training_images} training images; "
+            f"{size.bytes / 1e6:.1f} MB of results; about {_duration(seconds)} in one process of this machine"
+        )
+        return
     mine = shard_of(runs, shard) if shard else runs
     work = partial(do, out.resolve())
     # The runs are those of any study in this folder; the pages are of the one that was asked for last.
@@ -65,6 +90,7 @@ def study(
             bar = bars.add_task(what, total=len(jobs))
             execute(
                 jobs, out, work=work, workers=workers, scheduler=scheduler or None,
+                certificates=None if tls is None else Certificates(*tls),
                 progress=lambda done, total, name, bar=bar: bars.update(  # type: ignore[misc]
                     bar, completed=done, total=total, description=name or "study"
                 ),
@@ -94,6 +120,13 @@ def study(
     for sentence in standing(spec, verdicts):
         print(sentence)
     print(f"{out / 'index.html'}: {len(runs)} runs")
+
+
+def _duration(seconds: float) -> str:
+    for unit, name in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.1f} {name}"
+    return f"{seconds:.0f} s"
 
 
 @file_options

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def tiny(tmp_path, monkeypatch):
     for name, raw in files.items():
         (folder / f"{name}.gz").write_bytes(gzip.compress(raw))
     hashes = {name: hashlib.sha256(raw).hexdigest() for name, raw in files.items()}
-    monkeypatch.setitem(data.DATASETS, "tiny", IdxDataset("tiny", "http://127.0.0.1:9/", "none", hashes))
+    monkeypatch.setitem(data.DATASETS, "tiny", IdxDataset("tiny", ("http://127.0.0.1:9/",), "none", hashes))
     monkeypatch.delenv("VOLTASPIN_DATA", raising=False)
     monkeypatch.setenv("VOLTASPIN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(data, "SYSTEM_FOLDER", tmp_path / "nowhere")
@@ -59,6 +60,61 @@ def test_absent_everywhere_and_no_network_names_the_remedy(tiny):
     folder.rename(folder.with_name("elsewhere"))
     with pytest.raises(InputError, match=r"cannot be fetched.*VOLTASPIN_DATA"):
         load_images("tiny", split="test")
+
+
+def test_addresses_begin_with_https_and_are_tried_in_turn(tiny, tmp_path, monkeypatch):
+    for known in data.DATASETS.values():
+        if known.name != "tiny":
+            plain = [a.startswith("https://") for a in known.addresses]
+            assert plain[0]
+            assert plain == sorted(plain, reverse=True)
+            assert len(known.addresses) >= 2
+    folder, images, _ = tiny
+    served = folder.rename(tmp_path / "elsewhere")
+    wrong = tmp_path / "wrong"
+    wrong.mkdir()
+    for file in served.iterdir():  # whole and readable, but other data
+        (wrong / file.name).write_bytes(gzip.compress(gzip.decompress(file.read_bytes())[:-1] + b"\x63"))
+    import pooch
+
+    asked = []
+
+    def retrieve(url, known_hash, fname, path, progressbar):
+        asked.append(url)
+        place = {"https://no/": None, "https://wrong/": wrong, "http://right/": served}[url.removesuffix(fname)]
+        if place is None:
+            raise ConnectionError
+        path.mkdir(parents=True, exist_ok=True)
+        (path / fname).write_bytes((place / fname).read_bytes())
+        return str(path / fname)
+
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
+    addresses = ("https://no/", "https://wrong/", "http://right/")
+    monkeypatch.setitem(data.DATASETS, "tiny", replace(data.DATASETS["tiny"], addresses=addresses))
+    assert np.array_equal(load_images("tiny", split="test").images[:, 0], images)
+    assert [a.split("/")[2] for a in asked] == ["no", "wrong", "right"] * 2
+    for file in (tmp_path / "cache" / "tiny").iterdir():
+        file.unlink()
+    monkeypatch.setitem(data.DATASETS, "tiny", replace(data.DATASETS["tiny"], addresses=addresses[:2]))
+    with pytest.raises(InputError, match=r"https://no/\S+ \(ConnectionError\), https://wrong/\S+ \(another file\)"):
+        load_images("tiny", split="test")
+    assert not list((tmp_path / "cache" / "tiny").iterdir())
+
+
+def test_a_gzip_bomb_is_not_expanded(tmp_path):
+    import tracemalloc
+
+    honest = bytes([0, 0, 8, 1]) + struct.pack(">I", 10)
+    (tmp_path / "x-idx1-ubyte.gz").write_bytes(gzip.compress(honest + bytes(64 << 20)))
+    (tmp_path / "y-idx3-ubyte.gz").write_bytes(gzip.compress(bytes([0, 0, 8, 3]) + b"\xff" * 12))
+    tracemalloc.start()
+    with pytest.raises(InputError, match="more than 10 bytes of data where the header says"):
+        parse_idx(tmp_path / "x-idx1-ubyte.gz", "x-idx1-ubyte")
+    with pytest.raises(InputError, match="more than 2147483648 bytes"):
+        parse_idx(tmp_path / "y-idx3-ubyte.gz", "y-idx3-ubyte")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 << 20
 
 
 @pytest.mark.parametrize(
@@ -95,6 +151,8 @@ def test_uncompressed_idx_is_read(tmp_path):
 def test_unknown_names_are_refused(tmp_path):
     with pytest.raises(InputError, match="unknown: use fashion-mnist, mnist"):
         load_images("cifar")
+    with pytest.raises(InputError, match="background 'red' is for pictures with transparency"):
+        load_images("mnist", background="red")
     with pytest.raises(InputError, match="split 'valid'"):
         load_images("mnist", split="valid")
 

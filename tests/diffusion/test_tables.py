@@ -1,11 +1,14 @@
 """Images in colour: Parquet files in the hub's layout, and CIFAR-10's archive and names."""
 
+import contextlib
 import hashlib
 import io
 import tarfile
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from voltaspin.core.errors import InputError
@@ -106,6 +109,77 @@ def test_files_that_cannot_be_used(tmp_path):
     cell = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     pq.write_table(pa.table({"img": pa.array([{"bytes": b"no picture", "path": ""}], cell)}), file)
     refused("row 0 of .*a.parquet cannot be read as an image")
+
+
+def odd_tables():
+    """(table, what is said of it), or None where it is read."""
+    cell = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    good = pa.array([{"bytes": encoded(a), "path": ""} for a in colours(2)], cell)
+
+    def cells(kind, values):
+        return pa.array([{"bytes": v} for v in values], pa.struct([("bytes", kind)]))
+
+    small, large = (pa.array(v, pa.uint64()) for v in ([1, 2], [1, 2**64 - 1]))
+    names = pa.array(["a", "b"]).dictionary_encode()
+    numbers = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), pa.array([7, 9]))
+    wrong_path = pa.StructArray.from_arrays(
+        [good.field("bytes"), pa.StringArray.from_buffers(2, pa.py_buffer(np.array([0, 1, 2], np.int32)),
+                                                          pa.py_buffer(b"\xff\xfe"))], ["bytes", "path"]
+    )  # fmt: skip
+    no_struct = pa.StructArray.from_arrays(good.flatten(), ["bytes", "path"], mask=pa.array([False, True]))
+    return [
+        (pa.table({"img": good, "label": large}), "beyond 64 bits"),
+        (pa.table({"img": good, "label": small}), None),
+        (pa.table({"img": good, "label": names}), "column label is dictionary"),
+        (pa.table({"img": good, "label": numbers}), None),
+        (pa.table({"img": good, "label": pa.array([True, False])}), "column label is bool"),
+        (pa.table({"img": good, "label": pa.array([[1], [2]])}), "column label is list"),
+        (pa.table({"img": good, "label": pa.array([1.0, float("nan")])}), "column label is double"),
+        (pa.table({"img": good, "label": pa.nulls(2)}), "column label is null"),
+        (pa.table([good, good], ["img", "img"]), "several columns img"),
+        (pa.table([good, small, small], ["img", "label", "label"]), "several columns label"),
+        (pa.table({"img": wrong_path}), None),
+        (pa.table({"img": no_struct}), "row 1 of .* holds no bytes"),
+        (pa.table({"img": cells(pa.large_binary(), [encoded(a) for a in colours(2)])}), None),
+        (pa.table({"img": cells(pa.string(), ["a", "b"])}), "column img is struct<bytes: string>"),
+        (pa.table({"img": cells(pa.list_(pa.uint8()), [[1], [2]])}), "column img is struct<bytes: list"),
+        (pa.table({"img": pa.array([[1, 2]])}), "column img is list"),
+        (pa.table({"img": pa.nulls(2)}), "column img is null"),
+        (pa.table({"Image": good}), "no column img or image, only Image"),
+        (pa.table({}), "no column img or image, only nothing|has no rows"),
+        (pa.table({"img": cells(pa.binary(), [b"", b""])}), "row 0 of .* holds no bytes"),
+    ]
+
+
+@pytest.mark.parametrize(("table", "says"), odd_tables())
+def test_odd_columns_are_read_or_refused(table, says, tmp_path):
+    file = tmp_path / "a.parquet"
+    pq.write_table(table, file)
+    if says is None:
+        assert np.array_equal(load_images(str(file)).images, colours(2).transpose(0, 3, 1, 2))
+    else:
+        with pytest.raises(InputError, match=says):
+            load_images(str(file))
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_tables_end_in_images_or_in_one_sentence(data, tmp_path):
+    file = write(tmp_path / "a.parquet", colours(3), labels=[1, 2, 3])
+    spoilt = bytearray(file.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        spoilt[data.draw(st.integers(0, len(spoilt) - 1))] ^= data.draw(st.integers(1, 255))
+    file.write_bytes(spoilt)
+    with contextlib.suppress(InputError):
+        assert load_images(str(file)).images.dtype == np.uint8
+
+
+def test_transparent_cells_need_a_background(tmp_path):
+    clear = np.zeros((4, 4, 4), np.uint8)
+    file = write(tmp_path / "a.parquet", [clear, clear])
+    with pytest.raises(InputError, match=r"row 0 of .*a\.parquet is transparent in 100% of its pixels"):
+        load_images(str(file))
+    assert (load_images(str(file), background="white").images == 255).all()
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.core.files import read_json, write_json
 from voltaspin.diffusion import checkpoints
+from voltaspin.diffusion.data import ImageSet
 from voltaspin.diffusion.loop import batch_of, learning_rate, timesteps
 from voltaspin.diffusion.sampling import load_pipeline, to_uint8
 from voltaspin.diffusion.training import TrainSpec, diffusion_loss, encode, make_model, make_scheduler, train
@@ -77,6 +78,29 @@ def test_every_grey_level_survives_encoding_and_black_survives_a_little_noise():
     assert x[255] == np.float32(1.05)
     assert np.array_equal(encode(levels, margin=0.0), levels.astype(np.float32) / 127.5 - 1)
     assert to_uint8(torch.tensor([x[0] + 0.045, x[255] - 0.045])).tolist() == [0, 255]
+
+
+def test_the_margin_is_for_black_backgrounds_alone(squares, spec, tmp_path):
+    rng = np.random.default_rng(0)
+    photographs = np.clip(rng.normal(150, 70, (16, 3, 8, 8)), 0, 255).astype(np.uint8)
+    assert ((photographs == 0) | (photographs == 255)).mean() > 0.07  # in single channels: what was bent before
+    on_black = photographs.copy()
+    on_black[..., :5] = 0
+    plain = [a.astype(np.float32) / 127.5 - 1 for a in (photographs, on_black)]
+    # in colour only pixels that are black or white in every channel move
+    for images, x in zip((photographs, on_black), plain, strict=True):
+        moved = encode(images, margin=0.05) != x
+        black, white = ((images == level).all(axis=1, keepdims=True) for level in (0, 255))
+        assert np.array_equal(moved, np.broadcast_to(black | white, images.shape))
+    # and only of a set with a black background, grey or in colour
+    grey = np.clip(rng.normal(150, 70, (16, 1, 8, 8)), 0, 255).astype(np.uint8)
+    for i, (images, margin) in enumerate([(photographs, 0.0), (grey, 0.0), (on_black, 0.05), (squares.images, 0.05)]):
+        one = spec.model_copy(update={"steps": 1})
+        train(ImageSet(images, None, "x", "train", "0" * 64), PseudoSource(seed=1), tmp_path / str(i), spec=one)
+        recorded = read_json(tmp_path / str(i) / "train.json")
+        assert recorded["saturation_margin"] == margin
+        scheduler = read_json(tmp_path / str(i) / "scheduler" / "scheduler_config.json")
+        assert scheduler["clip_sample_range"] == 1 + margin
 
 
 def test_training_lowers_the_loss_and_diffusers_loads_the_folder(squares, spec, tmp_path):

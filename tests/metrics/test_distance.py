@@ -48,7 +48,7 @@ def test_fd_of_a_singular_covariance_is_finite_and_of_a_set_with_itself_zero():
 
 
 def test_plain_fd_is_biased_upward_and_the_extrapolated_one_is_not():
-    d, n, repeats = 8, 120, 60
+    d, n, repeats = 8, 128, 60
     sets = [(draws((4, i), n, d), draws((5, i), n, d)) for i in range(repeats)]
     plain = np.array([fd(x, y).value for x, y in sets])
     better = np.array([fd_extrapolated(x, y).value for x, y in sets])

@@ -157,7 +157,7 @@ def test_folders_that_cannot_be_scored_are_refused(folder, tmp_path):
     refused("more than 8 bit")
     for file in folder.glob("*.png"):
         file.unlink()
-    refused("holds no PNG images")
+    refused("holds no images")
     for i in range(4):
         Image.fromarray(np.zeros((32, 32), np.uint8)).save(folder / f"{i}.png")
     refused("are 32x32, the extractor takes 28x28")

@@ -262,13 +262,22 @@ def sha256_of(path: Path | str) -> str:
 
 
 def fetched(
-    addresses: str | Sequence[str], file: str, folder: Path, *, known_hash: str | None = None, missing: str, remedy: str
+    addresses: str | Sequence[str],
+    file: str,
+    folder: Path,
+    *,
+    known_hash: str | None = None,
+    check: Callable[[Path], object] | None = None,
+    missing: str,
+    remedy: str,
 ) -> Path:
     """A file in ``folder``, downloaded if it is not there; an interrupted download leaves nothing.
 
     Args:
         addresses: where the file lies, with the last slash; tried in turn.
         known_hash: ``md5:...`` or ``sha256:...`` that it must have.
+        check: raises InputError where the fetched file is another one, e.g. by the hash of its decompressed bytes; then
+            the file is removed and the next address is tried.
         missing: what is not at hand, and ``remedy``: what to do, both for the message.
 
     Raises:
@@ -283,13 +292,22 @@ def fetched(
     try:
         for address in [addresses] if isinstance(addresses, str) else addresses:
             try:
-                return Path(
+                found = Path(
                     pooch.retrieve(
                         address + file, known_hash=known_hash, fname=file, path=folder, progressbar=sys.stderr.isatty()
                     )
                 )
             except Exception as error:
                 tried.append(f"{address}{file} ({type(error).__name__})")
+                continue
+            try:
+                if check is not None:
+                    check(found)
+            except InputError:
+                found.unlink(missing_ok=True)
+                tried.append(f"{address}{file} (another file)")
+            else:
+                return found
     finally:
         logger.setLevel(level)
     raise InputError(f"{missing} and cannot be fetched: {', '.join(tried)}; {remedy}")

@@ -1,22 +1,24 @@
 """Real images: Fashion-MNIST, MNIST (IDX files), CIFAR-10, a folder of pictures, Parquet files, a set on the hub.
 
 A named data set is looked for in this order: an explicit path, the folder in ``VOLTASPIN_DATA``, Debian's
-``/usr/share/datasets``, the user's cache; only then is it downloaded, from the data set's official address.
-Wherever the bytes of IDX files come from, what is inside the gzip wrapping must have the known SHA-256; CIFAR-10's
-archive must have the known MD5. Its Parquet files have no official hash: the name of the set then says the file.
+``/usr/share/datasets``, the user's cache; only then is it downloaded, from one of several addresses in turn, those
+with https first. Wherever the bytes of IDX files come from, what is inside the gzip wrapping must have the known
+SHA-256; CIFAR-10's archive must have the known MD5. Its Parquet files have no official hash: the name of the set then
+says the file.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import os
 import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,20 +27,21 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.files import cache_folder, fetched
 from voltaspin.diffusion import cifar10, hub
 from voltaspin.diffusion.parquet import of_split, read_parquet
-from voltaspin.diffusion.pictures import check_size, decode, stack
+from voltaspin.diffusion.pictures import SUFFIXES, picture_files, read_pictures
 
 Split = Literal["train", "test"]
-PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+Progress = Callable[[int, int], None]
 PARQUET = ".parquet"
 SYSTEM_FOLDER = Path("/usr/share/datasets")
+LARGEST_IDX = 1 << 31  #: bytes that the header of an IDX file may announce
 
 
 @dataclass(frozen=True)
 class IdxDataset:
-    """Where a data set of four IDX files lives and what its decompressed bytes hash to."""
+    """Where a data set of four IDX files lives and what its decompressed bytes hash to; addresses are tried in turn."""
 
     name: str
-    address: str
+    addresses: tuple[str, ...]
     licence: str
     sha256: dict[str, str]
 
@@ -50,7 +53,11 @@ DATASETS = {
     for d in (
         IdxDataset(
             name="fashion-mnist",
-            address="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+            addresses=(
+                "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+                "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+                "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+            ),
             licence="MIT, Zalando SE 2017",
             sha256={
                 "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
@@ -61,7 +68,11 @@ DATASETS = {
         ),
         IdxDataset(
             name="mnist",
-            address="http://yann.lecun.com/exdb/mnist/",
+            addresses=(
+                "https://ossci-datasets.s3.amazonaws.com/mnist/",
+                "https://storage.googleapis.com/cvdf-datasets/mnist/",
+                "http://yann.lecun.com/exdb/mnist/",
+            ),
             licence="CC BY-SA 3.0, Y. LeCun, C. Cortes, C. J. C. Burges",
             sha256={
                 "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -101,9 +112,13 @@ def load_images(
     *,
     split: Split = "train",
     path: Path | str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    background: str | None = None,
+    progress: Progress | None = None,
 ) -> ImageSet:
     """Load a data set by its name, or pictures of one size from a folder, a Parquet file or the hub.
+
+    :mod:`voltaspin.diffusion.pictures` says which files are pictures and which pictures are refused. In a folder that
+    ``sample`` wrote, the images that its ``run.json`` lists are taken.
 
     Args:
         name: ``fashion-mnist``, ``mnist`` or ``cifar10``; the path of a folder of pictures, of a Parquet file in
@@ -111,6 +126,7 @@ def load_images(
         split: ``train`` or ``test``. Parquet files are chosen by their names where these say a split; a folder of
             pictures and a single file have no splits and are taken whole.
         path: a folder that holds the files of a named set (or a folder of that name which does).
+        background: the colour behind transparent pixels, as a name or ``#rrggbb``; None refuses transparent pictures.
         progress: called as ``progress(images decoded, images in all)`` where they are decoded one by one.
 
     Returns:
@@ -123,6 +139,10 @@ def load_images(
     """
     if split not in _PREFIX:
         raise InputError(f"split {split!r} is unknown; use 'train' or 'test'")
+    if background is not None and name in {*DATASETS, cifar10.NAME}:
+        raise InputError(
+            f"background {background!r} is for pictures with transparency, and {name} has none; leave it out"
+        )
     if name in DATASETS:
         data = DATASETS[name]
         image_file, label_file = f"{_PREFIX[split]}-images-idx3-ubyte", f"{_PREFIX[split]}-labels-idx1-ubyte"
@@ -130,23 +150,23 @@ def load_images(
         labels = parse_idx(_find(data, label_file, path), label_file, data.sha256[label_file])
         return ImageSet(images[:, None], labels.astype(np.int64), name, split, data.sha256[image_file])
     if name == cifar10.NAME:
-        return _load_cifar10(split, path, progress)
+        return _load_cifar10(split, path, background, progress)
     place = Path(path if path is not None else name)
     if place.is_dir():
-        return _load_folder(place, split, progress)
+        return _load_folder(place, split, background, progress)
     if place.suffix == PARQUET:
         if not place.is_file():
             raise InputError(f"Parquet file {place} does not exist; check its path")
-        return _from_parquet([place], str(place), split, progress)
+        return _from_parquet([place], str(place), split, background, progress)
     if hub.is_name(name):
-        return _from_parquet(hub.dataset_files(name, split), name, split, progress)
+        return _from_parquet(hub.dataset_files(name, split), name, split, background, progress)
     raise InputError(
         f"data set {name!r} is unknown: use {', '.join(DATASETS)}, {cifar10.NAME}, the path of a folder of images or "
         "of a Parquet file, or the name of a data set on the hub (owner/name)"
     )
 
 
-def _load_cifar10(split: Split, path: Path | str | None, progress: Callable[[int, int], None] | None) -> ImageSet:
+def _load_cifar10(split: Split, path: Path | str | None, background: str | None, progress: Progress | None) -> ImageSet:
     """From the official archive or Parquet files of that name, whichever comes first; else the archive is fetched."""
     for folder in _places(cifar10.NAME, path):
         archive = folder / cifar10.ARCHIVE
@@ -155,7 +175,7 @@ def _load_cifar10(split: Split, path: Path | str | None, progress: Callable[[int
         tables = sorted(f.name for f in folder.glob(f"{cifar10.NAME}*{PARQUET}"))
         if tables:
             chosen = [folder / f for f in of_split(tables, split, where=str(folder))]
-            return _from_parquet(chosen, f"{cifar10.NAME} of {chosen[0].name}", split, progress)
+            return _from_parquet(chosen, f"{cifar10.NAME} of {chosen[0].name}", split, background, progress)
     if path is not None:
         raise InputError(f"{path} has neither {cifar10.ARCHIVE} nor {cifar10.NAME}*{PARQUET}; give their folder")
     remedy = (
@@ -178,8 +198,10 @@ def _official_cifar10(archive: Path, split: Split) -> ImageSet:
     return ImageSet(images, labels, cifar10.NAME, split, hashlib.sha256(images.tobytes()).hexdigest())
 
 
-def _from_parquet(files: list[Path], name: str, split: Split, progress: Callable[[int, int], None] | None) -> ImageSet:
-    images, labels, lossy = read_parquet(files, progress=progress)
+def _from_parquet(
+    files: list[Path], name: str, split: Split, background: str | None, progress: Progress | None
+) -> ImageSet:
+    images, labels, lossy = read_parquet(files, background=background, progress=progress)
     sha256 = hashlib.sha256(images.tobytes()).hexdigest()
     return ImageSet(images, labels, f"{name} (JPEG)" if lossy else name, split, sha256)
 
@@ -195,26 +217,35 @@ def parse_idx(file: Path, stem: str, sha256: str | None = None) -> NDArray[np.ui
     Raises:
         InputError: what is wrong with the file, and what to do.
     """
-    raw = file.read_bytes()
-    if raw[:2] == b"\x1f\x8b":
-        try:
-            raw = gzip.decompress(raw)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise InputError(f"{file}: the gzip data break off ({error}); fetch the file again") from None
     dims = 3 if "idx3" in stem else 1
-    if len(raw) < 4 + 4 * dims or raw[:4] != bytes([0, 0, 8, dims]):
-        raise InputError(
-            f"{file}: magic number {raw[:4].hex() or 'missing'}, not 000008{dims:02x} of an IDX file of bytes "
-            f"with {dims} dimension(s); this is another kind of file"
-        )
-    shape = struct.unpack(f">{dims}I", raw[4 : 4 + 4 * dims])
-    body = np.frombuffer(raw, np.uint8, offset=4 + 4 * dims)
-    if body.size != int(np.prod(shape)):
-        raise InputError(f"{file}: {body.size} bytes of data where the header says {shape}; fetch the file again")
+    try:
+        with file.open("rb") as start:
+            zipped = start.read(2) == b"\x1f\x8b"
+        with cast("IO[bytes]", gzip.open(file) if zipped else file.open("rb")) as opened:
+            head = opened.read(4 + 4 * dims)
+            if len(head) < 4 + 4 * dims or head[:4] != bytes([0, 0, 8, dims]):
+                raise InputError(
+                    f"{file}: magic number {head[:4].hex() or 'missing'}, not 000008{dims:02x} of an IDX file of bytes "
+                    f"with {dims} dimension(s); this is another kind of file"
+                )
+            shape = struct.unpack(f">{dims}I", head[4:])
+            size = math.prod(shape)
+            if size > LARGEST_IDX:
+                raise InputError(
+                    f"{file}: its header says {shape}, more than {LARGEST_IDX} bytes; fetch the file again"
+                )
+            data = opened.read(size)
+            beyond = len(opened.read(1))
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{file}: the gzip data break off ({error}); fetch the file again") from None
+    if beyond or len(data) != size:
+        has = f"more than {size}" if beyond else str(len(data))
+        raise InputError(f"{file}: {has} bytes of data where the header says {shape}; fetch the file again")
+    raw = head + data
     found = hashlib.sha256(raw).hexdigest()
     if sha256 is not None and found != sha256:
         raise InputError(f"{file}: SHA-256 {found[:16]}... is not the official {sha256[:16]}...; fetch the file again")
-    return body.reshape(shape)
+    return np.frombuffer(raw, np.uint8, offset=len(head)).reshape(shape)
 
 
 def _find(data: IdxDataset, stem: str, path: Path | str | None) -> Path:
@@ -229,13 +260,14 @@ def _find(data: IdxDataset, stem: str, path: Path | str | None) -> Path:
     remedy = (
         f"put the IDX files into a folder and set VOLTASPIN_DATA to its parent, or install Debian's dataset-{data.name}"
     )
-    file = fetched(data.address, f"{stem}.gz", cache_folder() / data.name, missing=_missing(data.name), remedy=remedy)
-    try:
-        parse_idx(file, stem, data.sha256[stem])
-    except InputError:
-        file.unlink()
-        raise
-    return file
+    return fetched(
+        data.addresses,
+        f"{stem}.gz",
+        cache_folder() / data.name,
+        check=lambda file: parse_idx(file, stem, data.sha256[stem]),
+        missing=_missing(data.name),
+        remedy=remedy,
+    )
 
 
 def _missing(name: str) -> str:
@@ -251,29 +283,17 @@ def _places(name: str, path: Path | str | None) -> list[Path]:
     return [*folders, SYSTEM_FOLDER / name, cache_folder() / name]
 
 
-def read_pictures(
-    folder: Path, files: list[Path], progress: Callable[[int, int], None] | None = None
-) -> NDArray[np.uint8]:
-    """Read pictures of one size: uint8 (n, channels, h, w), grey if every picture is."""
-    pictures: list[NDArray[np.uint8]] = []
-    for file in files:
-        pictures.append(decode(file, str(file)))
-        check_size(pictures[-1], pictures[0], where=str(folder), names=(files[0].name, file.name))
-        if progress is not None:
-            progress(len(pictures), len(files))
-    return stack(pictures)
-
-
-def _load_folder(folder: Path, split: Split, progress: Callable[[int, int], None] | None) -> ImageSet:
-    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in PICTURES)
+def _load_folder(folder: Path, split: Split, background: str | None, progress: Progress | None) -> ImageSet:
+    files = picture_files(folder, nested=True)
     tables = [str(f.relative_to(folder)) for f in folder.rglob(f"*{PARQUET}")]
+    tables = [t for t in tables if not any(part.startswith(".") for part in Path(t).parts)]
     if tables and files:
         raise InputError(f"{folder} holds pictures and Parquet files; give a folder of one kind, or one file")
     if tables:
         chosen = [folder / f for f in of_split(tables, split, where=str(folder))]
-        return _from_parquet(chosen, str(folder), split, progress)
+        return _from_parquet(chosen, str(folder), split, background, progress)
     if not files:
-        kinds = ", ".join([*sorted(PICTURES), PARQUET])
+        kinds = ", ".join([*sorted(SUFFIXES), PARQUET])
         raise InputError(f"{folder} has no images ({kinds}); give a folder that has")
-    images = read_pictures(folder, files, progress)
+    images = read_pictures(folder, files, progress, background=background)
     return ImageSet(images, None, str(folder), split, hashlib.sha256(images.tobytes()).hexdigest())

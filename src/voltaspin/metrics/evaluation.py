@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Estimate
-from voltaspin.diffusion.data import read_pictures
+from voltaspin.diffusion.pictures import SUFFIXES, picture_files, read_pictures
 from voltaspin.metrics.distance import (
     Score,
     checked_features,
@@ -21,6 +21,7 @@ from voltaspin.metrics.distance import (
     fd_extrapolated,
     kernel_estimate,
     kid_difference,
+    least_images,
     paired,
 )
 from voltaspin.metrics.features import FEATURES, SIDE, Extractor, check_images
@@ -164,8 +165,8 @@ def score_features(
     arms = [(1.0, x)]
     precision, recall = named("precision", precision_of(arms, against.manifold)), named("recall", recall_of(arms, y))
     plain, extrapolated, why = named("FD", fd(x, y)), None, ""
-    if n < 4 * FEATURES:
-        why = f"No FD extrapolated: {n} images are too few to deal out; score at least {4 * FEATURES}."
+    if n < (least := least_images(FEATURES, extrapolate=True)):
+        why = f"No FD extrapolated: {n} images are too few to deal out; score at least {least}."
     else:
         extrapolated = named("FD extrapolated", fd_extrapolated(x, y, seed=seed))
     return Row(subject, kid, plain, extrapolated, why, precision, recall)
@@ -267,46 +268,53 @@ def evaluate_folder(
     *,
     extractor: Extractor | None = None,
     noise: str = "",
+    background: str | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Score the PNG files of a folder, ``grid.png`` apart; as :func:`evaluate`.
+    """Score the images of a folder, as :func:`evaluate`; see :func:`read_images` for which these are.
 
     Raises:
         InputError: no folder, no image in it, mixed or wrong sizes, colour, or an unreadable file.
     """
-    return evaluate(
-        read_folder(folder), reference=reference, extractor=extractor, noise=noise, seed=seed, progress=progress
-    )
+    images = read_folder(folder, background=background)
+    return evaluate(images, reference=reference, extractor=extractor, noise=noise, seed=seed, progress=progress)
 
 
-def read_images(folder: Path | str) -> NDArray[np.uint8]:
-    """The single images of a folder, of any size, grey or in colour: uint8 (n, channels, h, w), by their names.
+def read_images(folder: Path | str, *, background: str | None = None) -> NDArray[np.uint8]:
+    """The images of a folder, of any size, grey or in colour: uint8 (n, channels, h, w), by their names.
+
+    They are read as training images are (:mod:`voltaspin.diffusion.pictures`), but subfolders are left alone. Of a
+    folder that ``sample`` wrote, the images that its ``run.json`` lists are taken.
+
+    Args:
+        folder: of the images.
+        background: the colour behind transparent pixels, as a name or ``#rrggbb``; None refuses transparent pictures.
 
     Raises:
-        InputError: no folder, no image in it, mixed sizes or an unreadable file.
+        InputError: no folder, no image in it, mixed sizes or a file that is unreadable or refused.
     """
-    return read_pictures(Path(folder), single_images(folder))
+    return read_pictures(Path(folder), single_images(folder), background=background)
 
 
 def single_images(folder: Path | str) -> list[Path]:
-    """The PNG files of a folder, ``grid.png`` apart; raises InputError where there are none."""
-    home = Path(folder)
-    if not home.is_dir():
-        raise InputError(f"{home} is not a folder; give one that holds PNG images")
-    files = sorted(f for f in home.iterdir() if f.suffix.lower() == ".png" and f.name != "grid.png")
+    """The image files of a folder; raises InputError where there are none."""
+    files = picture_files(folder)
     if not files:
-        raise InputError(f"{home} holds no PNG images (grid.png is not counted); give a folder of single images")
+        raise InputError(
+            f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}; grid.png and hidden files are not counted); "
+            "give a folder of single images"
+        )
     return files
 
 
-def read_folder(folder: Path | str) -> NDArray[np.uint8]:
-    """The single images of a folder for the shipped extractor: uint8 (n, 1, 28, 28), in the order of their names.
+def read_folder(folder: Path | str, *, background: str | None = None) -> NDArray[np.uint8]:
+    """The images of a folder for the shipped extractor: uint8 (n, 1, 28, 28), in the order of their names.
 
     Raises:
         InputError: as :func:`read_images`, or images in colour or of another size.
     """
-    pixels = read_images(folder)
+    pixels = read_images(folder, background=background)
     if pixels.shape[1] == 3:
         coloured = (pixels != pixels[:, :1]).any(axis=(1, 2, 3))
         if coloured.any():

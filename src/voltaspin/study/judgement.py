@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Z90, Z95
 from voltaspin.metrics import paired_difference, reference
-from voltaspin.metrics.distance import kernel_estimate
+from voltaspin.metrics.distance import kernel_estimate, least_images
 from voltaspin.metrics.evaluation import Metric
 from voltaspin.metrics.shipped import Reference
 from voltaspin.study.runner import folder_of
@@ -134,7 +134,7 @@ def judge(spec: StudySpec, out: Path, *, against: Reference | None = None) -> li
             own.append((_kid(a, against), b_kid))
             n = min(len(a), len(b))
             images += n
-            for metric in _METRICS if n >= 4 * a.shape[1] else _METRICS[:1]:
+            for metric in _METRICS if n >= least_images(a.shape[1], extrapolate=True) else _METRICS[:1]:
                 score = paired_difference(a[:n], b[:n], against, metric=metric)
                 scores.setdefault(metric, []).append((score.value, score.std))
         means = {metric: combined(each)[:2] for metric, each in scores.items()}

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import asdict
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +19,18 @@ from voltaspin.study.specification import StudySpec
 
 
 def table_csv(verdicts: list[Verdict]) -> str:
-    """The verdicts as CSV."""
+    """The verdicts as CSV; a name that a spreadsheet would take for a formula begins with an apostrophe."""
     buffer = io.StringIO()
-    fields = [f for f in asdict(verdicts[0]) if f != "by_training"]
+    fields = [f.name for f in dataclass_fields(Verdict) if f.name != "by_training"]
     writer = csv.DictWriter(buffer, fields, lineterminator="\n")
     writer.writeheader()
     for v in verdicts:
-        writer.writerow({f: getattr(v, f) for f in fields})
+        writer.writerow({f: getattr(v, f) for f in fields} | {"name": _no_formula(v.name)})
     return buffer.getvalue()
+
+
+def _no_formula(text: str) -> str:
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
 
 
 def verdicts_png(spec: StudySpec, verdicts: list[Verdict]) -> bytes:
@@ -42,14 +49,18 @@ def verdicts_png(spec: StudySpec, verdicts: list[Verdict]) -> bytes:
             colour = BLUE if v.equivalent else ORANGE
             axes.plot([1e3 * v.low, 1e3 * v.high], [i, i], color=colour, lw=2)
             axes.plot(1e3 * v.difference, i, "o", color=colour, ms=5)
-        axes.set_yticks(range(len(verdicts)), [v.name for v in verdicts])
+        axes.set_yticks(range(len(verdicts)), [v.name for v in verdicts], parse_math=False)
         axes.set_ylim(len(verdicts) - 0.4, -0.6)
         if max(abs(end) for v in verdicts for end in (v.low, v.high)) > 6 * spec.margin:
             axes.set_xscale("symlog", linthresh=2e3 * spec.margin)
             axes.xaxis.set_major_formatter("{x:,g}")
-        axes.set_xlabel(f"KID less that of {spec.baseline}, x 1000; 95 % intervals; green: the margin")
-        axes.set_title(spec.name)
-        return figure_png(figure)
+        axes.set_xlabel(
+            f"KID less that of {spec.baseline}, x 1000; 95 % intervals; green: the margin", parse_math=False
+        )
+        axes.set_title(spec.name, parse_math=False)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the page has the name as text
+            return figure_png(figure)
 
 
 HEAD = ("condition", "trainings", "images", "KID × 1000", "KID less baseline × 1000", "FD less baseline",
@@ -75,6 +86,9 @@ def rows(verdicts: list[Verdict]) -> list[list[str]]:
 
 def explained(spec: StudySpec, verdicts: list[Verdict]) -> list[str]:
     """What a reader must know before the table, a paragraph each."""
+    if not verdicts:
+        alone = f"Baseline: {spec.baseline}, the only condition: there is nothing to compare it with."
+        return [p for p in (spec.question, alone) if p]
     kids = [v.baseline_kid for v in verdicts if v.baseline_kid is not None]
     its_kid = f", KID {1e3 * kids[0]:.1f}e-3" if kids else ""
     paragraphs = [
@@ -104,10 +118,21 @@ def effort(spec: StudySpec, out: Path) -> str:
 
 def summary(spec: StudySpec, verdicts: list[Verdict], out: Path, command: str) -> str:
     """The same as the page in Markdown, for a document of one's own."""
-    lines = [HEAD, ("---",) * len(HEAD), *rows(verdicts)]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    made = f"Made by `{command}`. {effort(spec, out)}"
-    return "\n\n".join([f"# {spec.name}", made, *explained(spec, verdicts), table]) + "\n"
+    lines = [HEAD, ("---",) * len(HEAD), *([_literal(cell) for cell in row] for row in rows(verdicts))]
+    table = ["\n".join(f"| {' | '.join(line)} |" for line in lines)] if verdicts else []
+    made = f"Made by {_code(command)}. {effort(spec, out)}"
+    words = [_literal(p) for p in explained(spec, verdicts)]
+    return "\n\n".join([f"# {_literal(spec.name)}", made, *words, *table]) + "\n"
+
+
+def _literal(text: str) -> str:
+    """Text that Markdown shows as it stands, on one line."""
+    return re.sub(r"([\\`*_\[\]<>|$&#~])", r"\\\1", " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence}{text}{fence}" if len(fence) == 1 else f"{fence} {text} {fence}"
 
 
 def page(spec: StudySpec, verdicts: list[Verdict], out: Path, command: str) -> str:
@@ -128,8 +153,14 @@ def page(spec: StudySpec, verdicts: list[Verdict], out: Path, command: str) -> s
     body = [
         f"<h1>{escape(spec.name)}</h1>",
         *(f"<p>{escape(p)}</p>" for p in explained(spec, verdicts)),
-        picture(verdicts_png(spec, verdicts), "Differences in KID with intervals"),
-        f"<table>{line(HEAD, 'th')}{''.join(map(line, rows(verdicts)))}</table>",
+        *(
+            [
+                picture(verdicts_png(spec, verdicts), "Differences in KID with intervals"),
+                f"<table>{line(HEAD, 'th')}{''.join(map(line, rows(verdicts)))}</table>",
+            ]
+            if verdicts
+            else []
+        ),
         *(f"<h2>{escape(n)}</h2>{picture(p.read_bytes(), n)}" for n, p in shown.items() if p.is_file()),
         f"<footer><code>{escape(command)}</code> {escape(effort(spec, out))}</footer>",
     ]

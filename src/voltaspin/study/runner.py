@@ -1,5 +1,8 @@
 """Do every run of a study once: in processes of this machine or on a dask cluster, whatever is killed on the way.
 
+No worker outlives the process that started it: each watches its parent and ends with it, however that ended. A job is
+locked while it is done, so that two studies in one folder share the work.
+
 A run writes into a folder of its own and renames it to its key when it is complete, so a folder of that name is
 complete by its existence, and a second study that wants the same run finds it.
 """
@@ -8,11 +11,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from multiprocessing import get_context
+from dataclasses import dataclass
+from multiprocessing import active_children, connection, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +77,8 @@ def prepare(out: Path, *, force: bool = False) -> None:
     write_json(mark, {"kind": KIND, "schema_version": VERSION})
 
 
-def perform(work: Work, data: dict[str, Any], out: str, threads: int | None = None) -> str:
+def perform(work: Work, data: dict[str, Any], out: str) -> str:
     """One run, in whatever process: from a partial folder to a complete one. Returns its key."""
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
     run = job_from_json(data)
     place = folder_of(Path(out), run)
     if finished(Path(out), run):
@@ -84,22 +86,28 @@ def perform(work: Work, data: dict[str, Any], out: str, threads: int | None = No
     place.parent.mkdir(parents=True, exist_ok=True)
     # Another process that does the same study waits for this run instead of repeating it.
     with locked(place.with_name(f".{run.key}.lock"), what=f"run {run.key}", wait=True):
-        if finished(Path(out), run):
-            return run.key
-        partial = place.with_name(f".{run.key}.{socket.gethostname()}-{os.getpid()}.part")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        try:
-            result = work(run, partial)
-            write_json(partial / "result.json", {**run.to_json(), **result})
-            try:
-                partial.rename(place)
-            except OSError:
-                if not finished(Path(out), run):  # somebody else was not first
-                    raise
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        if not finished(Path(out), run):
+            _do(work, run, place)
     return run.key
+
+
+def _do(work: Work, run: Job, place: Path) -> None:
+    out = place.parent.parent
+    host = socket.gethostname()
+    for left in place.parent.glob(f".{run.key}.{host}-*.part"):  # we hold the lock, so nobody writes into it any more
+        shutil.rmtree(left, ignore_errors=True)
+    partial = place.with_name(f".{run.key}.{host}-{os.getpid()}.part")
+    partial.mkdir(parents=True)
+    try:
+        result = work(run, partial)
+        write_json(partial / "result.json", {**run.to_json(), **result})
+        try:
+            partial.rename(place)
+        except OSError:
+            if not finished(out, run):  # another machine was not first
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def shard_of(runs: Iterable[Run], shard: str) -> list[Run]:
@@ -121,9 +129,13 @@ def execute(
     work: Work,
     workers: int = 1,
     scheduler: str | None = None,
+    certificates: Certificates | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Do what is not done yet.
+
+    Whoever reaches an open scheduler can run code on its workers, and the workers run what it sends them. Keep
+    ``tcp://`` to a machine or network of your own; ``tls://`` with certificates admits their holders only.
 
     Args:
         runs: all of them; the finished ones are left alone.
@@ -131,6 +143,7 @@ def execute(
         work: does one run into a folder, and returns what goes into its ``result.json``.
         workers: processes on this machine.
         scheduler: address of a dask.distributed scheduler, in place of processes here; its workers must see ``out``.
+        certificates: for a scheduler at ``tls://``.
         progress: called with (done, total, name of the condition).
 
     Returns:
@@ -139,7 +152,7 @@ def execute(
     Raises:
         InputError: a scheduler that does not answer within 10 s; nothing is started then.
     """
-    with _client(scheduler) as client:
+    with _client(scheduler, certificates) as client:
         prepare(out)
         _sweep(out)
         todo: dict[str, Job] = {}
@@ -176,21 +189,70 @@ def _through(client: Any, todo: dict[str, Job], work: Work, out: str, workers: i
             yield perform(work, run.to_json(), out)
         return
     threads = max(1, (os.cpu_count() or 1) // workers)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        pending: set[Future[str]] = {pool.submit(perform, work, r.to_json(), out, threads) for r in todo.values()}
+    before = set(active_children())
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_begin_worker, initargs=(threads,)
+    ) as pool:
+        pending: set[Future[str]] = {pool.submit(perform, work, r.to_json(), out) for r in todo.values()}
         try:
             while pending:
                 ready, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for one in ready:
                     yield one.result()
         except BaseException:
+            # Whatever stopped us, an interrupt or a run that failed: nobody waits for hours of work that goes on.
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in set(active_children()) - before:
+                worker.terminate()
             raise
 
 
+def _begin_worker(threads: int) -> None:
+    """Make this worker end when its parent does, even by SIGKILL, and leave Ctrl-C to the parent.
+
+    The threads are set before any library that starts some is loaded.
+    """
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """Files in PEM of a TLS connection: of the authority, and this side's certificate and key."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+
+    def security(self) -> Any:
+        from distributed import Security
+
+        for file in (self.authority, self.certificate, self.key):
+            if not file.is_file():
+                raise InputError(f"{file} does not exist; give the authority, the certificate and the key as PEM files")
+        return Security(
+            tls_ca_file=str(self.authority), tls_client_cert=str(self.certificate), tls_client_key=str(self.key),
+            require_encryption=True,
+        )  # fmt: skip
+
+
 @contextmanager
-def _client(address: str | None) -> Iterator[Any]:
+def _client(address: str | None, certificates: Certificates | None) -> Iterator[Any]:
     """A connection to a scheduler, or None."""
+    encrypted = address is not None and address.startswith("tls://")
+    if encrypted != (certificates is not None):
+        raise InputError(
+            f"the scheduler {address or 'is missing, which'} takes "
+            + ("certificates: give authority, certificate and key" if encrypted else "no certificates; use tls://")
+        )
     if address is None:
         yield None
         return
@@ -199,7 +261,11 @@ def _client(address: str | None) -> Iterator[Any]:
     except ImportError:
         raise InputError("a scheduler needs distributed: pip install 'voltaspin[scale]'") from None
     try:
-        client = Client(address, timeout=ANSWERS_WITHIN)
+        client = Client(
+            address, timeout=ANSWERS_WITHIN, security=None if certificates is None else certificates.security()
+        )
+    except InputError:
+        raise
     except (OSError, TimeoutError, ValueError) as error:
         raise InputError(
             f"the scheduler {address} does not answer within {ANSWERS_WITHIN:g} s ({type(error).__name__}); start it "

@@ -5,16 +5,22 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import read_json
 from voltaspin.core.spec import Spec, environment
+
+MOST_CONDITIONS = 2_000  #: of a study; each is built before anything runs
+MOST_RUNS = 100_000
+LONGEST_NAME = 200  #: characters of a condition's name
 
 Noise = Literal["software", "software-16", "memory-raw", "memory-xor"]
 
@@ -41,9 +47,9 @@ class Condition(Spec):
     VERSION: ClassVar[int] = 1
     train: Noise | Literal["shipped"] = "shipped"
     sample: Noise = "software"
-    images: int = Field(default=1000, ge=4)
-    steps: int = Field(default=50, ge=1)
-    train_steps: int = Field(default=2000, ge=1)
+    images: int = Field(default=1000, ge=4, le=1_000_000)
+    steps: int = Field(default=50, ge=1, le=1000)
+    train_steps: int = Field(default=2000, ge=1, le=100_000_000)
     channels: tuple[int, ...] = (32, 64, 96)
     memory: dict[str, Any] = Field(default_factory=dict)
     imperfections: dict[str, Any] = Field(default_factory=dict)
@@ -159,7 +165,7 @@ class StudySpec(Spec):
     VERSION: ClassVar[int] = 1
     name: str
     question: str = ""
-    margin: float = Field(gt=0)
+    margin: float = Field(gt=0, allow_inf_nan=False)
     baseline: str
     base: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, list[Any]] = Field(default_factory=dict)
@@ -168,6 +174,11 @@ class StudySpec(Spec):
     sampling_seeds: tuple[int, ...] = (0,)
     controls: tuple[str, ...] = ()
     yardstick: str = ""
+
+    model_config = ConfigDict(strict=True)
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**{k: _tuples(v) if k.endswith("seeds") or k == "controls" else v for k, v in fields.items()})
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -182,21 +193,49 @@ class StudySpec(Spec):
         spec.runs()
         return spec
 
+    @property
+    def size_of_grid(self) -> int:
+        """Combinations of the grid."""
+        return math.prod(len(values) for values in self.grid.values()) if self.grid else 0
+
+    def fields_of(self, name: str) -> dict[str, Any]:
+        """What a condition sets itself, beside ``base``."""
+        return self._own()[name]
+
+    def _own(self) -> dict[str, dict[str, Any]]:
+        """Fields of every condition, from the list and from the grid."""
+        if empty := [field for field, values in self.grid.items() if not values]:
+            raise InputError(f"the grid of study {self.name!r} is empty: {', '.join(empty)} has no values")
+        if (many := self.size_of_grid + len(self.conditions)) > MOST_CONDITIONS:
+            raise InputError(
+                f"the study {self.name!r} comes to {many} conditions, more than {MOST_CONDITIONS}; take fewer values "
+                f"of {', '.join(self.grid) or 'its fields'}, or split it"
+            )
+        found: dict[str, dict[str, Any]] = dict(self.conditions)
+        if self.grid:
+            for values in itertools.product(*self.grid.values()):
+                chosen = dict(zip(self.grid, values, strict=True))
+                name = ", ".join(f"{k}={v}" for k, v in chosen.items())
+                if name in found:
+                    raise InputError(f"the study {self.name!r} has two conditions called {name!r}; repeat no value")
+                found[name] = chosen
+        return found
+
     def named(self) -> dict[str, Condition]:
         """Every condition by name.
 
         Raises:
             InputError: none at all, an unknown field, or a baseline that is not among them.
         """
-        found: dict[str, dict[str, Any]] = dict(self.conditions)
-        if self.grid:
-            if empty := [field for field, values in self.grid.items() if not values]:
-                raise InputError(f"the grid of study {self.name!r} is empty: {', '.join(empty)} has no values")
-            for values in itertools.product(*self.grid.values()):
-                chosen = dict(zip(self.grid, values, strict=True))
-                found[", ".join(f"{k}={v}" for k, v in chosen.items())] = chosen
+        found = self._own()
         if not found:
             raise InputError(f"the study {self.name!r} has no condition; fill its grid or its conditions")
+        for name in found:
+            if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
+                raise InputError(
+                    f"the study {self.name!r} calls a condition {name[:LONGEST_NAME]!r}; give a name of 1 to "
+                    f"{LONGEST_NAME} printable characters"
+                )
         made = {name: self._condition(name, fields) for name, fields in found.items()}
         if self.baseline not in made:
             raise InputError(f"baseline {self.baseline!r} is none of the conditions: {', '.join(made)}")
@@ -205,20 +244,39 @@ class StudySpec(Spec):
                 raise InputError(f"control or yardstick {name!r} is none of the other conditions: {', '.join(made)}")
         if not self.training_seeds or not self.sampling_seeds:
             raise InputError(f"the study {self.name!r} needs at least one training seed and one sampling seed")
+        for what, seeds in (("training", self.training_seeds), ("sampling", self.sampling_seeds)):
+            repeated = [seed for seed, times in Counter(seeds).items() if times > 1]
+            if repeated:
+                raise InputError(
+                    f"the study {self.name!r} gives the {what} seed {repeated[0]} {seeds.count(repeated[0])} times: "
+                    "equal seeds make equal images, which are no new evidence; give each seed once"
+                )
+            if min(seeds) < 0:
+                raise InputError(f"the study {self.name!r}: {what} seed {min(seeds)} must not be negative")
+        if (many := len(made) * len(self.training_seeds) * len(self.sampling_seeds)) > MOST_RUNS:
+            raise InputError(
+                f"the study {self.name!r} comes to {many} runs, more than {MOST_RUNS}; take fewer seeds, or split it"
+            )
         return made
 
     def _condition(self, name: str, fields: dict[str, Any]) -> Condition:
-        merged: dict[str, Any] = json.loads(json.dumps(self.base))
+        try:
+            merged: dict[str, Any] = json.loads(json.dumps(self.base, allow_nan=False))
+            fields = json.loads(json.dumps(fields, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"condition {name!r} of study {self.name!r} is no JSON data ({error})") from None
         for field, value in fields.items():
             head, _, rest = field.partition(".")
             if rest:
+                if not isinstance(merged.get(head) or {}, dict):
+                    raise InputError(f"condition {name!r} of study {self.name!r}: field {head!r} has no field {rest!r}")
                 inner = dict(merged.get(head) or {})
                 inner[rest] = value
                 merged[head] = inner
             else:
                 merged[head] = value
         try:
-            return Condition(**merged)
+            return Condition.model_validate({k: _tuples(v) for k, v in merged.items()}, strict=True)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
@@ -233,6 +291,11 @@ class StudySpec(Spec):
         """The models that its runs need, each once."""
         found = {t.key: t for r in self.runs() if (t := r.training) is not None}
         return list(found.values())
+
+
+def _tuples(value: Any) -> Any:
+    """Lists of JSON as the tuples that the fields are."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def job_from_json(data: dict[str, Any]) -> Run | Training:

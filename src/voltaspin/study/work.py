@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import fields as fields_of
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.spec import Spec
 from voltaspin.diffusion import TrainSpec, load_images, load_pipeline, sample, shipped_model, train
 from voltaspin.memory import ArraySpec, Imperfections, MagnetoelectricMemory, convert
 from voltaspin.memory.imperfections import Slopes
@@ -18,8 +20,9 @@ from voltaspin.noise import LoopedSource, MemorySource, NoiseSource, PseudoSourc
 from voltaspin.noise.gaussian import named_shaping
 from voltaspin.report.figures import grid_png
 from voltaspin.study.cells import Cells
+from voltaspin.study.check import Size
 from voltaspin.study.runner import folder_of
-from voltaspin.study.specification import Run, Training
+from voltaspin.study.specification import Condition, Run, Training
 
 SHOWN = 32  #: images of each run that are kept as a picture
 
@@ -63,12 +66,70 @@ def source_of(
         raise InputError(f"the condition's cells, source, memory or imperfections: {error}") from None
 
 
+def built_source(condition: Condition, *, seed: int) -> NoiseSource:
+    """The source of a condition; raises InputError, as :func:`source_of`, also for a value of another type."""
+    for name, kind in (
+        ("memory", MagnetoelectricMemory), ("imperfections", Imperfections), ("cells", Cells),
+        ("source", LoopedSource if "period" in condition.source else MemorySource),
+    ):  # fmt: skip
+        _check_types(getattr(condition, name), kind, name)
+    return source_of(
+        condition.sample, seed, memory=condition.memory, imperfections=condition.imperfections,
+        cells=condition.cells, source=condition.source, draws=condition.steps + 1,
+    )  # fmt: skip
+
+
+def built_spec(condition: Condition) -> ArraySpec | None:
+    """The arrays of a condition; None where its network computes in floating point."""
+    if condition.compute is None:
+        return None
+    _check_types(condition.compute, ArraySpec, "compute")
+    return ArraySpec(**condition.compute)
+
+
+def _check_types(fields: dict[str, Any], kind: type, where: str) -> None:
+    """Refuse values that are not of the type of their field, such as a text for a switch.
+
+    A field that takes an object of ours cannot be given in a study file, except the two with a spelling of their own.
+    """
+    hints = get_type_hints(kind if is_dataclass(kind) or issubclass(kind, Spec) else kind.__init__)
+    for name, value in fields.items():
+        if name in ("shaping", "slopes") or name not in hints:  # spelt in their own way; refused by their reader
+            continue
+        try:
+            TypeAdapter(hints[name], config=ConfigDict(arbitrary_types_allowed=True)).validate_python(
+                value, strict=True
+            )
+        except PydanticUserError:  # a class that settles its own configuration
+            TypeAdapter(hints[name]).validate_python(value, strict=True)
+        except ValidationError as error:
+            raise InputError(f"{where}.{name} = {value!r}: {error.errors()[0]['msg']}") from None
+
+
 def _with_slopes(imperfections: dict[str, Any]) -> dict[str, Any]:
     """The slopes as such: those that are named as pairs, the others none."""
     if "slopes" not in imperfections:
         return imperfections
+    slopes = imperfections["slopes"]
+    if not isinstance(slopes, dict) or not all(
+        isinstance(pair, list | tuple) and len(pair) == 2 and all(type(v) in (int, float) for v in pair)
+        for pair in slopes.values()
+    ):
+        raise InputError(f"imperfections.slopes = {slopes!r}: give pairs of numbers by name")
     none = {f.name: (0.0, 0.0) for f in fields_of(Slopes)}
     return {**imperfections, "slopes": Slopes(**{**none, **{k: tuple(v) for k, v in imperfections["slopes"].items()}})}
+
+
+def seconds_of(size: Size) -> float:
+    """About how long a study takes in one process of this machine, from a short sampling with the shipped model [s].
+
+    A training image is taken as three evaluations (forward and backward). The estimate is right within a factor of two
+    or three: converted networks take longer, small ones less, and other work on the machine counts.
+    """
+    pipeline, source = load_pipeline(shipped_model()), PseudoSource()
+    sample(pipeline, source, count=8, steps=1)  # the first call compiles and allocates
+    per_evaluation = sample(pipeline, source, count=32, steps=2).seconds / 64
+    return per_evaluation * (size.evaluations + 3 * size.training_images)
 
 
 def do(out: Path, job: Run | Training, folder: Path) -> dict[str, Any]:
@@ -91,13 +152,10 @@ def _train(job: Training, folder: Path) -> dict[str, Any]:
 def _sample(out: Path, run: Run, folder: Path) -> dict[str, Any]:
     condition, training = run.condition, run.training
     pipeline = load_pipeline(shipped_model() if training is None else folder_of(out, training) / "model")
-    if condition.compute is not None:
-        unet, _ = convert(pipeline.unet, ArraySpec(**condition.compute))
+    if (arrays := built_spec(condition)) is not None:
+        unet, _ = convert(pipeline.unet, arrays)
         pipeline = replace(pipeline, unet=unet)
-    source = source_of(
-        condition.sample, run.sampling_seed, memory=condition.memory, imperfections=condition.imperfections,
-        cells=condition.cells, source=condition.source, draws=condition.steps + 1,
-    )  # fmt: skip
+    source = built_source(condition, seed=run.sampling_seed)
     # each sampling seed draws images of its own, whatever the noise
     made = sample(pipeline, source, count=condition.images, steps=condition.steps)
     features = Extractor.load().features(made.images)

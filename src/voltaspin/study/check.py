@@ -1,0 +1,257 @@
+"""A study is checked as one piece before anything runs: types, sizes, every condition built, every field in use.
+
+A field acts on a condition if some value of it changes the noise that the condition draws or the arithmetic of its
+network. That is tried out, so no table has to know which field belongs to which choice: the source (or a small network
+in arrays) is built with the field at several values, and what they give is compared. Since a field may act only where
+others have other values (a start in equilibrium matters only to cells that remember), the others are varied too; their
+words and switches, which are the condition's choices, are not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from voltaspin.core.errors import InputError
+from voltaspin.study.specification import Condition, StudySpec
+
+#: Fields whose values may be set where they change no image, since they decide how long a simulation takes.
+_SIZES = frozenset({"memory.rows", "memory.columns"})
+_WORDS = ("fixed", "rotated", "hashed", "inverse_cdf", "popcount", "digital", "analog", "resistance_sum", "multilevel",
+          "bit-serial", "exact", "statistical", "differential", "offset")  # fmt: skip
+_CONTEXTS = 2  # in which the other numbers are varied
+_SOURCE = ("memory", "imperfections", "cells", "source")
+
+Probe = Callable[[dict[str, Any]], str | None]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a study is.
+
+    Args:
+        conditions, runs, trainings: how many; runs of equal key count once.
+        images: in all runs.
+        evaluations: of the network, by image, in all runs.
+        training_images: images times optimiser steps, in all trainings.
+        bytes: of the features and pictures that it keeps.
+    """
+
+    conditions: int
+    runs: int
+    trainings: int
+    images: int
+    evaluations: int
+    training_images: int
+    bytes: int
+
+    @classmethod
+    def of(cls, spec: StudySpec) -> Size:
+        from voltaspin.diffusion import TrainSpec
+        from voltaspin.metrics.features import FEATURES
+
+        runs = {r.key: r.condition for r in spec.runs()}
+        trainings = spec.trainings()
+        images = sum(c.images for c in runs.values())
+        return cls(
+            conditions=len(spec.named()), runs=len(runs), trainings=len(trainings), images=images,
+            evaluations=sum(c.images * c.steps for c in runs.values()),
+            training_images=sum(t.steps for t in trainings) * TrainSpec().batch,
+            bytes=4 * FEATURES * images + 40_000 * len(runs),
+        )  # fmt: skip
+
+
+def check(spec: StudySpec) -> Size:
+    """Build every condition and refuse fields that act on none of what it does.
+
+    Raises:
+        InputError: a condition that cannot be built, a field that does not act on a condition, or two names for the
+            baseline.
+    """
+    named = spec.named()
+    base = {path for path, _ in leaves(spec.base)}
+    unused, known = set(base), dict[str, bool]()
+    for name, condition in named.items():
+        where = f"condition {name!r} of study {spec.name!r}"
+        _built(condition, where)
+        own = {path for path, _ in leaves(spec.fields_of(name))}
+        for path in sorted(base | own):
+            if why := idle(condition, path, known, varied=path in spec.grid):
+                if path in own:
+                    raise InputError(f"{where}: {path} does not act on it: {why}; leave it out of this condition")
+            else:
+                unused.discard(path)
+        if name != spec.baseline and condition == named[spec.baseline]:
+            raise InputError(f"{where} is the baseline {spec.baseline!r} under another name; leave one of them out")
+    if unused:
+        path = sorted(unused)[0]
+        raise InputError(f"base of study {spec.name!r}: {path} acts on none of its conditions; leave it out")
+    if len(spec.training_seeds) > 1 and not spec.trainings():
+        raise InputError(
+            f"study {spec.name!r} trains nothing, so its {len(spec.training_seeds)} training seeds do not act; leave "
+            "training_seeds out, or set train"
+        )
+    return Size.of(spec)
+
+
+def _built(condition: Condition, where: str) -> None:
+    from voltaspin.study.work import built_source
+
+    try:
+        built_source(condition, seed=0)
+        if condition.compute is not None:
+            _small_network(condition)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def leaves(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Dotted names of set fields and their values; a field of ``Condition``, or one within its dictionaries."""
+    for name, value in fields.items():
+        if isinstance(value, Mapping) and "." not in name:
+            for inner, deep in value.items():
+                yield f"{name}.{inner}", deep
+        elif value is not None:
+            yield name, value
+
+
+def idle(condition: Condition, path: str, known: dict[str, bool] | None = None, *, varied: bool = False) -> str:
+    """Why a field does not act on a condition; empty where it does.
+
+    Args:
+        condition: whose field it is.
+        path: of the field, such as ``memory.K_eff_spread``.
+        known: answers to remember from one condition to the next of equal choices.
+        varied: whether the study varies it; then a size must change images as well.
+    """
+    head, _, inner = path.partition(".")
+    if path in ("train_steps", "channels"):
+        return "the shipped model is trained already" if condition.train == "shipped" else ""
+    if head not in (*_SOURCE, "compute") or not inner or (path in _SIZES and not varied and _has_memory(condition)):
+        return ""
+    if head in _SOURCE and condition.sample in ("software", "software-16"):
+        return f"noise {condition.sample!r} has no memory"
+    parts = ("compute",) if head == "compute" else _SOURCE
+    fields = {"sample": condition.sample} | {part: getattr(condition, part) or {} for part in parts}
+    choices = json.dumps([path, _choices(fields)], sort_keys=True)
+    known = {} if known is None else known
+    if choices not in known or not known[choices]:
+        known[choices] = _acts(fields, head, inner, _arithmetic if head == "compute" else _noise)
+    what = "the network computes" if head == "compute" else "noise it draws"
+    return "" if known[choices] else f"no value of it changes what {what}, with the other choices as they are"
+
+
+def _has_memory(condition: Condition) -> bool:
+    return condition.sample.startswith("memory") and "period" not in condition.source
+
+
+def _choices(value: Any) -> Any:
+    """The structure of fields with their words and switches, without their numbers."""
+    if isinstance(value, Mapping):
+        return {k: _choices(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_choices(v) for v in value]
+    return value if isinstance(value, str | bool) or value is None else "number"
+
+
+def _acts(fields: dict[str, Any], head: str, inner: str, probe: Probe) -> bool:
+    answers: dict[str, str | None] = {}
+
+    def ask(what: dict[str, Any]) -> str | None:
+        key = json.dumps(what, sort_keys=True)
+        if key not in answers:
+            answers[key] = probe(what)
+        return answers[key]
+
+    value, built = fields[head][inner], False
+    for turn in range(_CONTEXTS + 1):
+        context = fields if turn == 0 else {k: _varied(v, turn - 1) for k, v in fields.items()}
+        here = ask({**context, head: {**context[head], inner: value}})
+        if here is None:
+            continue
+        built = True
+        for other in others(value):
+            there = ask({**context, head: {**context[head], inner: other}})
+            if there is not None and there != here:
+                return True
+    return not built  # what cannot be built is refused for its own reason
+
+
+def others(value: Any) -> list[Any]:
+    """Other values of the same type, far and near; a reader refuses those that do not fit."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        near = (value + 1, value // 2, 2 * value, 1, 2, 8, 0)
+        return [v for v in dict.fromkeys(near) if v != value]
+    if isinstance(value, float):
+        far = (value / 2, 2 * value, 0.3, 0.03, value / 10, 10 * value, 1.0, 0.0, 1e-3)
+        return [v for v in dict.fromkeys(far) if v != value]
+    if isinstance(value, str):
+        return [word for word in _WORDS if word != value]
+    if isinstance(value, Mapping):
+        fewer = [{k: v for k, v in value.items() if k != left} for left in value]
+        return [*fewer, *({k: _varied(v, turn) for k, v in value.items()} for turn in range(4))]
+    if isinstance(value, list | tuple):
+        return [[_varied(v, turn) for v in value] for turn in range(4)]
+    return [0.3, 1, 2, True]
+
+
+def _varied(value: Any, turn: int) -> Any:
+    """The ``turn``-th other value of every number; words and switches stay."""
+    if isinstance(value, Mapping):
+        return {k: _varied(v, turn) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_varied(v, turn) for v in value]
+    if isinstance(value, str | bool) or value is None:
+        return value
+    choice = others(value)
+    return choice[turn % len(choice)]
+
+
+def _noise(fields: dict[str, Any]) -> str | None:
+    """What a source draws for two images, until every cell has served again; None where it cannot be built."""
+    from voltaspin.study.work import built_source
+
+    try:
+        source = built_source(Condition(**fields, steps=9), seed=0)
+        drawn = [source.normal((2, 28, 28), streams=[0, 3], step=step) for step in range(8)]
+    except (InputError, TypeError, ValueError, OverflowError):
+        return None
+    return _digest(drawn)
+
+
+def _arithmetic(fields: dict[str, Any]) -> str | None:
+    """What a small network of the same layers gives in arrays; None where it cannot be built."""
+    import torch
+
+    from voltaspin.noise import PseudoSource
+
+    try:
+        network = _small_network(Condition(compute=fields["compute"]))
+        x = torch.from_numpy(PseudoSource(seed=0).normal((2, 1, 8, 8), streams=[0, 1], step=0))
+        with torch.inference_mode():
+            return _digest([network(x, t).sample.numpy() for t in (20, 700)])
+    except (InputError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def _small_network(condition: Condition) -> Any:
+    """A network of the layers that every model of a study has, narrower, in the condition's arrays."""
+    from voltaspin.diffusion import TrainSpec
+    from voltaspin.diffusion.training import make_model
+    from voltaspin.memory import convert
+    from voltaspin.study.work import built_spec
+
+    spec = built_spec(condition)
+    small = make_model(TrainSpec(channels=(16, 16, 16)), channels=1, size=8).eval()
+    return small if spec is None else convert(small, spec)[0]
+
+
+def _digest(arrays: list[Any]) -> str:
+    return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
