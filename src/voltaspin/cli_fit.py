@@ -93,6 +93,8 @@ def fit(
         raise InputError(f"{option} is of a switching fit, and this is one of {name}; leave it out")
     sets, read = measurements_of(KINDS[name], headers, asked, stated)
     parameters = None if free is None else [part.strip() for part in free.split(",")]
+    if name == "spread" and (out / "junction.json").exists():
+        raise InputError(f"{out} holds the junction of another fit, and a spread gives none; choose another --out")
     arguments = {
         "sha256": sorted(sha256.values()), "kind": name, "preset": preset, "set": changes, "free": free,
         "columns": columns, "fixed": fixed, "degree": degree, "spin_torque": spin_torque, "quick": quick,

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from voltaspin.core.errors import InputError
@@ -141,6 +141,7 @@ def test_no_axial_rate_is_negative_or_no_number(
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(Delta=st.floats(8, 80), B_x=st.floats(0, 0.03), B_z=fields, kelvin=st.floats(4, 450))
+@example(Delta=20.0, B_x=0.0078125, B_z=0.04296875, kelvin=15.0)  # a shallow well beside one of 600 k_B T
 def test_no_tilted_rate_is_negative_or_no_number(Delta: float, B_x: float, B_z: float, kelvin: float) -> None:
     junction = cell(Delta, (B_x, 0.0, B_z), temperature=kelvin)
     for well in WELLS:

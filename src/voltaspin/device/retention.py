@@ -10,6 +10,7 @@ Each well has its own method, because none covers all barriers (:func:`log_flip_
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import replace
 from typing import Literal, get_args
@@ -150,7 +151,8 @@ def _best(junction: Junction, voltage: float, well: Well, spin_torque: bool, lan
     lowest = min(land.height("up"), land.height("down"))
     resolved = least_degree(junction) <= MAX_DEGREE
     if lowest <= EIGENVALUE_LIMIT and resolved:
-        return _eigenvalue(junction, voltage, well, False, land)
+        with contextlib.suppress(InputError):  # a deep well beside a shallow one may still ask for a higher degree
+            return _eigenvalue(junction, voltage, well, False, land)
     if land.b_x >= GOOD_SADDLE and lowest >= 8:
         return _saddle(junction, well, land)
     return _flux(junction, voltage, well, False)
