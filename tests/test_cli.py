@@ -174,7 +174,7 @@ def test_train_sample_and_evaluate_in_colour(tmp_path, capsys):
         (["train", "--data", "cifar", "--out", "o"], "unknown: use fashion-mnist"),
         (["train", "--data", ".", "--out", "o"], "has no images"),
         (["evaluate", "none"], "not a folder"),
-        (["evaluate", "."], "holds no PNG images"),
+        (["evaluate", "."], "holds no images"),
         (["device", "--preset", "none"], "known: generator, storage"),
         (["demo", "--images", "0"], "--images 0: give at least 4"),
         (["nonsense"], "nonsense"),
