@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import cached as kept
-from voltaspin.core.files import read_json, write_json
+from voltaspin.core.files import read_object, write_json
 from voltaspin.core.spec import Spec, environment
 from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.device.response import UNITS, Quantity, Response, Variable, logistic, nominal
@@ -382,7 +382,7 @@ class SwitchingModel:
     @classmethod
     def load(cls, path: Path | str) -> SwitchingModel:
         """Read what :meth:`save` wrote; raises InputError for another kind, version, field or a bad value."""
-        return cls.from_json(read_json(path), where=str(path))
+        return cls.from_json(read_object(path), where=str(path))
 
 
 def _tuples(data: dict[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from pydantic import Field
 
 from voltaspin.core.capacity import check_memory, memory_errors
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import read_json, read_object
+from voltaspin.core.files import read_object
 from voltaspin.core.folders import RECORD, OutputFolder
 from voltaspin.core.spec import Spec, environment
 from voltaspin.core.stopping import on_signal
@@ -288,7 +288,7 @@ def entered(
         if last is not None and not resume:
             raise InputError(f"{out} is not empty; choose another folder, or continue that run with --resume")
         if last is not None:
-            spec = _same_run(spec, read_json(last / "state.json"), images, out)
+            spec = _same_run(spec, read_object(last / "state.json"), images, out)
         # Else new, or stopped before its first checkpoint: nothing is lost by beginning again.
         yield spec.resolved(), folder
 

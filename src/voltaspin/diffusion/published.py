@@ -22,7 +22,7 @@ from diffusers import DDIMScheduler, UNet2DModel
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError, NoiseStoppedError
-from voltaspin.core.files import read_json
+from voltaspin.core.files import read_json, read_object
 from voltaspin.diffusion import hub
 from voltaspin.diffusion.backend import keep_freed_memory
 from voltaspin.diffusion.sampling import (
@@ -190,7 +190,7 @@ def _load_stepped(folder: Path, schedule: str) -> Unmodified:
 
 def _ends_at_the_image(folder: Path) -> bool:
     """Whether the last step of a DDIM schedule leads to alpha_bar = 1, as our DDIM step does."""
-    config = read_json(part_home(folder, "scheduler") / "scheduler_config.json")
+    config = read_object(part_home(folder, "scheduler") / "scheduler_config.json")
     return config.get("_class_name") != DDIMScheduler.__name__ or bool(config.get("set_alpha_to_one", True))
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import read_json
+from voltaspin.core.files import read_object
 
 if TYPE_CHECKING:
     from torch import nn
@@ -99,7 +99,7 @@ class Extractor:
 
         home = extractor_folder() if folder is None else Path(folder)
         weights = home / "weights.safetensors"
-        card = read_json(home / "card.json")
+        card = read_object(home / "card.json")
         if card.get("kind") != "extractor" or card.get("schema_version") != 1:
             raise InputError(f"{home}/card.json is not the card of an extractor (kind 'extractor', version 1)")
         if not weights.is_file():

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import read_json
+from voltaspin.core.files import read_object
 from voltaspin.metrics.distance import KernelSums, checked_features, within
 from voltaspin.metrics.features import Extractor, file_sha256
 from voltaspin.metrics.manifold import Manifold
@@ -123,7 +123,7 @@ def load_reference(folder: Path | str) -> Reference:
     from safetensors.numpy import load_file
 
     home = Path(folder)
-    card = read_json(home / "card.json")
+    card = read_object(home / "card.json")
     if card.get("kind") != "reference" or card.get("schema_version") != 1:
         raise InputError(f"{home}/card.json is not the card of a reference (kind 'reference', version 1)")
     path = home / "features.safetensors"

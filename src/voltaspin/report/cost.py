@@ -16,7 +16,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import read_json
+from voltaspin.core.files import read_object
 from voltaspin.core.ledger import Ledger
 from voltaspin.core.quantity import Grade, Sourced
 from voltaspin.core.spec import Spec
@@ -178,7 +178,7 @@ class CostTable(Spec):
     @classmethod
     def default(cls) -> Self:
         """The table that ships with the package."""
-        return cls.from_json(read_json(_shipped()), where="the cost table of the package")
+        return cls.from_json(read_object(_shipped()), where="the cost table of the package")
 
     @classmethod
     def from_json(cls, data: dict[str, Any], *, where: str = "specification") -> Self:
@@ -189,7 +189,7 @@ class CostTable(Spec):
         data, version = dict(data), data.get("schema_version")
         if data.get("kind") == cls.KIND and isinstance(version, int) and 1 <= version < cls.VERSION:
             later = [f for since, fields in cls.SINCE.items() if since > version for f in fields if f not in data]
-            shipped = read_json(_shipped())
+            shipped = read_object(_shipped())
             data |= {f: shipped[f] for f in later} | {"schema_version": cls.VERSION}
             data["name"] = f"{data.get('name')} (version {version}; {', '.join(later)} of the package's own)"
         return super().from_json(data, where=where)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import read_json
+from voltaspin.core.files import read_object
 from voltaspin.core.quantity import Estimate, Sourced
 from voltaspin.report.claim import ActionDraws, drawn, spread
 from voltaspin.report.comparison import digits, energies
@@ -83,7 +83,7 @@ def training_job(
     Steps and batch are those that the model was trained with (``train.json``) where None, else 12000 and 64.
     """
     record = pipeline.folder / "train.json"
-    known = read_json(record) if record.is_file() else {}
+    known = read_object(record) if record.is_file() else {}
     steps, batch = steps or known.get("steps", 12000), batch or known.get("batch", 64)
     normals = steps * batch * int(np.prod(pipeline.image_shape))
     what = f"{steps:,} steps of {batch:,} images of {_pixels(pipeline)}"

@@ -12,7 +12,7 @@ from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
-from voltaspin.core.files import read_json
+from voltaspin.core.files import read_object
 from voltaspin.study.judgement import Verdict, factors, standing
 from voltaspin.study.runner import folder_of
 from voltaspin.study.specification import StudySpec
@@ -110,7 +110,7 @@ def effort(spec: StudySpec, out: Path) -> str:
     parts = []
     for what, jobs in (("trainings", spec.trainings()), ("samplings", spec.runs())):
         folders = {folder_of(out, job) for job in jobs}
-        seconds = sum(float(read_json(f / "result.json").get("seconds", 0)) for f in folders)
+        seconds = sum(float(read_object(f / "result.json").get("seconds", 0)) for f in folders)
         if folders:
             parts.append(f"{len(folders)} {what} {seconds / 60:.1f} min")
     return f"Time in all processes: {', '.join(parts)}."

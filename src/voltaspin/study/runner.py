@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import read_json, write_json
+from voltaspin.core.files import read_object, write_json
 from voltaspin.core.folders import RECORD, locked
 from voltaspin.study.specification import Run, Training, job_from_json
 
@@ -63,8 +63,8 @@ def prepare(out: Path, *, force: bool = False) -> None:
     """
     mark = out / "study.json"
     if mark.is_file():
-        data = read_json(mark)
-        kind, version = (data.get("kind"), data.get("schema_version")) if isinstance(data, dict) else (None, None)
+        data = read_object(mark)
+        kind, version = data.get("kind"), data.get("schema_version")
         if kind != KIND or version != VERSION:
             raise InputError(
                 f"{out} holds {kind!r} version {version!r}, not {KIND!r} version {VERSION}; choose another folder with "

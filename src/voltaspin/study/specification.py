@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, ValidationError
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import read_json
+from voltaspin.core.files import read_object
 from voltaspin.core.spec import Spec, environment
 
 MOST_CONDITIONS = 2_000  #: of a study; each is built before anything runs
@@ -183,8 +183,8 @@ class StudySpec(Spec):
     @classmethod
     def load(cls, path: Path | str) -> Self:
         """Read a study file; a missing margin and an empty grid are said in words."""
-        data = read_json(path)
-        if isinstance(data, dict) and "margin" not in data:
+        data = read_object(path)
+        if "margin" not in data:
             raise InputError(
                 f"{path} declares no margin; write the largest difference of KID that you would call equal, before "
                 'anything is run: "margin": 0.01'
