@@ -8,7 +8,6 @@ import json
 import math
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -16,7 +15,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import read_object
-from voltaspin.core.spec import Spec, environment
+from voltaspin.core.spec import Spec
 
 MOST_CONDITIONS = 2_000  #: of a study; each is built before anything runs
 MOST_RUNS = 100_000
@@ -62,13 +61,12 @@ class Condition(Spec):
         return {k: v for k, v in super().to_json().items() if v or k not in ("cells", "source")}
 
 
-@cache
-def _version() -> str:
-    return environment()["voltaspin"]
+#: Version whose results a run has; raised when equal fields make other images, so that no study mixes the two.
+_RESULTS_OF = "0.1.0"
 
 
 def _key(what: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps({**what, "voltaspin": _version()}, sort_keys=True).encode()).hexdigest()[:20]
+    return hashlib.sha256(json.dumps({**what, "voltaspin": _RESULTS_OF}, sort_keys=True).encode()).hexdigest()[:20]
 
 
 @dataclass(frozen=True)
