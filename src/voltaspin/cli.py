@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -24,6 +24,7 @@ from voltaspin.cli_memory import array_spec
 from voltaspin.cli_noise import Chain, Noise, bits, make_source, randomness
 from voltaspin.cli_study import spec as spec_command
 from voltaspin.cli_study import study
+from voltaspin.core.console import abandon_output, one_line, take_anything
 from voltaspin.core.errors import InputError, NoiseStoppedError
 from voltaspin.core.ledger import Ledger
 from voltaspin.terminal import at_least, bar_per_part, leave_nothing, print_json, progress_bars, writable
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from voltaspin.noise import NoiseSource
 
 INTERRUPTED = 130  #: exit status after Ctrl-C, as shells have it
+NO_READER = 141  #: and where the reader of standard output went away before all was printed
 
 app = typer.Typer(
     name="voltaspin",
@@ -372,6 +374,12 @@ def _errors_in_one_line(arguments: list[str] | None) -> Iterator[None]:
         leave_nothing()
         print("voltaspin: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        _no_reader()
+    except SystemExit:
+        if hasattr(sys.stdout, "wrapped"):  # what typer puts there when it meets a broken pipe
+            _no_reader()
+        raise
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         remedy = (
@@ -392,16 +400,25 @@ def _errors_in_one_line(arguments: list[str] | None) -> Iterator[None]:
         _fail(f"{error.format_message()} in: {given}; see --help")
 
 
+def _no_reader() -> NoReturn:
+    """End like a program that a broken pipe kills: silently, since nobody reads on."""
+    leave_nothing()
+    abandon_output()
+    sys.exit(NO_READER)
+
+
 def _fail(message: str) -> None:
     leave_nothing()
-    print(f"voltaspin: {' '.join(message.split())}", file=sys.stderr)
+    print(f"voltaspin: {one_line(message)}", file=sys.stderr)
     sys.exit(2)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the ``voltaspin`` command: bad input is one line on standard error and status 2."""
+    take_anything()
     with _errors_in_one_line(arguments):
         status = typer.main.get_command(app).main(args=arguments, prog_name="voltaspin", standalone_mode=False)
+        sys.stdout.flush()  # here, where a full disk or a reader that went away is an error with a name
         if status == INTERRUPTED:
             leave_nothing()
             print("voltaspin: interrupted", file=sys.stderr)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
+from random import Random
 from typing import Any
 
-from hypothesis import strategies as st
-from readers import GOOD
-
-SAMPLES = Path(__file__).parents[1] / "data" / "v0.1.0"
+from readers import GOOD, SAMPLES
 
 #: Files and folders that stand in the working folder of every input.
 PROVIDED = {
@@ -20,6 +19,7 @@ PROVIDED = {
     "model": "gaussian-model",
     "bitmodel": "bitflip-model/ideal",
     "images": "images/ddim",
+    "garments": "images/shipped",
     "study.json": "study/study.json",
     "array.json": "crossbar/array.json",
     "junction.json": "device/junction.json",
@@ -46,7 +46,18 @@ ACCEPTED: list[list[str]] = [
     ["sample", "--model", "model", "--noise", "software", "--count", "1", "--steps", "2", "--out", "new"],
     ["sample", "--model", "model", "--noise", "software", "--sampler", "ddim", "--eta", "0.5", "--count", "2",
      "--steps", "2", "--batch", "1", "--out", "new", "--json"],
-    ["sample", "--model", "bitmodel", "--count", "1", "--steps", "2", "--out", "new"],
+    ["sample", "--model", "bitmodel", "--count", "1", "--steps", "5", "--out", "new"],
+    ["sample", "--model", "model", "--noise", "bits.bin", "--count", "1", "--steps", "2", "--out", "new"],
+    ["randomness", "bits.bin", "--bits", "128"],
+    ["randomness", "bits.txt", "--bits", "100", "--file-format", "text", "--json"],
+    ["memory", "coverage", "--model", "model"],
+    ["memory", "coverage", "--model", "model", "--spec", "array.json", "--json"],
+    ["memory", "cost", "--model", "model", "--steps", "3"],
+    ["memory", "store", "garment.png", "--out", "kept.png"],
+    ["memory", "yield", "--rows", "16", "--columns", "16"],
+    ["cost", "--measure", "never", "--samples", "100"],
+    ["device", "fit", "resistance.csv", "--columns", "voltage=V:V", "--out", "new"],
+    ["evaluate", "garments", "--json"],
     ["memory", "coverage", "--help"],
     ["study", "--help"],
 ]  # fmt: skip
@@ -59,8 +70,9 @@ REFUSED: list[list[str]] = [
     ["evaluate", "missing"],
     ["study", "missing.json", "--out", "new"],
     ["spec", "--bits", "missing.bin"],
+    ["spec", "--junction", "nothing", "--specification", "spec.json"],
     ["cost", "--junction", "nothing"],
-    ["memory", "yield", "--seconds=-5"],
+    ["memory", "yield", "--rows=0"],
     ["memory", "store", "missing.png"],
     ["memory", "cost", "--spec", "nothing"],
     ["memory", "coverage", "--spec", "study.json"],
@@ -101,34 +113,33 @@ def commands() -> dict[tuple[str, ...], Any]:
     return found
 
 
-@st.composite
-def command_lines(draw: st.DrawFn, known: dict[tuple[str, ...], Any]) -> list[str]:
-    """A command line that works or is refused, with up to two changes."""
-    line = list(draw(st.sampled_from(ACCEPTED + ACCEPTED + REFUSED)))
+def command_line(rng: Random, known: dict[tuple[str, ...], Any]) -> tuple[str, ...]:
+    """A command line that works or is refused, with up to three changes."""
+    line = list(rng.choice(ACCEPTED + ACCEPTED + REFUSED))
     path: tuple[str, ...] = ()
     while (*path, *line[len(path) : len(path) + 1]) in known and len(path) < len(line):
         path = (*path, line[len(path)])
     options = [p for p in known[path].params if getattr(p, "opts", None) and p.opts[0].startswith("-")]
     slow = line in REFUSED
-    for _ in range(draw(st.integers(0, 2))):
-        what = draw(st.sampled_from(["set", "set", "set", "drop", "twice", "word"]))
+    for _ in range(rng.choice([1, 1, 1, 2, 3])):
+        what = rng.choice(["set", "set", "set", "set", "drop", "twice", "word"])
         given = [i for i, word in enumerate(line) if i >= len(path) and word.startswith("--") and len(word) > 2]
         if what == "set" and options:
-            option = draw(st.sampled_from(options))
+            option = rng.choice(options)
             if slow and option.opts[0] in {"--images", "--steps", "--bits", "--count"}:
                 continue  # keep what makes the input one that is refused
-            name = option.opts[0]
-            odd = draw(st.sampled_from(ODD_NUMBERS + ODD_TEXTS))
+            name = rng.choice(option.opts)
+            odd = rng.choice(ODD_NUMBERS + ODD_TEXTS)
             line += [name] if getattr(option, "is_flag", False) else [f"{name}={odd}"]
         elif what == "drop" and given and not slow:
-            at = draw(st.sampled_from(given))
+            at = rng.choice(given)
             del line[at : at + 2]
         elif what == "twice" and given:
-            at = draw(st.sampled_from(given))
+            at = rng.choice(given)
             line += line[at : at + 2]
         elif what == "word":
-            line.insert(draw(st.integers(len(path), len(line))), draw(st.sampled_from(ODD_TEXTS)))
-    return [word.replace("\x00", "") for word in line]
+            line.insert(rng.randint(len(path), len(line)), rng.choice(ODD_TEXTS))
+    return tuple(word.replace("\x00", "") for word in line)
 
 
 DAMAGES = (
@@ -149,10 +160,9 @@ DAMAGES = (
 )
 
 
-@st.composite
-def damaged(draw: st.DrawFn) -> tuple[str, str, int]:
+def damaged(rng: Random) -> tuple[str, str, int]:
     """A reader, the damage done to what it reads, and a number that says where."""
-    return draw(st.sampled_from(sorted(GOOD))), draw(st.sampled_from(DAMAGES)), draw(st.integers(0, 2**32 - 1))
+    return rng.choice(sorted(GOOD)), rng.choice(DAMAGES), rng.getrandbits(32)
 
 
 def damage(path: Path, how: str, where: int) -> None:
@@ -160,6 +170,8 @@ def damage(path: Path, how: str, where: int) -> None:
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file())
         path = files[where % len(files)]
+    if how == "none":
+        return
     data = path.read_bytes()
     at = where % max(1, len(data))
     if how == "cut":
@@ -211,8 +223,7 @@ def _damage_json(path: Path, data: bytes, how: str, where: int) -> None:
 
 def prepare(folder: Path) -> None:
     """The working folder of a command line: what a user might have there, and some traps."""
-    import os
-
+    folder.mkdir(exist_ok=True)
     for name, source in PROVIDED.items():
         if (SAMPLES / source).is_dir():
             shutil.copytree(SAMPLES / source, folder / name)

@@ -1,53 +1,75 @@
-"""Run inputs one by one, each in a forked child of a warm process, with a limit on time, processor time and memory.
+"""Run inputs, each in a forked child of a warm process, with a limit on time, processor time and memory.
 
-One JSON object a line comes in on standard input, ``{"folder": ..., "call": [...]}``; one goes out on the file
-descriptor that the first argument names. ``call`` is ``["cli", "bits", "--out", ...]``, or ``["read", KIND, PATH]`` for
-a reader of :mod:`readers`.
+Each argument is a pair of file descriptors, ``3,6``, that is served on its own. One JSON object a line comes in on
+the first, ``{"folder": ..., "call": [...]}``, and one goes out on the second. ``call`` is ``["cli", "bits", ...]``,
+or ``["read", KIND, PATH]`` for a reader of :mod:`readers`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import os
 import resource
 import signal
 import sys
+import tempfile
 import time
 import traceback
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
-SECONDS = 30  #: wall clock of one input
+SECONDS = 120  #: wall clock of one input, on a machine that does much else
 PROCESSOR = 20  #: processor seconds of one input
 MEMORY = 2 << 30  #: bytes of address space that an input may add to those of the warm process
 TRACEBACK = 70  #: exit status of a child that ended in an exception nobody caught
+HERE = Path(__file__).parent
 
 
 def warm_up() -> None:
-    """Import what commands import, so that a child only runs its input."""
-    import torch
-
-    torch.set_num_threads(1)
+    """Import and compute once what commands need, so that a child only runs its input."""
     import importlib
     import pkgutil
 
+    import torch
+
+    torch.set_num_threads(1)
     import voltaspin
 
     for module in pkgutil.walk_packages(voltaspin.__path__, "voltaspin."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    import tempfile
+    sys.path.insert(0, str(HERE))
+    import inputs
+    import readers
 
-    # what compiles or solves on its first use is kept by the process, and every child has it
-    for call in (["device", "--devices", "8"], ["bits", "--count", "64", "--noise", "memory", "--out", "a.bin"]):
-        with tempfile.TemporaryDirectory() as folder:
-            back = Path.cwd()
+    # What compiles or solves on its first use is kept by the process, and every child has it.
+    back = Path.cwd()
+    with tempfile.TemporaryDirectory() as name, silence():
+        for k, line in enumerate(inputs.ACCEPTED):
+            inputs.prepare(folder := Path(name) / f"command-{k}")
             os.chdir(folder)
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                carry_out(["cli", *call])
-            os.chdir(back)
+            carry_out(["cli", *line])
+        for kind in readers.GOOD:
+            (folder := Path(name) / f"reader-{kind}").mkdir()
+            os.chdir(folder)
+            carry_out(["read", kind, str(readers.copied(kind, folder))])
+        os.chdir(back)
+    gc.collect()
+    gc.freeze()  # a collection in a child would copy every page
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    with (
+        Path(os.devnull).open("w") as nothing,
+        contextlib.redirect_stdout(nothing),
+        contextlib.redirect_stderr(nothing),
+    ):
+        yield
 
 
 def carry_out(call: list[str]) -> int:
@@ -60,7 +82,6 @@ def carry_out(call: list[str]) -> int:
 
             main(call[1:])
         else:
-            sys.path.insert(0, str(Path(__file__).parent))
             from readers import READERS
 
             READERS[call[1]](Path(call[2]))
@@ -117,16 +138,34 @@ def run(folder: str, call: list[str]) -> dict[str, object]:
     return {
         "status": os.waitstatus_to_exitcode(status),
         "seconds": time.monotonic() - begin,
+        "processor": usage.ru_utime + usage.ru_stime,
         "peak": usage.ru_maxrss * 1024,
         "out": texts[0],
         "err": texts[1],
     }
 
 
+def serve(asks: int, answers: int) -> None:
+    """Carry out what one file descriptor asks until it is closed."""
+    with os.fdopen(answers, "w", buffering=1) as told, os.fdopen(asks) as asked:
+        print(json.dumps({"ready": True}), file=told)
+        for line in asked:
+            one = json.loads(line)
+            print(json.dumps(run(one["folder"], one["call"])), file=told)
+
+
 if __name__ == "__main__":
-    answers = os.fdopen(int(sys.argv[1]), "w", buffering=1)
+    pairs = [tuple(map(int, pair.split(","))) for pair in sys.argv[1:]]
     warm_up()
-    print(json.dumps({"ready": True}), file=answers)
-    for line in sys.stdin:
-        asked = json.loads(line)
-        print(json.dumps(run(asked["folder"], asked["call"])), file=answers)
+    children = []
+    for k, pair in enumerate(pairs):
+        if (pid := os.fork()) == 0:
+            for other in pairs[:k] + pairs[k + 1 :]:
+                os.close(other[0]), os.close(other[1])
+            serve(*pair)
+            os._exit(0)
+        children.append(pid)
+    for pair in pairs:
+        os.close(pair[0]), os.close(pair[1])
+    for pid in children:
+        os.waitpid(pid, 0)
