@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -25,6 +25,7 @@ from voltaspin.cli_noise import Chain, Noise, bits, make_source, randomness
 from voltaspin.cli_sample import Part, run_bit_sampling, run_sampling
 from voltaspin.cli_study import spec as spec_command
 from voltaspin.cli_study import study
+from voltaspin.core.console import abandon_output, one_line, take_anything
 from voltaspin.core.errors import InputError
 from voltaspin.core.folders import check_writable
 from voltaspin.core.stopping import Stopped, stoppable
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from voltaspin.noise import NoiseSource
 
 INTERRUPTED = 130  #: exit status after Ctrl-C, as shells have it
+NO_READER = 141  #: and where the reader of standard output went away before all was printed
 
 _MOST_AT_ONCE = 4096  # images; the shipped network takes 6 MB for each in training, 2 MB in sampling (measured)
 
@@ -379,6 +381,12 @@ def _errors_in_one_line(arguments: list[str] | None) -> Iterator[None]:
     except (KeyboardInterrupt, typer.Abort):
         print("voltaspin: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        _no_reader()
+    except SystemExit:
+        if hasattr(sys.stdout, "wrapped"):  # what typer puts there when it meets a broken pipe
+            _no_reader()
+        raise
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         remedy = (
@@ -399,15 +407,23 @@ def _errors_in_one_line(arguments: list[str] | None) -> Iterator[None]:
         _fail(f"{error.format_message()} in: {given}; see --help")
 
 
+def _no_reader() -> NoReturn:
+    """End like a program that a broken pipe kills: silently, since nobody reads on."""
+    abandon_output()
+    sys.exit(NO_READER)
+
+
 def _fail(message: str) -> None:
-    print(f"voltaspin: {' '.join(message.split())}", file=sys.stderr)
+    print(f"voltaspin: {one_line(message)}", file=sys.stderr)
     sys.exit(2)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the ``voltaspin`` command: bad input is one line on standard error and status 2."""
+    take_anything()
     with _errors_in_one_line(arguments), stoppable():
         status = typer.main.get_command(app).main(args=arguments, prog_name="voltaspin", standalone_mode=False)
+        sys.stdout.flush()  # here, where a full disk or a reader that went away is an error with a name
         if status == INTERRUPTED:
             print("voltaspin: interrupted", file=sys.stderr)
         sys.exit(status or 0)

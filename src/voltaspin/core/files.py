@@ -83,7 +83,7 @@ def write_bytes(path: Path | str, data: bytes) -> None:
 
 def write_text(path: Path | str, text: str) -> None:
     """Write a file whole or not at all, in UTF-8."""
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(errors="backslashreplace"))  # bytes of a file name that are no UTF-8
 
 
 def write_json(path: Path | str, data: Any) -> None:
@@ -138,6 +138,12 @@ def read_json(path: Path | str, *, infinities: bool = False) -> Any:
         raise InputError(f"{path} does not exist") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not readable JSON ({error}); it may be truncated") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from None
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is no name of a file ({error}); check the path") from None  # a null character
 
 
 def read_object(path: Path | str) -> dict[str, Any]:
@@ -146,9 +152,17 @@ def read_object(path: Path | str) -> dict[str, Any]:
     Raises:
         InputError: as :func:`read_json`, or the top level is a list, number, text or null.
     """
-    data = read_json(path)
+    return as_object(read_json(path), where=str(path))
+
+
+def as_object(data: Any, *, where: str) -> dict[str, Any]:
+    """Data whose top level is an object.
+
+    Raises:
+        InputError: it is a list, number, text, truth value or null.
+    """
     if not isinstance(data, dict):
-        raise InputError(f"{path} holds a JSON {_json_name(data)}, not an object with named fields")
+        raise InputError(f"{where} holds a JSON {_json_name(data)}, not an object with named fields")
     return data
 
 
@@ -162,7 +176,7 @@ def parse_json(text: str, *, where: str, infinities: bool = False) -> Any:
     try:
         if infinities:
             return json.loads(text, object_pairs_hook=_unique_keys)
-        return json.loads(text, object_pairs_hook=_finite_unique_keys, parse_constant=_no_constant)
+        return json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant, parse_float=_finite)
     except _NotStrictError as error:
         raise InputError(f"{where}: {error}") from None
     except ValueError as error:  # also a number with more digits than Python converts
@@ -182,11 +196,11 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _finite_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    for key, value in pairs:
-        if isinstance(value, float) and value in (float("inf"), float("-inf")):  # 1e999
-            raise _NotStrictError(f"the number of {key!r} is too large; give a finite number")
-    return _unique_keys(pairs)
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if value in (float("inf"), float("-inf")):  # 1e999
+        raise _NotStrictError(f"the number {digits[:40]} is too large; give a finite number")
+    return value
 
 
 def _no_constant(name: str) -> Any:

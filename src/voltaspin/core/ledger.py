@@ -103,11 +103,14 @@ class Ledger:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Ledger:
-        ledger = cls(str(data["name"]))
-        for action, n in data["counts"].items():
-            ledger.count(action, n)
-        for sub in data["children"]:
-            ledger.children[sub["name"]] = cls.from_dict(sub)
+        try:
+            ledger = cls(str(data["name"]))
+            for action, n in data["counts"].items():
+                ledger.count(action, n)
+            for sub in data["children"]:
+                ledger.children[sub["name"]] = cls.from_dict(sub)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise InputError(f"this is no ledger ({type(error).__name__}: {error}); write it again") from None
         return ledger
 
     def __repr__(self) -> str:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
+from collections.abc import Callable
+from dataclasses import fields
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import read_object, write_json
+from voltaspin.core.files import as_object, read_object, write_json
+
+T = TypeVar("T")
 
 
 class Spec(BaseModel):
@@ -22,7 +28,7 @@ class Spec(BaseModel):
 
     KIND: ClassVar[str] = "spec"
     VERSION: ClassVar[int] = 1
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.KIND, "schema_version": self.VERSION, **self.model_dump(mode="json")}
@@ -32,24 +38,72 @@ class Spec(BaseModel):
 
     @classmethod
     def from_json(cls, data: dict[str, Any], *, where: str = "specification") -> Self:
-        """Build from :meth:`to_json` data; raises InputError on another kind, version or field."""
-        data = dict(data)
+        """Build from :meth:`to_json` data, strictly: a text is no number, a number no truth value.
+
+        Raises:
+            InputError: no object, another kind or version, an unknown field, or a value that does not fit.
+        """
+        data = dict(as_object(data, where=where))
         kind, ver = data.pop("kind", None), data.pop("schema_version", None)
-        if kind != cls.KIND or ver != cls.VERSION:
+        if kind != cls.KIND or ver != cls.VERSION or isinstance(ver, bool):
             raise InputError(
-                f"{where} is {kind!r} version {ver!r}, not {cls.KIND!r} version {cls.VERSION}; "
+                f"{where} is {shown(kind)} version {shown(ver)}, not {cls.KIND!r} version {cls.VERSION}; "
                 "write it again with this version of voltaspin"
             )
-        try:
-            return cls(**data)
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"]))
-            raise InputError(f"{where}: field {field!r}: {first['msg']}") from None
+        made = cls.__new__(cls)
+        # Into an instance, so that no constructor of a subclass is in between.
+        _strictly(partial(cls.__pydantic_validator__.validate_json, self_instance=made), data, where)
+        return made
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
         return cls.from_json(read_object(path), where=str(path))
+
+
+def built(kind: type[T], data: Any, *, where: str) -> T:
+    """A dataclass from JSON data, as strictly as :meth:`Spec.from_json`.
+
+    Raises:
+        InputError: no object, an unknown or missing field, a value of another type, a number that no quantity in SI
+            has, or what ``kind`` itself refuses.
+    """
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    _check_magnitudes(data, where)
+    if unknown := sorted(set(as_object(data, where=where)) - known):
+        raise InputError(
+            f"{where}: field {shown(unknown[0])} is unknown; {kind.__name__} has {', '.join(sorted(known))}"
+        )
+    return cast(T, _strictly(TypeAdapter(kind).validate_json, data, where))
+
+
+def _check_magnitudes(data: Any, where: str) -> None:
+    """Refuse numbers whose powers and ratios would overflow."""
+    if isinstance(data, dict | list):
+        for value in data.values() if isinstance(data, dict) else data:
+            _check_magnitudes(value, where)
+    elif (isinstance(data, float) and data != 0 and not 1e-30 < abs(data) < 1e30) or (
+        isinstance(data, int) and data.bit_length() > 128
+    ):
+        raise InputError(f"{where}: the number {shown(data)} is not of the size of any quantity in SI")
+
+
+def _strictly(validate: Callable[..., Any], data: Any, where: str) -> Any:
+    """Validate data as JSON, where strict pydantic takes lists for tuples and whole numbers for floats."""
+    try:
+        return validate(json.dumps(data, allow_nan=False), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        reason = str(first["msg"]).removeprefix("Value error, ")
+        field = ".".join(map(str, first["loc"]))
+        raise InputError(f"{where}: {f'field {shown(field)}: ' if field else ''}{reason}") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{where} is no JSON data ({error}); give finite numbers, texts, lists and objects") from None
+
+
+def shown(value: Any) -> str:
+    """A value of somebody's file in a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:60]} ... {text[-15:]}"
 
 
 def environment() -> dict[str, str]:

@@ -349,6 +349,7 @@ def load(kind: type[Data], path: Path | str, columns: Columns, *, delimiter: str
 
 
 Cells = NDArray[Any]  #: a column as read
+_MOST_ROWS = 10**8
 
 
 def _numbers(path: Path, column: str, cells: Cells) -> Floats:
@@ -356,7 +357,7 @@ def _numbers(path: Path, column: str, cells: Cells) -> Floats:
     for row, cell in enumerate(cells):
         try:
             out[row] = float(cell)
-        except ValueError:
+        except (TypeError, ValueError):  # TypeError: a record of several fields, which HDF5 has
             remedy = "write a decimal point" if "," in str(cell) else "correct the cell or leave the row out"
             what = f"{str(cell)!r}, which is no number" if str(cell).strip() else "empty"
             raise InputError(f"{path}: column {column!r} in row {row + 1} is {what}; {remedy}") from None
@@ -380,7 +381,7 @@ def _read_csv(path: Path, wanted: set[str], delimiter: str) -> dict[str, Cells]:
             ]
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give the path of a CSV or HDF5 file") from None
-    except (OSError, UnicodeDecodeError, csv.Error, TypeError) as error:
+    except (OSError, ValueError, csv.Error, TypeError) as error:
         raise InputError(f"{path} is not readable as CSV ({error}); export the table as CSV in UTF-8") from None
     if not lines:
         raise InputError(f"{path} is empty; it needs a line of column names and a row of numbers per point")
@@ -428,11 +429,17 @@ def _read_hdf5(path: Path, wanted: set[str], _delimiter: str) -> dict[str, Cells
             for column in sorted(wanted):
                 if column.strip("/") not in present:
                     raise _missing(path, column, present)
+                if file[column].size > _MOST_ROWS:
+                    raise InputError(f"{path}: {column!r} says that it has {file[column].size} values, more than "
+                                     f"the {_MOST_ROWS} that are read; it may be damaged")  # fmt: skip
                 cells = np.asarray(file[column][()])
                 if cells.ndim != 1 or not len(cells):
                     raise InputError(f"{path}: {column!r} has the shape {cells.shape}; a column is one-dimensional")
                 table[column] = np.char.decode(cells.astype("S"), "utf-8") if cells.dtype.kind in "SO" else cells
-    except OSError as error:
+    except InputError:
+        raise
+    except (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        # h5py has no error of its own: what it raises depends on which byte is wrong.
         raise InputError(f"{path} is not readable HDF5 ({error}); it may be truncated: export it again") from None
     lengths = {column: len(cells) for column, cells in table.items()}
     if len(set(lengths.values())) > 1:

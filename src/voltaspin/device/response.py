@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -16,6 +17,7 @@ Floats = NDArray[np.float64]
 #: What a cell can have of its own. The scales are over the nominal value [1], B_z is added [T].
 Quantity = Literal["K_eff_scale", "B_z", "xi_scale", "diameter_scale", "RA_scale"]
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
+_HIGHEST = 1000  # order or exponent, far above any that is fitted
 UNITS: dict[str, str] = {"B_z": " T"}
 
 
@@ -39,6 +41,13 @@ class Variable:
     centre: float
     half: float
 
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.centre) and math.isfinite(self.half) and self.half > 0):
+            raise InputError(f"variable {self.name!r}: centre {self.centre:g} and half {self.half:g} must be finite, "
+                             "half a range positive")  # fmt: skip
+        if not self.weights or any(abs(power) > _HIGHEST for _, power, _ in self.weights):
+            raise InputError(f"variable {self.name!r} needs weights with exponents from -{_HIGHEST} to {_HIGHEST}")
+
     def __call__(self, cells: dict[Quantity, Floats]) -> Floats:
         total = sum(weight * cells[q] ** power for q, power, weight in self.weights)
         return np.asarray((total - self.centre) / self.half)
@@ -56,7 +65,7 @@ class Response:
         link: what the polynomial gives, the logit of a probability or the probability.
 
     Raises:
-        InputError: the numbers of terms and coefficients differ.
+        InputError: the numbers of terms and coefficients differ, or an order is out of range.
     """
 
     variables: tuple[Variable, ...]
@@ -74,6 +83,9 @@ class Response:
             )
         if any(len(t) != len(self.variables) for t in self.terms):
             raise InputError(f"every term needs an order for each of the {len(self.variables)} variables")
+        # The sum is compiled and checks no index.
+        if any(not 0 <= order <= _HIGHEST for term in self.terms for order in term):
+            raise InputError(f"an order of a term is not one from 0 to {_HIGHEST}")
 
     @property
     def quantities(self) -> set[Quantity]:

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import cached as kept
 from voltaspin.core.files import read_object, write_json
-from voltaspin.core.spec import Spec, environment
+from voltaspin.core.spec import Spec, built, environment
 from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.device.response import UNITS, Quantity, Response, Variable, logistic, nominal
 
@@ -319,7 +319,10 @@ class SwitchingModel:
         cells = {q: a.ravel() for q, a in zip(order, arrays, strict=True)}
         for q, values in cells.items():
             self._within(q, values)
-        p01, p10 = self.response(cells)
+        with np.errstate(over="ignore", invalid="ignore"):
+            p01, p10 = self.response(cells)
+        if not (np.isfinite(p01).all() and np.isfinite(p10).all()):
+            raise InputError("the polynomials of this switching model overflow for these cells; its file is damaged")
         return p01.reshape(arrays[0].shape), p10.reshape(arrays[0].shape)
 
     def _within(self, quantity: Quantity, values: NDArray[np.float64]) -> None:
@@ -363,13 +366,15 @@ class SwitchingModel:
     def from_json(cls, data: dict[str, Any], *, where: str = "switching model") -> SwitchingModel:
         """From :meth:`to_json` data; raises InputError for another kind, version, field or a bad value."""
         table = SwitchingTable.from_json(data, where=where)
+        junction = None if table.junction is None else built(Junction, table.junction, where=f"{where}: junction")
+        pulse = None if table.pulse is None else built(Pulse, table.pulse, where=f"{where}: pulse")
         try:
-            junction = None if table.junction is None else Junction(**_tuples(table.junction))
-            pulse = None if table.pulse is None else Pulse(**table.pulse)
-        except TypeError as error:
-            raise InputError(f"{where}: {error}; write it again with this version of voltaspin") from None
-        variables = tuple(Variable(name, tuple(w), centre, half) for name, w, centre, half in table.variables)
-        response = Response(variables, tuple(table.terms), tuple(table.p01), tuple(table.p10), table.basis, table.link)
+            variables = tuple(Variable(name, tuple(w), centre, half) for name, w, centre, half in table.variables)
+            response = Response(
+                variables, tuple(table.terms), tuple(table.p01), tuple(table.p10), table.basis, table.link
+            )
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
         return cls(
             junction, pulse, table.ranges, response, table.fit_error, table.worst_error, table.chi2_per_dof,
             table.provenance,
@@ -383,10 +388,6 @@ class SwitchingModel:
     def load(cls, path: Path | str) -> SwitchingModel:
         """Read what :meth:`save` wrote; raises InputError for another kind, version, field or a bad value."""
         return cls.from_json(read_object(path), where=str(path))
-
-
-def _tuples(data: dict[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
 
 
 def _axis(quantity: Quantity, span: tuple[float, float]) -> Variable:

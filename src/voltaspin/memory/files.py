@@ -5,21 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import write_bytes
+from voltaspin.core.files import parse_json, write_bytes
 from voltaspin.core.ledger import Ledger
+from voltaspin.core.spec import built, shown
 from voltaspin.device import Junction, SwitchingModel
 from voltaspin.memory.access import Access
-from voltaspin.memory.imperfections import Imperfections, Slopes
+from voltaspin.memory.imperfections import Imperfections
 from voltaspin.memory.lines import Line
 from voltaspin.memory.variation import Variation
+
+T = TypeVar("T")
 
 KIND, VERSION = "magnetoelectric-memory", "1"
 
@@ -59,6 +62,9 @@ def load(path: Path, make: Callable[..., Any]) -> Any:
     Args:
         path: of the file.
         make: the class of the memory, which imports this module.
+
+    Raises:
+        InputError: the file is missing, damaged, of another kind, or its parts do not fit each other.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -68,31 +74,80 @@ def load(path: Path, make: Callable[..., Any]) -> Any:
         with safe_open(path, "numpy") as file:
             head: dict[str, str] = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, TypeError, ValueError) as error:  # TypeError: a type that NumPy does not have
         raise InputError(f"{path} cannot be read ({error}); it is truncated or no saved memory") from None
     if head.get("kind") != KIND or head.get("schema_version") != VERSION:
         raise InputError(
-            f"{path} is {head.get('kind')!r} version {head.get('schema_version')!r}, not {KIND!r} version {VERSION!r}; "
-            "save it again with this version of voltaspin"
+            f"{path} is {shown(head.get('kind'))} version {shown(head.get('schema_version'))}, not {KIND!r} version "
+            f"{VERSION!r}; save it again with this version of voltaspin"
         )
-    if head["sha256"] != _checksum(tensors, head["memory"]):
+    if head.get("sha256") != _checksum(tensors, head.get("memory", "")):
         raise InputError(f"{path}: its checksum is wrong, so bits have changed since it was saved; restore a copy")
-    what: dict[str, Any] = json.loads(head["memory"])
-    # what was computed once is taken from the file, so that no library's rounding can change a threshold
-    memory = make(
-        rows=what["rows"], columns=what["columns"], model=SwitchingModel.from_json(what["model"], where=str(path)),
-        variation=_variation(what["variation"]), access=_access(what["access"]), stuck=what["stuck"],
-        junction=None if what["junction"] is None else Junction(**_tuples(what["junction"])), seed=what["seed"],
-    )  # fmt: skip
-    memory.line = None if what["line"] is None else Line(**what["line"])
-    memory.imperfections = None if what["imperfections"] is None else _imperfections(what["imperfections"])
-    memory._settle(tensors["p01"].copy(), tensors["p10"].copy())
+    what = built(_Saved, parse_json(head["memory"], where=str(path)), where=str(path))
+    _check_sizes(what, tensors, path)
+    try:
+        # what was computed once is taken from the file, so that no library's rounding can change a threshold
+        memory = make(
+            rows=what.rows, columns=what.columns, model=SwitchingModel.from_json(what.model, where="model"),
+            variation=built(Variation, what.variation, where="variation"), access=_or_none(Access, what.access),
+            stuck=what.stuck, junction=_or_none(Junction, what.junction), seed=what.seed,
+        )  # fmt: skip
+        memory.line = _or_none(Line, what.line)
+        memory.imperfections = _or_none(Imperfections, what.imperfections)
+        memory._settle(tensors["p01"].copy(), tensors["p10"].copy())
+        memory.ledger = Ledger.from_dict(what.ledger)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     memory._state[:] = np.unpackbits(tensors["state"], count=memory.cells).reshape(memory.rows, memory.columns)
-    memory.cycle, memory._worn_all, memory._worn = what["cycle"], what["worn_all"], tensors["worn"].copy()
-    memory._most_worn = what["most_worn"]
+    memory.cycle, memory._worn_all, memory._worn = what.cycle, what.worn_all, tensors["worn"].copy()
+    memory._most_worn = what.most_worn
     memory._wear(None, 0)
-    memory.ledger = Ledger.from_dict(what["ledger"])
     return memory
+
+
+def _or_none(kind: type[T], data: dict[str, Any] | None) -> T | None:
+    return None if data is None else built(kind, data, where=kind.__name__.lower())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Saved:
+    """What stands in the file beside the arrays."""
+
+    rows: int
+    columns: int
+    seed: int
+    stuck: float
+    model: dict[str, Any]
+    variation: dict[str, Any]
+    junction: dict[str, Any] | None
+    access: dict[str, Any] | None
+    line: dict[str, Any] | None
+    imperfections: dict[str, Any] | None
+    cycle: int
+    worn_all: int
+    most_worn: int
+    ledger: dict[str, Any]
+
+
+def _check_sizes(what: _Saved, tensors: dict[str, NDArray[Any]], path: Path) -> None:
+    """Refuse arrays that are not those of so many cells, before anything of that size is made."""
+    cells = what.rows * what.columns
+    for name in ("rows", "columns", "cycle", "worn_all", "most_worn"):
+        if not 0 <= (count := getattr(what, name)) < 2**63:
+            raise InputError(f"{path}: {name} is {shown(count)}, which no memory counts to")
+    wanted: dict[str, tuple[type, set[tuple[int, ...]]]] = {
+        "state": (np.uint8, {(-(-cells // 8),)}),
+        "p01": (np.float64, {(what.rows, what.columns)}),
+        "p10": (np.float64, {(what.rows, what.columns)}),
+        "worn": (np.int64, {(0,), (cells,)}),
+    }
+    for name, (kind, shapes) in wanted.items():
+        found = tensors.get(name)
+        if found is None or found.dtype != kind or found.shape not in shapes:
+            told = "missing" if found is None else f"{found.dtype} of shape {found.shape}"
+            raise InputError(f"{path}: {name} is {told}, which does not fit {what.rows} x {what.columns} cells")
+    if not all(((tensors[p] >= 0) & (tensors[p] <= 1)).all() for p in ("p01", "p10")):  # also false for NaN
+        raise InputError(f"{path}: p01 or p10 holds what is no probability; restore a copy")
 
 
 def _checksum(tensors: dict[str, NDArray[Any]], text: str) -> str:
@@ -101,21 +156,3 @@ def _checksum(tensors: dict[str, NDArray[Any]], text: str) -> str:
         digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}".encode())
         digest.update(np.ascontiguousarray(tensors[name]).tobytes())
     return digest.hexdigest()
-
-
-def _tuples(data: dict[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-
-
-def _variation(data: dict[str, Any]) -> Variation:
-    gradient = {k: (v[0], v[1]) for k, v in data["gradient"].items()}
-    return Variation(**_tuples({**data, "gradient": gradient}))
-
-
-def _access(data: dict[str, Any] | None) -> Access | None:
-    return None if data is None else Access(**_tuples(data))
-
-
-def _imperfections(data: dict[str, Any]) -> Imperfections:
-    slopes = data.pop("slopes")
-    return Imperfections(**data, slopes=None if slopes is None else Slopes(**_tuples(slopes)))

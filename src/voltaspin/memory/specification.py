@@ -197,7 +197,11 @@ class ArraySpec(Spec):
                     raise ValueError(
                         f"layers[{pattern!r}] sets {', '.join(sorted(unknown))}, which a layer does not have"
                     )
-                type(self)(**{**self.model_dump(exclude={"layers"}), **fields})
+                merged = {**self.to_json(), **fields, "layers": {}}
+                try:
+                    type(self).from_json(merged, where=f"layers[{pattern!r}]")
+                except InputError as error:
+                    raise ValueError(str(error)) from None
         return self
 
     @property

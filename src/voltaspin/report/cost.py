@@ -16,7 +16,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import read_object
+from voltaspin.core.files import as_object, read_object
 from voltaspin.core.ledger import Ledger
 from voltaspin.core.quantity import Grade, Sourced
 from voltaspin.core.spec import Spec
@@ -186,8 +186,9 @@ class CostTable(Spec):
 
         What a version did not have yet is taken from the package's own table, and the name of the table says so.
         """
-        data, version = dict(data), data.get("schema_version")
-        if data.get("kind") == cls.KIND and isinstance(version, int) and 1 <= version < cls.VERSION:
+        data = dict(as_object(data, where=where))
+        version = data.get("schema_version")
+        if data.get("kind") == cls.KIND and type(version) is int and 1 <= version < cls.VERSION:
             later = [f for since, fields in cls.SINCE.items() if since > version for f in fields if f not in data]
             shipped = read_object(_shipped())
             data |= {f: shipped[f] for f in later} | {"schema_version": cls.VERSION}

@@ -67,8 +67,8 @@ class Limit(Spec):
     scale: str
     falling: bool
     note: str
-    amplitudes: list[float]
-    points: list[Measured]
+    amplitudes: list[float] = Field(min_length=1)
+    points: list[Measured] = Field(min_length=1)
     said: Literal["reached", "not reached", "already outside"]
     value: float | None
     low: float | None

@@ -52,12 +52,12 @@ class StepPulse(Spec):
     """
 
     KIND: ClassVar[str] = "bitflip-step"
-    wanted: float
+    wanted: float = Field(ge=0, le=1)
     voltage: float | None
     width: float | None
-    p01: float
-    p10: float
-    spread: float
+    p01: float = Field(ge=0, le=1)
+    p10: float = Field(ge=0, le=1)
+    spread: float = Field(ge=0)
     beta: float = Field(ge=0, le=0.5)
 
 

@@ -1,0 +1,49 @@
+"""What a terminal, a pipe or a closed stream can take: one line for an error, and standard streams that never fail."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+
+LONGEST = 2000  #: characters of one line; what a user gave may be longer and is cut in the middle
+
+
+def one_line(message: object) -> str:
+    """A message on one line of printable characters; whatever else is in it is escaped.
+
+    Line breaks become spaces. Control characters, which could steer a terminal, marks that turn the direction of
+    writing, and bytes of a file name that are no UTF-8 become ``\\x1b``, ``\\u202e``, ``\\xff``.
+    """
+    text = " ".join(str(message).split())
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else _escaped(c) for c in text)
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 2 :]}"
+    return text
+
+
+def _escaped(character: str) -> str:
+    number = ord(character)
+    if 0xDC80 <= number <= 0xDCFF:  # a byte that Python could not decode
+        return f"\\x{number - 0xDC00:02x}"
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def take_anything() -> None:
+    """Make standard output and error take any text: what their encoding lacks is escaped, a closed one swallows all."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started this process
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def abandon_output() -> None:
+    """Send what is left of standard output nowhere, once its reader is gone: Python would complain at its end."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
