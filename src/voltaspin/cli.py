@@ -25,7 +25,7 @@ from voltaspin.cli_noise import Chain, Noise, bits, make_source, randomness
 from voltaspin.cli_sample import Part, run_bit_sampling, run_sampling
 from voltaspin.cli_study import spec as spec_command
 from voltaspin.cli_study import study
-from voltaspin.core.console import abandon_output, one_line, take_anything
+from voltaspin.core.console import abandon_output, check_argument, one_line, take_anything
 from voltaspin.core.errors import InputError
 from voltaspin.core.folders import check_writable
 from voltaspin.core.stopping import Stopped, stoppable
@@ -422,6 +422,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point of the ``voltaspin`` command: bad input is one line on standard error and status 2."""
     take_anything()
     with _errors_in_one_line(arguments), stoppable():
+        for word in arguments or ():
+            check_argument(word)
         status = typer.main.get_command(app).main(args=arguments, prog_name="voltaspin", standalone_mode=False)
         sys.stdout.flush()  # here, where a full disk or a reader that went away is an error with a name
         if status == INTERRUPTED:

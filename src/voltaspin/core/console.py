@@ -7,6 +7,8 @@ import io
 import os
 import sys
 
+from voltaspin.core.errors import InputError
+
 LONGEST = 2000  #: characters of one line; what a user gave may be longer and is cut in the middle
 
 
@@ -29,6 +31,20 @@ def _escaped(character: str) -> str:
     if 0xDC80 <= number <= 0xDCFF:  # a byte that Python could not decode
         return f"\\x{number - 0xDC00:02x}"
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def check_argument(word: str) -> None:
+    """Refuse a text that the system could not have given: one that no file name can be written as.
+
+    Raises:
+        InputError: it holds a null character, or half of a surrogate pair.
+    """
+    try:
+        encoded = os.fsencode(word)
+    except UnicodeEncodeError:
+        raise InputError(f"the argument {word!r} cannot be written in the system's encoding; leave it out") from None
+    if b"\0" in encoded:
+        raise InputError(f"the argument {word!r} holds a null character; leave it out")
 
 
 def take_anything() -> None:
