@@ -88,7 +88,7 @@ FILES = {
     "yield": (["memory", "yield", "--rows", 16, "--columns", 16], "y.png"),
     "store": (["memory", "store", "{home}/pictures/00.png"], "s.png"),
     "randomness": (["randomness", "--source", "software", "--bits", 2000], "r.png"),
-    "cost": (["cost", "--no-work", "--samples", 100, "--measure", "never"], "c.png"),
+    "cost": (["cost", "--no-work", "--samples", 100], "c.png"),
 }
 
 

@@ -64,7 +64,7 @@ def study(
     size = check(spec)
     runs = spec.runs()
     if dry_run:
-        seconds = seconds_of(size)
+        seconds = seconds_of(evaluations=size.evaluations, training_images=size.training_images)
         if as_json:
             print_json({"kind": "study-size", "schema_version": 1, **asdict(size), "seconds": seconds})
             return

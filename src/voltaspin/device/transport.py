@@ -335,7 +335,8 @@ def read_disturb(
         from voltaspin.device.retention import flip_rate
 
         rate = flip_rate(junction, voltage=voltage, well=well, spin_torque=spin_torque)
-    require_positive("rate", rate, "1/s", "give flips per second, zero or more, or leave it out", zero=True)
+    if not 0 <= rate < math.inf:  # a rate may be as small as it likes
+        raise InputError(f"rate = {rate!r} 1/s must be finite and zero or more; give flips per second, or leave it out")
     return -math.expm1(-rate * duration)
 
 

@@ -123,6 +123,8 @@ def check_schedule_config(folder: Path, config: Mapping[str, Any], kind: type[An
         value = config.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
             raise refuse(name, "not a positive number")
+        if value is not None and value > 1e6:
+            raise refuse(name, "far beyond the range of a pixel")
     betas = config.get("trained_betas")
     if betas is not None:
         if not isinstance(betas, list) or not all(isinstance(b, int | float) for b in betas):

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.files import as_object
 from voltaspin.core.spec import Spec
 
 Mode = Literal["digital", "analog", "resistance_sum"]
@@ -123,6 +124,7 @@ class ArraySpec(Spec):
     @classmethod
     def from_json(cls, data: dict[str, Any], *, where: str = "specification") -> Self:
         """As :meth:`Spec.from_json`; a file without a supply voltage is one of 0.1.0, whose read voltage was 0.1 V."""
+        data = as_object(data, where=where)
         if "supply_voltage" not in data and data.get("read_voltage") == 0.1:
             data = {**data, "read_voltage": None}
         return super().from_json(data, where=where)

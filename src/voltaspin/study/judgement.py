@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -182,6 +184,16 @@ def _features(
 ) -> NDArray[np.float64]:
     parts = []
     for seed in sampling:
-        with np.load(folder_of(out, runs[training, seed]) / "features.npz") as file:
-            parts.append(file["features"].astype(np.float64))
+        path = folder_of(out, runs[training, seed]) / "features.npz"
+        try:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                parts.append(file["features"].astype(np.float64))
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise InputError(
+                f"{path} is damaged ({type(error).__name__}); remove its folder and run the study again"
+            ) from None
+    if len({part.shape[1:] for part in parts}) != 1 or not all(np.isfinite(part).all() for part in parts):
+        raise InputError(
+            f"the features of the runs in {out} do not fit each other; a file is damaged or of another study"
+        )
     return np.concatenate(parts)

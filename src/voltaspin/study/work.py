@@ -20,7 +20,6 @@ from voltaspin.noise import LoopedSource, MemorySource, NoiseSource, PseudoSourc
 from voltaspin.noise.gaussian import named_shaping
 from voltaspin.report.figures import grid_png
 from voltaspin.study.cells import Cells
-from voltaspin.study.check import Size
 from voltaspin.study.runner import folder_of
 from voltaspin.study.specification import Condition, Run, Training
 
@@ -120,16 +119,20 @@ def _with_slopes(imperfections: dict[str, Any]) -> dict[str, Any]:
     return {**imperfections, "slopes": Slopes(**{**none, **{k: tuple(v) for k, v in imperfections["slopes"].items()}})}
 
 
-def seconds_of(size: Size) -> float:
+def seconds_of(*, evaluations: int, training_images: int) -> float:
     """About how long a study takes in one process of this machine, from a short sampling with the shipped model [s].
 
-    A training image is taken as three evaluations (forward and backward). The estimate is right within a factor of two
-    or three: converted networks take longer, small ones less, and other work on the machine counts.
+    Args:
+        evaluations: of the network, by image, in all runs.
+        training_images: images times optimiser steps, each taken as three evaluations (forward and backward).
+
+    The estimate is right within a factor of two or three: converted networks take longer, small ones less, and
+    other work on the machine counts.
     """
     pipeline, source = load_pipeline(shipped_model()), PseudoSource()
     sample(pipeline, source, count=8, steps=1)  # the first call compiles and allocates
     per_evaluation = sample(pipeline, source, count=32, steps=2).seconds / 64
-    return per_evaluation * (size.evaluations + 3 * size.training_images)
+    return per_evaluation * (evaluations + 3 * training_images)
 
 
 def do(out: Path, job: Run | Training, folder: Path) -> dict[str, Any]:
