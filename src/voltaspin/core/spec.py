@@ -28,7 +28,7 @@ class Spec(BaseModel):
 
     KIND: ClassVar[str] = "spec"
     VERSION: ClassVar[int] = 1
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.KIND, "schema_version": self.VERSION, **self.model_dump(mode="json")}
@@ -68,7 +68,7 @@ def built(kind: type[T], data: Any, *, where: str) -> T:
             has, or what ``kind`` itself refuses.
     """
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    _check_magnitudes(data, where)
+    _check_magnitudes(data, where, least=1e-30, most=1e40)  # else powers and ratios overflow
     if unknown := sorted(set(as_object(data, where=where)) - known):
         raise InputError(
             f"{where}: field {shown(unknown[0])} is unknown; {kind.__name__} has {', '.join(sorted(known))}"
@@ -76,19 +76,20 @@ def built(kind: type[T], data: Any, *, where: str) -> T:
     return cast(T, _strictly(TypeAdapter(kind).validate_json, data, where))
 
 
-def _check_magnitudes(data: Any, where: str) -> None:
-    """Refuse numbers whose powers and ratios would overflow."""
+def _check_magnitudes(data: Any, where: str, *, least: float = 0.0, most: float = sys.float_info.max) -> None:
+    """Refuse numbers that do not lie between these sizes; by default, whole numbers that no float can hold."""
     if isinstance(data, dict | list):
         for value in data.values() if isinstance(data, dict) else data:
-            _check_magnitudes(value, where)
-    elif (isinstance(data, float) and data != 0 and not 1e-30 < abs(data) < 1e30) or (
-        isinstance(data, int) and data.bit_length() > 128
-    ):
-        raise InputError(f"{where}: the number {shown(data)} is not of the size of any quantity in SI")
+            _check_magnitudes(value, where, least=least, most=most)
+    elif isinstance(data, int | float) and data != 0 and not least <= abs(data) <= most:
+        raise InputError(
+            f"{where}: the number {shown(data)} is not finite, or not of the size of any quantity in SI; correct it"
+        )
 
 
 def _strictly(validate: Callable[..., Any], data: Any, where: str) -> Any:
     """Validate data as JSON, where strict pydantic takes lists for tuples and whole numbers for floats."""
+    _check_magnitudes(data, where)
     try:
         return validate(json.dumps(data, allow_nan=False), strict=True)
     except ValidationError as error:
@@ -102,6 +103,8 @@ def _strictly(validate: Callable[..., Any], data: Any, where: str) -> Any:
 
 def shown(value: Any) -> str:
     """A value of somebody's file in a message, cut where it is long."""
+    if isinstance(value, int) and value.bit_length() > 1000:  # Python refuses to write out the longest ones
+        return f"of {value.bit_length()} bits"
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:60]} ... {text[-15:]}"
 

@@ -68,7 +68,7 @@ class Limit(Spec):
     falling: bool
     note: str
     amplitudes: list[float] = Field(min_length=1)
-    points: list[Measured] = Field(min_length=1)
+    points: list[Measured]
     said: Literal["reached", "not reached", "already outside"]
     value: float | None
     low: float | None
