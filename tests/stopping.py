@@ -17,7 +17,11 @@ import sys
 import time
 from pathlib import Path
 
+# A child of a process whose OpenMP threads have worked waits for them for ever: there must be none.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import numpy as np
+import torch
 
 from voltaspin.cli import main
 from voltaspin.core.files import write_json
@@ -26,6 +30,7 @@ from voltaspin.diffusion import TrainSpec, train
 from voltaspin.diffusion.data import ImageSet
 from voltaspin.noise import PseudoSource
 
+torch.set_num_threads(1)
 KILLS = 10
 TIMED = ("out/log.jsonl", "out/run.json")  # hold wall times
 chance = random.Random(20)
