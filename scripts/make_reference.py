@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save_file
 
-from voltaspin.core.files import write_json
+from voltaspin.core.files import sha256_of, write_json
 from voltaspin.diffusion.data import load_images
-from voltaspin.metrics.features import Extractor, file_sha256
+from voltaspin.metrics.features import Extractor
 from voltaspin.metrics.shipped import SETS, blurred, data_sha256, noisy, reference_folder
 
 SEED, SIGMA, UNSEEN, YARDSTICK = 20251, 0.05, 50_000, 5_000
@@ -74,7 +74,7 @@ def main() -> None:
             "kind": "reference",
             "schema_version": 1,
             "name": "fashion-mnist",
-            "sha256": file_sha256(path),
+            "sha256": sha256_of(path),
             "extractor": extractor.name,
             "extractor_sha256": extractor.sha256,
             "command": "python scripts/make_reference.py",

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from voltaspin.core.files import write_json
+from voltaspin.core.files import sha256_of, write_json
 from voltaspin.core.spec import environment
 from voltaspin.diffusion.data import load_images
-from voltaspin.metrics.features import DEFAULT_EXTRACTOR, FEATURES, extractor_folder, file_sha256, network
+from voltaspin.metrics.features import DEFAULT_EXTRACTOR, FEATURES, extractor_folder, network
 
 SEED, TRAINED_ON, EPOCHS, BATCH, SHIFT = 20250, 50_000, 6, 256, 2
 
@@ -112,7 +112,7 @@ def main() -> None:
             "kind": "extractor",
             "schema_version": 1,
             "name": DEFAULT_EXTRACTOR,
-            "sha256": file_sha256(weights),
+            "sha256": sha256_of(weights),
             "parameters": parameters,
             "features": FEATURES,
             "architecture": "3x3 convolutions 32, 32/2, 64, 64/2, 96, 96 (width/stride), each with batch "

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from voltaspin.core.context import RunContext
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import opened_whole, read_object, write_json
+from voltaspin.core.files import opened_whole, read_object, sha256_of, write_json
 from voltaspin.core.folders import RECORD, OutputFolder
 from voltaspin.core.ledger import Ledger
 from voltaspin.core.spec import environment
@@ -30,7 +30,6 @@ from voltaspin.diffusion.backend import bf16_is_faster
 from voltaspin.diffusion.sampling import Pipeline, load_pipeline, sample, shipped_model
 from voltaspin.memory import ArraySpec, MagnetoelectricMemory
 from voltaspin.metrics import Extractor, Row, garments, paired_difference, reference, score_features
-from voltaspin.metrics.features import file_sha256
 from voltaspin.noise import MemorySource, NoiseSource, PseudoSource
 from voltaspin.noise.analysis import BitStatistics, bit_statistics
 from voltaspin.report import results as r
@@ -388,7 +387,7 @@ def draw_images(
     known: dict[str, Any] = {}
     with contextlib.suppress(InputError):  # one that cannot be read counts as none
         known = read_object(record) if stored.is_file() else {}
-    if known.get("settings") == wanted and known.get("sha256") == file_sha256(stored):
+    if known.get("settings") == wanted and known.get("sha256") == sha256_of(stored):
         arm.images, arm.ledger = np.load(stored, allow_pickle=False), Ledger.from_dict(known["ledger"])
         progress(part, images * steps, images * steps)
         return
@@ -404,7 +403,7 @@ def draw_images(
     with opened_whole(stored) as file:
         np.save(file, made.images, allow_pickle=False)
     # Written last, with the hash of what it speaks of: a record never stands beside other images.
-    found = {"settings": wanted, "sha256": file_sha256(stored), "ledger": arm.ledger.to_dict()}
+    found = {"settings": wanted, "sha256": sha256_of(stored), "ledger": arm.ledger.to_dict()}
     write_json(record, found | {"seconds": made.seconds})
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.files import sha256_of
 from voltaspin.metrics import Extractor, garments, reference
-from voltaspin.metrics.features import FEATURES, extractor_folder, file_sha256
+from voltaspin.metrics.features import FEATURES, extractor_folder
 
 HALF_PRECISION = 2.0**-11  # largest relative rounding error of float16
 
@@ -26,7 +27,7 @@ def copied(tmp_path):
 
 
 def test_card_names_the_weights_and_what_they_were_trained_on(extractor):
-    assert extractor.sha256 == file_sha256(extractor_folder() / "weights.safetensors") == extractor.card["sha256"]
+    assert extractor.sha256 == sha256_of(extractor_folder() / "weights.safetensors") == extractor.card["sha256"]
     assert extractor.name == "voltaspin-fmnist-cnn-1"
     assert "0 to 49,999" in extractor.card["training"]["data"]
     assert sum(p.numel() for p in extractor.model.parameters()) == extractor.card["parameters"]
@@ -102,11 +103,11 @@ def test_weights_of_another_network_are_refused(copied):
     kept = dict(list(load_file(weights).items())[1:])
     save_file(kept, weights)
     card = json.loads((copied / "card.json").read_text())
-    (copied / "card.json").write_text(json.dumps(card | {"sha256": file_sha256(weights)}))
+    (copied / "card.json").write_text(json.dumps(card | {"sha256": sha256_of(weights)}))
     with pytest.raises(InputError, match="missing"):
         Extractor.load(copied)
     weights.write_bytes(b"no weights at all")
-    (copied / "card.json").write_text(json.dumps(card | {"sha256": file_sha256(weights)}))
+    (copied / "card.json").write_text(json.dumps(card | {"sha256": sha256_of(weights)}))
     with pytest.raises(InputError, match="does not hold this network"):
         Extractor.load(copied)
 

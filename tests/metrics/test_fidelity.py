@@ -9,9 +9,9 @@ from PIL import Image
 
 from voltaspin.cli import main
 from voltaspin.core.errors import InputError
+from voltaspin.core.files import sha256_of
 from voltaspin.metrics import FidelityExtractor, evaluate_fidelity, fidelity
 from voltaspin.metrics.distance import fd, kid
-from voltaspin.metrics.features import file_sha256
 
 #: FID and KID need two sets of images; with 64 features a covariance needs 128 of each.
 IMAGES, REAL = 150, 140
@@ -49,7 +49,7 @@ def inception(installed, tmp_path, monkeypatch):
     weights = home / fidelity.WEIGHTS
     torch.save(network.state_dict(), weights)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(fidelity, "WEIGHTS_SHA256", file_sha256(weights))
+    monkeypatch.setattr(fidelity, "WEIGHTS_SHA256", sha256_of(weights))
     monkeypatch.setattr(fidelity, "EXTRACTORS", {"inception": ("inception-v3-compat", "64")})
     return weights
 
@@ -91,7 +91,7 @@ def test_fid_and_kid_are_torch_fidelitys_own_with_inception_of_random_weights(in
         feature_layer_fid="64", feature_layer_kid="64",
     )  # fmt: skip
     assert (ours.images.fd.name, ours.images.fd.n) == ("FID", REAL)
-    assert ours.images.fd.extractor_sha256 == file_sha256(inception)
+    assert ours.images.fd.extractor_sha256 == sha256_of(inception)
     # The same features and the same code: equal but for the order of sums.
     assert ours.images.fd.value == pytest.approx(known["frechet_inception_distance"], rel=1e-6)
     assert ours.images.fd.low < ours.images.fd.value < ours.images.fd.high

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from voltaspin.cli import main
+from voltaspin.core.files import sha256_of
 from voltaspin.core.ledger import Ledger
 from voltaspin.device import JunctionSpec, Pulse, SwitchingModel, presets
 from voltaspin.device.characterise import Characterisation
@@ -29,7 +30,6 @@ from voltaspin.diffusion.sampling import shipped_model
 from voltaspin.memory import ArraySpec, MagnetoelectricMemory, Slopes, convert
 from voltaspin.memory.programmable import PulseLibrary
 from voltaspin.metrics import evaluate_folder
-from voltaspin.metrics.features import file_sha256
 from voltaspin.metrics.shipped import data_sha256, load_reference
 from voltaspin.noise import LoopedSource, MemorySource, PseudoSource, RecordedSource, conditioned
 from voltaspin.report.cost import CostTable
@@ -385,7 +385,7 @@ def test_fit_json():
     assert data["parameters"]["V_h"]["error"] == close(0.010407427100131272)
     assert JunctionSpec.from_json(data["start"]).junction() == presets.get("generator")
     assert data["junction"] == data_of("device-fit/fitted/junction.json")
-    assert data["files"][0]["sha256"] == file_sha256(FILES / "device-fit" / "resistance.csv")
+    assert data["files"][0]["sha256"] == sha256_of(FILES / "device-fit" / "resistance.csv")
 
 
 def test_the_measurements_are_fitted_again(tmp_path):
@@ -552,7 +552,7 @@ def test_kept_arms_of_a_demo():
     for arm in ("software", "software16", "raw", "conditioned", "control"):
         data = data_of(f"demo/samples/{arm}.json")
         file = FILES / "demo" / "samples" / f"{arm}.npy"
-        assert data["sha256"] == file_sha256(file)
+        assert data["sha256"] == sha256_of(file)
         assert np.load(file, allow_pickle=False).shape == (4, 1, 28, 28)
     raw = Ledger.from_dict(data_of("demo/samples/raw.json")["ledger"])
     assert raw.totals() == {

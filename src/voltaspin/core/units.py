@@ -91,7 +91,6 @@ CURRENT = Dimension("current", _with_prefixes("A", _PREFIXES), 1e-18, 10.0)
 FIELD = Dimension("field", _with_prefixes("T", _PREFIXES) | {"G": 1e-4, "Oe": 1e-4, "kOe": 0.1}, 1e-12, 100.0)
 LENGTH = Dimension("length", _with_prefixes("m", _PREFIXES) | {"Å": 1e-10, "A": 1e-10, "cm": 1e-2}, 1e-12, 1.0)
 RESISTANCE = Dimension("resistance", _OHMS, 1e-3, 1e15)
-CAPACITANCE = Dimension("capacitance", _with_prefixes("F", _PREFIXES), 1e-21, 1.0)
 TEMPERATURE_CHANGE = Dimension("difference of temperature", {"K": 1.0, "mK": 1e-3}, 1e-6, 1e4)
 TEMPERATURE = Dimension(
     "temperature", {"K": 1.0, "mK": 1e-3, "degC": 1.0, "°C": 1.0, "C": 1.0}, 1e-3, 1e4,

@@ -8,7 +8,6 @@ never an FID.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import read_object
+from voltaspin.core.files import read_object, sha256_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,11 +55,6 @@ def network() -> nn.Module:
             return features, self.head(features)
 
     return Classifier()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def extractor_folder(name: str = DEFAULT_EXTRACTOR) -> Path:
@@ -104,7 +98,7 @@ class Extractor:
             raise InputError(f"{home}/card.json is not the card of an extractor (kind 'extractor', version 1)")
         if not weights.is_file():
             raise InputError(f"{weights} does not exist; install voltaspin again")
-        found = file_sha256(weights)
+        found = sha256_of(weights)
         if found != card["sha256"]:
             raise InputError(
                 f"{weights}: SHA-256 {found[:16]}... is not {str(card['sha256'])[:16]}... of its card; "

@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import cache_folder, fetched
+from voltaspin.core.files import cache_folder, fetched, sha256_of
 from voltaspin.core.quantity import Estimate
 from voltaspin.metrics.distance import Score, fd, kid
 from voltaspin.metrics.evaluation import Row, cell
-from voltaspin.metrics.features import file_sha256
 
 Progress = Callable[[int, int], None]
 
@@ -263,7 +262,7 @@ def _torch_fidelity() -> Any:
 def _inception_weights(checkpoints: Path) -> Path:
     """The weights file of the known hash: where torch-fidelity itself keeps it, else our cache, else fetched."""
     known = checkpoints / WEIGHTS
-    if known.is_file() and file_sha256(known) == WEIGHTS_SHA256:
+    if known.is_file() and sha256_of(known) == WEIGHTS_SHA256:
         return known
     return fetched(
         WEIGHTS_ADDRESS,

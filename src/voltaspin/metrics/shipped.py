@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import read_object
+from voltaspin.core.files import read_object, sha256_of
 from voltaspin.metrics.distance import KernelSums, checked_features, within
-from voltaspin.metrics.features import Extractor, file_sha256
+from voltaspin.metrics.features import Extractor
 from voltaspin.metrics.manifold import Manifold
 
 #: Stored sets of features, and how a table names them.
@@ -127,7 +127,7 @@ def load_reference(folder: Path | str) -> Reference:
     if card.get("kind") != "reference" or card.get("schema_version") != 1:
         raise InputError(f"{home}/card.json is not the card of a reference (kind 'reference', version 1)")
     path = home / "features.safetensors"
-    if not path.is_file() or file_sha256(path) != card["sha256"]:
+    if not path.is_file() or sha256_of(path) != card["sha256"]:
         raise InputError(f"{path} is missing or is not the file of its card; install voltaspin again")
     stored = load_file(path)
     return Reference(
