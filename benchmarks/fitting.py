@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from voltaspin.device import presets
-from voltaspin.device.fitting import fit_switching, predictions
+from voltaspin.device.fit.data import SwitchingData
+from voltaspin.device.fit.switching import fit_switching, predictions
 from voltaspin.device.fokker_planck import switching_map
 from voltaspin.device.junction import Junction
-from voltaspin.device.measurements import SwitchingData
 
 
 def one_by_one(junction: Junction, data: SwitchingData, degree: int) -> np.ndarray:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from voltaspin.core.files import read_json, write_json
 from voltaspin.core.ledger import Ledger
 from voltaspin.core.spec import environment
+from voltaspin.cost.images import image_costs, image_costs_text
 from voltaspin.device import presets
 from voltaspin.diffusion import TrainSpec, bitflip, load_images, load_pipeline
 from voltaspin.diffusion import sample as sample_gaussian
@@ -33,8 +34,7 @@ from voltaspin.diffusion.bitflip.model import IDEAL, CellSpec, make_array
 from voltaspin.diffusion.data import ImageSet
 from voltaspin.metrics import Extractor, Reference, reference, score_features
 from voltaspin.noise import MemorySource, PseudoSource
-from voltaspin.report.drawing import DPI, STYLE, figure_png
-from voltaspin.report.image_cost import image_costs, image_costs_text
+from voltaspin.plots.drawing import DPI, STYLE, figure_png
 
 EVALUATIONS = 50  #: of the network, for each image of either model
 SEED = 3

@@ -33,7 +33,7 @@ from voltaspin.diffusion.training import diffusion_loss, encode
 from voltaspin.memory import ArraySpec, calibrate, convert
 from voltaspin.metrics import Extractor, garments, paired_difference, reference, score_features
 from voltaspin.noise import PseudoSource
-from voltaspin.report.drawing import BLUE, DPI, GREEN, GREY, INK, ORANGE, STYLE, figure_png
+from voltaspin.plots.drawing import BLUE, DPI, GREEN, GREY, INK, ORANGE, STYLE, figure_png
 
 #: A crossbar that does little harm, from which one thing at a time is changed. All assumed.
 BASE: dict[str, Any] = {

@@ -32,9 +32,10 @@ from PIL import Image
 from voltaspin.specs import write_json
 
 from voltaspin import __version__
-from voltaspin.cli import main as command_line
+from voltaspin.cli.app import main as command_line
+from voltaspin.cost.table import CostTable
 from voltaspin.device import Pulse, SwitchingModel, presets
-from voltaspin.device.measurements import SwitchingData
+from voltaspin.device.fit.data import SwitchingData
 from voltaspin.diffusion import TrainSpec, bitflip, train
 from voltaspin.diffusion.bitflip.model import CellSpec
 from voltaspin.diffusion.data import ImageSet
@@ -44,8 +45,7 @@ from voltaspin.memory.programmable import PulseLibrary
 from voltaspin.metrics import garments
 from voltaspin.metrics.shipped import data_sha256
 from voltaspin.noise import LoopedSource, MemorySource, PseudoSource, RecordedSource, conditioned, record
-from voltaspin.report.cost import CostTable
-from voltaspin.study.noise_specification import NoiseSpecification
+from voltaspin.requirements.specification import NoiseSpecification
 from voltaspin.study.runner import execute
 from voltaspin.study.specification import StudySpec, Training
 
@@ -354,8 +354,8 @@ def device(out: Path) -> None:
 
 @kind("device-fit")
 def device_fit(out: Path) -> None:
-    from voltaspin.device.measurements import ResistanceData
-    from voltaspin.device.resistance import resistance
+    from voltaspin.device.fit.data import ResistanceData
+    from voltaspin.device.fit.resistance import resistance
 
     volts, rng, lines = np.linspace(-0.6, 0.4, 11), np.random.default_rng(3), ["V,R [kohm],state,error [kohm]"]
     for state in ("P", "AP"):

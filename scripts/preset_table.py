@@ -13,18 +13,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from voltaspin.cli.terminal import bar_per_part, progress_bars
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_text
 from voltaspin.core.spec import environment
+from voltaspin.cost.comparison import energy_text
+from voltaspin.cost.table import BOUNDARIES, CellPulse, CostTable, action_energies, si
 from voltaspin.device import presets
 from voltaspin.device.characterisation import Characterisation, JunctionSpec, PulseRecord
 from voltaspin.device.characterise import QUICK, Effort, characterise
 from voltaspin.device.fokker_planck import ROUNDING
-from voltaspin.report.comparison import energy_text
-from voltaspin.report.cost import BOUNDARIES, CellPulse, CostTable, action_energies, si
-from voltaspin.report.device_figures import life_text
+from voltaspin.report.device_page import life_text
 from voltaspin.report.page import number
-from voltaspin.terminal import bar_per_part, progress_bars
 
 HEADINGS = (
     "preset", "Delta", "barrier (k_B T)", "V_c (V)", "period (ns)", "coin pulse", "its worst deviation from 1/2",

@@ -19,10 +19,11 @@ import argparse
 from pathlib import Path
 
 from voltaspin.core.files import write_json
-from voltaspin.study.axes import chosen, halving_study, plan, shared_axes
+from voltaspin.report.specification_page import write
+from voltaspin.report.study_page import effort
+from voltaspin.requirements.axes import chosen, halving_study, plan, shared_axes
+from voltaspin.requirements.specification import NoiseSpecification
 from voltaspin.study.judgement import judge
-from voltaspin.study.noise_specification import NoiseSpecification, write
-from voltaspin.study.page import effort
 from voltaspin.study.specification import StudySpec
 
 ROOT = Path(__file__).parents[1]

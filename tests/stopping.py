@@ -23,7 +23,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import torch
 
-from voltaspin.cli import main
+from voltaspin.cli.app import main
 from voltaspin.core.files import write_json
 from voltaspin.core.stopping import Stopped, stoppable
 from voltaspin.diffusion import TrainSpec, train

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from voltaspin.cli import main
+from voltaspin.cli.app import main
 from voltaspin.metrics import garments
 
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from voltaspin.cli import main
-from voltaspin.cli_device import SETTABLE, chosen_junction
+from voltaspin.cli.app import main
+from voltaspin.cli.device import SETTABLE, chosen_junction
 from voltaspin.device import Junction, presets
 from voltaspin.device.characterisation import Characterisation, JunctionSpec
 from voltaspin.device.junction import cylinder_demagnetisation

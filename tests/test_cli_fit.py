@@ -14,16 +14,17 @@ from PIL import Image
 
 import voltaspin.device
 import voltaspin.report
-from voltaspin.cli import main
-from voltaspin.cli_device import chosen_junction
-from voltaspin.cli_tables import KINDS, joined
+from voltaspin.cli.app import main
+from voltaspin.cli.device import chosen_junction
+from voltaspin.cli.tables import KINDS, joined
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Z95
-from voltaspin.device import JunctionSpec, measurements
-from voltaspin.device.fitting import predict
-from voltaspin.device.measurements import ResistanceData, SwitchingData, TMRData
-from voltaspin.device.resistance import resistance
-from voltaspin.device.switching_field import switched
+from voltaspin.device import JunctionSpec
+from voltaspin.device.fit import data as measurements
+from voltaspin.device.fit.data import ResistanceData, SwitchingData, TMRData
+from voltaspin.device.fit.field import switched
+from voltaspin.device.fit.resistance import resistance
+from voltaspin.device.fit.switching import predict
 
 #: A low barrier, so that a few harmonics resolve it.
 TRUTH = ["--set", "Delta=8", "--set", "B_x=20mT", "--set", "B_z=1mT"]

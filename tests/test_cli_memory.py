@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from voltaspin.cli import main
+from voltaspin.cli.app import main
 from voltaspin.memory import ArraySpec, MagnetoelectricMemory
 
 

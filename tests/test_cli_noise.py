@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from voltaspin.cli import main
+from voltaspin.cli.app import main
 from voltaspin.noise import PseudoSource, RecordedSource
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from voltaspin.cli import main
+from voltaspin.cli.app import main
 from voltaspin.core import capacity
 from voltaspin.core.folders import OutputFolder, locked
 from voltaspin.diffusion import TrainSpec, bitflip, load_images, train

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voltaspin.cli import main
-from voltaspin.cli_device import chosen_junction
+from voltaspin.cli.app import main
+from voltaspin.cli.device import chosen_junction
+from voltaspin.cli.terminal import count, quantity
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import parse_quantity
+from voltaspin.cost.claims import FAIR, claim
 from voltaspin.device import Pulse, llg, presets
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.memory.keeping import keep
-from voltaspin.report.claim import FAIR, claim
-from voltaspin.terminal import count, quantity
 
 
 def call(capsys, *arguments):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from voltaspin.core.errors import NoiseExhaustedError as NoiseExhaustedError
     from voltaspin.core.ledger import Ledger as Ledger
     from voltaspin.core.quantity import Sourced as Sourced
+    from voltaspin.cost import price as price
     from voltaspin.device import Junction as Junction
     from voltaspin.device import Pulse as Pulse
     from voltaspin.device import SwitchingModel as SwitchingModel
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from voltaspin.noise import MemorySource as MemorySource
     from voltaspin.noise import PseudoSource as PseudoSource
     from voltaspin.noise import RecordedSource as RecordedSource
-    from voltaspin.report import price as price
 
     __version__: str
 else:

@@ -1,5 +1,5 @@
 """``python -m voltaspin`` is the ``voltaspin`` command."""
 
-from voltaspin.cli import main
+from voltaspin.cli.app import main
 
 main()

@@ -25,22 +25,23 @@ from voltaspin.core.files import opened_whole, read_object, sha256_of, write_jso
 from voltaspin.core.folders import RECORD, OutputFolder
 from voltaspin.core.ledger import Ledger
 from voltaspin.core.spec import environment
+from voltaspin.cost.claims import action_draws, claim
+from voltaspin.cost.comparison import compare
+from voltaspin.cost.jobs import ARRAY, image_job, network_seconds, networks_of, training_job, work
+from voltaspin.cost.network import ComputeCost, cost_of_images, network_section
+from voltaspin.cost.processors import software
+from voltaspin.cost.table import CellPulse, CostTable, price
 from voltaspin.device import Pulse, SwitchingModel, fair_pulse, presets
 from voltaspin.diffusion.backend import bf16_is_faster
+from voltaspin.diffusion.grids import grid_png, strip_png
 from voltaspin.diffusion.sampling import Pipeline, load_pipeline, sample, shipped_model
 from voltaspin.memory import ArraySpec, MagnetoelectricMemory
 from voltaspin.metrics import Extractor, Row, garments, paired_difference, reference, score_features
 from voltaspin.noise import MemorySource, NoiseSource, PseudoSource
 from voltaspin.noise.analysis import BitStatistics, bit_statistics
+from voltaspin.plots.demo import charts
 from voltaspin.report import results as r
-from voltaspin.report.claim import action_draws, claim
-from voltaspin.report.comparison import compare
-from voltaspin.report.compute_cost import ComputeCost, cost_of_images, network_section
-from voltaspin.report.cost import CellPulse, CostTable, price
-from voltaspin.report.figures import charts, grid_png, strip_png
 from voltaspin.report.page import write_page
-from voltaspin.report.software import software
-from voltaspin.report.work import ARRAY, image_job, network_seconds, networks_of, training_job, work
 
 Progress = Callable[[str, int, int], None]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 
 from voltaspin.core.errors import InputError
-from voltaspin.streams import (
+from voltaspin.random.streams import (
     Stream,
     derive_key,
     philox4x32,
@@ -99,7 +99,7 @@ def test_every_bit_of_a_word_is_fair():
 
 
 def test_the_same_numbers_in_another_process():
-    code = "from voltaspin.streams import Stream; print(Stream.of(5, 'p', stream=2).words(5, start=9).tolist())"
+    code = "from voltaspin.random.streams import Stream; print(Stream.of(5, 'p', stream=2).words(5, start=9).tolist())"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == str(Stream.of(5, "p", stream=2).words(5, start=9).tolist())
 

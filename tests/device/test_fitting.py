@@ -11,21 +11,21 @@ from scipy.interpolate import CubicSpline
 
 from voltaspin.core.errors import InputError
 from voltaspin.device import Pulse, presets
-from voltaspin.device.fitting import fit_switching, predict, predictions, switching_model_from_measurements
-from voltaspin.device.fokker_planck import switching_map, switching_probability
-from voltaspin.device.junction import Junction
-from voltaspin.device.likelihood import FitResult, climb, inverse_information, uniformity
-from voltaspin.device.measurements import (
+from voltaspin.device.fit.data import (
     ResistanceData,
     ResistanceSpread,
     SwitchingData,
     SwitchingFieldData,
     TMRData,
 )
-from voltaspin.device.resistance import fit_resistance, fit_spread, fit_TMR, resistance
+from voltaspin.device.fit.field import fit_switching_fields, fit_xi, log_escape_rates, switched
+from voltaspin.device.fit.likelihood import FitResult, climb, inverse_information, uniformity
+from voltaspin.device.fit.resistance import fit_resistance, fit_spread, fit_TMR, resistance
+from voltaspin.device.fit.switching import fit_switching, predict, predictions, switching_model_from_measurements
+from voltaspin.device.fokker_planck import switching_map, switching_probability
+from voltaspin.device.junction import Junction
 from voltaspin.device.retention import flip_rate
 from voltaspin.device.sensitivity import sensitivities
-from voltaspin.device.switching_field import fit_switching_fields, fit_xi, log_escape_rates, switched
 
 GENERATOR = presets.generator
 UPRIGHT = replace(GENERATOR, B_bias=(0.0, 0.0, 4e-3))

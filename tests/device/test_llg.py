@@ -25,7 +25,7 @@ from voltaspin.device.llg import (
     trajectory,
 )
 from voltaspin.device.sphere import latitude
-from voltaspin.streams import Stream
+from voltaspin.random.streams import Stream
 
 GENERATOR = presets.generator
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from voltaspin.core.errors import InputError
-from voltaspin.device.measurements import (
+from voltaspin.device.fit.data import (
     ResistanceData,
     ResistanceSpread,
     SwitchingData,

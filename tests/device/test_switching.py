@@ -13,7 +13,7 @@ from voltaspin.device import Pulse, SwitchingModel, presets
 from voltaspin.device.llg import switching_probability
 from voltaspin.device.response import logistic as _logistic
 from voltaspin.device.switching import _fit, _logistic_regression
-from voltaspin.streams import Stream
+from voltaspin.random.streams import Stream
 
 GENERATOR = presets.generator
 PULSE = Pulse(voltage=1.3 * GENERATOR.V_c, width=0.28e-9)
@@ -229,7 +229,7 @@ class TestFromFokkerPlanck:
 
 
 def test_measurements_become_a_model() -> None:
-    from voltaspin.device.measurements import SwitchingData
+    from voltaspin.device.fit.data import SwitchingData
 
     fields = np.linspace(-4e-3, 4e-3, 9)
     exact = _logistic(np.stack([0.1 + 60 * fields, -0.05 - 55 * fields]))

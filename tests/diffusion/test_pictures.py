@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from voltaspin.cli import main
+from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError
 from voltaspin.diffusion import load_images
 from voltaspin.diffusion.pictures import MAX_PIXELS, SUFFIXES, decode, picture_files

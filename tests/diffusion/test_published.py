@@ -24,7 +24,7 @@ from diffusers import (
 )
 from diffusers.schedulers.deprecated.scheduling_karras_ve import KarrasVeScheduler
 
-from voltaspin.cli import main
+from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.diffusion.published import Unmodified, open_model, sample_unmodified
 from voltaspin.diffusion.sampling import Pipeline, load_pipeline, sample

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from voltaspin.cli import main
+from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError
 from voltaspin.diffusion.published import open_model, sample_unmodified
 from voltaspin.diffusion.sampling import load_pipeline, sample

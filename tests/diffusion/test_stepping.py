@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler, EulerDiscreteScheduler, PNDMPipeline, UNet2DModel
 
-from voltaspin.cli import main
+from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError
 from voltaspin.diffusion.published import Unmodified, open_model, sample_unmodified
 from voltaspin.diffusion.sampling import Pipeline, load_pipeline

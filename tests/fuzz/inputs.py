@@ -99,7 +99,7 @@ def commands() -> dict[tuple[str, ...], Any]:
     import click
     import typer
 
-    from voltaspin.cli import app
+    from voltaspin.cli.app import app
 
     found: dict[tuple[str, ...], Any] = {}
 

@@ -74,7 +74,7 @@ def _training_images(path: Path) -> Any:
 
 def _measurements(path: Path) -> Any:
     from voltaspin.device import ResistanceData
-    from voltaspin.device.measurements import load
+    from voltaspin.device.fit.data import load
 
     return load(ResistanceData, path, {"voltage": "V", "R": "R", "state": "state"})
 
@@ -118,9 +118,9 @@ def _bit_checkpoint(path: Path) -> Any:
 
 
 def _study_results(path: Path) -> Any:
+    from voltaspin.report.study_page import page
     from voltaspin.study import StudySpec
     from voltaspin.study.judgement import judge
-    from voltaspin.study.page import page
 
     spec = StudySpec.load(SAMPLES / "study/study.json")
     return page(spec, judge(spec, path), path, "voltaspin study")
@@ -147,12 +147,12 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "study-results": _study_results,
     "reference": _reference,
     "array-spec": _spec("voltaspin.memory", "ArraySpec"),
-    "cost-table": _spec("voltaspin.report.cost", "CostTable"),
+    "cost-table": _spec("voltaspin.cost.table", "CostTable"),
     "demo": _spec("voltaspin.report.results", "DemoResults"),
     "device": _spec("voltaspin.device", "Characterisation"),
     "junction": _spec("voltaspin.device", "JunctionSpec"),
     "study": _spec("voltaspin.study", "StudySpec"),
-    "noise-specification": _spec("voltaspin.study.noise_specification", "NoiseSpecification"),
+    "noise-specification": _spec("voltaspin.requirements.specification", "NoiseSpecification"),
 }  # fmt: skip
 
 #: A file or folder that each reader accepts: below tests/data/v0.1.0, or made by :func:`make`.

@@ -78,7 +78,7 @@ def carry_out(call: list[str]) -> int:
     warnings.simplefilter("default")
     try:
         if call[0] == "cli":
-            from voltaspin.cli import main
+            from voltaspin.cli.app import main
 
             main(call[1:])
         else:

@@ -9,7 +9,7 @@ from scipy.stats import chi2, kstest, truncnorm
 from voltaspin.core.errors import InputError
 from voltaspin.device import SwitchingModel
 from voltaspin.memory import MagnetoelectricMemory
-from voltaspin.streams import Stream, derive_key
+from voltaspin.random.streams import Stream, derive_key
 
 
 @dataclass(frozen=True)

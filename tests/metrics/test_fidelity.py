@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from voltaspin.cli import main
+from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import sha256_of
 from voltaspin.metrics import FidelityExtractor, evaluate_fidelity, fidelity

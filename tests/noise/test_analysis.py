@@ -7,7 +7,7 @@ import pytest
 
 from voltaspin.core.errors import InputError
 from voltaspin.noise import bit_statistics
-from voltaspin.streams import Stream
+from voltaspin.random.streams import Stream
 
 
 def chain(p01, p10, *, cycles, seed):

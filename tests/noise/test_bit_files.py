@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voltaspin.cli_files import _OPTIONS
+from voltaspin.cli.files import _OPTIONS
 from voltaspin.core.errors import InputError
 from voltaspin.noise import FileError, FileOptions, PseudoSource, RecordedSource, content, record, two_populations
 

@@ -3,7 +3,7 @@ import pytest
 
 from voltaspin.core.errors import InputError
 from voltaspin.noise import xor_bias, xor_cells, xor_probability
-from voltaspin.streams import Stream
+from voltaspin.random.streams import Stream
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 5])

@@ -6,7 +6,7 @@ import pytest
 from voltaspin.core.errors import InputError
 from voltaspin.noise import entropy
 from voltaspin.noise.entropy_limits import clumped, limit, limits
-from voltaspin.streams import Stream
+from voltaspin.random.streams import Stream
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from voltaspin.noise import (
     xor_probability,
 )
 from voltaspin.noise.source import coin_key
-from voltaspin.streams import Stream
+from voltaspin.random.streams import Stream
 
 MAPPINGS = ["fixed", "rotated", "hashed"]
 

@@ -6,7 +6,7 @@ from scipy.stats import binom
 
 from voltaspin.core.errors import InputError
 from voltaspin.noise import InverseCDF, MemorySource, Popcount, PseudoSource, Requantised
-from voltaspin.streams import Stream
+from voltaspin.random.streams import Stream
 
 
 def coins(n):

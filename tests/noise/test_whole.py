@@ -15,7 +15,7 @@ from voltaspin.noise.health import HealthTests, expected_alarms, fitted_a
 from voltaspin.noise.randomness import autocorrelation
 from voltaspin.noise.repetition import Repeats
 from voltaspin.noise.whole import FALSE_ALARM, Reader, assessed
-from voltaspin.streams import Stream
+from voltaspin.random.streams import Stream
 
 
 def ideal(n, name="x", i=0):

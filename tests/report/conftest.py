@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from voltaspin.core.ledger import Ledger
+from voltaspin.cost.comparison import compare
+from voltaspin.cost.table import CellPulse, price
 from voltaspin.report import results as R
-from voltaspin.report.comparison import compare
-from voltaspin.report.cost import CellPulse, price
 
 SHA = "9f2c" * 16
 
@@ -146,11 +146,11 @@ def bit_quality(label: str, bias: float, lag: float, cell_std: float) -> R.BitQu
 def claim_of() -> R.Claim:
     """The published factor for the shipped junction against two generators, and a small image on an invented core."""
     from voltaspin.core.quantity import Sourced
+    from voltaspin.cost.claims import action_draws, claim
+    from voltaspin.cost.jobs import job, work
+    from voltaspin.cost.processors import Software
+    from voltaspin.cost.table import CostTable, Span
     from voltaspin.device import SwitchingModel
-    from voltaspin.report.claim import action_draws, claim
-    from voltaspin.report.cost import CostTable, Span
-    from voltaspin.report.software import Software
-    from voltaspin.report.work import job, work
 
     model, table = SwitchingModel.shipped(), CostTable.default()
     draws = action_draws(model.junction, model.pulse, samples=100)
@@ -260,14 +260,14 @@ def results() -> R.DemoResults:
 
 @pytest.fixture(scope="session")
 def drawn(results: R.DemoResults) -> dict[str, bytes]:
-    from voltaspin.report.figures import charts
+    from voltaspin.plots.demo import charts
 
     return charts(results)
 
 
 @pytest.fixture(scope="session")
 def pictures(results: R.DemoResults, drawn: dict[str, bytes]) -> dict[str, bytes]:
-    from voltaspin.report.figures import grid_png, strip_png
+    from voltaspin.diffusion.grids import grid_png, strip_png
 
     strip = grid(1, 12).reshape(2, 6, 28, 28)
     return drawn | {

@@ -5,15 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from voltaspin.cli import main
+from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
 from voltaspin.core.quantity import Sourced
+from voltaspin.cost.claims import FACTORS, METRICS, action_draws, claim, drawn, table_draws
+from voltaspin.cost.table import CellPulse, CostTable, price
 from voltaspin.device import SwitchingModel
-from voltaspin.report.claim import FACTORS, METRICS, action_draws, claim, drawn, table_draws
-from voltaspin.report.claim_figures import claim_png
-from voltaspin.report.cost import CellPulse, CostTable, price
-from voltaspin.streams import Stream
+from voltaspin.plots.cost import claim_png
+from voltaspin.random.streams import Stream
 
 MODEL = SwitchingModel.shipped()
 
@@ -157,7 +157,8 @@ def test_the_command_prices_an_image_and_a_training_run(capsys, tmp_path):
 
 
 def test_measuring_where_nothing_can_be_measured_is_refused(capsys, tmp_path, monkeypatch):
-    from voltaspin.report import meters, software
+    from voltaspin.cost import meters
+    from voltaspin.cost import processors as software
 
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(software, "cpu_meter", lambda *_: meters.cpu_meter(tmp_path / "no", tmp_path / "none"))

@@ -6,9 +6,9 @@ from torch import nn
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import fJ, pJ
+from voltaspin.cost.network import Span, adc_energy, compute_cost
+from voltaspin.cost.table import BOUNDARIES, CostTable
 from voltaspin.memory import ArraySpec, convert
-from voltaspin.report.compute_cost import Span, adc_energy, compute_cost
-from voltaspin.report.cost import BOUNDARIES, CostTable
 
 TABLE = CostTable.default()
 

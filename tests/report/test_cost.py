@@ -7,14 +7,14 @@ import pytest
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
 from voltaspin.core.quantity import Sourced
-from voltaspin.report.comparison import (
+from voltaspin.cost.comparison import (
     about_a_thousand,
     compare,
     energy_text,
     ratio_text,
     ratios,
 )
-from voltaspin.report.cost import CellPulse, CostTable, conventional_rows, price, weakest
+from voltaspin.cost.table import CellPulse, CostTable, conventional_rows, price, weakest
 from voltaspin.report.results import CostRow, Ratio
 
 # 1.2 V over 0.5 ns through 720 kOhm is 1.44 * 0.5e-9 / 7.2e5 = 1.0e-15 J; 0.125 fF * 1.44 = 0.18e-15 J.
@@ -125,7 +125,7 @@ def test_published_products_of_energy_and_area():
 
 
 def test_every_number_of_the_table_can_be_converted_and_has_a_source():
-    from voltaspin.report.cost import si
+    from voltaspin.cost.table import si
 
     table = CostTable.default()
     numbers = [*table.pulses.values(), *table.operations.values(), *(s.energy for s in table.sources)]

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from voltaspin.cost.table import CostTable
 from voltaspin.device import presets
 from voltaspin.device.characterisation import Characterisation
 from voltaspin.device.characterise import Effort, characterise
-from voltaspin.report.cost import CostTable
-from voltaspin.report.device_figures import device_charts, device_page, life_text, prefixed
+from voltaspin.report.device_page import device_charts, device_page, life_text, prefixed
 
 CELL = replace(presets.generator.with_variation(K_eff_scale=0.4), B_bias=(0.012, 0.0, 0.0))
 ALL = ["pulses", "shmoo", "bathtub", "retention", "energy", "sensitivity", "astroid"]

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from voltaspin.core.errors import InputError
-from voltaspin.report.figures import charts, grid_png, strip_png
+from voltaspin.diffusion.grids import grid_png, strip_png
+from voltaspin.plots.demo import charts
 
 
 def opened(png: bytes) -> Image.Image:
@@ -91,7 +92,7 @@ def test_strip_refuses_labels_that_do_not_match():
 
 def test_quality_without_any_positive_or_wide_score(results):
     """Scores around zero, one arm, no control and no FD must still draw."""
-    from voltaspin.report.figures import quality_png
+    from voltaspin.plots.demo import quality_png
 
     live = results.quality.live
     flat = live.floor.kid.model_copy(update={"value": 0.0, "low": 0.0, "high": 0.0})

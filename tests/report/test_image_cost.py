@@ -5,11 +5,11 @@ import pytest
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
+from voltaspin.cost.claims import action_draws
+from voltaspin.cost.images import image_costs, image_costs_text, mean_pulse
+from voltaspin.cost.table import BOUNDARIES, CellPulse
 from voltaspin.device import Pulse, presets
 from voltaspin.diffusion import bitflip
-from voltaspin.report.claim import action_draws
-from voltaspin.report.cost import BOUNDARIES, CellPulse
-from voltaspin.report.image_cost import image_costs, image_costs_text, mean_pulse
 
 PULSES = (("1.200 V 200 ps", 1.2, 2e-10), ("1.500 V 100 ps", 1.5, 1e-10))
 

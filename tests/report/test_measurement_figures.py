@@ -11,18 +11,18 @@ from PIL import Image
 
 from voltaspin.core.errors import InputError
 from voltaspin.device import presets
-from voltaspin.device.fitting import fit_switching, predict
-from voltaspin.device.likelihood import FitResult
-from voltaspin.device.measurements import (
+from voltaspin.device.fit.data import (
     ResistanceData,
     ResistanceSpread,
     SwitchingData,
     SwitchingFieldData,
     TMRData,
 )
-from voltaspin.device.resistance import fit_resistance, fit_spread, fit_TMR, resistance
-from voltaspin.device.switching_field import fit_switching_fields, fit_xi, switched
-from voltaspin.report.measurement_figures import fit_overlay
+from voltaspin.device.fit.field import fit_switching_fields, fit_xi, switched
+from voltaspin.device.fit.likelihood import FitResult
+from voltaspin.device.fit.resistance import fit_resistance, fit_spread, fit_TMR, resistance
+from voltaspin.device.fit.switching import fit_switching, predict
+from voltaspin.plots.fit import fit_overlay
 
 UPRIGHT = replace(presets.generator, B_bias=(0.0, 0.0, 4e-3))
 CELL = replace(presets.generator.with_variation(K_eff_scale=0.2), B_bias=(0.02, 0.0, 1e-3))

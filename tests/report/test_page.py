@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from voltaspin.core.errors import InputError
-from voltaspin.report.comparison import digits, energies
-from voltaspin.report.cost_results import Reading
+from voltaspin.cost.comparison import digits, energies
+from voltaspin.cost.results import Reading
 from voltaspin.report.page import (
     ReadingLine,
     interval,

@@ -6,8 +6,8 @@ import pytest
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Sourced
-from voltaspin.report.cost import CostTable, Processor
-from voltaspin.report.software import software, timed
+from voltaspin.cost.processors import software, timed
+from voltaspin.cost.table import CostTable, Processor
 
 TABLE = CostTable.default()
 
@@ -71,7 +71,7 @@ def test_always_refuses_and_says_what_is_missing(tmp_path, monkeypatch):
 
 def test_counters_are_used_where_there_are_any(tmp_path, monkeypatch):
     """A counter that gains 1 J whenever the work is asked, and nothing in idle periods."""
-    from voltaspin.report import software as module
+    from voltaspin.cost import processors as module
 
     zone = tmp_path / "intel-rapl:0"
     zone.mkdir()

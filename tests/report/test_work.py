@@ -8,12 +8,12 @@ import pytest
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Sourced
+from voltaspin.cost.claims import action_draws
+from voltaspin.cost.jobs import OWN_CPU, image_job, job, training_job, work, work_text
+from voltaspin.cost.processors import Software
+from voltaspin.cost.table import CostTable, Span
 from voltaspin.device import SwitchingModel
-from voltaspin.report.claim import action_draws
-from voltaspin.report.claim_figures import image_png
-from voltaspin.report.cost import CostTable, Span
-from voltaspin.report.software import Software
-from voltaspin.report.work import OWN_CPU, image_job, job, training_job, work, work_text
+from voltaspin.plots.cost import image_png
 
 MODEL = SwitchingModel.shipped()
 TABLE = CostTable.default()

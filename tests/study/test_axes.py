@@ -10,8 +10,7 @@ from voltaspin.core.errors import InputError
 from voltaspin.device import SwitchingModel
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.noise import LoopedSource, MemorySource, PseudoSource, bit_statistics
-from voltaspin.study import Condition, StudySpec
-from voltaspin.study.axes import (
+from voltaspin.requirements.axes import (
     BASELINE,
     CONTROL,
     HALVED,
@@ -24,6 +23,7 @@ from voltaspin.study.axes import (
     plan,
     shared_axes,
 )
+from voltaspin.study import Condition, StudySpec
 from voltaspin.study.cells import Cells
 from voltaspin.study.work import source_of
 
@@ -209,7 +209,7 @@ def test_conditions_that_no_source_can_be_are_refused(fields, message):
 
 def test_axes_of_the_junction_share_images_with_others(cheap, monkeypatch):
     """With a junction that answers by a formula: correlation 2 a share of its pulse, bias -4 B."""
-    import voltaspin.study.axes as module
+    import voltaspin.requirements.axes as module
 
     nominal = SwitchingModel.shipped()
 

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from voltaspin.cli import main
+from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError
+from voltaspin.report.study_page import page, summary, table_csv, verdicts_png
 from voltaspin.study.check import check, idle, leaves
 from voltaspin.study.judgement import Verdict
-from voltaspin.study.page import page, summary, table_csv, verdicts_png
 from voltaspin.study.runner import prepare
 from voltaspin.study.specification import Condition, StudySpec
 
@@ -236,7 +236,7 @@ def test_names_are_shown_as_they_stand(tmp_path, capsys):
     assert [c.removeprefix("'") for c in cells] == NAMES
     assert not any(c.startswith(("=", "+", "-", "@")) for c in cells)
     # the bars' descriptions are plain text to rich
-    from voltaspin.terminal import progress_bars
+    from voltaspin.cli.terminal import progress_bars
 
     bars = progress_bars()
     for name in NAMES:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from voltaspin.cli import main
+from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError
 from voltaspin.metrics import reference
 from voltaspin.study.judgement import combined, judge, power_of, standing

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from voltaspin.core.errors import InputError
-from voltaspin.streams import Stream
-from voltaspin.study.threshold import threshold
+from voltaspin.random.streams import Stream
+from voltaspin.requirements.threshold import threshold
 
 MARGIN = 0.03
 AT = (0.01, 0.02, 0.05, 0.1, 0.2)

@@ -7,18 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from voltaspin.cli import main
+from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError
 from voltaspin.device import SwitchingModel
-from voltaspin.streams import Stream
-from voltaspin.study import junction_verdict
-from voltaspin.study.axes import CONTROL, HALVED, plan
-from voltaspin.study.bits_verdict import bits_needed, judge_bits, period_of
+from voltaspin.random.streams import Stream
+from voltaspin.report.specification_page import axis_png, page, write
+from voltaspin.requirements import junction as junction_verdict
+from voltaspin.requirements.axes import CONTROL, HALVED, plan
+from voltaspin.requirements.bits import bits_needed, judge_bits, period_of
+from voltaspin.requirements.compliance import DeviceVerdict
+from voltaspin.requirements.junction import Surroundings, judge_junction, surroundings
+from voltaspin.requirements.specification import NoiseSpecification
+from voltaspin.requirements.threshold import threshold
 from voltaspin.study.judgement import Verdict
-from voltaspin.study.junction_verdict import Surroundings, judge_junction, surroundings
-from voltaspin.study.noise_specification import NoiseSpecification, axis_png, page, write
-from voltaspin.study.threshold import threshold
-from voltaspin.study.verdict import DeviceVerdict
 
 MARGIN = 0.0277
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from voltaspin.streams import Stream
+from voltaspin.random.streams import Stream
 
 LAG = 100  #: of the copies, and cells that take turns
 

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from voltaspin.core.errors import InputError
+from voltaspin.cost.network import compute_cost
 from voltaspin.memory import ArraySpec, convert
 from voltaspin.memory.counting import as_found, counted
-from voltaspin.report.compute_cost import compute_cost
 
 D = ArraySpec(mode="digital", digital_ends=False)
 r = torch.randn

@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 from voltaspin import MagnetoelectricMemory, SwitchingModel
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
+from voltaspin.cost.table import CostTable
 from voltaspin.device import JunctionSpec
 from voltaspin.device.characterise import Characterisation
 from voltaspin.diffusion.bitflip.model import BitModelSpec
 from voltaspin.memory import ArraySpec
 from voltaspin.memory.files import _checksum
-from voltaspin.report.cost import CostTable
 from voltaspin.report.results import DemoResults
-from voltaspin.study.noise_specification import NoiseSpecification
+from voltaspin.requirements.specification import NoiseSpecification
 
 FILES = Path(__file__).parents[1] / "data" / "v0.1.0"
 KINDS: dict[str, Any] = {
@@ -179,7 +179,7 @@ def test_a_ledger_is_read_or_refused(data):
 def test_hdf5_with_any_bit_changed_is_read_or_refused(tmp_path):
     h5py = pytest.importorskip("h5py")
     from voltaspin.device import ResistanceData
-    from voltaspin.device.measurements import load
+    from voltaspin.device.fit.data import load
 
     with h5py.File(tmp_path / "whole.h5", "w") as file:
         file["V"], file["R"] = np.linspace(-1, 1, 8), np.linspace(1e3, 2e3, 8)

@@ -17,9 +17,12 @@ import pytest
 import torch
 from PIL import Image
 
-from voltaspin.cli import main
+from voltaspin.cli.app import main
 from voltaspin.core.files import sha256_of
 from voltaspin.core.ledger import Ledger
+from voltaspin.cost.images import ImageWork
+from voltaspin.cost.results import Claim
+from voltaspin.cost.table import CostTable
 from voltaspin.device import JunctionSpec, Pulse, SwitchingModel, presets
 from voltaspin.device.characterise import Characterisation
 from voltaspin.diffusion import TrainSpec, bitflip, load_pipeline, sample, train
@@ -32,12 +35,9 @@ from voltaspin.memory.programmable import PulseLibrary
 from voltaspin.metrics import evaluate_folder
 from voltaspin.metrics.shipped import data_sha256, load_reference
 from voltaspin.noise import LoopedSource, MemorySource, PseudoSource, RecordedSource, conditioned
-from voltaspin.report.cost import CostTable
-from voltaspin.report.cost_results import Claim
-from voltaspin.report.image_cost import ImageWork
 from voltaspin.report.results import DemoResults, Quality
+from voltaspin.requirements.specification import NoiseSpecification
 from voltaspin.study.judgement import judge, standing
-from voltaspin.study.noise_specification import NoiseSpecification
 from voltaspin.study.runner import execute, finished, folder_of
 from voltaspin.study.specification import StudySpec
 

@@ -7,7 +7,7 @@ import platform
 import sys
 from collections.abc import Callable
 from dataclasses import fields
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, cast
@@ -110,7 +110,12 @@ def shown(value: Any) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Versions that a result depends on."""
+    """Return the versions that a result depends on."""
+    return dict(_versions())
+
+
+@lru_cache
+def _versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "machine": platform.machine(), "system": sys.platform}
     for name in ("voltaspin", "numpy", "scipy", "numba", "torch", "diffusers"):
         try:

@@ -11,11 +11,9 @@ if TYPE_CHECKING:
     from voltaspin.device import breakdown as breakdown
     from voltaspin.device import circuit as circuit
     from voltaspin.device import equilibrium as equilibrium
-    from voltaspin.device import fitting as fitting
     from voltaspin.device import fokker_planck as fokker_planck
     from voltaspin.device import junction as junction
     from voltaspin.device import llg as llg
-    from voltaspin.device import measurements as measurements
     from voltaspin.device import presets as presets
     from voltaspin.device import pulse_search as pulse_search
     from voltaspin.device import retention as retention
@@ -25,31 +23,31 @@ if TYPE_CHECKING:
     from voltaspin.device.breakdown import check_breakdown as check_breakdown
     from voltaspin.device.characterisation import Characterisation as Characterisation
     from voltaspin.device.characterisation import JunctionSpec as JunctionSpec
-    from voltaspin.device.fitting import MeasuredPulse as MeasuredPulse
-    from voltaspin.device.fitting import fit_switching as fit_switching
-    from voltaspin.device.fitting import switching_model_from_measurements as switching_model_from_measurements
+    from voltaspin.device.fit.data import ResistanceData as ResistanceData
+    from voltaspin.device.fit.data import ResistanceSpread as ResistanceSpread
+    from voltaspin.device.fit.data import SwitchingData as SwitchingData
+    from voltaspin.device.fit.data import SwitchingFieldData as SwitchingFieldData
+    from voltaspin.device.fit.data import TMRData as TMRData
+    from voltaspin.device.fit.field import fit_switching_fields as fit_switching_fields
+    from voltaspin.device.fit.field import fit_xi as fit_xi
+    from voltaspin.device.fit.likelihood import FitResult as FitResult
+    from voltaspin.device.fit.resistance import fit_resistance as fit_resistance
+    from voltaspin.device.fit.resistance import fit_spread as fit_spread
+    from voltaspin.device.fit.resistance import fit_TMR as fit_TMR
+    from voltaspin.device.fit.switching import MeasuredPulse as MeasuredPulse
+    from voltaspin.device.fit.switching import fit_switching as fit_switching
+    from voltaspin.device.fit.switching import switching_model_from_measurements as switching_model_from_measurements
     from voltaspin.device.junction import Junction as Junction
     from voltaspin.device.junction import Pulse as Pulse
-    from voltaspin.device.likelihood import FitResult as FitResult
-    from voltaspin.device.measurements import ResistanceData as ResistanceData
-    from voltaspin.device.measurements import ResistanceSpread as ResistanceSpread
-    from voltaspin.device.measurements import SwitchingData as SwitchingData
-    from voltaspin.device.measurements import SwitchingFieldData as SwitchingFieldData
-    from voltaspin.device.measurements import TMRData as TMRData
     from voltaspin.device.pulse_design import BestPulse as BestPulse
     from voltaspin.device.pulse_design import best_pulse as best_pulse
     from voltaspin.device.pulse_search import FairPulse as FairPulse
     from voltaspin.device.pulse_search import fair_pulse as fair_pulse
     from voltaspin.device.pulse_survey import Effort as Effort
-    from voltaspin.device.resistance import fit_resistance as fit_resistance
-    from voltaspin.device.resistance import fit_spread as fit_spread
-    from voltaspin.device.resistance import fit_TMR as fit_TMR
     from voltaspin.device.retention import flip_rate as flip_rate
     from voltaspin.device.retention import log_flip_rate as log_flip_rate
     from voltaspin.device.sensitivity import sensitivities as sensitivities
     from voltaspin.device.switching import SwitchingModel as SwitchingModel
-    from voltaspin.device.switching_field import fit_switching_fields as fit_switching_fields
-    from voltaspin.device.switching_field import fit_xi as fit_xi
     from voltaspin.device.temperature import at_temperature as at_temperature
     from voltaspin.device.transport import read_disturb as read_disturb
 else:

@@ -15,7 +15,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from voltaspin.core.compiled import numba
-from voltaspin.streams import high32, low32, philox4x32_7, philox4x32_7_block, philox4x32_7_stream
+from voltaspin.random.streams import high32, low32, philox4x32_7, philox4x32_7_block, philox4x32_7_stream
 
 # Least-squares fits on Chebyshev nodes: sin(pi a) and cos(pi a) for |a| <= 1/4, and the P of
 # log(1 + x) = x - x^2/2 + x^3 P(x) for 1/sqrt(2) <= 1 + x < sqrt(2). Errors: 6e-8 absolute, 1.7e-7 relative.

@@ -30,7 +30,7 @@ from voltaspin.device.junction import Junction, Pulse, Well, require_positive
 from voltaspin.device.kernel import HEUN, LANES, ROTATION, advance, advance64
 from voltaspin.device.response import QUANTITIES, Quantity
 from voltaspin.device.torque import spin_torque_field as spin_torque_field
-from voltaspin.streams import Stream, derive_key
+from voltaspin.random.streams import Stream, derive_key
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 Cells = Mapping[Quantity, ArrayLike]

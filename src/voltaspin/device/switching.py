@@ -23,7 +23,7 @@ from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.device.response import UNITS, Quantity, Response, Variable, logistic, nominal
 
 if TYPE_CHECKING:
-    from voltaspin.device.measurements import SwitchingData
+    from voltaspin.device.fit.data import SwitchingData
 
 Progress = Callable[[int, int], None]
 Ranges = Mapping[Quantity, tuple[float, float]]
@@ -259,17 +259,17 @@ class SwitchingModel:
         """Counted flips of one pulse at several stray fields, smoothed and taken as they are.
 
         No physics enters, so only the stray field of a cell may differ. To let cells differ in more, fit a
-        junction (:func:`voltaspin.device.fitting.fit_switching`) and use :meth:`from_fokker_planck`.
+        junction (:func:`voltaspin.device.fit.switching.fit_switching`) and use :meth:`from_fokker_planck`.
 
         Args:
             p01, p10: counts from up and from down, see
-                :func:`voltaspin.device.fitting.switching_model_from_measurements`.
+                :func:`voltaspin.device.fit.switching.switching_model_from_measurements`.
             max_degree: of the polynomials in B_z.
 
         Raises:
             InputError: different pulses, or too few fields.
         """
-        from voltaspin.device.fitting import switching_model_from_measurements
+        from voltaspin.device.fit.switching import switching_model_from_measurements
 
         measured = switching_model_from_measurements(p01, p10, max_degree=max_degree)
         terms = tuple((j,) for j in range(len(measured.c01)))

@@ -34,7 +34,7 @@ from voltaspin.core.stopping import on_signal
 from voltaspin.diffusion import checkpoints
 from voltaspin.diffusion.backend import bf16_is_faster, keep_freed_memory, outputs_per_image
 from voltaspin.diffusion.data import ImageSet
-from voltaspin.streams import Stream, derive_key
+from voltaspin.random.streams import Stream, derive_key
 
 _BEFORE_FIRST_CHECKPOINT = {"train.json", "log.jsonl", RECORD}  #: all that a run leaves which was stopped early
 NETWORK = ("unet/config.json", "unet/diffusion_pytorch_model.safetensors")  #: files of an exported network

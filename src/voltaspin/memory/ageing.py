@@ -14,7 +14,7 @@ from voltaspin.device import Junction, Pulse
 from voltaspin.device.breakdown import PowerLaw, lifetime
 from voltaspin.device.retention import log_flip_rate
 from voltaspin.device.temperature import at_temperature
-from voltaspin.streams import Stream
+from voltaspin.random.streams import Stream
 
 Floats = NDArray[np.float64]
 

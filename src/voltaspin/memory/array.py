@@ -20,7 +20,7 @@ from voltaspin.memory.lines import Line
 from voltaspin.memory.logic import RowLogic
 from voltaspin.memory.pulse import GROUP, pulse_and_xor
 from voltaspin.memory.variation import QUANTITIES, SCREENING, Variation
-from voltaspin.streams import Stream, derive_key
+from voltaspin.random.streams import Stream, derive_key
 
 if TYPE_CHECKING:
     from voltaspin.memory.programmable import Answer, PulseLibrary

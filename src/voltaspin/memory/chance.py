@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from voltaspin.core.compiled import numba
 from voltaspin.memory.slices import GOLDEN, keyed_word
-from voltaspin.streams import derive_key
+from voltaspin.random.streams import derive_key
 
 _STRIP = 256  # words made at once
 _16, _LOW16 = np.uint64(16), np.uint64(0xFFFF)
@@ -172,7 +172,7 @@ class Chance:
 
     def chosen(self, purpose: str, count: int, share: float) -> NDArray[np.int64]:
         """Cells chosen independently with probability ``share``: sorted indices."""
-        from voltaspin.streams import Stream
+        from voltaspin.random.streams import Stream
 
         if share <= 0:
             return np.empty(0, np.int64)

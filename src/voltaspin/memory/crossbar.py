@@ -17,7 +17,7 @@ from voltaspin.memory.periphery import converter_step, read_noise
 from voltaspin.memory.programming import Programmed, conductances
 from voltaspin.memory.specification import ArraySpec
 from voltaspin.memory.state import power_of_two
-from voltaspin.streams import Stream
+from voltaspin.random.streams import Stream
 
 Floats = NDArray[np.float64]
 

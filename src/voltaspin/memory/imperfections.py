@@ -28,7 +28,7 @@ from voltaspin.core.files import cached, read_object, write_json
 from voltaspin.core.spec import environment
 from voltaspin.device import Junction, Pulse, SwitchingModel
 from voltaspin.device.junction import Well
-from voltaspin.streams import Stream, derive_key
+from voltaspin.random.streams import Stream, derive_key
 
 _PER_DECADE = 4  # sinusoids per decade of the 1/f noise
 _MU0_4PI = 1e-7  # magnetic constant over 4 pi [T m/A]

@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 from voltaspin.core.errors import InputError
 from voltaspin.memory.counting import as_found, call
 from voltaspin.memory.layers import KINDS
-from voltaspin.streams import Stream
+from voltaspin.random.streams import Stream
 
 _SAME = 1e-4  # relative difference up to which a forward is the plain layer's, in float32; 1e-2 in half precision
 _UNKNOWN = "its class has a forward of its own; give convert an example to compare it with the plain layer"

@@ -22,7 +22,7 @@ from __future__ import annotations
 import numpy as np
 
 from voltaspin.core.compiled import numba
-from voltaspin.streams import high32, low32, philox4x32
+from voltaspin.random.streams import high32, low32, philox4x32
 
 GROUP = 128  #: bits served by one group of sixteen Philox blocks
 BLOCKS = np.uint64(16)  #: Philox blocks per group

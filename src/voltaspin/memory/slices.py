@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.compiled import numba
-from voltaspin.streams import derive_key
+from voltaspin.random.streams import derive_key
 
 WORD = 64  #: cells in a word
 _ROW = 64  # words computed side by side

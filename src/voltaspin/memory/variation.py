@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.streams import Stream
+from voltaspin.random.streams import Stream
 
 Floats = NDArray[np.float64]
 

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Z90, Z95, Estimate
-from voltaspin.streams import Stream
+from voltaspin.random.streams import Stream
 
 Array = NDArray[np.float64]
 Arms = Sequence[tuple[float, Array]]

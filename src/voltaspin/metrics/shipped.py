@@ -167,7 +167,7 @@ def blurred(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def noisy(images: NDArray[np.uint8], *, sigma: float, seed: int) -> NDArray[np.uint8]:
     """Gaussian noise of ``sigma`` of the full range, clipped and rounded to 8 bit: uint8, same shape."""
-    from voltaspin.streams import Stream
+    from voltaspin.random.streams import Stream
 
     noise = Stream.of(seed, "metrics", "yardstick").normals(images.size).reshape(images.shape)
     return np.clip(np.rint(images + 255 * sigma * noise), 0, 255).astype(np.uint8)

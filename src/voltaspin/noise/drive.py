@@ -37,7 +37,7 @@ from voltaspin.noise.drive_draws import (
 from voltaspin.noise.drive_places import Place, Remembered, place_in, put, tag_of
 from voltaspin.noise.drive_tally import Tally
 from voltaspin.noise.processes import Travels
-from voltaspin.streams import derive_key
+from voltaspin.random.streams import derive_key
 
 _REMEMBERED = 1 << 14  # generators whose place is known; each keeps 5 kB alive
 _MARKS, _MARK_BYTES = 1 << 16, 1 << 28  # positions of the sequence that a block can go back to

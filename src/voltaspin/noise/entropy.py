@@ -35,7 +35,7 @@ from voltaspin.noise.entropy_formulas import (
 )
 from voltaspin.noise.entropy_limits import limit
 from voltaspin.noise.sp800_22 import as_bits
-from voltaspin.streams import Stream
+from voltaspin.random.streams import Stream
 
 __all__ = [
     "ESTIMATES", "LEAST", "SEGMENT", "EntropyEstimates", "IdealLimits", "Z", "collision", "compression", "estimate",

@@ -15,7 +15,7 @@ from voltaspin.noise.conditioner import BLOCK, Conditioner
 from voltaspin.noise.gaussian import Shaping
 from voltaspin.noise.source import NoiseSource
 from voltaspin.noise.whole import assessed
-from voltaspin.streams import Stream
+from voltaspin.random.streams import Stream
 
 
 def _known(source: NoiseSource, H_min: float | None) -> tuple[float, str]:

@@ -12,7 +12,7 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
 from voltaspin.noise.gaussian import Shaping, named_shaping
 from voltaspin.noise.source import AddressableSource, NoiseSource, Provenance, checked_count
-from voltaspin.streams import Stream
+from voltaspin.random.streams import Stream
 
 LONGEST = 2**26  #: bits of the longest period, one a byte
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.streams import derive_key
+from voltaspin.random.streams import derive_key
 
 Mapping = Literal["fixed", "rotated", "hashed"]
 

@@ -23,7 +23,7 @@ from voltaspin.memory.slices import (
 )
 from voltaspin.noise.mapping import affine_map
 from voltaspin.noise.source import SEQUENCE, aligned
-from voltaspin.streams import derive_key
+from voltaspin.random.streams import derive_key
 
 
 class ArraySequence:

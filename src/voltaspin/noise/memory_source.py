@@ -21,7 +21,7 @@ from voltaspin.noise.gaussian import Shaping, named_shaping
 from voltaspin.noise.mapping import affine_map, cells_of_bits, check_room, checked_mapping
 from voltaspin.noise.memory_sequence import ArraySequence
 from voltaspin.noise.source import AddressableSource, NoiseSource, Provenance, checked_count, coin_key
-from voltaspin.streams import Stream
+from voltaspin.random.streams import Stream
 
 _CACHE_BYTES = 256 << 20  # states of streams kept for their next step: 10,000 images of 784 pixels at k = 2
 

@@ -13,7 +13,7 @@ from voltaspin.core.ledger import Ledger
 from voltaspin.memory.pulse import GROUP, fair_bits
 from voltaspin.noise.gaussian import InverseCDF, Shaping, quantiles53
 from voltaspin.noise.source import SEQUENCE, AddressableSource, NoiseSource, Provenance, aligned, coin_key
-from voltaspin.streams import Stream, derive_key
+from voltaspin.random.streams import Stream, derive_key
 
 
 @final

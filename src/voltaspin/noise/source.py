@@ -25,7 +25,7 @@ from voltaspin.noise.base import aligned as aligned
 from voltaspin.noise.base import checked_count as checked_count
 from voltaspin.noise.base import checked_streams as checked_streams
 from voltaspin.noise.base import sizes_of as sizes_of
-from voltaspin.streams import derive_key
+from voltaspin.random.streams import derive_key
 
 if TYPE_CHECKING:
     from voltaspin.noise.drive import DrivenTorch

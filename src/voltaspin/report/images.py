@@ -22,7 +22,7 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.files import parse_json
 from voltaspin.core.folders import OutputFolder
 from voltaspin.core.ledger import Ledger
-from voltaspin.report.figures import grid_png
+from voltaspin.diffusion.grids import grid_png
 
 GRID_LIMIT = 100
 GRID = "grid.png"

@@ -20,8 +20,8 @@ from rich.table import Table
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_text
 from voltaspin.core.quantity import Estimate
-from voltaspin.report.comparison import SUPERSCRIPT, digits, energies, energy_text, ratio_text, spread_parts
-from voltaspin.report.cost_results import ABOUT_A_THOUSAND, Claim, Metric, Reading
+from voltaspin.cost.comparison import SUPERSCRIPT, digits, energies, energy_text, ratio_text, spread_parts
+from voltaspin.cost.results import ABOUT_A_THOUSAND, Claim, Metric, Reading
 from voltaspin.report.results import (
     Boundary,
     CostRow,
@@ -298,7 +298,7 @@ def write_page(results: DemoResults, pictures: dict[str, bytes], path: Path | st
 
     texts = required_pictures(results)
     if missing := [name for name in texts if name not in pictures]:
-        raise InputError(f"the page lacks {', '.join(missing)}; draw them with voltaspin.report.figures")
+        raise InputError(f"the page lacks {', '.join(missing)}; draw them with voltaspin.plots.demo")
     if unknown := [name for name in pictures if name not in texts | OPTIONAL_PICTURES]:
         raise InputError(f"the page has no place for {', '.join(unknown)}; known: {', '.join(texts)}")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from voltaspin.core.quantity import Estimate
+from voltaspin.core.result import Boundary, Numbers, Part, Provenance
 from voltaspin.core.spec import Spec
-from voltaspin.report.cost_results import Claim, Cost, CostRow, Network, NetworkPart, Ratio
-from voltaspin.report.parts import Boundary, Numbers, Part, Provenance
+from voltaspin.cost.results import Claim, Cost, CostRow, Network, NetworkPart, Ratio
 
 __all__ = [
     "Arm",

@@ -13,12 +13,12 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from voltaspin.core.errors import InputError
 from voltaspin.core.spec import Spec
 from voltaspin.diffusion import TrainSpec, load_images, load_pipeline, sample, shipped_model, train
+from voltaspin.diffusion.grids import grid_png
 from voltaspin.memory import ArraySpec, Imperfections, MagnetoelectricMemory, convert
 from voltaspin.memory.imperfections import Slopes
 from voltaspin.metrics import Extractor, reference, score_features
 from voltaspin.noise import LoopedSource, MemorySource, NoiseSource, PseudoSource, Requantised
 from voltaspin.noise.gaussian import named_shaping
-from voltaspin.report.figures import grid_png
 from voltaspin.study.cells import Cells
 from voltaspin.study.runner import folder_of
 from voltaspin.study.specification import Condition, Run, Training

@@ -1,0 +1,325 @@
+"""``voltaspin device``: one junction by itself. Without a command: derived values and one pulse."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from voltaspin.cli.terminal import Force, at_least, bar_per_part, count, print_json, progress_bars, quantity, run_record
+from voltaspin.core import units
+from voltaspin.core.errors import InputError
+from voltaspin.core.files import opened_whole
+from voltaspin.core.folders import OutputFolder, claimed_file
+from voltaspin.core.units import Dimension, parse_quantity
+
+if TYPE_CHECKING:
+    from voltaspin.device.characterise import Characterisation
+    from voltaspin.device.junction import Junction, Pulse
+
+app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich", add_completion=False)
+
+Preset = Annotated[str, typer.Option("--preset", help="A preset; `voltaspin device list` names them.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="NAME=VALUE, repeated: changes a parameter: --set t_F=1.2nm --set B_x=20mT; a number alone is in SI.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+SpinTorque = Annotated[bool, typer.Option("--spin-torque", help="Add the torque of the tunnel current.")]
+
+#: What --set takes; the first unit of each is SI, and a number alone is in it.
+SETTABLE: dict[str, Dimension] = {
+    "diameter": units.JUNCTION_LENGTH,
+    "t_F": units.JUNCTION_LENGTH,
+    "t_ox": units.JUNCTION_LENGTH,
+    "Ms": units.MAGNETISATION,
+    "K_i": units.AREAL_ENERGY,
+    "Delta": units.NUMBER.within(1e-3, 1e4),
+    "xi": units.VCMA,
+    "alpha_G": units.NUMBER.within(1e-6, 10),
+    "B_x": units.FIELD,
+    "B_y": units.FIELD,
+    "B_z": units.FIELD,
+    "temperature": units.TEMPERATURE,
+    "RA": units.RESISTANCE_AREA,
+    "TMR0": units.RATIO.within(1e-6, 1e3),
+    "V_h": units.JUNCTION_VOLTAGE,
+    "Nz": units.RATIO.within(1e-9, 1e3),
+}
+#: Memory of a trajectory and seconds of one core for each of its turns (measured: 84 to 156, 1.6e-7 to 1.8e-7).
+_BYTES, _SECONDS = 100, 1.7e-7
+_MOST_DEVICES, _MOST_TURNS = 20_000_000, 1e11
+
+
+def chosen_junction(preset: str, changes: list[str] | None) -> Junction:
+    """The preset with the parameters of ``--set``.
+
+    The demagnetising factors follow ``diameter`` and ``t_F`` where the preset is a true cylinder. ``Delta``
+    sets K_i after everything else. ``temperature`` moves the thermal field alone, not the material. The name
+    says what was changed.
+
+    Raises:
+        InputError: an unknown name, a value that is no number of that unit, or one that no junction has.
+    """
+    from voltaspin.device import presets
+
+    junction = presets.get(preset)
+    given = dict(assigned("--set", text, SETTABLE) for text in changes or ())
+    if "Delta" in given and "K_i" in given:
+        raise InputError("--set Delta and --set K_i say the same twice; give one of them")
+    new: dict[str, Any] = {key: v for key, v in given.items() if key not in ("B_x", "B_y", "B_z", "Nz", "Delta")}
+    new["B_bias"] = tuple(given.get(f"B_{axis}", held) for axis, held in zip("xyz", junction.B_bias, strict=True))
+    if "Nz" in given:
+        Nz = given["Nz"]
+        new["N"] = ((1 - Nz) / 2, (1 - Nz) / 2, Nz)
+    elif given.keys() & {"diameter", "t_F"} and "N" not in presets.sources(preset):
+        new["N"] = None
+    junction = replace(junction, **new)
+    if "Delta" in given:
+        if junction.temperature == 0 or junction.K_eff() == 0:
+            raise InputError("--set Delta needs a temperature above zero and a K_eff that is not zero; set K_i instead")
+        junction = junction.with_variation(K_eff_scale=given["Delta"] / junction.Delta())
+    return replace(junction, name=", ".join([preset, *(text.strip() for text in changes or ())]))
+
+
+def assigned(option: str, text: str, known: Mapping[str, Dimension]) -> tuple[str, float]:
+    """``"t_F=1.2nm"`` to its name and its value in SI, in which a number alone is.
+
+    Raises:
+        InputError: an unknown name, or a value that is no quantity of that kind.
+    """
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or name not in known:
+        raise InputError(f"{option} {text}: give NAME=VALUE with one of the names {', '.join(known)}")
+    si = next(iter(known[name].units))
+    return name, parse_quantity(value, known[name], name=f"{option} {name} =", bare=si, signed=True)
+
+
+def voltage_of(text: str | None) -> float | None:
+    """``--voltage`` of a pulse, where it was given."""
+    return None if text is None else quantity("voltage", text, units.JUNCTION_VOLTAGE, bare="V", signed=True)
+
+
+def _turns(junction: Junction, pulse: Pulse) -> float:
+    """About how often the magnetisation turns during a pulse and after it, which is what a trajectory costs."""
+    field = max(abs(junction.B_k(pulse.voltage)), abs(junction.B_k(0.0))) + junction.B_in_plane
+    return units.gamma_e * field * (pulse.duration + 10e-9) / 6.28
+
+
+@app.callback()
+def device(
+    context: typer.Context,
+    preset: Preset = "generator",
+    voltage: Annotated[
+        str | None, typer.Option("--voltage", help="Of the pulse, 1.2V; a number alone is in V; default: V_c.")
+    ] = None,
+    width: Annotated[str, typer.Option("--width", help="Of the pulse, 0.6ns; a number alone is in ns.")] = "0.6",
+    devices: Annotated[str, typer.Option("--devices", help="Trajectories, such as 20k.")] = "20000",
+    seed: Annotated[int, typer.Option("--seed", help="Decides every simulated random number.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """One junction: derived values and its switching probability under one pulse, or one of the commands below.
+
+    Example: [bold]voltaspin device --preset generator --width 0.6ns[/bold]
+    """
+    if context.invoked_subcommand is not None:
+        for name in context.params:
+            source = context.get_parameter_source(name)
+            if source is not None and source.name == "COMMANDLINE":
+                option = "json" if name == "as_json" else name
+                raise InputError(f"--{option} stands before {context.invoked_subcommand}; write it behind")
+        return
+    at_least(0, seed=seed)
+    n = count("devices", devices, most=_MOST_DEVICES, why=f"which take {_BYTES * _MOST_DEVICES / 1e9:.0f} GB of memory")
+    V = voltage_of(voltage)
+    duration = quantity("width", width, units.PULSE_WIDTH, bare="ns")
+    from voltaspin.device import Pulse, llg, presets
+
+    junction = presets.get(preset)
+    pulse = Pulse(voltage=junction.V_c if V is None else V, width=duration)
+    if (turns := _turns(junction, pulse)) * n > _MOST_TURNS:
+        raise InputError(
+            f"--devices {devices} --width {width}: {n:,} trajectories of {turns:,.0f} turns of the magnetisation take "
+            f"about {2 * turns * n * _SECONDS / 3600:,.0f} hours; give fewer or a shorter pulse"
+        )
+    result: dict[str, Any] = {
+        "preset": preset,
+        "Delta": junction.Delta(),
+        "barrier": junction.barrier(),
+        "V_c_V": junction.V_c,
+        "B_k_mT": junction.B_k() * 1e3,
+        "K_eff_J_per_m3": junction.K_eff(),
+        "R_P_ohm": junction.R_P,
+        "pulse": {"voltage_V": pulse.voltage, "width_ns": float(f"{duration * 1e9:.12g}")},
+        "seed": seed,
+    }
+    wells: tuple[tuple[str, Literal["up", "down"]], ...] = (("p01", "up"), ("p10", "down"))
+    for name, initial in wells:
+        found = llg.switching_probability(junction, pulse, initial=initial, n_devices=n, seed=seed)
+        result[name] = {"value": found.value, "error": found.error, "n": n}
+    if as_json:
+        print_json(result)
+        return
+    print(
+        f"{preset}: Delta {result['Delta']:.1f}, barrier with the in-plane field {result['barrier']:.1f} k_B T, "
+        f"V_c {junction.V_c:.3f} V, B_k {result['B_k_mT']:.1f} mT, R_P {junction.R_P / 1e3:.0f} kOhm"
+    )
+    for name in ("p01", "p10"):
+        value = result[name]
+        print(f"{name} = {value['value']:.4f} +- {value['error']:.4f} at {pulse.voltage:.3f} V, {duration * 1e9:g} ns")
+
+
+@app.command()
+def characterise(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the results; made if it does not exist.")],
+    preset: Preset = "generator",
+    changes: Changes = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Coarse grids, pulses from the map: seconds, not minutes.")
+    ] = False,
+    spin_torque: SpinTorque = False,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Everything about one junction: pulses, error rates, retention, energy, sensitivities, astroid.
+
+    Writes device.json, one PNG per figure, and index.html that shows them.
+
+    Example: [bold]voltaspin device characterise --preset generator --set B_x=20mT --out generator[/bold]
+    """
+    junction = chosen_junction(preset, changes)
+    from voltaspin.cost.table import CostTable, si
+    from voltaspin.device.characterise import QUICK, Effort
+    from voltaspin.device.characterise import characterise as run
+    from voltaspin.report.device_page import device_charts, device_page
+
+    arguments = {"preset": preset, "set": changes, "quick": quick, "spin_torque": spin_torque}
+    with OutputFolder.claim(out, command="device characterise", arguments=arguments, force=force) as folder:
+        folder.plan(["device.json", "index.html"])
+        with progress_bars() as bars:
+            result = run(
+                junction,
+                effort=QUICK if quick else Effort(),
+                spin_torque=spin_torque,
+                line_capacitance=si(CostTable.default().line_capacitance),
+                progress=bar_per_part(bars),
+            )
+        pictures = device_charts(result)
+        for name, picture in pictures.items():
+            folder.write_bytes(f"{name}.png", picture)
+        folder.write_bytes("index.html", device_page(result, pictures).encode())
+        folder.write_json("device.json", result.to_json())
+        folder.finish(run_record())
+    if as_json:
+        print_json(result.to_json())
+        return
+    for line in _summary(result):
+        print(line)
+    print(f"page: {(out / 'index.html').resolve()}")
+
+
+def _summary(result: Characterisation) -> list[str]:
+    from voltaspin.report.page import number, seconds
+
+    d = result.derived
+    lines = [f"{result.junction.name}: Delta {d.Delta:.1f}, barrier with the in-plane field {d.barrier:.1f} k_B T"]
+    if d.V_c is not None:
+        lines[0] += f", V_c {d.V_c:.3f} V"
+    for name, pulse in (("write", result.write), ("coin", result.coin)):
+        if pulse is not None:
+            lines.append(f"{name}: {pulse.verdict}")
+    if result.retention is not None and result.retention.life is not None:
+        lines.append(f"a bit lives {seconds(result.retention.life)} on average")
+    if result.read is not None:
+        lines.append(f"read errors {number(result.read.error)} at {result.read.voltage:g} V")
+    lines += [f"no {part}: {reason}" for part, reason in result.reasons.items()]
+    return lines
+
+
+@app.command(name="list")
+def list_presets(as_json: AsJson = False) -> None:
+    """The presets: what they are and what follows from their numbers.
+
+    Example: [bold]voltaspin device list[/bold]
+    """
+    from voltaspin.device import presets
+
+    rows = []
+    for name in presets.names():
+        entry, junction = presets.entry(name), presets.get(name)
+        rows.append(
+            {
+                "name": name,
+                "title": entry.title,
+                "citation": entry.citation,
+                "Delta": junction.Delta(),
+                "barrier": junction.barrier(),
+                "V_c_V": junction.V_c if junction.xi else None,
+                "R_P_ohm": junction.R_P,
+                "grades": dict.fromkeys(sorted(n.grade for n in entry.numbers.values()), 0),
+            }
+        )
+        for number in entry.numbers.values():
+            rows[-1]["grades"][number.grade] += 1  # type: ignore[index]
+    if as_json:
+        print_json(rows)
+        return
+    print(f"{'preset':<14}{'Delta':>6}{'barrier':>9}{'V_c (V)':>9}{'R_P (ohm)':>11}  what it is")
+    for row in rows:
+        V_c = "-" if row["V_c_V"] is None else f"{row['V_c_V']:.2f}"
+        numbers = f"{row['Delta']:>6.1f}{row['barrier']:>9.1f}{V_c:>9}{row['R_P_ohm']:>11.3g}"
+        print(f"{row['name']:<14}{numbers}  {row['title']}")
+
+
+@app.command()
+def export(
+    format: Annotated[str, typer.Option("--format", help="ngspice, verilog-a, or json (the parameters, SI).")],
+    out: Annotated[str, typer.Option("--out", help="File, or - for standard output.")],
+    preset: Preset = "generator",
+    changes: Changes = None,
+    name: Annotated[str, typer.Option("--name", help="Of the subcircuit or module.")] = "VCMTJ",
+    initial: Annotated[str, typer.Option("--initial", help="Well that a circuit starts in: up or down.")] = "up",
+    spin_torque: SpinTorque = False,
+    force: Force = False,
+) -> None:
+    """A junction for a circuit simulator, or as a file of parameters.
+
+    Example: [bold]voltaspin device export --preset storage --format ngspice --out cell.sp[/bold]
+    """
+    junction = chosen_junction(preset, changes)
+    target = Path(out)
+    if out != "-" and (not out or target.is_dir()):
+        raise InputError(f"--out {out!r} is a folder or empty; give the name of a file, or - for standard output")
+    text = _exported(junction, format, name, initial, spin_torque)
+    if out == "-":
+        sys.stdout.write(text)
+        return
+    with claimed_file(target, force=force), opened_whole(target) as file:
+        file.write(text.encode())
+
+
+def _exported(junction: Junction, format: str, name: str, initial: str, spin_torque: bool) -> str:
+    if format == "json":
+        if name != "VCMTJ" or initial != "up" or spin_torque:
+            raise InputError("--name, --initial and --spin-torque are of a circuit; leave them out of --format json")
+        import json
+
+        from voltaspin.device.characterise import JunctionSpec
+
+        return json.dumps(JunctionSpec.of(junction).to_json(), indent=1, allow_nan=False) + "\n"
+    from voltaspin.device import circuit
+
+    writers = {"ngspice": circuit.ngspice, "verilog-a": circuit.verilog_a}
+    if format not in writers:
+        raise InputError(f"--format {format} is unknown; use {', '.join(writers)} or json")
+    if initial not in ("up", "down"):
+        raise InputError(f"--initial {initial} is unknown; use up (parallel, bit 0) or down (bit 1)")
+    well: Literal["up", "down"] = "up" if initial == "up" else "down"
+    return writers[format](junction, name=name, spin_torque=spin_torque, initial=well)

@@ -1,0 +1,234 @@
+"""``voltaspin study``: a file of conditions, done and judged; ``voltaspin spec``: what follows from one."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from voltaspin.cli.device import Changes, assigned, chosen_junction, voltage_of
+from voltaspin.cli.files import Given, file_options, input_of, opened, refuse_recording, say_read
+from voltaspin.cli.terminal import Force, at_least, print_json, progress_bars, quantity, run_record
+from voltaspin.core import units
+from voltaspin.core.errors import InputError
+from voltaspin.core.folders import OutputFolder
+
+if TYPE_CHECKING:
+    from voltaspin.device import Junction, Pulse
+
+_MOST_BITS = 2**26  # of a recording that are looked at, one a byte
+_DEVIATIONS = {
+    "voltage": units.RATIO.within(1e-9, 1), "width": units.RATIO.within(1e-9, 1), "B_z": units.FIELD,
+    "temperature": units.TEMPERATURE_CHANGE,
+}  # fmt: skip
+
+
+def study(
+    file: Annotated[Path, typer.Argument(help="JSON of a study: conditions or a grid, seeds, and the margin.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of results; finished runs in it are not repeated.")],
+    shard: Annotated[str, typer.Option("--shard", help="Do only part i/N of the runs, on this machine.")] = "",
+    workers: Annotated[int, typer.Option("--workers", help="Processes on this machine.")] = 1,
+    scheduler: Annotated[str, typer.Option("--scheduler", help="Address of a dask scheduler, to run there.")] = "",
+    tls: Annotated[
+        tuple[Path, Path, Path] | None,
+        typer.Option("--tls", help="Of a tls:// scheduler: PEM files of the authority, the certificate and its key."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the study, print its size and an estimate of its time, do nothing.")
+    ] = False,
+    force: Force = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON on standard output.")] = False,
+) -> None:
+    """Train, sample and score every condition with every seed, once, and compare each with the baseline.
+
+    The study is checked as one piece first: every condition is built, and a field that does not act on its condition is
+    refused. An open dask scheduler runs the code of anyone who reaches it; use tls:// outside a network of your own.
+
+    Example: [bold]voltaspin study study.json --out results --workers 2[/bold]
+    """
+    at_least(1, workers=workers)
+    if workers > 1 and scheduler:
+        raise InputError("--workers are processes here and --scheduler has its own; give one of them")
+    from voltaspin.report.study_page import page, summary, table_csv, to_json, verdicts_png
+    from voltaspin.study.check import check
+    from voltaspin.study.judgement import judge, standing
+    from voltaspin.study.runner import PAGES, Certificates, execute, finished, pages_before, prepare, shard_of
+    from voltaspin.study.specification import StudySpec
+    from voltaspin.study.work import do, seconds_of
+
+    spec = StudySpec.load(file)
+    size = check(spec)
+    runs = spec.runs()
+    if dry_run:
+        seconds = seconds_of(evaluations=size.evaluations, training_images=size.training_images)
+        if as_json:
+            print_json({"kind": "study-size", "schema_version": 1, **asdict(size), "seconds": seconds})
+            return
+        print(
+            f"{file}: {size.conditions} conditions, {size.runs} runs and {size.trainings} trainings; "
+            f"{size.images} images by {size.evaluations} network evaluations, {size.training_images} training images; "
+            f"{size.bytes / 1e6:.1f} MB of results; about {_duration(seconds)} in one process of this machine"
+        )
+        return
+    mine = shard_of(runs, shard) if shard else runs
+    work = partial(do, out.resolve())
+    # The runs are those of any study in this folder; the pages are of the one that was asked for last.
+    pages = partial(
+        OutputFolder.claim, out, command="study", arguments={}, force=force, resume=True, among=True, wait=True
+    )  # fmt: skip
+    with pages(adopt=pages_before(out)) as folder:
+        folder.plan(PAGES)  # refuses what is not of a study before the work, not after it
+        prepare(out, force=force)
+    with progress_bars() as bars:
+        for what, jobs in (("train", [t for r in mine if (t := r.training) is not None]), ("sample", mine)):
+            if not jobs:
+                continue
+            bar = bars.add_task(what, total=len(jobs))
+            execute(
+                jobs, out, work=work, workers=workers, scheduler=scheduler or None,
+                certificates=None if tls is None else Certificates(*tls),
+                progress=lambda done, total, name, bar=bar: bars.update(  # type: ignore[misc]
+                    bar, completed=done, total=total, description=name or "study"
+                ),
+            )  # fmt: skip
+    left = sum(not finished(out, r) for r in runs)
+    if left:
+        print(
+            f"{out}: {len(runs) - left} of {len(runs)} runs are done; the other shards have the rest", file=sys.stderr
+        )
+        return
+    verdicts = judge(spec, out)
+    command = " ".join(["voltaspin", *sys.argv[1:]])
+    with pages(adopt=pages_before(out)) as folder:
+        if verdicts:
+            folder.write_bytes("verdicts.csv", table_csv(verdicts).encode())
+            folder.write_bytes("verdicts.png", verdicts_png(spec, verdicts))
+        folder.write_bytes("index.html", page(spec, verdicts, out, command).encode())
+        folder.write_bytes("summary.md", summary(spec, verdicts, out, command).encode())
+        folder.write_json("verdicts.json", to_json(spec, verdicts))
+        folder.finish(run_record())
+    if as_json:
+        print_json(to_json(spec, verdicts))
+        return
+    for v in verdicts:
+        print(f"{v.name}: KID less {spec.baseline} {1e3 * v.difference:.2f}e-3 ({1e3 * v.low:.2f} to "
+              f"{1e3 * v.high:.2f}), {v.said}, power {v.power:.0%}")  # fmt: skip
+    for sentence in standing(spec, verdicts):
+        print(sentence)
+    print(f"{out / 'index.html'}: {len(runs)} runs")
+
+
+def _duration(seconds: float) -> str:
+    for unit, name in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.1f} {name}"
+    return f"{seconds:.0f} s"
+
+
+@file_options
+def spec(
+    junction: Annotated[str, typer.Option("--junction", help="A preset; `voltaspin device list` names them.")] = "",
+    bits: Annotated[
+        Path | None, typer.Option("--bits", help="Recorded file of raw bits, in place of a junction.")
+    ] = None,
+    changes: Changes = None,
+    voltage: Annotated[
+        str | None,
+        typer.Option("--voltage", help="Of the pulse, 1.2V; a number alone is in V; default: the generator's, or V_c."),
+    ] = None,
+    width: Annotated[
+        str | None,
+        typer.Option("--width", help="Of the pulse, 0.3ns; a number alone is in ns; only the generator needs none."),
+    ] = None,
+    spread: Annotated[str | None, typer.Option("--spread", help="Of K_eff over its mean, cell to cell: 5%.")] = None,
+    stray: Annotated[
+        str | None, typer.Option("--stray-field", help="Spread of it, 1mT; a number alone is in mT.")
+    ] = None,
+    drift: Annotated[
+        str | None, typer.Option("--drift", help="Of the common temperature, rms, 2K; a number alone is in K.")
+    ] = None,
+    deviations: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--deviation", help="To bear, repeated: voltage=5%, width=5%, B_z=1mT, temperature=20K (defaults)."
+        ),
+    ] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="The cells are reset before every pulse.")] = False,
+    specification: Annotated[
+        Path | None, typer.Option("--specification", help="Another one than the package's: JSON.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON on standard output.")] = False,
+    *,
+    recording: Given,
+) -> None:
+    """Whether a junction or recorded bits meet the specification of a noise device, and where they fail first.
+
+    A verdict ends with status 0 whatever it says; bad input, such as too few bits, with 2.
+
+    Example: [bold]voltaspin spec --junction generator --set B_x=20mT --voltage 1.5 --width 0.28[/bold], or
+    [bold]voltaspin spec --bits bits.bin --n-cells 64[/bold]
+    """
+    if bool(junction) == (bits is not None):
+        raise InputError("give either --junction, a preset's name, or --bits, a file")
+    from voltaspin.requirements.specification import NoiseSpecification
+
+    kept = NoiseSpecification.shipped() if specification is None else NoiseSpecification.load(specification)
+    from voltaspin.requirements.bits import judge_bits
+    from voltaspin.requirements.compliance import DeviceVerdict
+    from voltaspin.requirements.junction import judge_junction, surroundings
+
+    found: DeviceVerdict
+    if bits is not None:
+        of_junction = (changes, voltage, width, spread, stray, drift, deviations, reset or None)
+        if any(x is not None for x in of_junction):
+            raise InputError(
+                "--bits takes the options of a recorded file; the other options are a junction's: leave them out"
+            )
+        import numpy as np
+
+        source = opened(str(bits), recording)
+        n = min(source.bits_left, _MOST_BITS)
+        subject = str(source.provenance) + ("" if n == source.bits_left else f"; the first {n} bits are judged")
+        found = judge_bits(kept, np.unpackbits(source.take(n), count=n), lanes=source.lanes, subject=subject)
+        say_read(source)
+        read = {"input": input_of(source)}
+    else:
+        refuse_recording(recording, "--junction has none: they belong to --bits")
+        read = {}
+        cell = chosen_junction(junction, changes)
+        given = dict(assigned("--deviation", text, _DEVIATIONS) for text in deviations or ())
+        share = units.RATIO.within(1e-9, 1)
+        around = surroundings({
+            **given, "reset": reset,
+            "K_eff_spread": None if spread is None else quantity("spread", spread, share, bare=""),
+            "stray_field_spread": None if stray is None else quantity("stray-field", stray, units.FIELD, bare="mT"),
+            "temperature_drift":
+                None if drift is None else quantity("drift", drift, units.TEMPERATURE_CHANGE, bare="K"),
+        })  # fmt: skip
+        found = judge_junction(kept, cell, _pulse_of(junction, cell, voltage, width), around=around)
+    print_json({**found.to_json(), **read}) if as_json else print(found)
+    if kept.reduced and not as_json:
+        print("the specification is a trial of few images and steps: no result", file=sys.stderr)
+
+
+def _pulse_of(preset: str, junction: Junction, voltage_text: str | None, width_text: str | None) -> Pulse:
+    """The pulse of the options; of the generator the fair one, where nothing is said."""
+    voltage = voltage_of(voltage_text)
+    width = None if width_text is None else quantity("width", width_text, units.PULSE_WIDTH, bare="ns")
+    from voltaspin.device import Pulse, SwitchingModel
+
+    if preset == "generator":
+        fair = SwitchingModel.shipped().pulse
+        assert fair is not None
+        return replace(fair, voltage=fair.voltage if voltage is None else voltage,
+                       width=fair.width if width is None else width)  # fmt: skip
+    if width is None:
+        raise InputError(
+            f"--width is missing: the fair pulse of {preset} is not known; give a width in ns, or look for one with "
+            "`voltaspin device characterise`"
+        )
+    return Pulse(voltage=junction.V_c if voltage is None else voltage, width=width)

@@ -1,0 +1,509 @@
+"""Switching probabilities to the parameters of a junction, or to a curve that stands for one pulse.
+
+The first way fits the Fokker-Planck solution and extrapolates to other pulses; the second draws a smooth curve
+through what was counted and asks nothing of the physics. Resistances and switching fields have files of their
+own: :mod:`voltaspin.device.fit.resistance`, :mod:`voltaspin.device.fit.field`.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import expit, log_expit
+
+from voltaspin.core.errors import InputError
+from voltaspin.core.units import k_B
+from voltaspin.device.fit.data import Floats, SwitchingData
+from voltaspin.device.fit.likelihood import FitResult, as_list, climb, enough, known_names, poor_fit, result
+from voltaspin.device.fit.propagation import SIDE, carry, compact, overlaps
+from voltaspin.device.fokker_planck import (
+    COARSER,
+    MAX_DEGREE,
+    boltzmann_exponents,
+    first_degree,
+    staircase,
+    term_weights,
+    well_density,
+    well_indicator,
+)
+from voltaspin.device.junction import Junction, Pulse, Well, require_positive
+from voltaspin.device.sensitivity import PARAMETERS
+
+# --- switching probabilities ---------------------------------------------------------------------------
+
+#: Parameters that P_sw determines; units and steps as in :mod:`voltaspin.device.sensitivity`.
+SWITCHING = ("xi", "K_eff", "Delta", "B_x", "B_z", "alpha_G")
+#: Degree of the quick answer, as a share of the degree of the fit. A solution costs the third power of its degree.
+QUICK = 0.62
+_TOGETHER = 64  # cells solved at once, which bounds the memory
+
+
+def fit_switching(
+    data: SwitchingData | Sequence[SwitchingData],
+    junction: Junction,
+    *,
+    free: Sequence[str] = ("xi", "K_eff", "B_x", "B_z"),
+    degree: int | None = None,
+    spin_torque: bool = False,
+    quick: bool = False,
+    progress: Callable[[int, float], None] | None = None,
+    on_quick: Callable[[FitResult], None] | None = None,
+    threads: int | None = None,
+) -> FitResult:
+    """Parameters of the junction from P_sw against width, voltage and field, on the Fokker-Planck solution.
+
+    P_sw oscillates with the width: from a start where the precession is out of step by half a turn the fit finds
+    a wrong maximum, which shows as a large chi2. So begin near, with B_x from the period of the oscillation
+    (gamma_e B_x per radian) and xi, K_eff from the voltage where it is deepest (V_c = K_eff t_F t_ox / xi).
+
+    The fit first climbs with few harmonics, which gives the quick answer, and then from there with all of them.
+
+    Args:
+        data: one or more data sets; both initial states separate B_z from a shift of the rest.
+        junction: where the fit starts; what is not free stays.
+        free: of ``xi``, ``K_eff`` or ``Delta``, ``B_x``, ``B_z`` and ``alpha_G``.
+        degree: of the harmonics; from :func:`voltaspin.device.fokker_planck.first_degree` on, raised until the
+            numerical error of every point is below half of its standard error, where absent.
+        spin_torque: see :func:`voltaspin.device.torque.spin_torque_field`.
+        quick: return the quick answer, which is marked as approximate; its errors contain the numerical ones.
+        progress: called often, with the steps done and the squared distance to the maximum in standard deviations.
+        on_quick: called with the quick answer before the long part of the fit begins.
+        threads: has no effect any more; the solution of all pulses is one computation.
+
+    Returns:
+        The parameters and the junction with them; chi2 is Pearson's.
+
+    Raises:
+        InputError: too few points, an unknown parameter, data that do not determine one, no maximum, or a degree
+            whose error is more than half of a point's standard error.
+    """
+    sets = as_list(data, SwitchingData)
+    known_names(free, SWITCHING)
+    if {"K_eff", "Delta"} <= set(free):
+        raise InputError("K_eff and Delta are one parameter at a fixed volume; free one of them")
+    enough(sum(map(len, sets)), free, "points")
+    _solvable(junction, degree)
+    fine = first_degree(junction) if degree is None else degree
+    fit = _Fit(sets, junction, tuple(free), spin_torque, progress)
+    try:
+        theta, covariance = fit.climb(np.zeros(len(free)), max(int(QUICK * fine), 5), near=1e-2, checked=False)
+        if quick or on_quick is not None:
+            found = fit.result(theta, covariance, approximate=True, warn=quick)
+            if quick:
+                return found
+            assert on_quick is not None
+            on_quick(found)
+    except InputError:  # so few harmonics may show no maximum where all of them do
+        if quick:
+            raise
+        theta = np.zeros(len(free))
+    while True:
+        theta, covariance = fit.climb(theta, fine, near=1e-4, checked=True)  # a hundredth of a standard error
+        excess = fit.unresolved(theta)
+        if not excess:
+            return fit.result(theta, covariance, approximate=False, warn=True)
+        more = math.ceil(1.25 * fine)
+        if degree is not None or more > MAX_DEGREE:
+            raise InputError(f"degree {fine} leaves {excess}; give degree={more} or more")
+        fine = more
+
+
+class _Fit:
+    """The likelihood of switching data, its slope from differences and secants, and what is kept between degrees."""
+
+    def __init__(
+        self, sets: list[SwitchingData], junction: Junction, free: tuple[str, ...], spin_torque: bool,
+        progress: Callable[[int, float], None] | None,
+    ) -> None:  # fmt: skip
+        self.sets, self.junction, self.free, self.spin_torque = sets, junction, free, spin_torque
+        self.P, self.trials = (np.concatenate([getattr(one, name) for one in sets]) for name in ("P_sw", "trials"))
+        self.sizes = np.array([_parameter(junction, name)[1] for name in free])
+        self.degree, self.J = 0, None  # type: int, Floats | None
+        self.known: dict[tuple[int, bytes], Floats] = {}  # probabilities by degree and parameters
+        self.last: tuple[Floats, Floats] | None = None  # where J holds
+        self.progress, self.told = progress, (0, math.inf)
+        fields = {(one.relax, *field) for one in sets for field in zip(one.B_x, one.B_z, strict=True)}
+        self.few = len(fields) * (len(free) + 1) <= SIDE  # then all derivatives take the time of one solution
+        self.most_work = 10 * self._work(junction)
+
+    def tell(self, *told: Any) -> None:
+        """Report the step and the distance, or the last ones again while one is on the way."""
+        self.told = told or self.told
+        if self.progress is not None:
+            self.progress(*self.told)
+
+    def at(self, theta: Floats) -> Junction:
+        moved = self.junction
+        for name, t in zip(self.free, theta, strict=True):
+            moved = _moved(moved, name, float(t))
+        return moved
+
+    def _work(self, junction: Junction) -> float:
+        """What a solution costs, but for the degree: the largest rates of turning and falling."""
+        largest = max(float(np.abs(one.voltage).max()) for one in self.sets)
+        return max(float(np.abs(term_weights(junction, V)).sum()) for V in (0.0, largest, -largest))
+
+    def model(self, thetas: Sequence[Floats], degree: int) -> Floats:
+        """Probabilities for each theta, (len(thetas), points), no nearer than 1e-12 to 0 and 1."""
+        keys = [(degree, theta.tobytes()) for theta in thetas]
+        if new := [k for k, key in enumerate(keys) if key not in self.known]:
+            cells = [self.at(thetas[k]) for k in new]
+            if max(map(self._work, cells)) > self.most_work:
+                raise InputError("the fit went to fields ten times those of its start; start from another junction")
+            made = predictions(cells, self.sets, degree=degree, spin_torque=self.spin_torque, alive=self.tell)
+            self.known |= {keys[k]: p for k, p in zip(new, np.clip(made, 1e-12, 1 - 1e-12), strict=True)}
+        return np.stack([self.known[key] for key in keys])
+
+    def likelihood(self, theta: Floats) -> float:
+        try:
+            p = self.model(self._around(theta) if self.few else [theta], self.degree)[0]
+        except InputError:
+            return -math.inf
+        return float(np.sum(self.trials * (self.P * np.log(p) + (1 - self.P) * np.log1p(-p))))
+
+    def _around(self, theta: Floats) -> list[Floats]:
+        return [theta, *(theta + h for h in 1e-5 * np.diag(self.sizes))]
+
+    def exact_slope(self, theta: Floats) -> tuple[Floats, Floats]:
+        """Gradient and information from differences; the solution is smooth down to 1e-11."""
+        p, *moved = self.model(self._around(theta), self.degree)
+        self.J = np.stack([(q - p) / h for q, h in zip(moved, 1e-5 * self.sizes, strict=True)], axis=1)
+        self.last = theta, p
+        return self._slope(p)
+
+    def slope(self, theta: Floats) -> tuple[Floats, Floats]:
+        """The same from the last derivatives, corrected along the last step: one solution instead of one for each
+        parameter.
+
+        Source: C. G. Broyden, Math. Comp. 19, 577 (1965).
+        """
+        if self.J is None or self.last is None or self.few:
+            return self.exact_slope(theta)
+        (p,) = self.model([theta], self.degree)
+        old, old_p = self.last
+        step = theta - old
+        if step.any():
+            # The least change of the derivatives in units of standard errors, whatever the parameters' correlation.
+            by = self._slope(old_p)[1] @ step
+            self.J = self.J + np.outer(p - old_p - self.J @ step, by) / (by @ step)
+        self.last = theta, p
+        return self._slope(p)
+
+    def _slope(self, p: Floats) -> tuple[Floats, Floats]:
+        assert self.J is not None
+        weight = self.trials / (p * (1 - p))
+        return self.J.T @ (weight * (self.P - p)), (self.J.T * weight) @ self.J
+
+    def climb(self, theta: Floats, degree: int, *, near: float, checked: bool) -> tuple[Floats, Floats]:
+        """The maximum at a degree, from the derivatives of the last one."""
+        self.degree = degree
+        if self.J is not None:
+            self.last = theta, self.model([theta], degree)[0]
+        return climb(
+            theta, self.free, likelihood=self.likelihood, slope=self.slope, exact_slope=self.exact_slope, near=near,
+            checked=checked, progress=self.tell,
+        )  # fmt: skip
+
+    def _two_degrees(self, theta: Floats) -> tuple[Floats, Floats]:
+        """Probabilities, and how far they are from those with fewer harmonics."""
+        (p,) = self.model([theta], self.degree)
+        return p, self.model([theta], max(int(COARSER * self.degree), 4))[0] - p
+
+    def unresolved(self, theta: Floats) -> str:
+        """A numerical error of more than half of a point's standard error, in words; nothing where there is none."""
+        p, off = self._two_degrees(theta)
+        # Half a count more: where nothing flips, p says too little of a count.
+        half = (p * self.trials + 0.5) / (self.trials + 1)
+        error, counting = np.abs(off), np.sqrt(half * (1 - half) / self.trials)
+        worst = int(np.argmax(error / counting))
+        if error[worst] <= 0.5 * counting[worst]:
+            return ""
+        return (
+            f"an error of {error[worst]:.2g} where point {worst + 1} has a standard error of {counting[worst]:.2g}"
+        )  # fmt: skip
+
+    def result(self, theta: Floats, covariance: Floats, *, approximate: bool, warn: bool) -> FitResult:
+        """The result, with the shift of each parameter between two degrees as its numerical error."""
+        assert self.J is not None
+        p, off = self._two_degrees(theta)
+        shift = np.abs(covariance @ (self.J.T @ (self.trials / (p * (1 - p)) * off)))
+        notes, statistical = [], np.sqrt(np.diag(covariance))
+        if approximate:
+            covariance = covariance + np.diag(shift**2)
+            notes.append(
+                f"approximate: with harmonics up to degree {self.degree}; fewer of them move a parameter by up to "
+                f"{float(np.max(shift / statistical)):.2g} of its statistical error, which the errors include"
+            )
+        found = self.at(theta)
+        values = [_parameter(found, name) for name in self.free]
+        return result(
+            self.free, np.array([v[0] for v in values]), covariance, [v[2] for v in values],
+            chi2=float(np.sum((self.P - p) ** 2 / (p * (1 - p) / self.trials))), dof=len(p) - len(self.free),
+            junction=found, notes=notes, numerical=shift, approximate=approximate, warn=warn,
+        )  # fmt: skip
+
+
+def predict(
+    junction: Junction, data: SwitchingData, *, degree: int | None = None, spin_torque: bool = False
+) -> tuple[Floats, Floats]:
+    """P_sw of the junction for each row of the data, and its numerical error: two float64 (n,).
+
+    The error is the change from a degree of 80 % on.
+    """
+    _solvable(junction, degree)
+    fine = first_degree(junction) if degree is None else degree
+    P, coarse = (
+        predictions([junction], [data], degree=L, spin_torque=spin_torque)[0]
+        for L in (fine, max(int(COARSER * fine), 4))
+    )
+    return P, np.maximum(np.abs(P - coarse), 1e-14)
+
+
+def predictions(
+    junctions: Sequence[Junction], sets: Sequence[SwitchingData], *, degree: int, spin_torque: bool = False,
+    alive: Callable[[], None] | None = None,
+) -> Floats:  # fmt: skip
+    """P_sw of each junction for each row of all data sets, at one degree: float64 (junctions, rows).
+
+    The chance to be found in a well after the relaxation is one function for each field, and one walk of it back
+    along a voltage serves all widths and both initial states.
+
+    Args:
+        junctions: at a temperature above zero.
+        sets: what is asked; P_sw and trials are not looked at.
+        degree: of the harmonics.
+        spin_torque: as :func:`fit_switching`.
+        alive: called every now and then.
+    """
+    cells: dict[tuple[Any, ...], dict[tuple[float, float, float], list[tuple[int, int, float]]]] = {}
+    first = 0
+    for data in sets:
+        well = 0 if data.initial == "up" else 1
+        for k, (B_x, B_z, V, w) in enumerate(zip(data.B_x, data.B_z, data.voltage, data.width, strict=True)):
+            for j in range(len(junctions)):
+                pulses = cells.setdefault((j, float(B_x), float(B_z), data.relax), {})
+                pulses.setdefault((float(V), data.rise, data.fall), []).append((first + k, well, float(w)))
+        first += len(data)
+    out = np.empty((len(junctions), first))
+    listed = list(cells.items())
+    for begin in range(0, len(listed), _TOGETHER):
+        some = listed[begin : begin + _TOGETHER]
+        _solve([key for key, _ in some], [pulses for _, pulses in some], junctions, degree, spin_torque, alive, out)
+    return out
+
+
+def _solve(
+    keys: Sequence[tuple[Any, ...]], pulses: Sequence[dict[tuple[float, float, float], list[tuple[int, int, float]]]],
+    junctions: Sequence[Junction], degree: int, spin_torque: bool, alive: Callable[[], None] | None, out: Floats,
+) -> None:  # fmt: skip
+    """Write the probabilities of some cells, each with its pulses, into their places."""
+    cells = []
+    for j, B_x, B_z, _ in keys:
+        x, y, z = junctions[j].B_bias
+        cells.append(replace(junctions[j], B_bias=(x + B_x, y, z + B_z)))
+    # A step in xi leaves everything at rest as it is, so cells share what they can.
+    at_rest = np.array([[*term_weights(cell, 0.0), key[3]] for cell, key in zip(cells, keys, strict=True)])
+    resting, place_of = np.unique(at_rest, axis=0, return_inverse=True)
+    up = np.repeat(compact(degree, well_indicator(degree, "up"))[None], len(resting), axis=0)
+    found_up = carry(
+        degree, np.ascontiguousarray(resting[:, :-1]), resting[:, -1], up, adjoint=True, alive=alive
+    )[place_of.ravel()]  # fmt: skip
+    wells: tuple[Well, Well] = ("up", "down")
+    densities = np.array([
+        [compact(degree, well_density(boltzmann_exponents(cell), degree=degree, well=w)) for w in wells]
+        for cell in cells
+    ])  # fmt: skip
+
+    which = np.array([c for c, some in enumerate(pulses) for _ in some])
+    shapes = [(cells[c], *shape) for c, some in enumerate(pulses) for shape in some]
+    rows = [row for some in pulses for row in some.values()]
+
+    def through(vectors: Floats, parts: Sequence[Sequence[tuple[float, float]]], adjoint: bool) -> Floats:
+        """Vectors taken through constant voltages and their durations, one list for each pulse."""
+        for step in range(max(map(len, parts))):
+            here = np.array([k for k, one in enumerate(parts) if len(one) > step])
+            A = np.array([term_weights(shapes[k][0], parts[k][step][0], spin_torque=spin_torque) for k in here])
+            times = np.array([parts[k][step][1] for k in here])
+            vectors[here] = carry(degree, A, times, vectors[here], adjoint=adjoint, alive=alive)
+        return vectors
+
+    lasts = [
+        Pulse(voltage=V, width=max(w for *_, w in row), rise=rise, fall=fall)
+        for (_, V, rise, fall), row in zip(shapes, rows, strict=True)
+    ]
+    pairs = list(zip(lasts, (shape[0] for shape in shapes), strict=True))
+    falls = [list(staircase(p, c, p.duration - p.fall, p.duration))[::-1] if p.fall else [] for p, c in pairs]
+    rises = [list(staircase(p, c, 0.0, p.rise)) if p.rise else [] for p, c in pairs]
+    seen = through(found_up[which], falls, adjoint=True)
+    starts = densities[which]
+    if any(rises):
+        starts = np.stack([through(starts[:, k].copy(), rises, adjoint=False) for k in (0, 1)], axis=1)
+    top = np.array([term_weights(cell, V, spin_torque=spin_torque) for cell, V, *_ in shapes])
+    times = [
+        np.array([replace(last, width=w).duration - last.fall - last.rise for *_, w in row])
+        for last, row in zip(lasts, rows, strict=True)
+    ]
+    chances = overlaps(degree, top, times, seen, starts, alive=alive)
+    for c, row, chance in zip(which, rows, chances, strict=True):
+        for (place, well, _), found in zip(row, chance, strict=True):
+            out[keys[c][0], place] = 1 - found[0] if well == 0 else found[1]
+
+
+def _solvable(junction: Junction, degree: int | None) -> None:
+    require_positive("temperature", junction.temperature, "K", "at zero kelvin nothing diffuses")
+    if degree is not None and not 5 <= degree <= MAX_DEGREE:
+        raise InputError(f"degree = {degree!r} must lie from 5 to {MAX_DEGREE}; leave it out to have it chosen")
+
+
+def _parameter(junction: Junction, name: str) -> tuple[float, float, str]:
+    """Value, typical size and unit."""
+    if name == "Delta":
+        return junction.Delta(), 40.0, "1"
+    unit, size, _ = PARAMETERS[name]
+    values = {"K_eff": junction.K_eff(), "B_x": junction.B_bias[0], "B_z": junction.B_bias[2]}
+    return values[name] if name in values else float(getattr(junction, name)), size, unit
+
+
+def _moved(junction: Junction, name: str, step: float) -> Junction:
+    if name == "Delta":
+        name, step = "K_eff", step * k_B * junction.temperature / junction.volume
+    return PARAMETERS[name][2](junction, step)
+
+
+# --- one pulse against the stray field: what a switching model needs ----------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredPulse:
+    """p01 and p10 of one pulse against the stray field along z, as smooth curves through counts.
+
+    The logit of each probability is a polynomial in y = B_z / (the larger end of ``B_z_range``): terms (0, j) in
+    the convention of :class:`voltaspin.device.switching.SwitchingModel`.
+
+    Args:
+        voltage, width: of the pulse [V], [s].
+        B_z_range: fields at which both were measured [T]; the curves hold inside.
+        c01, c10: coefficients of y^0, y^1, ...
+        covariance01, covariance10: of the coefficients, (n, n).
+        fit_error: root-mean-square error with which a point is predicted from the others [1].
+        chi2, dof: of both curves together.
+    """
+
+    voltage: float
+    width: float
+    B_z_range: tuple[float, float]
+    c01: tuple[float, ...]
+    c10: tuple[float, ...]
+    covariance01: Floats
+    covariance10: Floats
+    fit_error: float
+    chi2: float
+    dof: int
+
+    def probabilities(self, B_z: ArrayLike) -> tuple[Floats, Floats, Floats, Floats]:
+        """(p01, p10, error of p01, error of p10) in a stray field [T] of any shape; errors are standard ones.
+
+        Raises:
+            InputError: a field outside ``B_z_range``.
+        """
+        B, (low, high) = np.asarray(B_z, np.float64), self.B_z_range
+        outside = ~((B >= low) & (B <= high))
+        if outside.any():
+            raise InputError(
+                f"B_z = {B[outside].flat[0]:g} T is outside the {low:g} to {high:g} T that were measured; measure "
+                "further out, or take a model of the fitted junction"
+            )
+        X = np.stack([(B / max(-low, high)) ** j for j in range(len(self.c01))], axis=-1)
+        p = [expit(X @ np.array(c)) for c in (self.c01, self.c10)]
+        logit_errors = [np.sqrt(np.sum(X @ C * X, axis=-1)) for C in (self.covariance01, self.covariance10)]
+        errors = [q * (1 - q) * e for q, e in zip(p, logit_errors, strict=True)]
+        return p[0], p[1], errors[0], errors[1]
+
+
+def switching_model_from_measurements(p01: SwitchingData, p10: SwitchingData, *, max_degree: int = 4) -> MeasuredPulse:
+    """Smooth p01(B_z) and p10(B_z) of one pulse from counts, without any physics.
+
+    Logistic regression; both curves get the degree that best predicts each point from the others.
+
+    Args:
+        p01: counts from ``up`` at one voltage and width, at several B_z.
+        p10: counts from ``down`` under the same pulse.
+        max_degree: of the polynomials in B_z.
+
+    Returns:
+        The curves with their errors.
+
+    Raises:
+        InputError: different pulses, too few fields, a range that does not hold 0 T, or a curve that never or
+            always flips.
+    """
+    for name, data, initial in (("p01", p01, "up"), ("p10", p10, "down")):
+        if data.initial != initial:
+            raise InputError(f"{name} must begin in the well {initial!r}, not {data.initial!r}; exchange p01 and p10")
+        flips, pulses = float(data.counts.sum()), float(data.trials.sum())
+        if flips in (0, pulses):
+            raise InputError(
+                f"{name}: {flips:g} flips of {pulses:g} pulses bound the curve on one side only; pulse more"
+            )
+    for name, unit in (("voltage", "V"), ("width", "s"), ("B_x", "T")):
+        values = np.concatenate([getattr(p01, name), getattr(p10, name)])
+        if float(np.ptp(values)) > 1e-6 * float(np.abs(values).max()):
+            raise InputError(
+                f"{name} runs from {values.min():g} to {values.max():g} {unit}; a switching model is of one pulse: "
+                "select the rows of one"
+            )
+    low, high = max(p01.B_z.min(), p10.B_z.min()), min(p01.B_z.max(), p10.B_z.max())
+    fields = min(len(np.unique(one.B_z)) for one in (p01, p10))
+    if fields < 3 or not low < 0 < high:
+        raise InputError(
+            f"{fields} fields B_z from {low:g} to {high:g} T carry no curve around 0 T; measure p01 and p10 at 3 or "
+            "more fields on both sides of zero"
+        )
+    reach = float(max(-low, high))
+    best: tuple[float, list[tuple[Floats, Floats, float, Floats]]] | None = None
+    for degree in range(min(max_degree, fields - 2) + 1):
+        try:
+            fitted = [_logistic_curve(one, reach, degree) for one in (p01, p10)]
+        except InputError:  # so steep that a curve of this degree has no finite maximum
+            break
+        left_out = math.sqrt(sum(float(np.sum(left**2)) for *_, left in fitted) / (len(p01) + len(p10)))
+        if best is None or left_out < best[0]:
+            best = left_out, fitted
+    assert best is not None  # degree 0 is always tried
+    (c01, C01, chi2_01, _), (c10, C10, chi2_10, _) = best[1]
+    chi2, dof = chi2_01 + chi2_10, len(p01) + len(p10) - 2 * len(c01)
+    for note in poor_fit(chi2, dof):
+        warnings.warn(note, UserWarning, stacklevel=2)
+    return MeasuredPulse(
+        voltage=float(p01.voltage[0]), width=float(p01.width[0]), B_z_range=(float(low), float(high)),
+        c01=tuple(map(float, c01)), c10=tuple(map(float, c10)), covariance01=C01, covariance10=C10,
+        fit_error=best[0], chi2=chi2, dof=dof,
+    )  # fmt: skip
+
+
+def _logistic_curve(data: SwitchingData, reach: float, degree: int) -> tuple[Floats, Floats, float, Floats]:
+    """Coefficients, their covariance, chi2, and the residual of each point when it is left out of the fit."""
+    X = np.stack([(data.B_z / reach) ** j for j in range(degree + 1)], axis=1)
+    k, n = data.counts, data.trials
+
+    def likelihood(c: Floats) -> float:
+        return float(np.sum(k * log_expit(X @ c) + (n - k) * log_expit(-(X @ c))))
+
+    def slope(c: Floats) -> tuple[Floats, Floats]:
+        p = expit(X @ c)
+        return X.T @ (k - n * p), (X.T * (n * p * (1 - p))) @ X
+
+    start = np.zeros(degree + 1)
+    start[0] = math.log(k.sum() / (n - k).sum())
+    c, covariance = climb(start, [f"B_z^{j}" for j in range(degree + 1)], likelihood=likelihood, slope=slope)
+    p = expit(X @ c)
+    weight = n * p * (1 - p)
+    # Each point predicted from the others, to first order: its residual over 1 - its leverage.
+    leverage = weight * np.sum(X @ covariance * X, axis=1)
+    return c, covariance, float(np.sum((k - n * p) ** 2 / weight)), (k / n - p) / np.maximum(1 - leverage, 1e-9)

@@ -1,0 +1,271 @@
+"""What was measured and what the fitted junction makes of it, in one picture: trust a fit after a look at it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+from numpy.typing import NDArray
+
+from voltaspin.core.errors import InputError
+from voltaspin.core.files import write_bytes
+from voltaspin.device.fit.data import (
+    ResistanceData,
+    ResistanceSpread,
+    SwitchingData,
+    SwitchingFieldData,
+    TMRData,
+)
+from voltaspin.device.fit.field import switched
+from voltaspin.device.fit.likelihood import FitResult
+from voltaspin.device.fit.resistance import resistance
+from voltaspin.device.fit.switching import predictions
+from voltaspin.device.fokker_planck import COARSER, least_degree
+from voltaspin.device.junction import Junction, Well
+from voltaspin.plots.drawing import BLUE, DPI, GREEN, GREY, INK, ORANGE, PURPLE, STYLE, figure_png, mathtext
+
+Measured = SwitchingData | ResistanceData | TMRData | SwitchingFieldData | ResistanceSpread
+_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#56b4e9", "#cc79a7", "#e69f00", INK)
+_UNITS = {
+    "J/(V m)": (1e15, "fJ/(V m)"), "J/m^3": (1e-3, "kJ/m³"), "T": (1e3, "mT"), "T/V": (1e3, "mT/V"),
+    "ohm m^2": (1e12, "Ω µm²"), "ohm": (1e-3, "kΩ"), "V": (1.0, "V"), "1": (1.0, ""),
+}  # fmt: skip
+_NAMES = {
+    "xi": r"$\xi$", "Delta": r"$\Delta$", "alpha_G": r"$\alpha_{\mathrm{G}}$", "TMR0": "TMR$_0$",
+    "B_z_per_volt": r"d$B_{\mathrm{z}}$/d$V$", "resistance_spread": "spread of R", "TMR_spread": "spread of TMR",
+}  # fmt: skip
+#: Quantity of switching data that may run along the axis: SI to shown, label, how a curve is named after it.
+_AXES = {
+    "width": (1e9, "pulse width (ns)", "{:.3g} ns"),
+    "voltage": (1.0, "pulse voltage (V)", "{:.3g} V"),
+    "B_z": (1e3, "applied field along z (mT)", "$B_z$ {:.3g} mT"),
+    "B_x": (1e3, "applied field along x (mT)", "$B_x$ {:.3g} mT"),
+}
+
+
+def fit_overlay(
+    result: FitResult,
+    data: Measured | Sequence[Measured],
+    *,
+    path: Path | str | None = None,
+    degree: int | None = None,
+    spin_torque: bool = False,
+) -> bytes:
+    """Data with error bars, the fitted model through them, what is left over, and the parameters.
+
+    Args:
+        result: of a fit in :mod:`voltaspin.device.fit.switching`, ``resistance`` or ``switching_field``.
+        data: what was fitted; several data sets of one kind together.
+        path: where to write the PNG, if anywhere.
+        degree, spin_torque: as in the fit of switching probabilities.
+
+    Returns:
+        PNG.
+
+    Raises:
+        InputError: no data, data of several kinds, or a result without the junction that its data need.
+    """
+    sets: list[Any] = list(data) if isinstance(data, list | tuple) else [data]
+    if not sets or len({type(one) for one in sets}) > 1:
+        raise InputError("give data sets of one kind, those that were fitted")
+    kind = type(sets[0])
+    junction = result.junction
+    if junction is None and kind is not ResistanceSpread:
+        raise InputError(f"{kind.__name__} are drawn with the fitted junction, and this result has none; give its own")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(9.6, 4.2), dpi=DPI, layout="constrained")
+        grid = figure.add_gridspec(2, 2, width_ratios=(3.4, 1), height_ratios=(3, 1))
+        if kind is ResistanceSpread:
+            inner = grid[:, 0].subgridspec(1, 2)
+            left, right = (figure.add_subplot(inner[0, k]) for k in (0, 1))
+            _draw_spread(left, right, result, sets[0])
+        elif kind is SwitchingFieldData:
+            assert junction is not None  # a result without one was refused
+            _draw_fields(grid, result, junction, sets)
+        else:
+            above = figure.add_subplot(grid[0, 0])
+            below = figure.add_subplot(grid[1, 0], sharex=above)
+            above.tick_params(labelbottom=False)
+            below.axhline(0, color=GREY, lw=1)
+            assert junction is not None  # a result without one was refused
+            if kind is SwitchingData:
+                _draw_switching(above, below, junction, sets, degree, spin_torque)
+            else:
+                _draw_curves(above, below, junction, sets)
+        _write_parameters(figure.add_subplot(grid[:, 1]), result)
+        png = figure_png(figure)
+    if path is not None:
+        write_bytes(path, png)
+    return png
+
+
+def _write_parameters(axes: Axes, result: FitResult) -> None:
+    axes.set_axis_off()
+    lines = []
+    for name, estimate in result.parameters.items():
+        factor, unit = _UNITS.get(estimate.unit, (1.0, estimate.unit))
+        value, error = estimate.value * factor, estimate.standard_error * factor
+        places = max(0, 1 - math.floor(math.log10(error))) if error > 0 else 3
+        lines.append(f"{_NAMES.get(name, mathtext(name))} = {value:.{places}f} ± {error:.{places}f} {unit}".rstrip())
+    if result.chi2 is not None and result.dof > 0:
+        lines += ["", rf"$\chi^2$ = {result.chi2:.3g} for {result.dof} d.o.f."]
+    if result.p_value is not None:
+        lines.append(f"probability {result.p_value:.2g}")
+    axes.text(0, 1, "Fitted, ± 1 σ", va="top", fontweight="bold", fontsize=10.5, transform=axes.transAxes)
+    axes.text(0, 0.9, "\n".join(lines), va="top", linespacing=1.7, fontsize=9, transform=axes.transAxes)
+
+
+# --- switching probabilities ---------------------------------------------------------------------------
+
+
+def _draw_switching(
+    above: Axes, below: Axes, junction: Junction, sets: Sequence[Any], degree: int | None, spin_torque: bool
+) -> None:
+    """One curve for each setting of what does not run along the axis; at most as many as there are colours."""
+    along = max(_AXES, key=lambda name: len(np.unique(np.concatenate([getattr(one, name) for one in sets]))))
+    others = [name for name in _AXES if name != along]
+    settings = np.unique(np.concatenate([np.stack([getattr(s, o) for o in others], axis=1) for s in sets]), axis=0)
+    named = [k for k in range(len(others)) if len(np.unique(settings[:, k])) > 1] or [0]
+    spaced = np.linspace(0, len(settings) - 1, min(len(settings), len(_COLOURS))).round().astype(int)
+    shown = settings[np.unique(spaced)]
+    factor, label, _ = _AXES[along]
+    fine = least_degree(junction) if degree is None else degree
+    (every,) = predictions([junction], sets, degree=fine, spin_torque=spin_torque)
+    for data in sets:
+        up = data.initial == "up"
+        model, every = every[: len(data)], every[len(data) :]
+        off = (data.P_sw - model) / np.sqrt(np.clip(model * (1 - model), 1e-12, None) / data.trials)
+        for colour, setting in zip(_COLOURS, shown, strict=False):
+            here = np.all([getattr(data, o) == v for o, v in zip(others, setting, strict=True)], axis=0)
+            if not here.any():
+                continue
+            x = getattr(data, along)[here]
+            marks: Any = {"color": colour, "mfc": colour if up else "white", "marker": "o" if up else "s", "ms": 4.5}
+            name = ", ".join(_AXES[others[k]][2].format(setting[k] * _AXES[others[k]][0]) for k in named)
+            name += "" if len(sets) == 1 else ", up" if up else ", down"
+            above.errorbar(x * factor, data.P_sw[here], data.error[here], ls="", elinewidth=1, label=name, **marks)
+            below.plot(x * factor, off[here], ls="", **marks)
+            dense = np.linspace(x.min(), x.max(), 80 if along == "width" else 40 if along == "voltage" else 17)
+            query = dict(zip(others, setting, strict=True)) | {along: dense}
+            # 80 % of the harmonics are true to less than the width of a line.
+            (curve,) = predictions(
+                [junction], [replace(data, P_sw=np.zeros(len(dense)), trials=1, **query)],
+                degree=max(int(COARSER * fine), 4), spin_torque=spin_torque,
+            )  # fmt: skip
+            above.plot(dense * factor, curve, color=colour, lw=1.4, ls="-" if up else (0, (4, 1.6)))
+    above.set_ylim(0, 1)
+    above.set_ylabel("switching probability")
+    above.legend(fontsize=8, ncols=2 if len(shown) * len(sets) > 4 else 1)
+    below.set_xlabel(label)
+    below.set_ylabel("off by (σ)")
+
+
+# --- resistance ----------------------------------------------------------------------------------------
+
+
+def _draw_curves(above: Axes, below: Axes, junction: Junction, sets: Sequence[Any]) -> None:
+    weighed = all(one.error is not None for one in sets)
+    for data in sets:
+        is_TMR = isinstance(data, TMRData)
+        for state, colour, marker in (("P", BLUE, "o"), ("AP", ORANGE, "s")):
+            here = np.full(len(data), state == "P") if is_TMR else data.state == state
+            if not here.any():
+                continue
+            V = np.asarray(data.voltage)[here]
+            dense = np.linspace(V.min(), V.max(), 120)
+            if is_TMR:
+                y, factor = data.TMR[here], 1.0
+                model, curve = (np.array([junction.TMR(float(v)) for v in grid]) for grid in (V, dense))
+            else:
+                y, factor = data.R[here], 1e-3
+                model, curve = (
+                    resistance(junction, ResistanceData(voltage=grid, R=np.ones(len(grid)), state=np.array(state)))
+                    for grid in (V, dense)
+                )
+            error = data.error[here] if data.error is not None else None
+            off = (y - model) / error if weighed else 100 * (y / model - 1)
+            label = None if is_TMR else {"P": "parallel", "AP": "antiparallel"}[state]
+            above.errorbar(
+                V, y * factor, None if error is None else error * factor, fmt=marker, color=colour, ms=4,
+                elinewidth=1, label=label,
+            )  # fmt: skip
+            above.plot(dense, curve * factor, color=colour, lw=1.4)
+            below.plot(V, off, marker, color=colour, ms=4)
+    if isinstance(sets[0], TMRData):
+        above.set_ylabel("TMR")
+    else:
+        above.set_ylabel("resistance (kΩ)")
+        above.legend()
+    above.set_ylim(bottom=0)
+    below.set_xlabel("voltage (V)")
+    below.set_ylabel("off by (σ)" if weighed else "off by (%)")
+
+
+def _draw_spread(left: Axes, right: Axes, result: FitResult, data: ResistanceSpread) -> None:
+    """Logarithms in a histogram under the normal densities that were fitted."""
+    p = {name: estimate.value for name, estimate in result.parameters.items()}
+    ratio_spread = p["TMR_spread"] * p["TMR"] / (1 + p["TMR"])
+    panels: list[tuple[Axes, NDArray[np.float64], float, float, str, str]] = [
+        (left, data.R_P * 1e-3, p["R_P"] * 1e-3, p["resistance_spread"], BLUE, "$R_{\\mathrm{P}}$ (kΩ)"),
+        (right, data.R_AP / data.R_P, 1 + p["TMR"], ratio_spread, ORANGE, "$R_{\\mathrm{AP}}$ / $R_{\\mathrm{P}}$"),
+    ]
+    for axes, x, median, spread, colour, label in panels:
+        edges = np.exp(np.linspace(np.log(x.min()), np.log(x.max()), min(max(len(x) // 15, 6), 30) + 1))
+        counts = np.histogram(x, edges)[0]
+        axes.stairs(counts / len(x) / np.diff(edges), edges, color=colour, fill=True, alpha=0.3)
+        grid = median * np.exp(np.linspace(-3.5, 3.5, 160) * spread)
+        density = np.exp(-0.5 * (np.log(grid / median) / spread) ** 2) / (grid * spread * math.sqrt(2 * math.pi))
+        axes.plot(grid, density, color=colour, lw=1.6)
+        axes.axvline(median, color=GREY, lw=1)
+        axes.set_xlabel(label)
+        axes.set_yticks([])
+    left.set_ylabel("density of devices")
+    left.set_title(f"{len(data)} devices")
+
+
+# --- switching fields ----------------------------------------------------------------------------------
+
+
+def _draw_fields(grid: GridSpec, result: FitResult, junction: Junction, sets: Sequence[Any]) -> None:
+    """Share of ramps that have switched, in steps, under the fitted one; each direction has its own field axis."""
+    both: tuple[tuple[str, Well], ...] = (("up_to_down", "up"), ("down_to_up", "down"))
+    ways = [way for way in both if any(len(getattr(one, way[0])) for one in sets)]
+    cells = grid[:, 0].subgridspec(2, len(ways), height_ratios=(3, 1))
+    panels = cells.subplots(sharex="col", sharey="row", squeeze=False)
+    per_volt = result.parameters["B_z_per_volt"].value if "B_z_per_volt" in result.parameters else 0.0
+    x, y, z = junction.B_bias
+    for column, (name, initial) in enumerate(ways):
+        above, below = panels[:, column]
+        for colour, data in zip(_COLOURS, sorted(sets, key=lambda one: one.voltage), strict=False):
+            fields = getattr(data, name)
+            if not len(fields):
+                continue
+            # A torque shifts the field per volt. Falling ramps pass large fields first.
+            here = replace(junction, B_bias=(x, y, z + per_volt * data.voltage))
+            ordered = np.sort(fields)[:: -1 if initial == "up" else 1]
+            share = (np.arange(len(fields)) + 0.5) / len(fields)
+            span = np.ptp(fields) + 1e-9
+            dense = np.linspace(fields.min() - 0.3 * span, fields.max() + 0.3 * span, 200)
+            curve, model = (
+                switched(here, B, ramp_rate=data.ramp_rate, initial=initial, voltage=data.voltage)
+                for B in (dense, ordered)
+            )
+            above.plot(ordered * 1e3, share, "o", color=colour, mfc="white", ms=3, mew=0.8)
+            above.plot(dense * 1e3, curve, color=colour, lw=1.4, label=f"{data.voltage:.3g} V")
+            below.plot(ordered * 1e3, share - model, color=colour, lw=1.2)
+        above.set_title("up to down" if initial == "up" else "down to up")
+        above.set_ylim(0, 1)
+        above.legend(fontsize=8)
+        below.axhline(0, color=GREY, lw=1)
+        below.set_xlabel("applied field along z (mT)")
+        if column == 0:
+            above.set_ylabel("share switched")
+            below.set_ylabel("off by")

@@ -1,0 +1,1 @@
+"""What a noise device must meet: noise defects by axis, the specification, and compliance of junctions and bits."""
