@@ -2,9 +2,10 @@
 
 Usage: python benchmarks/code_lines.py [REV]
 
-A line counts if it holds a token of code: docstrings, comments and blank lines do not, and a logical line that is
-longer than 120 characters would be counted as the lines it fills. Templates and tables of data are counted by their
-lines that are not blank. With a revision, its tree is counted beside the working tree.
+A line counts if it holds a token of code: docstrings, comments and blank lines do not, and a line of more than 120
+characters counts as the lines that it would fill. Templates and style sheets count by their lines that are not blank,
+tables of data by their characters, 120 to a line, so that their layout does not matter. With a revision, its tree is
+counted beside the working tree.
 """
 
 import ast
@@ -17,7 +18,8 @@ from pathlib import Path, PurePosixPath
 
 PACKAGE = "src/voltaspin"
 LINE = 120
-TEXT = {".html", ".css", ".j2", ".json", ".csv", ".txt", ".js", ".svg", ".toml"}
+TEMPLATES = {".html", ".css", ".j2", ".jinja", ".js", ".svg"}
+TABLES = {".json", ".csv", ".txt", ".toml"}
 LAYOUT = {
     tokenize.COMMENT,
     tokenize.NL,
@@ -54,8 +56,10 @@ def count(path: PurePosixPath, content: bytes) -> int:
     """Return the lines of one file; zero for one that is neither Python nor text (a table of numbers in binary)."""
     if path.suffix == ".py":
         return code_lines(content.decode())
-    if path.suffix in TEXT:
+    if path.suffix in TEMPLATES:
         return sum(bool(line.strip()) for line in content.decode().splitlines())
+    if path.suffix in TABLES:
+        return -(-sum(len(line.strip()) for line in content.decode().splitlines()) // LINE)
     return 0
 
 
@@ -72,7 +76,9 @@ def at(revision: str | None) -> Counter[str]:
             continue
         inside = PurePosixPath(name).relative_to(PACKAGE).parts
         content = _git("show", f"{revision}:{name}") if revision else Path(name).read_bytes()
-        found[inside[0] if len(inside) > 1 else "(top)"] += count(PurePosixPath(name), content)
+        suffix = PurePosixPath(name).suffix
+        place = "(tables)" if suffix in TABLES else "(templates)" if suffix in TEMPLATES else inside[0]
+        found[place if len(inside) > 1 else "(top)"] += count(PurePosixPath(name), content)
     return found
 
 

@@ -55,9 +55,11 @@ def _frozen(values: ArrayLike) -> NDArray[Any]:
 
 def _with_gaps(values: NDArray[Any]) -> Any:
     """Nested lists; a value that is not finite is ``null``, since JSON has none."""
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        return np.where(np.isfinite(values), values.astype(object), None).tolist()
-    return values.tolist()
+    if values.dtype.kind != "f":
+        return values.tolist()
+    made = values.astype(object)
+    made[~np.isfinite(values)] = None
+    return made.tolist()
 
 
 if TYPE_CHECKING:
