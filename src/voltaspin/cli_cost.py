@@ -29,7 +29,9 @@ def cost(
         list[str] | None,
         typer.Option("--against", help="Key of a generator in the cost table, repeatable; default: all."),
     ] = None,
-    cells_per_bit: Annotated[int, typer.Option("--cells-per-bit", help="Cells combined by XOR into a bit.")] = 2,
+    cells_per_bit: Annotated[
+        int, typer.Option("--cells-per-bit", help="Cells combined by XOR into a bit; more where the pulse needs it.")
+    ] = 2,
     reset: Annotated[bool, typer.Option("--reset/--no-reset", help="Whether a write precedes every pulse.")] = True,
     samples: Annotated[str, typer.Option("--samples", help="Draws of the Monte Carlo over the grades.")] = "1000",
     seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 0,
@@ -116,9 +118,10 @@ def cost(
         if work:
             from voltaspin.report.work import work_of_model
 
+            assert found.cells_per_bit is not None
             priced = work_of_model(
                 model, draws, table, image_steps=image_steps or 50, training_steps=training_steps, batch=batch,
-                cells_per_bit=cells_per_bit, resets=float(reset), measure=how, seed=seed,
+                cells_per_bit=found.cells_per_bit, resets=float(reset), measure=how, seed=seed,
             )  # fmt: skip
             found = found.model_copy(update={"work": priced})
         if out is not None:
