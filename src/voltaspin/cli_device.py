@@ -19,7 +19,7 @@ from voltaspin.terminal import Force, at_least, bar_per_part, count, print_json,
 
 if TYPE_CHECKING:
     from voltaspin.device.characterise import Characterisation
-    from voltaspin.device.junction import Junction, Pulse
+    from voltaspin.device.junction import Junction
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich", add_completion=False)
 
@@ -53,9 +53,7 @@ SETTABLE: dict[str, Dimension] = {
     "V_h": units.JUNCTION_VOLTAGE,
     "Nz": units.RATIO.within(1e-9, 1e3),
 }
-#: Memory of a trajectory and seconds of one core for each of its turns (measured: 84 to 156, 1.6e-7 to 1.8e-7).
-_BYTES, _SECONDS = 100, 1.7e-7
-_MOST_DEVICES, _MOST_TURNS = 20_000_000, 1e11
+_BYTES, _MOST_DEVICES = 100, 20_000_000  #: memory of a trajectory (measured: 84 to 156), and the most of them
 
 
 def chosen_junction(preset: str, changes: list[str] | None) -> Junction:
@@ -107,12 +105,6 @@ def voltage_of(text: str | None) -> float | None:
     return None if text is None else quantity("voltage", text, units.JUNCTION_VOLTAGE, bare="V", signed=True)
 
 
-def _turns(junction: Junction, pulse: Pulse) -> float:
-    """About how often the magnetisation turns during a pulse and after it, which is what a trajectory costs."""
-    field = max(abs(junction.B_k(pulse.voltage)), abs(junction.B_k(0.0))) + junction.B_in_plane
-    return units.gamma_e * field * (pulse.duration + 10e-9) / 6.28
-
-
 @app.callback()
 def device(
     context: typer.Context,
@@ -144,11 +136,6 @@ def device(
 
     junction = presets.get(preset)
     pulse = Pulse(voltage=junction.V_c if V is None else V, width=duration)
-    if (turns := _turns(junction, pulse)) * n > _MOST_TURNS:
-        raise InputError(
-            f"--devices {devices} --width {width}: {n:,} trajectories of {turns:,.0f} turns of the magnetisation take "
-            f"about {2 * turns * n * _SECONDS / 3600:,.0f} hours; give fewer or a shorter pulse"
-        )
     result: dict[str, Any] = {
         "preset": preset,
         "Delta": junction.Delta(),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.device.junction import Junction, Pulse, Well
+from voltaspin.device.junction import Junction, Pulse, Well, require_positive
 
 Progress = Callable[[int, int], None]
 
@@ -110,6 +110,7 @@ def fair_pulse(
     from voltaspin.device.llg import (
         USUAL_BIAS,
         binomial_error,
+        check_size,
         switching_curve,
         switching_probability,
         time_step_limit,
@@ -131,7 +132,12 @@ def fair_pulse(
     if dt is None:
         stiffest = junction.with_variation(K_eff_scale=1 + K_eff, B_z=math.copysign(B_z, junction.B_bias[2]))
         dt = time_step_limit(stiffest, *voltages, tolerance=USUAL_BIAS)
+    require_positive("dt", dt, "s", "give the time step, e.g. 1 * ps")
     few = max(n_devices // 16, 1)
+    # two wells of curves with a sixteenth of the devices, of screens with a quarter, of full boxes with all
+    screens, boxes = len(voltages) * (_CANDIDATES + 1) * 5 / 4, _FINAL * 9
+    moves = 2 * ((max(widths, default=0.0) + relax) * (screens + boxes) + len(voltages) * len(widths) * relax / 16)
+    check_size(n_devices, moves / dt)
     wells: tuple[Well, ...] = ("up", "down")
     total = len(voltages) * (2 * len(widths) + 4 * 5) + 2 * 9
     done = 0
