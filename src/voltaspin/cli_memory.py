@@ -63,14 +63,14 @@ def cost(
         Path | None, typer.Option("--model", help="Pipeline folder; default: the shipped Fashion-MNIST model.")
     ] = None,
     spec: SpecOption = "analog",
-    steps: Annotated[int, typer.Option("--steps", help="Network evaluations per image.")] = 50,
+    steps: Annotated[str, typer.Option("--steps", help="Network evaluations per image, such as 50 or 1k.")] = "50",
     as_json: AsJson = False,
 ) -> None:
     """Energy, time and area per image in crossbars, by layer and by kind of action, and on a digital machine.
 
     Example: [bold]voltaspin memory cost --spec analog[/bold]
     """
-    at_least(1, steps=steps)
+    evaluations = count("steps", steps, most=1_000_000_000)
     chosen = array_spec(spec)
     from voltaspin.core.units import gamma_e
     from voltaspin.device import Pulse, presets
@@ -84,7 +84,7 @@ def cost(
     turn = Pulse(voltage=junction.V_c, width=math.pi / (gamma_e * junction.B_in_plane))
     table = CostTable.default()
     write, _ = action_energies(pulses={"write": CellPulse.of(junction, turn)}, boundary="macro", table=table)["write"]
-    found, _ = cost_of_images(pipeline, chosen, steps=steps, write_energy=write)
+    found, _ = cost_of_images(pipeline, chosen, steps=evaluations, write_energy=write)
     if as_json:
         print_json(found.to_json())
     else:
