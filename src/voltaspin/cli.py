@@ -25,7 +25,7 @@ from voltaspin.cli_noise import Chain, Noise, bits, make_source, randomness
 from voltaspin.cli_sample import Part, run_bit_sampling, run_sampling
 from voltaspin.cli_study import spec as spec_command
 from voltaspin.cli_study import study
-from voltaspin.core.console import abandon_output, check_argument, one_line, take_anything
+from voltaspin.core.console import abandon_output, as_options, check_argument, one_line, take_anything
 from voltaspin.core.errors import InputError
 from voltaspin.core.folders import check_writable
 from voltaspin.core.stopping import Stopped, stoppable
@@ -374,7 +374,7 @@ def _errors_in_one_line(arguments: list[str] | None) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        _fail(str(error))
+        _fail(as_options(str(error)))
     except Stopped as stopped:
         print(f"voltaspin: {stopped}", file=sys.stderr)
         sys.exit(stopped.status)

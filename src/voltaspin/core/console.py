@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 
 from voltaspin.core.errors import InputError
 
+#: Arguments that errors below the command line name, which are options of the same name there.
+ARGUMENTS = ("diffusion", "extractor", "measure", "out", "reference_images", "resume", "scheduler", "shard")
+_ARGUMENT = re.compile(rf"(?<![\w.(])({'|'.join(ARGUMENTS)})=(True\b|'[^']*')?(?![\w(])")
 LONGEST = 2000  #: characters of one line; what a user gave may be longer and is cut in the middle
 
 
@@ -31,6 +35,16 @@ def _escaped(character: str) -> str:
     if 0xDC80 <= number <= 0xDCFF:  # a byte that Python could not decode
         return f"\\x{number - 0xDC00:02x}"
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def as_options(message: str) -> str:
+    """A message whose arguments, such as ``resume=True`` or ``extractor='inception'``, are written as options."""
+
+    def option(found: re.Match[str]) -> str:
+        name, value = found.groups()
+        return f"--{name.replace('_', '-')}" + ("" if value in (None, "True") else f" {value.strip(chr(39))}")
+
+    return _ARGUMENT.sub(option, message)
 
 
 def check_argument(word: str) -> None:
