@@ -104,7 +104,7 @@ def test_nothing_below_the_command_line_names_an_option():
             if text.startswith((*FOREIGN, "<!DOCTYPE")):
                 continue
             # a line that is a command, on a page or in a record, is shown as it would be typed
-            said = [one for one in text.split("\n") if not re.match(r"\s*(voltaspin|\{\}) ", one)]
+            said = [one for one in text.split("\n") if not re.match(r"\s*`?(voltaspin|\{\}) ", one)]
             if any(re.search(r"(^|[\s'\"`(])--[a-zA-Z]", one) for one in said):
                 found.append(f"{path.relative_to(SOURCE)}:{line}: {text[:80]}")
     assert not found
