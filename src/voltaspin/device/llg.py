@@ -27,7 +27,7 @@ from voltaspin.core.capacity import check_memory, check_time
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import gamma_e, k_B
 from voltaspin.device.equilibrium import equilibrium, well_bottom, well_sign
-from voltaspin.device.junction import Junction, Pulse, Well, require_positive
+from voltaspin.device.junction import Junction, Pulse, Well, require_count, require_positive
 from voltaspin.device.kernel import HEUN, LANES, ROTATION, advance, advance64
 from voltaspin.device.response import QUANTITIES, Quantity
 from voltaspin.device.torque import spin_torque_field as spin_torque_field
@@ -195,6 +195,9 @@ def run(
     """
     if scheme not in SCHEMES:
         raise InputError(f"scheme {scheme!r} is unknown; use {' or '.join(map(repr, SCHEMES))}")
+    require_count("first_step", first_step, least=0)
+    require_positive("duration", duration, "s", "give the time to simulate, e.g. 1 * ns", zero=True)
+    duration = float(duration)
     state = _unit_vectors(m, dtype)
     wave = _waveform(voltage, duration)
     probe = wave(np.linspace(0, duration, 65))
@@ -255,6 +258,9 @@ def trajectory(
     """
     if samples < 1:
         raise InputError(f"samples = {samples} must be at least 1")
+    require_count("samples", samples)
+    require_positive("duration", duration, "s", "give the time to simulate, e.g. 1 * ns", zero=True)
+    duration = float(duration)
     piece = duration / samples
     wave = _waveform(voltage, duration)
     probe = wave(np.linspace(0, duration, 65))
@@ -312,8 +318,8 @@ def _spread(cells: Cells | None, n: int) -> dict[Quantity, NDArray[np.float64]]:
         if name not in QUANTITIES:
             raise InputError(f"{name!r} is no quantity of a cell; known: {', '.join(QUANTITIES)}")
         array = np.asarray(values, np.float64)
-        if not np.isfinite(array).all() or (name != "B_z" and not (array > 0).all()):
-            raise InputError(f"{name} holds a value that is not finite, or a factor that is not positive")
+        if not array.size or not np.isfinite(array).all() or (name != "B_z" and not (array > 0).all()):
+            raise InputError(f"{name} holds no value, one that is not finite, or a factor that is not positive")
         if n > 1 and array.shape not in ((), (1,), (n,)):
             raise InputError(f"{name} has shape {array.shape}; {n} devices need as many values, or one")
         out[name] = np.broadcast_to(array, (n,)) if n > 1 else array.ravel()
@@ -364,8 +370,7 @@ def _unit_vectors(m: ArrayLike, dtype: DTypeLike) -> Floats:
 def _threads(threads: int | None) -> int:
     if threads is None:
         return os.cpu_count() or 1
-    if threads < 1:
-        raise InputError(f"threads = {threads} must be at least 1, or None for all cores")
+    require_count("threads", threads)
     return int(threads)
 
 
@@ -386,6 +391,7 @@ def thermalise(
     Raises:
         InputError: as :func:`run`.
     """
+    require_count("n", n, least=0, most=_MOST_DEVICES)
     duration = 5 * junction.relaxation_time
     check_size(n, _steps(junction, duration, dt, scheme=options.get("scheme", "rotation"))[0])
     start = np.tile(well_bottom(junction, well), (n, 1))
@@ -573,6 +579,8 @@ def _of(cells: Cells | None, chosen: NDArray[np.intp], n: int) -> Cells | None:
 def _at_least_one(n_devices: int) -> None:
     if n_devices < 1:
         raise InputError(f"n_devices = {n_devices} must be at least 1")
+    if math.isfinite(n_devices):
+        require_count("n_devices", n_devices, most=10**300)
     if not n_devices <= _MOST_DEVICES:
         raise InputError(
             f"n_devices = {n_devices:g} trajectories take about {n_devices * 100 / 1e9:.3g} GB of memory; give at most "

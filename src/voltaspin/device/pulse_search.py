@@ -118,7 +118,7 @@ def fair_pulse(
 
     if voltages is None:
         voltages = (junction.V_c, 1.3 * junction.V_c)
-    if not 0 < tolerance < 0.5 or not 0 <= K_eff < 1 or B_z < 0 or not voltages:
+    if not 0 < tolerance < 0.5 or not 0 <= K_eff < 1 or B_z < 0 or not len(voltages):
         raise InputError(
             f"tolerance = {tolerance!r}, K_eff = {K_eff!r}, B_z = {B_z!r} T, voltages = {voltages!r}: give a "
             "tolerance between 0 and 0.5, a relative K_eff from 0 to 1, B_z >= 0 and at least one voltage"
