@@ -175,8 +175,8 @@ def claim(
             f"reset = {reset} from 0 to 1"
         )
     sources = _sources(table, against)
-    random = randomness(junction, pulse, cells_per_bit=cells_per_bit, reset=float(reset))
-    k = random.cells_per_bit
+    bits = randomness(junction, pulse, cells_per_bit=cells_per_bit, reset=float(reset))
+    k = bits.cells_per_bit
     if draws is None:
         draws = action_draws(junction, pulse, cells=cells, table=table, samples=samples, seed=seed, grade=grade)
     bit = {"pulse": k, "reset": k * float(reset), "read": k, "xor": k - 1}
@@ -207,7 +207,7 @@ def claim(
         junction=junction.name, pulse=f"{pulse.voltage:.3g} V for {pulse.width * 1e9:.3g} ns",
         bit={k: float(v) for k, v in bit.items() if v},
         own={b: {m: spread(v) for m, v in by.items()} for b, by in own.items()}, readings=tuple(readings),
-        samples=samples, factors=dict(FACTORS), **random._asdict(),
+        samples=samples, factors=dict(FACTORS), **bits._asdict(),
     )  # fmt: skip
 
 
