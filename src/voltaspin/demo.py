@@ -25,12 +25,12 @@ from voltaspin.core.files import opened_whole, read_object, sha256_of, write_jso
 from voltaspin.core.folders import RECORD, OutputFolder
 from voltaspin.core.ledger import Ledger
 from voltaspin.core.spec import environment
-from voltaspin.cost.claims import action_draws, claim
-from voltaspin.cost.comparison import compare
-from voltaspin.cost.jobs import ARRAY, image_job, network_seconds, networks_of, training_job, work
-from voltaspin.cost.network import ComputeCost, cost_of_images, network_section
-from voltaspin.cost.processors import software
-from voltaspin.cost.table import CellPulse, CostTable, price
+from voltaspin.cost.comparison import Cost, compare
+from voltaspin.cost.jobs import ARRAY, image_job, network_seconds, training_job, workload
+from voltaspin.cost.merit import figure_of_merit
+from voltaspin.cost.network import priced_network
+from voltaspin.cost.pricing import Prices
+from voltaspin.cost.processors import processor_rng
 from voltaspin.device import Pulse, SwitchingModel, fair_pulse, presets
 from voltaspin.diffusion.backend import bf16_is_faster
 from voltaspin.diffusion.grids import grid_png, strip_png
@@ -39,9 +39,8 @@ from voltaspin.memory import ArraySpec, MagnetoelectricMemory
 from voltaspin.metrics import Extractor, Row, garments, paired_difference, reference, score_features
 from voltaspin.noise import MemorySource, NoiseSource, PseudoSource
 from voltaspin.noise.analysis import BitStatistics, bit_statistics
-from voltaspin.plots.demo import charts
 from voltaspin.report import results as r
-from voltaspin.report.page import write_page
+from voltaspin.report.demo_page import pictures_of, write_page
 
 Progress = Callable[[str, int, int], None]
 
@@ -171,7 +170,6 @@ def _run(folder: OutputFolder, *, images: int, steps: int, seed: int, progress: 
             "precision": "bf16" if bf16_is_faster("cpu") else "float32",
             "argv": sys.argv[1:],
         },
-        environment=environment(),
         seconds=clock.seconds,
         device=device,
         memory=bits,
@@ -181,7 +179,7 @@ def _run(folder: OutputFolder, *, images: int, steps: int, seed: int, progress: 
         cost=cost,
     )
     progress("page", 0, 1)
-    pictures = charts(results) | {
+    pictures = pictures_of(results) | {
         "main": grid_png(conditioned.images[:48], 8, scale=2, paper=(17, 21, 31)),
         "forward": strip,
         **{f"arm:{arm.key}": grid_png(arm.images[:32], 8) for arm in arms},
@@ -486,79 +484,28 @@ def shipped_study() -> r.Quality | None:
     return r.Quality.load(path) if path.is_file() else None
 
 
-def cost_section(
-    arm: Arm, memory: MagnetoelectricMemory, pulse: Pulse, pipeline: Pipeline, progress: Progress
-) -> r.Cost:
+def cost_section(arm: Arm, memory: MagnetoelectricMemory, pulse: Pulse, pipeline: Pipeline, progress: Progress) -> Cost:
     """The conditioned arm's ledger, priced at each boundary beside conventional sources."""
     progress("6 cost", 0, 1)
-    junction = presets.generator
-    cell = CellPulse.of(junction, pulse)
-    # Assumed: a reset costs one pulse of the same voltage and width (precessional writing after a read).
-    ours = price(
-        arm.ledger,
-        pulse=cell,
-        reset=cell,
-        resistance=junction.R_P,
-        cells=memory.cells,
-        images=len(arm.images),
+    counts, k = arm.ledger.totals(), len(arm.images)
+    per_bit: dict[str, Any] = {"cells_per_bit": counts["pulse"] // counts["bit"]}
+    resets = counts["reset"] / counts["pulse"]
+    prices = Prices.of(presets.generator, pulse, cells=memory.cells)
+    network, coverage = priced_network(
+        pipeline, ArraySpec.preset(ARRAY), steps=arm.steps, array=ARRAY, draws=prices.draws
     )
-    section = compare(
-        arm.ledger,
-        ours,
-        pulse=cell,
-        images=len(arm.images),
-        macs_per_image=macs_per_image(pipeline, arm.steps),
-    )
-    network, mac_fraction = network_in_memory(pipeline, arm.steps)
-    section = section.model_copy(
-        update={
-            "network": network_section(network, array=ARRAY, mac_fraction=mac_fraction),
-            "claim": claim_section(arm.ledger, memory, pulse, pipeline, network),
-        }
-    )
+    # Short periods and no card: the page does not wait for them; voltaspin cost measures longer.
+    processors, notes = processor_rng(prices.draws.table, gpu=False, seconds=0.1, repeats=3)
+    # Training resets the array before every example, sampling once an image.
+    jobs = image_job(pipeline, arm.steps, resets=resets, **per_bit), training_job(pipeline, None, None, **per_bit)
+    work = workload(
+        prices, jobs, processors=processors, networks=network.by_machine(ARRAY),
+        own_network=network_seconds(pipeline, arm.steps, repeats=2), notes=notes,
+    )  # fmt: skip
+    merit = figure_of_merit(presets.generator, pulse, reset=resets, prices=prices, **per_bit)
+    cost = compare(
+        arm.ledger, prices, images=k, macs_per_image=(coverage.macs_per_image or 0.0) * network.result.steps,
+        network=network.result, figure_of_merit=merit.model_copy(update={"work": work}),
+    )  # fmt: skip
     progress("6 cost", 1, 1)
-    return section
-
-
-def claim_section(
-    ledger: Ledger, memory: MagnetoelectricMemory, pulse: Pulse, pipeline: Pipeline, network: ComputeCost
-) -> r.Claim:
-    """The published factor in every reading, from this run's counts, and what an image and a training run take."""
-    counts, steps = ledger.totals(), round(network.steps)
-    resets, k = counts["reset"] / counts["pulse"], counts["pulse"] // counts["bit"]
-    table = CostTable.default()
-    draws = action_draws(presets.generator, pulse, cells=memory.cells, table=table)
-    found = claim(presets.generator, pulse, cells_per_bit=k, reset=resets, cells=memory.cells, table=table, draws=draws)
-    # Short periods and no card: the page is not to wait for them; voltaspin cost measures longer.
-    processors, notes = software(table, gpu=False, seconds=0.1, repeats=3)
-    priced = work(
-        draws,
-        # Training resets the array before every example, sampling once an image.
-        (
-            image_job(pipeline, steps, cells_per_bit=k, resets=resets),
-            training_job(pipeline, None, None, cells_per_bit=k),
-        ),
-        table,
-        processors=processors,
-        networks=networks_of(network, ARRAY),
-        own_network=network_seconds(pipeline, steps, repeats=2),
-        notes=notes,
-    )
-    return found.model_copy(update={"work": priced})
-
-
-def network_in_memory(pipeline: Pipeline, steps: int) -> tuple[ComputeCost, float]:
-    """What an image's arithmetic costs in crossbars, and which share of it they do."""
-    cost, coverage = cost_of_images(pipeline, ArraySpec.preset(ARRAY), steps=steps)
-    assert coverage.mac_fraction is not None  # else there is no cost
-    return cost, coverage.mac_fraction
-
-
-def macs_per_image(pipeline: Pipeline, steps: int) -> int:
-    """Multiply-accumulates of the network for one image, counted by torch while it runs once."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        pipeline.unet(torch.zeros(1, *pipeline.image_shape), 0)
-    return int(counter.get_total_flops() // 2) * steps
+    return cost

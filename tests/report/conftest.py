@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from voltaspin.core.ledger import Ledger
+from voltaspin.core.quantity import Estimate, Sourced
 from voltaspin.cost.comparison import compare
-from voltaspin.cost.table import CellPulse, price
+from voltaspin.cost.merit import FigureOfMerit
+from voltaspin.cost.pricing import Draws, Prices
+from voltaspin.cost.table import CellPulse
 from voltaspin.report import results as R
 
 SHA = "9f2c" * 16
@@ -127,8 +130,8 @@ def bit_quality(label: str, bias: float, lag: float, cell_std: float) -> R.BitQu
     middle = (edges[1:] + edges[:-1]) / 2
     return R.BitQuality(
         label=label,
-        bias=R.Estimate(value=bias, low=bias - 0.0004, high=bias + 0.0004),
-        lag1=R.Estimate(value=lag, low=lag - 0.0008, high=lag + 0.0008),
+        bias=Estimate(value=bias, low=bias - 0.0004, high=bias + 0.0004),
+        lag1=Estimate(value=lag, low=lag - 0.0008, high=lag + 0.0008),
         autocorrelation=lag ** np.arange(1, 9),
         autocorrelation_error=0.0004,
         cell_std=cell_std,
@@ -143,31 +146,31 @@ def bit_quality(label: str, bias: float, lag: float, cell_std: float) -> R.BitQu
     )
 
 
-def claim_of() -> R.Claim:
+def merit_of() -> FigureOfMerit:
     """The published factor for the shipped junction against two generators, and a small image on an invented core."""
-    from voltaspin.core.quantity import Sourced
-    from voltaspin.cost.claims import action_draws, claim
-    from voltaspin.cost.jobs import job, work
-    from voltaspin.cost.processors import Software
-    from voltaspin.cost.table import CostTable, Span
+    from voltaspin.cost.jobs import job, workload
+    from voltaspin.cost.merit import figure_of_merit
+    from voltaspin.cost.processors import ProcessorRng
     from voltaspin.device import SwitchingModel
 
-    model, table = SwitchingModel.shipped(), CostTable.default()
-    draws = action_draws(model.junction, model.pulse, samples=100)
-    found = claim(model.junction, model.pulse, against=("intel-14", "yang-28"), samples=100, reset=0.02, draws=draws)
-    core = Software(
+    model = SwitchingModel.shipped()
+    prices = Prices.of(model.junction, model.pulse, draws=Draws(samples=100))
+    found = figure_of_merit(model.junction, model.pulse, against=("intel-14", "yang-28"), reset=0.02, prices=prices)
+    core = ProcessorRng(
         "cpu", "An invented core", "cpu", Sourced(9e4, "pJ/sample", "invented", "derived", 4e4, 2e5), None,
         None, "nobody measured it",
     )  # fmt: skip
     jobs = job("image", "50 steps", 39_200, resets=0.02), job("training run", "10 steps", 7_840)
-    networks = {"a digital machine": Span(4e-3, 3e-3, 3e-2)}
-    priced = work(draws, jobs, table, processors=[core], networks=networks, notes=("no <counter> here",))
+    networks = {"a digital machine": np.geomspace(3e-3, 3e-2, 100)}
+    priced = workload(prices, jobs, processors=[core], networks=networks, notes=("no <counter> here",))
     return found.model_copy(update={"work": priced})
 
 
 def build_results(**changes: Any) -> R.DemoResults:
     ledger, n_images = ledger_of(784 * 50 * 16), 16
-    rows = price(ledger, pulse=pulse(), reset=pulse(), resistance=509e3, cells=128 * 128, images=n_images)
+    prices = Prices.of_pulses(
+        {"pulse": pulse(), "reset": pulse(), "read": CellPulse.read(509e3)}, cells=128 * 128, draws=Draws(samples=100)
+    )
     data: dict[str, Any] = {
         "title": "A diffusion model draws its noise from a voltage-controlled magnetic memory.",
         "command": "voltaspin demo --seed 7",
@@ -200,7 +203,7 @@ def build_results(**changes: Any) -> R.DemoResults:
                 R.Corner(name="stray field +2 mT", p01=0.4766, p10=0.5227, error=0.002),
                 R.Corner(name="330 K", p01=0.5031, p10=0.4979, error=0.002),
             ),
-            lag1=R.Estimate(value=0.0005, low=-0.0035, high=0.0045),
+            lag1=Estimate(value=0.0005, low=-0.0035, high=0.0045),
             n_devices=20000,
             dt=2e-12,
             fit_error=0.0081,
@@ -239,9 +242,7 @@ def build_results(**changes: Any) -> R.DemoResults:
             shared="weights, labels and initial latents",
         ),
         "quality": R.QualityPair(live=quality("Small comparison", 500, False), study=quality("Study", 10000, True)),
-        "cost": compare(ledger, rows, pulse=pulse(), images=n_images, macs_per_image=1_500_000_000).model_copy(
-            update={"claim": claim_of()}
-        ),
+        "cost": compare(ledger, prices, images=n_images, macs_per_image=1_500_000_000, figure_of_merit=merit_of()),
     }
     return R.DemoResults(**(data | changes))
 
@@ -260,9 +261,9 @@ def results() -> R.DemoResults:
 
 @pytest.fixture(scope="session")
 def drawn(results: R.DemoResults) -> dict[str, bytes]:
-    from voltaspin.plots.demo import charts
+    from voltaspin.report.demo_page import pictures_of
 
-    return charts(results)
+    return pictures_of(results)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from voltaspin.core.errors import InputError
-from voltaspin.report.results import BitQuality, Curve, DemoResults, Estimate, QualityRow, Score
+from voltaspin.core.quantity import Estimate
+from voltaspin.report.results import BitQuality, Curve, DemoResults, QualityRow, Score
 
 
 def test_round_trip(results, tmp_path):

@@ -21,7 +21,7 @@ from voltaspin.cli.app import main
 from voltaspin.core.files import sha256_of
 from voltaspin.core.ledger import Ledger
 from voltaspin.cost.images import ImageWork
-from voltaspin.cost.results import Claim
+from voltaspin.cost.merit import FigureOfMerit as Claim
 from voltaspin.cost.table import CostTable
 from voltaspin.device import JunctionSpec, Pulse, SwitchingModel, presets
 from voltaspin.device.characterise import Characterisation

@@ -81,7 +81,7 @@ def demo(
     number = whole("images", images, least=4, most=1_000_000, why="which take weeks")
     at_least(2, steps=steps)
     from voltaspin.demo import run_demo
-    from voltaspin.report.page import summary_table
+    from voltaspin.report.demo_page import summary_table
 
     with progress_bars() as bars:
         results = run_demo(out=out, images=number, steps=steps, seed=seed, force=force, progress=bar_per_part(bars))

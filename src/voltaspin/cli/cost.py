@@ -29,7 +29,9 @@ def cost(
         list[str] | None,
         typer.Option("--against", help="Key of a generator in the cost table, repeatable; default: all."),
     ] = None,
-    cells_per_bit: Annotated[int, typer.Option("--cells-per-bit", help="Cells combined by XOR into a bit.")] = 2,
+    cells_per_bit: Annotated[
+        int, typer.Option("--cells-per-bit", help="Cells combined by XOR into a bit; more where the pulse needs it.")
+    ] = 2,
     reset: Annotated[bool, typer.Option("--reset/--no-reset", help="Whether a write precedes every pulse.")] = True,
     samples: Annotated[str, typer.Option("--samples", help="Draws of the Monte Carlo over the grades.")] = "1000",
     seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 0,
@@ -75,9 +77,9 @@ def cost(
         if given:
             raise InputError(f"--no-work prices no image; leave out --{given[0].replace('_', '-')}")
     draws_wanted = count("samples", samples, least=100, most=1_000_000, why="which take hours")
-    from voltaspin.cost.claims import action_draws, claim, claim_text
+    from voltaspin.cost.merit import figure_of_merit
+    from voltaspin.cost.pricing import Draws, Prices
     from voltaspin.cost.processors import MEASURES
-    from voltaspin.cost.table import CostTable
     from voltaspin.device import Pulse, SwitchingModel
 
     how = next((m for m in MEASURES if m == (measure or "auto")), None)
@@ -100,36 +102,26 @@ def cost(
             f"'voltaspin device characterise --preset {junction}' finds"
         )
     with contextlib.nullcontext() if out is None else claimed_file(out, force=force):
-        table = CostTable.default()
-        draws = action_draws(chosen, pulse, table=table, samples=draws_wanted, seed=seed)
-        found = claim(
-            chosen,
-            pulse,
-            cells_per_bit=cells_per_bit,
-            reset=reset,
-            against=tuple(against or ()),
-            table=table,
-            samples=draws_wanted,
-            seed=seed,
-            draws=draws,
+        prices = Prices.of(chosen, pulse, draws=Draws(samples=draws_wanted, seed=seed))
+        found = figure_of_merit(
+            chosen, pulse, cells_per_bit=cells_per_bit, reset=reset, against=tuple(against or ()), prices=prices
         )
         if work:
-            from voltaspin.cost.jobs import work_of_model
+            from voltaspin.cost.jobs import workload_of_model
 
-            priced = work_of_model(
-                model, draws, table, image_steps=image_steps or 50, training_steps=training_steps, batch=batch,
-                cells_per_bit=cells_per_bit, resets=float(reset), measure=how, seed=seed,
+            assert found.cells_per_bit is not None
+            priced = workload_of_model(
+                model, prices, image_steps=image_steps or 50, training_steps=training_steps, batch=batch,
+                cells_per_bit=found.cells_per_bit, resets=float(reset), measure=how,
             )  # fmt: skip
             found = found.model_copy(update={"work": priced})
         if out is not None:
-            from voltaspin.plots.cost import claim_png
+            from voltaspin.plots.cost import image_energies, ratios
+            from voltaspin.plots.drawing import stacked
 
-            write_bytes(out, claim_png(found))
+            write_bytes(out, stacked((ratios, found), *([(image_energies, found.work)] if found.work else [])))
     if as_json:
         print_json(found.to_json() | {"verdicts": [r.verdict for r in found.readings]})
         return
-    print(claim_text(found))
-    if found.work is not None:
-        from voltaspin.cost.jobs import work_text
-
-        print(work_text(found.work))
+    for name, text in found.summary():
+        print(f"{name}: {text}")

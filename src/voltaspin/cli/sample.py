@@ -265,9 +265,10 @@ def run_bit_sampling(
         others: options that such a model does not know; none of them may be set.
         as_json: print the record.
     """
+    from voltaspin.core.format import energies
     from voltaspin.core.spec import environment
-    from voltaspin.cost.comparison import energies
     from voltaspin.cost.images import ImageWork, image_costs
+    from voltaspin.cost.pricing import Draws
     from voltaspin.device import presets
     from voltaspin.diffusion.bitflip import load_model
     from voltaspin.diffusion.bitflip.model import IDEAL
@@ -308,7 +309,7 @@ def run_bit_sampling(
             samples = sampler.samples(part.count, seconds=sum(b.seconds for b in batches))
             cells = model.spec.cells
             if cells.junction != IDEAL:
-                works[:] = image_costs(samples, presets.get(cells.junction), seed=seed)
+                works[:] = image_costs(samples, presets.get(cells.junction), draws=Draws(seed=seed))
             each = samples.per_image
             return {
                 "kind": "sample-bitflip",

@@ -1,4 +1,4 @@
-"""Everything a run has found, as versioned data: ``results.json`` holds each number that the page shows.
+"""All results of a demo as versioned data: ``results.json`` holds each number that the page shows.
 
 The models are plain: build them with keyword arguments (numpy scalars and arrays are accepted), save with
 ``results.save(path)``, read with ``DemoResults.load(path)``. A field that does not apply is ``None``; NaN and
@@ -7,46 +7,18 @@ infinity are refused.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, ClassVar, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.files import as_object
 from voltaspin.core.quantity import Estimate
-from voltaspin.core.result import Boundary, Numbers, Part, Provenance
-from voltaspin.core.spec import Spec
-from voltaspin.cost.results import Claim, Cost, CostRow, Network, NetworkPart, Ratio
-
-__all__ = [
-    "Arm",
-    "BitQuality",
-    "Boundary",
-    "ChosenPulse",
-    "Claim",
-    "Control",
-    "Corner",
-    "Cost",
-    "CostRow",
-    "Curve",
-    "DemoResults",
-    "Device",
-    "Difference",
-    "Estimate",
-    "Forward",
-    "Memory",
-    "Network",
-    "NetworkPart",
-    "Numbers",
-    "Part",
-    "Provenance",
-    "Quality",
-    "QualityPair",
-    "QualityRow",
-    "Quantity",
-    "Ratio",
-    "Reverse",
-    "Score",
-]
+from voltaspin.core.result import Numbers, Part, Provenance, Result
+from voltaspin.cost.comparison import Cost
 
 
 class Score(Part):
@@ -382,26 +354,24 @@ class QualityPair(Part):
 # all --------------------------------------------------------------------------------------------------
 
 
-class DemoResults(Spec):
+class DemoResults(Result):
     """Results of one run of the demo.
 
     Args:
         title: one sentence for the head of the page.
         command, seed: what made it.
         configuration: the resolved configuration, as JSON data.
-        environment: versions, from ``specs.environment()``.
         seconds: wall time per part.
+        device, memory, forward, reverse, quality, cost: the parts of the run.
     """
 
     KIND: ClassVar[str] = "demo-results"
-    VERSION: ClassVar[int] = 1
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    VERSION: ClassVar[int] = 2
 
     title: str
     command: str
     seed: int
     configuration: dict[str, Any]
-    environment: dict[str, str]
     seconds: dict[str, float]
     device: Device
     memory: Memory
@@ -410,7 +380,78 @@ class DemoResults(Spec):
     quality: QualityPair
     cost: Cost
 
+    @classmethod
+    def from_json(cls, data: dict[str, Any], *, where: str = "specification") -> Self:
+        """As :meth:`Result.from_json`; version 1 is read too."""
+        data = as_object(data, where=where)
+        if data.get("kind") == cls.KIND and data.get("schema_version") == 1 and isinstance(data.get("cost"), dict):
+            with refused(where):
+                data = data | {"schema_version": cls.VERSION, "cost": _cost_of_version_1(data["cost"])}
+        return super().from_json(data, where=where)
+
     @property
     def provenance(self) -> dict[str, str]:
         """Where the noise of each arm came from."""
         return {arm.key: arm.provenance for arm in self.reverse.arms}
+
+
+@contextmanager
+def refused(where: str) -> Iterator[None]:
+    """Turn errors of a file that is not as its version says into one line."""
+    try:
+        yield
+    except (KeyError, TypeError, IndexError, AttributeError, ZeroDivisionError) as error:
+        raise InputError(f"{where} is no file of the version that it names ({type(error).__name__}: {error})") from None
+
+
+def _cost_of_version_1(old: dict[str, Any]) -> dict[str, Any]:
+    """The priced ledger as version 1 had it: single numbers, and a range of energies alone.
+
+    Its plain ratios stand in the figure of merit with their ranges, and its price of drivers alone is not known.
+    """
+
+    def estimate(value: float | None, low: float | None = None, high: float | None = None) -> dict[str, Any] | None:
+        if value is None:
+            return None
+        return {"value": value, "low": value if low is None else low, "high": value if high is None else high}
+
+    def row(r: dict[str, Any], energy: dict[str, Any] | None, *more: str) -> dict[str, Any]:
+        kept = {k: r[k] for k in ("key", "name", "ours", "boundary", "rate", "node_nm", "how", "family", "grade",
+                                  "area_grade", "source")}  # fmt: skip
+        return kept | {"energy": energy, "area": estimate(r["area_um2"])} | {k: estimate(r[k]) for k in more}
+
+    def parts(net: dict[str, Any], key: str) -> dict[str, dict[str, Any]]:
+        """Energies of a list of parts by boundary and name; the range is that of the macro."""
+        by: dict[str, dict[str, Any]] = {}
+        for part in net[key]:
+            for b, pJ in part["energy"].items():
+                ends = (part["low"], part["high"]) if b == "macro" else ()
+                by.setdefault(b, {})[part["name"]] = estimate(pJ, *ends)
+        return by
+
+    pulse = old["pulse_energy_fJ"]
+    cell = 1e-3 * (pulse["ohmic"] + pulse["charging"])
+    own = {r["boundary"]: r for r in old["rows"] if r["ours"]}
+    network, merit = None, old["claim"]
+    if net := old["network"]:
+        actions, layers, digital = parts(net, "actions"), parts(net, "layers"), parts(net, "conventional")["macro"]
+        network = {k: net[k] for k in ("array", "mac_fraction", "seconds", "cells", "grade", "assumptions")} | {
+            "environment": {}, "steps": float(net["steps"]), "area": estimate(*net["area_mm2"]), "writes": 0,
+            "writing": None, "total": {b: by.pop("in all") for b, by in actions.items()}, "by_action": actions,
+            "conventional_total": digital.pop("in all"), "conventional": digital,
+            "layers": [{"name": name, "in_memory": True, "counts": {}, "energy": {}, "seconds": 0.0,
+                        "total": {b: by[name] for b, by in layers.items()}} for name in layers.get("macro", {})],
+        }  # fmt: skip
+    if merit:
+        merit = {"environment": {}, **{k: v for k, v in merit.items() if k not in ("kind", "schema_version")}}
+        merit["work"] = merit.get("work") and {"environment": {}, **merit["work"]}
+    return {
+        "environment": {}, "table": old["table"], "samples": merit["samples"] if merit else 1, "counts": old["counts"],
+        "per_pulse": {"cell": estimate(cell), "cell+line": estimate(cell + 1e-3 * pulse["line"])},
+        "per_image": {b: estimate(r["energy_per_image"]) for b, r in own.items() if r["energy_per_image"]},
+        "parts": {a: estimate(pJ) for a, pJ in own["macro"]["parts"].items()},
+        "rows": [row(r, estimate(r["energy_per_bit"], r["low"], r["high"]), "energy_area", "energy_over_area")
+                 for r in old["rows"] if r["energy_per_bit"] is not None],
+        "normals": [row(r, estimate(r["energy_per_normal"])) for r in old["normals"]],
+        "counterweights": old["counterweights"], "network": network, "figure_of_merit": merit,
+    }  # fmt: skip
