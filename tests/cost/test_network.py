@@ -96,7 +96,7 @@ def test_every_joule_stands_in_a_layer_and_in_an_action():
         assert cost.total[boundary].low <= cost.total[boundary].value <= cost.total[boundary].high
     totals = [cost.total[b].value for b in BOUNDARIES]
     assert totals == sorted(totals)
-    assert "weakest grade: assumed" in str(cost)
+    assert dict(cost.summary())["weakest grade"] == "assumed"
     assert cost.to_json()["by_action"]["macro"]["conversion"]["value"] > 0
 
 

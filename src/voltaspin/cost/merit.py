@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import numpy as np
+from pydantic import computed_field
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import as_object
@@ -96,10 +97,16 @@ class FigureOfMerit(Result):
     factors: dict[Grade, float]
     work: Workload | None = None
 
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """The verdict of each ratio."""
+        return tuple(r.verdict for r in self.readings)
+
     @classmethod
     def from_json(cls, data: dict[str, Any], *, where: str = "specification") -> Self:
         """As :meth:`Result.from_json`; the work of 0.1.0 does not name its versions either."""
-        data = dict(as_object(data, where=where))
+        data = {k: v for k, v in as_object(data, where=where).items() if k != "verdicts"}
         if isinstance(data.get("work"), dict):
             data["work"] = {"environment": {}} | data["work"]
         return super().from_json(data, where=where)

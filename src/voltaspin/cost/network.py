@@ -119,9 +119,6 @@ class ComputeCost(Result):
             rows.append((f"layer {layer.name}", f"{energies(e)}, {e.value / whole:.1%}{where}"))
         return [*rows, ("weakest grade", self.grade), *(("assumption", text) for text in self.assumptions)]
 
-    def __str__(self) -> str:
-        return "\n".join(f"{name}: {text}" for name, text in self.summary())
-
 
 @dataclass(frozen=True)
 class PricedNetwork:
