@@ -10,6 +10,7 @@ import typer
 
 from voltaspin.cli.device import chosen_junction
 from voltaspin.cli.options import AsJson, Changes, Force, Model, Seed, Voltage, Width, count, word
+from voltaspin.cli.terminal import show
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_bytes
 from voltaspin.core.folders import claimed_file
