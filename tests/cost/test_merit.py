@@ -211,8 +211,8 @@ def test_the_command_prices_an_image_and_a_training_run(capsys, tmp_path):
     assert work["notes"] == []
     code, said = run(capsys, *asked, "--out", str(tmp_path / "c.png"))
     assert code == 0
-    assert "random numbers of one image (10 ancestral steps of 28 x 28 pixels): 7,840 normals" in said.out
-    assert "random numbers of one training run (12,000 steps of 64 images" in said.out  # the shipped model's own
+    assert "10 ancestral steps of 28 x 28 pixels: 7,840 normals" in said.out
+    assert "12,000 steps of 64 images" in said.out  # the shipped model's own
     assert (tmp_path / "c.png").stat().st_size > 10_000
 
 

@@ -13,6 +13,8 @@ from voltaspin.cost.comparison import compare
 from voltaspin.cost.merit import FigureOfMerit
 from voltaspin.cost.pricing import Draws, Prices
 from voltaspin.cost.table import CellPulse
+from voltaspin.metrics.conditions import ConditionComparison, ConditionDifference, ConditionScores, Control
+from voltaspin.metrics.distance import Score
 from voltaspin.report import results as R
 
 SHA = "9f2c" * 16
@@ -38,8 +40,8 @@ def pulse() -> CellPulse:
     return CellPulse.rectangular(voltage=1.2, width=0.3e-9, resistance=550e3, capacitance=0.12e-15)
 
 
-def score(name: str, value: float, half: float, **more: Any) -> R.Score:
-    return R.Score(
+def score(name: str, value: float, half: float, **more: Any) -> Score:
+    return Score(
         name=name,
         value=value,
         low=value - half,
@@ -53,9 +55,9 @@ def score(name: str, value: float, half: float, **more: Any) -> R.Score:
     )
 
 
-def row(arm: str, name: str, kid: float, fd: float | None) -> R.QualityRow:
-    return R.QualityRow(
-        arm=arm,
+def row(arm: str, name: str, kid: float, fd: float | None) -> ConditionScores:
+    return ConditionScores(
+        condition=arm,
         name=name,
         kid=score("KID", kid, 0.0004 + 0.03 * abs(kid)),
         fd=score("FD", fd, 0.05 * fd) if fd else None,
@@ -63,11 +65,11 @@ def row(arm: str, name: str, kid: float, fd: float | None) -> R.QualityRow:
     )
 
 
-def quality(label: str, n: int, fd: bool) -> R.Quality:
+def quality(label: str, n: int, fd: bool) -> ConditionComparison:
     def f(value: float) -> float | None:
         return value if fd else None
 
-    return R.Quality(
+    return ConditionComparison(
         label=label,
         n=n,
         steps=50,
@@ -81,15 +83,15 @@ def quality(label: str, n: int, fd: bool) -> R.Quality:
             row("xor", "Memory, XOR of two cells", 0.00617, f(11.3)),
         ),
         differences=(
-            R.Difference(
-                arm="xor",
+            ConditionDifference(
+                condition="xor",
                 name="Memory, XOR of two cells",
                 kid=score("KID", 0.00004, 0.0003),
                 margin=0.001,
                 equivalent=True,
             ),
-            R.Difference(
-                arm="raw",
+            ConditionDifference(
+                condition="raw",
                 name="Memory, raw bits",
                 kid=score("KID", 0.00281, 0.0006),
                 margin=0.001,
@@ -101,9 +103,11 @@ def quality(label: str, n: int, fd: bool) -> R.Quality:
             row("blur", "Real, 3×3 blur", 0.021, f(24.0)),
             row("grain", "Real, noise 0.05", 0.0031, f(3.1)),
         ),
-        control=R.Control(
+        control=Control(
             row=row("control", "Raw bits, p = 0.55", 0.214, f(180.0)),
-            difference=R.Difference(arm="control", name="Raw bits, p = 0.55", kid=score("KID", 0.208, 0.005)),
+            difference=ConditionDifference(
+                condition="control", name="Raw bits, p = 0.55", kid=score("KID", 0.208, 0.005)
+            ),
             detected=True,
             what="every cell biased to 0.55",
         ),
@@ -219,26 +223,26 @@ def build_results(**changes: Any) -> R.DemoResults:
         ),
         "forward": R.Forward(steps=(0, 5, 10, 20, 35, 50), n_steps=50, provenance="simulated", noise="XOR of two"),
         "reverse": R.Reverse(
-            arms=(
-                R.Arm(
+            conditions=(
+                R.Condition(
                     key="software",
                     name="Software (Philox)",
                     noise="Box-Muller on Philox4x32-10",
                     provenance="pseudo",
                 ),
-                R.Arm(key="raw", name="Memory, raw bits", noise="16 raw bits per number", provenance="simulated"),
-                R.Arm(
+                R.Condition(key="raw", name="Memory, raw bits", noise="16 raw bits per number", provenance="simulated"),
+                R.Condition(
                     key="xor",
                     name="Memory, XOR of two cells",
                     noise="16 bits, each of two cells",
                     provenance="simulated",
                 ),
-                R.Arm(key="recorded", name="Recorded bits", noise="replayed from a file", provenance="recorded"),
+                R.Condition(key="recorded", name="Recorded bits", noise="replayed from a file", provenance="recorded"),
             ),
             sampler="ancestral",
             steps=50,
             nfe=50,
-            images_per_arm=2000,
+            images_per_condition=2000,
             shared="weights, labels and initial latents",
         ),
         "quality": R.QualityPair(live=quality("Small comparison", 500, False), study=quality("Study", 10000, True)),
@@ -274,5 +278,5 @@ def pictures(results: R.DemoResults, drawn: dict[str, bytes]) -> dict[str, bytes
     return drawn | {
         "main": grid_png(grid(0, 36), 6, scale=3, gap=3, paper=(17, 21, 31)),
         "forward": strip_png(strip, column_labels=["0", "5", "10", "20", "35", "50"], scale=4),
-        **{f"arm:{arm.key}": grid_png(grid(i, 16), 4) for i, arm in enumerate(results.reverse.arms)},
+        **{f"arm:{arm.key}": grid_png(grid(i, 16), 4) for i, arm in enumerate(results.reverse.conditions)},
     }

@@ -1,6 +1,7 @@
 """Figures are real PNGs of sane size, and the pictures hold the pixels they were given."""
 
 import io
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
@@ -96,7 +97,7 @@ def test_quality_without_any_positive_or_wide_score(results):
     from voltaspin.plots.quality import scores
 
     live = results.quality.live
-    flat = live.floor.kid.model_copy(update={"value": 0.0, "low": 0.0, "high": 0.0})
+    flat = replace(live.floor.kid, value=0.0, low=0.0, high=0.0)
     row = live.floor.model_copy(update={"kid": flat})
     bare = live.model_copy(update={"rows": (row,), "yardsticks": (), "floor": row, "differences": (), "control": None})
     assert opened(png(scores(bare))).format == "PNG"

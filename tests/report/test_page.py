@@ -10,7 +10,7 @@ from rich.console import Console
 from voltaspin.core.errors import InputError
 from voltaspin.core.format import energies, interval
 from voltaspin.core.quantity import Estimate
-from voltaspin.report.demo_page import required_pictures, summary_table, verdict, write_page
+from voltaspin.report.demo_page import required_pictures, summary_table, write_page
 from voltaspin.report.page import symbols
 from voltaspin.report.results import QualityPair
 
@@ -85,7 +85,7 @@ def test_page_shows_the_numbers_of_the_results(html, results):
     shown += [f"{n:,}" for n in results.cost.counts.values()]
     shown += [row.name for row in (*results.cost.rows, *results.cost.normals)]
     shown += list(results.cost.counterweights)
-    shown += [arm.name for arm in results.reverse.arms]
+    shown += [arm.name for arm in results.reverse.conditions]
     shown += [results.command, f"seed {results.seed}", "torch 2.13.0", "together 96 s"]
     assert [s for s in shown if s not in text] == []
 
@@ -127,8 +127,8 @@ def test_page_says_what_is_simulated(html):
 
 def test_everything_is_escaped(results, pictures, tmp_path):
     evil = "<script>alert(1)</script>"
-    arm = results.reverse.arms[0].model_copy(update={"name": evil, "noise": evil})
-    reverse = results.reverse.model_copy(update={"arms": (arm, *results.reverse.arms[1:])})
+    arm = results.reverse.conditions[0].model_copy(update={"name": evil, "noise": evil})
+    reverse = results.reverse.model_copy(update={"conditions": (arm, *results.reverse.conditions[1:])})
     chosen = results.device.chosen.model_copy(update={"verdict": evil + " V_c"})
     device = results.device.model_copy(update={"chosen": chosen, "junction": '"><img src=x>'})
     changed = results.model_copy(
@@ -184,13 +184,13 @@ def test_an_undetected_control_is_called_out(results, pictures, tmp_path):
 
 def test_verdicts(results):
     live = results.quality.live
-    assert verdict(live, "xor") == "equivalent within ±0.001"
-    assert verdict(live, "raw") == "worse than software"
-    assert verdict(live, "software") == "–"
+    assert live.verdict("xor") == "equivalent within ±0.001"
+    assert live.verdict("raw") == "worse than software"
+    assert live.verdict("software") == "–"
     wide = live.differences[0].model_copy(update={"equivalent": False})
-    assert verdict(live.model_copy(update={"differences": (wide,)}), "xor") == "not shown equivalent within ±0.001"
+    assert live.model_copy(update={"differences": (wide,)}).verdict("xor") == "not shown equivalent within ±0.001"
     bare = live.differences[0].model_copy(update={"equivalent": None, "margin": None})
-    assert verdict(live.model_copy(update={"differences": (bare,)}), "xor") == "no difference resolved"
+    assert live.model_copy(update={"differences": (bare,)}).verdict("xor") == "no difference resolved"
 
 
 def test_summary_shows_the_same_numbers(results):

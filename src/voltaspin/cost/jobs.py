@@ -108,14 +108,14 @@ class Workload(Result):
 
     def summary(self) -> list[tuple[str, str]]:
         """Return rows for people: the jobs, a row for each source, the arithmetic, the findings."""
-        rows = [(f"random numbers of one {j.name} ({j.what})", f"{j.normals:,} normals, {j.bits:,} bits, "
-                 f"{j.pulses:,} pulses, {j.resets:,} resets") for j in self.jobs]  # fmt: skip
+        rows = [(f"numbers of one {j.name}", f"{j.what}: {j.normals:,} normals, {j.bits:,} bits, {j.pulses:,} pulses, "
+                 f"{j.resets:,} resets") for j in self.jobs]  # fmt: skip
         for s in self.supplies:
             each = {"bit": s.per_bit, "normal": s.per_normal} | {j.name: s.per_job.get(j.name) for j in self.jobs}
             rows.append((s.name, ", ".join(f"per {name} {energies(e)}" for name, e in each.items() if e)))
-        rows += [(f"arithmetic of an image, {name}", energies(e)) for name, e in self.networks.items()]
+        rows += [("arithmetic of an image", f"{energies(e)} in {name}") for name, e in self.networks.items()]
         rows += [("finding", text) for text in self.findings] + [("published", text) for text in self.published]
-        rows += [(f"source, {s.name}", s.how) for s in self.supplies if s.kind != "memory"]
+        rows += [("source", f"{s.name}: {s.how}") for s in self.supplies if s.kind != "memory"]
         return rows + [("not measured", text) for text in self.notes]
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import numpy as np
-from pydantic import computed_field
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import as_object
@@ -74,7 +73,7 @@ class FigureOfMerit(Result):
         junction, pulse: in words.
         bit: actions behind one bit.
         own: by boundary and metric, median and 90 % interval.
-        readings: all ratios.
+        readings: all ratios; verdicts: where the published 10^3 lies relative to each.
         p01, p10: of the pulse.
         cells_per_bit: different cells that XOR combines: bits of the pulse per bit.
         residual_bias: largest distance of a bit's probability from 1/2, whatever the cells held before.
@@ -89,6 +88,7 @@ class FigureOfMerit(Result):
     bit: dict[str, float]
     own: dict[Boundary, dict[Metric, Estimate]]
     readings: tuple[Ratio, ...]
+    verdicts: tuple[str, ...] = ()
     p01: float | None = None
     p10: float | None = None
     cells_per_bit: int | None = None
@@ -97,16 +97,10 @@ class FigureOfMerit(Result):
     factors: dict[Grade, float]
     work: Workload | None = None
 
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def verdicts(self) -> tuple[str, ...]:
-        """The verdict of each ratio."""
-        return tuple(r.verdict for r in self.readings)
-
     @classmethod
     def from_json(cls, data: dict[str, Any], *, where: str = "specification") -> Self:
         """As :meth:`Result.from_json`; the work of 0.1.0 does not name its versions either."""
-        data = {k: v for k, v in as_object(data, where=where).items() if k != "verdicts"}
+        data = dict(as_object(data, where=where))
         if isinstance(data.get("work"), dict):
             data["work"] = {"environment": {}} | data["work"]
         return super().from_json(data, where=where)
@@ -135,8 +129,8 @@ class FigureOfMerit(Result):
                 rows.append((f"{m}, {b}", energies(e) if m == "energy" else spread(e, unit=UNITS[m])))
         for line in self.lines():
             met = "; ".join(f"{r.against} {spread(r.ratio)}" for r in line.met)
-            rows.append((f"conventional over memory, {line.metric}, {line.boundary}",
-                         f"{line.span}; about 10^3: {line.verdict}" + (f": {met}" if met else "")))  # fmt: skip
+            text = f"conventional over memory {line.span}; about 10^3: {line.verdict}"
+            rows.append((f"{line.metric} ratio, {line.boundary}", f"{text}: {met}" if met else text))
         return rows + (self.work.summary() if self.work else [])
 
 
@@ -234,7 +228,8 @@ def figure_of_merit(
     return FigureOfMerit(
         junction=junction.name, pulse=f"{pulse.voltage:.3g} V for {pulse.width * 1e9:.3g} ns",
         bit={a: float(n) for a, n in bit.items() if n}, own={b: estimates(by) for b, by in own.items()},
-        readings=tuple(readings), samples=draws.samples, factors=dict(FACTORS), **random._asdict(),
+        readings=tuple(readings), verdicts=tuple(r.verdict for r in readings), samples=draws.samples,
+        factors=dict(FACTORS), **random._asdict(),
     )  # fmt: skip
 
 

@@ -105,7 +105,7 @@ class ComputeCost(Result):
         rows = [(f"{action}, {b}", energies(e)) for b in BOUNDARIES for action, e in self.by_action[b].items()]
         rows += [(f"energy per image, {b}", energies(self.total[b])) for b in BOUNDARIES]
         rows += [
-            ("the same network in int8 on a digital machine", f"{energies(self.conventional_total)}: "
+            ("int8 on a digital machine", f"{energies(self.conventional_total)}: "
              + ", ".join(f"{a} {energies(e)}" for a, e in self.conventional.items())),
             ("time per image", quantity(self.seconds, "s")),
             ("arrays", f"{self.cells:,} cells, macros of {self.area:.3g}; {self.steps:g} network evaluations"),

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
+from voltaspin.metrics.conditions import ConditionComparison, ConditionScores
+from voltaspin.metrics.distance import Score
 from voltaspin.plots.drawing import BLUE, GREEN, GREY, ORANGE, estimate_mark, figure, named_rows, split
 
-if TYPE_CHECKING:
-    from voltaspin.report.results import Quality, QualityRow, Score
 
-
-def _rows(quality: Quality) -> list[tuple[str, QualityRow]]:
-    groups: list[tuple[str, Sequence[QualityRow]]] = [
+def _rows(quality: ConditionComparison) -> list[tuple[str, ConditionScores]]:
+    groups: list[tuple[str, Sequence[ConditionScores]]] = [
         (GREY, (quality.floor, *quality.yardsticks)), (BLUE, quality.rows),
         (ORANGE, (quality.control.row,) if quality.control else ()),
     ]  # fmt: skip
@@ -25,17 +24,17 @@ def _rows(quality: Quality) -> list[tuple[str, QualityRow]]:
 
 
 @figure(lambda quality: (10.6, 1.35 + 0.34 * len(_rows(quality))))
-def scores(quality: Quality, *, ax: Axes) -> Axes:
+def scores(quality: ConditionComparison, *, ax: Axes) -> Axes:
     """Draw KID, FD and paired KID difference of conditions, floor, yardsticks and control, with their intervals."""
     rows = _rows(quality)
-    differences = {d.arm: d for d in quality.differences}
+    differences = {d.condition: d for d in quality.differences}
     if quality.control:
-        differences[quality.control.row.arm] = quality.control.difference
+        differences[quality.control.row.condition] = quality.control.difference
     columns: list[tuple[str, dict[int, Score]]] = [
         ("KID", {k: row.kid for k, (_, row) in enumerate(rows)}),
         ("FD", {k: row.fd for k, (_, row) in enumerate(rows) if row.fd}),
         ("KID less software noise",
-         {k: differences[row.arm].kid for k, (_, row) in enumerate(rows) if row.arm in differences}),
+         {k: differences[row.condition].kid for k, (_, row) in enumerate(rows) if row.condition in differences}),
     ]  # fmt: skip
     columns = [(title, marks) for title, marks in columns if marks or title != "FD"]
     panels = split(ax, 1, len(columns), sharey=True)[0]

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from voltaspin.cost.table import CostTable as CostTable
     from voltaspin.diffusion.grids import grid_png as grid_png
     from voltaspin.diffusion.grids import strip_png as strip_png
+    from voltaspin.metrics.distance import Score as Score
     from voltaspin.plots.fit import fit_overlay as fit_overlay
     from voltaspin.report.demo_page import pictures_of as pictures_of
     from voltaspin.report.demo_page import summary_table as summary_table
     from voltaspin.report.demo_page import write_page as write_page
     from voltaspin.report.results import DemoResults as DemoResults
-    from voltaspin.report.results import Score as Score
 else:
     __getattr__, __dir__, __all__ = attach(__name__, __file__)

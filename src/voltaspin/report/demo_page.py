@@ -13,8 +13,9 @@ from voltaspin.core.format import duration, energies, interval, number
 from voltaspin.core.result import Provenance
 from voltaspin.cost.merit import UNITS
 from voltaspin.cost.table import BOUNDARIES
+from voltaspin.metrics.conditions import ConditionComparison, ConditionScores
 from voltaspin.report.page import data_uri, render
-from voltaspin.report.results import DemoResults, Device, Quality, QualityRow
+from voltaspin.report.results import DemoResults, Device
 
 #: The meaning of each kind of provenance.
 MEANING: dict[Provenance, str] = {
@@ -73,7 +74,7 @@ def required_pictures(results: DemoResults) -> dict[str, str]:
         "quality_live": "Image quality of this run with intervals",
         "cost": "Energy per random bit of several generators on a logarithmic axis",
     }
-    named |= {f"arm:{arm.key}": f"Images sampled with {arm.name}" for arm in results.reverse.arms}
+    named |= {f"arm:{arm.key}": f"Images sampled with {arm.name}" for arm in results.reverse.conditions}
     if merit := results.cost.figure_of_merit:
         named["claim"] = "Ratios of conventional generators to the memory in four metrics, with ranges"
         if merit.work:
@@ -114,7 +115,6 @@ def write_page(results: DemoResults, pictures: dict[str, bytes], path: Path | st
         provenance=provenance,
         barrier=barrier_text(results.device),
         device_kinds=[kind for kind, _, _ in provenance if kind in ("simulated", "recorded", "instrument")],
-        verdict=verdict,
         units={m: u.replace("um^2", "µm²") for m, u in UNITS.items()},
         boundaries=BOUNDARIES,
         counted=[(COUNTED.get(action, action), n) for action, n in results.cost.counts.items()],
@@ -134,7 +134,7 @@ def summary_table(results: DemoResults) -> Group:
 def provenance_groups(results: DemoResults) -> list[tuple[str, str, list[str]]]:
     """Each kind of provenance in the run: its name, what it means, the arms that have it."""
     kinds: dict[str, list[str]] = {}
-    for arm in results.reverse.arms:
+    for arm in results.reverse.conditions:
         kinds.setdefault(arm.provenance, []).append(arm.name)
     return [(kind, MEANING[kind], kinds[kind]) for kind in MEANING if kind in kinds]
 
@@ -147,24 +147,6 @@ def barrier_text(device: Device) -> str:
         f"The generator junction{height} forgets within minutes: it draws bits and is no long-term memory. "
         "The storage junction, a different preset, keeps them. One junction cannot be both."
     )
-
-
-def verdict(quality: Quality, arm: str) -> str:
-    """What the paired difference of an arm says, in words."""
-    difference = next((d for d in quality.differences if d.arm == arm), None)
-    if difference is None:
-        return "–"
-    if difference.equivalent:
-        apart = difference.kid.low > 0 or difference.kid.high < 0
-        first = "different, yet " if apart else ""
-        return f"{first}equivalent within ±{number(difference.margin or 0.0)}"
-    if difference.kid.low > 0:
-        return "worse than software"
-    if difference.kid.high < 0:
-        return "better than software"
-    if difference.equivalent is None:
-        return "no difference resolved"
-    return f"not shown equivalent within ±{number(difference.margin or 0.0)}"
 
 
 def _bits_table(results: DemoResults) -> Table:
@@ -187,20 +169,20 @@ def _bits_table(results: DemoResults) -> Table:
     return table
 
 
-def _quality_table(quality: Quality) -> Table:
+def _quality_table(quality: ConditionComparison) -> Table:
     table = Table(
         title=f"{quality.label}: {quality.n} images, {quality.steps} steps, {quality.extractor}",
         title_justify="left",
     )
     for heading in ("noise", "KID (95 %)", "FD (95 %)", "KID less software", "verdict"):
         table.add_column(heading)
-    less = {d.arm: interval(d.kid) for d in quality.differences}
+    less = {d.condition: interval(d.kid) for d in quality.differences}
 
-    def add(row: QualityRow, less_software: str, said: str) -> None:
+    def add(row: ConditionScores, less_software: str, said: str) -> None:
         table.add_row(row.name, interval(row.kid), interval(row.fd) if row.fd else "–", less_software, said)
 
     for row in quality.rows:
-        add(row, less.get(row.arm, ""), verdict(quality, row.arm))
+        add(row, less.get(row.condition, ""), quality.verdict(row.condition))
     for row in (quality.floor, *quality.yardsticks):
         add(row, "", "")
     if quality.control:

@@ -9,45 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import as_object
 from voltaspin.core.quantity import Estimate
 from voltaspin.core.result import Numbers, Part, Provenance, Result
 from voltaspin.cost.comparison import Cost
-
-
-class Score(Part):
-    """A quality score, never a bare number.
-
-    Args:
-        name: e.g. ``"KID"``, ``"FD"``.
-        value, low, high: 95 % interval, which need not hold the value of a biased score.
-        n: images behind the value.
-        extractor, extractor_sha256: feature network.
-        noise: where the arm's noise came from, e.g. ``"simulated, junction gen-50"``.
-        shared: what the compared arms have in common, e.g. ``"weights, labels, initial latents"``.
-    """
-
-    name: str
-    value: float
-    low: float
-    high: float
-    n: int = Field(ge=1)
-    extractor: str
-    extractor_sha256: str
-    noise: str
-    shared: str
-
-    @classmethod
-    def of(cls, score: Any) -> Self:
-        """From a dataclass with the same fields, such as ``voltaspin.metrics.distance.Score``."""
-        return cls(**asdict(score))
-
+from voltaspin.metrics.conditions import ConditionComparison
 
 # 1 device ---------------------------------------------------------------------------------------------
 
@@ -214,7 +185,7 @@ class Forward(Part):
     noise: str
 
 
-class Arm(Part):
+class Condition(Part):
     """One noise source under which the same model samples.
 
     Args:
@@ -234,120 +205,36 @@ class Reverse(Part):
     """Sampling.
 
     Args:
-        arms: in the order of the page.
+        conditions: in the order of the page.
         sampler: e.g. ``"ancestral DDPM"``.
         steps, nfe: sampler steps and network evaluations per image.
-        images_per_arm: images drawn per arm for the live comparison.
-        shared: what the arms have in common.
+        images_per_condition: images drawn for the live comparison.
+        shared: what the conditions have in common.
     """
 
-    arms: tuple[Arm, ...]
+    conditions: tuple[Condition, ...] = Field(validation_alias=AliasChoices("conditions", "arms"))
     sampler: str
     steps: int
     nfe: int
-    images_per_arm: int
+    images_per_condition: int = Field(validation_alias=AliasChoices("images_per_condition", "images_per_arm"))
     shared: str
 
     @model_validator(mode="after")
     def _unique(self) -> Self:
-        keys = [arm.key for arm in self.arms]
+        keys = [c.key for c in self.conditions]
         if len(set(keys)) != len(keys):
-            raise ValueError(f"two arms share a key: {', '.join(keys)}")
+            raise ValueError(f"two conditions share a key: {', '.join(keys)}")
         return self
 
 
 # 5 quality --------------------------------------------------------------------------------------------
 
 
-class QualityRow(Part):
-    """Scores of one arm or yardstick; ``fd`` is ``None`` only with a reason."""
-
-    arm: str
-    name: str
-    kid: Score
-    fd: Score | None = None
-    fd_reason: str = ""
-
-    @model_validator(mode="after")
-    def _reasoned(self) -> Self:
-        if self.fd is None and not self.fd_reason:
-            raise ValueError(f"row {self.arm!r} has no FD and no reason; say why in fd_reason")
-        return self
-
-
-class Difference(Part):
-    """Paired difference of one arm against software noise.
-
-    Args:
-        arm, name: as in :class:`Arm`.
-        kid: KID of the arm less KID of software, paired.
-        fd: the same for the extrapolated FD, where there are images enough.
-        margin: equivalence margin declared beforehand, in the unit of ``kid``.
-        equivalent: verdict of two one-sided tests at that margin, ``None`` where none was declared.
-    """
-
-    arm: str
-    name: str
-    kid: Score
-    fd: Score | None = None
-    margin: float | None = None
-    equivalent: bool | None = None
-
-
-class Control(Part):
-    """The arm that must be told apart, or the comparison says nothing.
-
-    Args:
-        row: its scores.
-        difference: paired difference against software.
-        detected: whether the interval of the difference lies above zero.
-        what: how it was broken, e.g. ``"raw bits with p = 0.55"``.
-    """
-
-    row: QualityRow
-    difference: Difference
-    detected: bool
-    what: str
-
-
-class Quality(Part):
-    """One comparison of image quality, run live or shipped with the package.
-
-    Args:
-        label: e.g. ``"This run"``.
-        n: images per arm; steps: sampler steps; command: how to run it again.
-        floor: real against real images at the same n.
-        yardsticks: what blur and noise do to real images in the same extractor.
-        extractor_accuracy: share of held-out images that the extractor classifies correctly.
-    """
-
-    label: str
-    n: int
-    steps: int
-    command: str
-    extractor: str
-    extractor_sha256: str
-    extractor_accuracy: float | None = None
-    rows: tuple[QualityRow, ...]
-    differences: tuple[Difference, ...]
-    floor: QualityRow
-    yardsticks: tuple[QualityRow, ...]
-    control: Control | None
-    control_reason: str = ""
-    note: str = ""
-
-    @model_validator(mode="after")
-    def _controlled(self) -> Self:
-        if self.control is None and not self.control_reason:
-            raise ValueError(f"comparison {self.label!r} has no control; say why in control_reason")
-        return self
-
-
 class QualityPair(Part):
     """The small comparison of this run beside the larger one that ships with the package."""
 
-    live: Quality
-    study: Quality | None = None
+    live: ConditionComparison
+    study: ConditionComparison | None = None
     study_reason: str = ""
 
 
@@ -386,13 +273,16 @@ class DemoResults(Result):
         data = as_object(data, where=where)
         if data.get("kind") == cls.KIND and data.get("schema_version") == 1 and isinstance(data.get("cost"), dict):
             with refused(where):
-                data = data | {"schema_version": cls.VERSION, "cost": _cost_of_version_1(data["cost"])}
+                unnamed = {k: v and {"environment": {}, **v} if k in ("live", "study") else v
+                           for k, v in data["quality"].items()}  # fmt: skip
+                data = data | {"quality": unnamed, "cost": _cost_of_version_1(data["cost"]),
+                               "schema_version": cls.VERSION}  # fmt: skip
         return super().from_json(data, where=where)
 
     @property
     def provenance(self) -> dict[str, str]:
-        """Where the noise of each arm came from."""
-        return {arm.key: arm.provenance for arm in self.reverse.arms}
+        """Where the noise of each condition came from."""
+        return {c.key: c.provenance for c in self.reverse.conditions}
 
 
 @contextmanager
