@@ -64,26 +64,34 @@ def energy(pJ: float | None) -> str:
     return "–" if pJ is None else quantity(pJ * 1e-12, "J")
 
 
+def ends(low: float, high: float) -> str:
+    """Return the ends of a range, ``"4.1 to 45"``: two digits, three where two do not tell them apart; "" for none."""
+    for digits in (2, 3):
+        texts = number(low, digits), number(high, digits)
+        if texts[0] != texts[1]:
+            return f"{texts[0]} to {texts[1]}"
+    return ""
+
+
 def energy_parts(e: Interval) -> tuple[str, str, str]:
     """Return an energy in pJ as its value, its unit and its range in that unit: ``("12.1", "pJ", "4.1 to 45")``."""
-    (value, low, high), unit = np.array([e.value, e.low, e.high]) * 1e-12, "J"
-    (shown,), unit = prefixed([value], unit)
-    scale = value / shown if shown else 1.0
-    return number(float(shown)), unit, f"{number(low / scale, 2)} to {number(high / scale, 2)}"
+    (shown,), unit = prefixed([e.value * 1e-12], "J")
+    scale = shown / e.value if e.value else 1.0
+    return number(float(shown)), unit, ends(e.low * scale, e.high * scale)
 
 
 def energies(e: Interval | None) -> str:
     """Return an energy in pJ with its range, ``"12.1 (4.1 to 45) pJ"``; a dash for None."""
     if e is None:
         return "–"
-    value, unit, ends = energy_parts(e)
-    return f"{value} ({ends}) {unit}"
+    value, unit, range_ = energy_parts(e)
+    return f"{value} ({range_}) {unit}" if range_ else f"{value} {unit}"
 
 
 def spread(e: Interval, factor: float = 1.0, unit: str = "") -> str:
     """Return a plain number times ``factor`` with its range: ``"3,400 (700 to 19,000)"``."""
-    value, low, high = (factor * x for x in (e.value, e.low, e.high))
-    return f"{number(value)} ({number(low, 2)} to {number(high, 2)}) {unit}".rstrip()
+    range_ = ends(factor * e.low, factor * e.high)
+    return f"{number(factor * e.value)}{f' ({range_})' if range_ else ''} {unit}".rstrip()
 
 
 def value_and_range(e: Interval) -> tuple[str, str]:

@@ -51,20 +51,19 @@ def energy_cell(e: Interval | None) -> Markup:
     """Return an energy [pJ] above its range, both in the unit that the value asks for."""
     if e is None or not e.value:
         return Markup("–")
-    value, unit, ends = shown.energy_parts(e)
-    return _above(f"{value} {unit}", ends)
+    value, unit, range_ = shown.energy_parts(e)
+    return _above(f"{value} {unit}", range_)
 
 
 def number_cell(e: Interval | None, factor: float = 1.0, unit: str = "") -> Markup:
     """Return a plain number times ``factor`` above its range."""
     if e is None:
         return Markup("–")
-    low, high = (number(factor * x, 2) for x in (e.low, e.high))
-    return _above(f"{number(factor * e.value)}{unit}", "" if low == high else f"{low} to {high}")
+    return _above(f"{number(factor * e.value)}{unit}", shown.ends(factor * e.low, factor * e.high))
 
 
-def _above(value: str, ends: str) -> Markup:
-    return Markup('{}<br><span class="ends">{}</span>').format(value, ends)
+def _above(value: str, range_: str) -> Markup:
+    return Markup('{}<br><span class="ends">{}</span>').format(value, range_)
 
 
 def data_uri(picture: bytes) -> str:
