@@ -28,8 +28,9 @@ def cost(
         typer.Option("--against", help="Key of a generator in the cost table, repeatable; default: all."),
     ] = None,
     cells_per_bit: Annotated[
-        int, count("--cells-per-bit", most=1000, why="which is no XOR",
-                   help="Cells combined by XOR into a bit; more where the pulse needs it.")
+        int,
+        count("--cells-per-bit", most=16, why="the most that are priced",
+              help="Cells combined by XOR into a bit; more where the pulse needs it."),
     ] = 2,
     reset: Annotated[bool, typer.Option("--reset/--no-reset", help="Whether a write precedes every pulse.")] = True,
     samples: Annotated[
