@@ -14,7 +14,7 @@ from voltaspin.cli.device import chosen_junction
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import parse_count, parse_quantity
-from voltaspin.cost.claims import FAIR, claim
+from voltaspin.cost.merit import FAIR, figure_of_merit
 from voltaspin.device import Pulse, SwitchingModel, fair_pulse, llg, presets
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.memory.keeping import keep
@@ -194,8 +194,8 @@ def test_the_estimated_time_is_about_the_time_that_it_takes():
 def test_only_a_random_pulse_has_a_price_and_says_how_random():
     fair = SwitchingModel.shipped().pulse
     assert fair is not None
-    priced = claim(presets.generator, fair, samples=100)
+    priced = figure_of_merit(presets.generator, fair)
     assert priced.p01 is not None
     assert abs(priced.p01 - 0.5) <= FAIR
     with pytest.raises(InputError, match=r"p01 = .* further than 0\.05 from 1/2"):
-        claim(presets.generator, replace(fair, voltage=0.4 * fair.voltage), samples=100)
+        figure_of_merit(presets.generator, replace(fair, voltage=0.4 * fair.voltage))

@@ -179,7 +179,7 @@ def characterise(
 
 
 def _summary(result: Characterisation) -> list[str]:
-    from voltaspin.report.page import number, seconds
+    from voltaspin.core.format import duration, number
 
     d = result.derived
     lines = [f"{result.junction.name}: Delta {d.Delta:.1f}, barrier with the in-plane field {d.barrier:.1f} k_B T"]
@@ -189,7 +189,7 @@ def _summary(result: Characterisation) -> list[str]:
         if pulse is not None:
             lines.append(f"{name}: {pulse.verdict}")
     if result.retention is not None and result.retention.life is not None:
-        lines.append(f"a bit lives {seconds(result.retention.life)} on average")
+        lines.append(f"a bit lives {duration(result.retention.life)} on average")
     if result.read is not None:
         lines.append(f"read errors {number(result.read.error)} at {result.read.voltage:g} V")
     lines += [f"no {part}: {reason}" for part, reason in result.reasons.items()]

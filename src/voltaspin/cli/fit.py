@@ -128,10 +128,11 @@ def fit(
                 result, drawn = _fitted(name, sets, start, parameters, degree, spin_torque, quick, show, show_quick)
             bars.update(bar, total=1, completed=1, description="fit")
             say("fit done, the picture follows")
+            from voltaspin.plots.drawing import png
             from voltaspin.plots.fit import fit_overlay
 
             bar = bars.add_task("figure", total=1)
-            picture = fit_overlay(result, drawn, degree=degree, spin_torque=spin_torque)
+            picture = png(fit_overlay(result, drawn, degree=degree, spin_torque=spin_torque))
             bars.update(bar, completed=1)
         notes = list(dict.fromkeys([*result.notes, *(str(one.message) for one in told)]))
         titled = ", ".join(path.name for path in files)

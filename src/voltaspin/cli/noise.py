@@ -345,9 +345,10 @@ def randomness(
                     raise
                 found = look(n_bits=source.bits_left // sequences)
         if figure is not None:
-            from voltaspin.plots.noise import randomness_png
+            from voltaspin.plots.drawing import png
+            from voltaspin.plots.noise import examined_bits
 
-            write_bytes(figure, randomness_png(found))
+            write_bytes(figure, png(examined_bits(found)))
     say_read(source)
     if as_json:
         print_json({**found.to_json(), "input": input_of(source)})
