@@ -13,7 +13,7 @@ from collections import Counter
 from scipy.stats import beta
 
 from voltaspin.noise import PseudoSource, examine
-from voltaspin.noise.randomness import Randomness
+from voltaspin.noise.examination.randomness import Randomness
 from voltaspin.noise.source import NoiseSource
 
 KINDS = ((100_000, 1, 1), (100_000, 50, 4), (20_000, 1, 1), (1_000_000, 7, 1))  # bits, cells, sequences

@@ -267,7 +267,7 @@ def test_a_file_is_read_to_its_end_whatever_the_battery_sees(capsys, tmp_path):
 
 
 def test_the_time_is_said_beforehand_and_a_conditioned_file_is_read_to_its_end(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("voltaspin.noise.whole.seconds", lambda n, lanes: 75.0)
+    monkeypatch.setattr("voltaspin.noise.examination.whole.seconds", lambda n, lanes: 75.0)
     path = tmp_path / "bits.bin"
     path.write_bytes(PseudoSource(seed=1).bits(200_000).tobytes())
     with pytest.raises(SystemExit):

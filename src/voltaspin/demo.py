@@ -38,7 +38,7 @@ from voltaspin.diffusion.sampling import Pipeline, load_pipeline, sample, shippe
 from voltaspin.memory import ArraySpec, MagnetoelectricMemory
 from voltaspin.metrics import Extractor, Row, garments, paired_difference, reference, score_features
 from voltaspin.noise import MemorySource, NoiseSource, PseudoSource
-from voltaspin.noise.analysis import BitStatistics, bit_statistics
+from voltaspin.noise.examination.statistics import BitStatistics, bit_statistics
 from voltaspin.plots.demo import charts
 from voltaspin.report import results as r
 from voltaspin.report.page import write_page

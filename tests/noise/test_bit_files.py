@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from voltaspin.cli.files import _OPTIONS
 from voltaspin.core.errors import InputError
-from voltaspin.noise import FileError, FileOptions, PseudoSource, RecordedSource, content, record, two_populations
+from voltaspin.noise import FileError, FileOptions, PseudoSource, RecordedSource, record, two_populations
+from voltaspin.noise.importer import content
 
 RNG = np.random.default_rng(3)
 BITS = RNG.integers(0, 2, 4000).astype(np.uint8)

@@ -7,7 +7,7 @@ import pytest
 
 from voltaspin.core.errors import InputError
 from voltaspin.noise import PseudoSource, RecordedSource, bit_statistics, examine, record
-from voltaspin.noise.randomness import autocorrelation
+from voltaspin.noise.examination.randomness import autocorrelation
 
 
 def recorded(folder, bits):

@@ -9,12 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from voltaspin.core.errors import InputError
-from voltaspin.noise import PseudoSource, RecordedSource, Sha256, VonNeumann, conditioned, examine, whole_parts
-from voltaspin.noise import whole as room
+from voltaspin.noise import PseudoSource, RecordedSource, Sha256, VonNeumann, conditioned, examine
+from voltaspin.noise.examination import whole as room
+from voltaspin.noise.examination import whole_parts
+from voltaspin.noise.examination.randomness import autocorrelation
+from voltaspin.noise.examination.repetition import Repeats
+from voltaspin.noise.examination.whole import FALSE_ALARM, Reader, assessed
 from voltaspin.noise.health import HealthTests, expected_alarms, fitted_a
-from voltaspin.noise.randomness import autocorrelation
-from voltaspin.noise.repetition import Repeats
-from voltaspin.noise.whole import FALSE_ALARM, Reader, assessed
 from voltaspin.random.streams import Stream
 
 

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from voltaspin.noise import sp800_22
-from voltaspin.noise.entropy import ESTIMATES
-from voltaspin.noise.randomness import Randomness
+from voltaspin.noise.examination.entropy import ESTIMATES
+from voltaspin.noise.examination.randomness import Randomness
 from voltaspin.plots.drawing import BLUE, DPI, GREY, INK, ORANGE, STYLE, figure_png
 
 _FLOOR = 1e-8  #: smaller P-values are drawn here

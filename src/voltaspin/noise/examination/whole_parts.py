@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.noise import entropy
-from voltaspin.noise.entropy import SEGMENT, EntropyEstimates, Guesses
+from voltaspin.noise.examination import entropy
+from voltaspin.noise.examination.entropy import SEGMENT, EntropyEstimates, Guesses
 
 _DRIFT, _BLOCKS = 256, 512  # bits of the shortest stretch whose ones are counted, and stretches kept, at most
 

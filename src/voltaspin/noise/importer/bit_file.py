@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import parse_json
 from voltaspin.core.spec import Spec
-from voltaspin.noise import array_files, content, table_files, text_files
-from voltaspin.noise.bit_values import BitFile, check_uses, converted, packed_bits
-from voltaspin.noise.containers import Scratch, opened
-from voltaspin.noise.file_options import FileError, FileOptions, Understood
-from voltaspin.noise.text_files import Reading, Text
+from voltaspin.noise.importer import arrays, content, table
+from voltaspin.noise.importer import text as texts
+from voltaspin.noise.importer.containers import Scratch, opened
+from voltaspin.noise.importer.options import FileError, FileOptions, Understood
+from voltaspin.noise.importer.text import Reading, Text
+from voltaspin.noise.importer.values import BitFile, check_uses, converted, packed_bits
 
 _SIDECAR_MOST = 16 << 20
 
@@ -156,7 +157,7 @@ def _recognised(path: Path, member: str, options: FileOptions, name: str) -> Rea
     if format == "bytes":
         return _bytes(path)
     if format == "samples":
-        return array_files.read_samples(path, name, options)
+        return arrays.read_samples(path, name, options)
     found = content.signature(path)
     if found is not None:
         return _of_kind(path, found, member, options, name)
@@ -175,7 +176,7 @@ def _recognised(path: Path, member: str, options: FileOptions, name: str) -> Rea
             f"{name} is text with control characters in it; remove them, or say ⟦format=packed⟧ for raw bits"
         )
     if options.sample_type not in (None, "packed"):
-        return array_files.read_samples(path, name, options)
+        return arrays.read_samples(path, name, options)
     if all((p <= 1).all() for p in parts) and any(p.any() for p in parts):
         return _bytes(path)
     if options.bit_order is None and (options.n_cells or 1) == 1 and (seen := content.structure(parts)):
@@ -197,11 +198,11 @@ def _of_kind(path: Path, found: tuple[str, str], member: str, options: FileOptio
     ):
         raise FileError(f"{name} begins as a {title} file, not as {options.format}; say ⟦format=packed⟧ for raw bits")
     if opener == "npy":
-        return array_files.read_npy(path, name, options, array=member[:-4])
+        return arrays.read_npy(path, name, options, array=member[:-4])
     if opener == "mat":
-        return array_files.read_mat(path, name, options)
+        return arrays.read_mat(path, name, options)
     if opener == "hdf5":
-        return array_files.read_hdf5(path, name, options)
+        return arrays.read_hdf5(path, name, options)
     raise FileError(
         f"{name} begins as a {title} file, which is not opened; export the recording as CSV, .npy or text, or say "
         "⟦format=packed⟧ if its bytes are raw bits"
@@ -212,9 +213,9 @@ def _of_text(text: Text, options: FileOptions, name: str) -> Reading:
     format: str | None = options.format
     table_asked = {"column", "delimiter", "decimal", "skip_rows"} & set(options.given())
     if format is None:
-        blocks = text_files.without_comments(text.blocks())
+        blocks = texts.without_comments(text.blocks())
         sample = next((b for b in blocks if b.strip()), b"")[: 1 << 16]
-        format = text_files.recognised(sample)
+        format = texts.recognised(sample)
         single = all(len(token) == 1 for token in sample.replace(b",", b" ").replace(b";", b" ").split())
         if format == "text" and single and (table_asked or options.threshold is not None):
             format = None  # a table of 0 and 1
@@ -224,15 +225,15 @@ def _of_text(text: Text, options: FileOptions, name: str) -> Reading:
                 "⟦format=text⟧ for all bits row by row, ⟦decimal=,⟧, or ⟦column⟧"
             )
     if format == "text":
-        return text_files.read_bits(text)
+        return texts.read_bits(text)
     if format == "hex":
-        return text_files.read_hex(text, name)
+        return texts.read_hex(text, name)
     if format == "base64":
-        return text_files.read_base64(text, name)
+        return texts.read_base64(text, name)
     if format == "json":
-        return array_files.read_json(text, name, options)
-    if format == "csv" or table_asked or table_files.is_table(text, options):
-        return table_files.read_table(text, name, options)
+        return arrays.read_json(text, name, options)
+    if format == "csv" or table_asked or table.is_table(text, options):
+        return table.read_table(text, name, options)
     sample = next(iter(text.blocks()), b"")[:40]
     shown = sample.decode("ascii", "replace")
     raise FileError(
@@ -244,7 +245,7 @@ def _of_text(text: Text, options: FileOptions, name: str) -> Reading:
 def _bytes(path: Path) -> Reading:
     def blocks() -> Iterator[NDArray[np.uint8]]:
         with path.open("rb") as file:
-            while block := file.read(array_files.VALUES):
+            while block := file.read(arrays.VALUES):
                 yield np.frombuffer(block, np.uint8)
 
     return Reading("bytes", blocks, "one bit a byte, 0 or 1", frozenset({"format", "n_cells"}))

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.noise.file_options import FileError, FileOptions, unit_name, unit_of
-from voltaspin.noise.text_files import Reading, Text
+from voltaspin.noise.importer.options import FileError, FileOptions, unit_name, unit_of
+from voltaspin.noise.importer.text import Reading, Text
 
 ROWS = 1 << 16  # rows read at once
 _SAMPLE = 1 << 18  # bytes in which the layout is looked for

@@ -2,7 +2,7 @@
 
 Each is a bound from one way in which bits can be predictable, and the smallest is the assessment. They are
 conservative: perfect bits are not given 1 but, one bit at a time, about 0.83 (the compression estimate). So no
-threshold is "close to 1"; :mod:`voltaspin.noise.entropy_limits` says what bits of the same number from a perfect
+threshold is "close to 1"; ``entropy_limits.py`` says what bits of the same number from a perfect
 source get. Simulated bits have the entropy of their seed, whatever these numbers say.
 """
 
@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.noise import entropy_kernels as kernels
-from voltaspin.noise import predictor_kernels as predictors
-from voltaspin.noise.entropy_formulas import (
+from voltaspin.noise.examination import entropy_kernels as kernels
+from voltaspin.noise.examination import predictor_kernels as predictors
+from voltaspin.noise.examination.entropy_formulas import (
     BLOCK,
     COMMON,
     DICTIONARY,
@@ -33,8 +33,8 @@ from voltaspin.noise.entropy_formulas import (
     predicted,
     upper,
 )
-from voltaspin.noise.entropy_limits import limit
-from voltaspin.noise.sp800_22 import as_bits
+from voltaspin.noise.examination.entropy_limits import limit
+from voltaspin.noise.examination.sp800_22 import as_bits
 from voltaspin.random.streams import Stream
 
 __all__ = [
@@ -83,7 +83,7 @@ def estimate(bits: NDArray[Any] | bytes | bytearray | Path | str, *, n_bits: int
     """All ten estimates.
 
     Args:
-        bits: as in :func:`voltaspin.noise.sp800_22.run`.
+        bits: as in :func:`voltaspin.noise.examination.sp800_22.run`.
         n_bits: assess the first so many; the standard wants 10**6.
 
     Raises:

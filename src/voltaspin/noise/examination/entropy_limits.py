@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.noise import entropy_formulas as formulas
-from voltaspin.noise.entropy_formulas import ESTIMATES
+from voltaspin.noise.examination import entropy_formulas as formulas
+from voltaspin.noise.examination.entropy_formulas import ESTIMATES
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def limits(n_bits: int, *, false_alarm: float) -> EntropyLimits:
     """Limits for one sequence; the ten estimates share the probability evenly.
 
     Args:
-        n_bits: of the sequence, at least :data:`voltaspin.noise.entropy.LEAST`.
+        n_bits: of the sequence, at least :data:`voltaspin.noise.examination.entropy.LEAST`.
         false_alarm: with which perfect bits fall below one of the ten, at most.
 
     Raises:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from voltaspin.noise.file_options import FileError
+from voltaspin.noise.importer.options import FileError
 
 _BLOCK = 1 << 20
 FLOOR = 64 << 20  #: bytes that any container may expand to

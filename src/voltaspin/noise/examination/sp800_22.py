@@ -1,6 +1,6 @@
 """The fifteen tests of NIST SP 800-22 rev. 1a on bits from anywhere.
 
-``run`` tests one sequence, ``assess`` many (:mod:`voltaspin.noise.sp800_22_levels`). The names of the tests are
+``run`` tests one sequence, ``assess`` many (``second_level.py``). The names of the tests are
 those of NIST's final report, the parameters its defaults.
 
 Two sets of constants. ``"nist"``, the default, gives the P-values of NIST's own program, so that results can be
@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.noise import sp800_22_kernels as kernels
+from voltaspin.noise.examination import sp800_22_kernels as kernels
 
 Constants = Literal["nist", "corrected"]
 Bits = NDArray[np.uint8]

@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.noise import entropy
-from voltaspin.noise import whole_kernels as kernels
-from voltaspin.noise.entropy import ESTIMATES, SEGMENT, EntropyEstimates
-from voltaspin.noise.entropy_formulas import PREDICTORS, upper
-from voltaspin.noise.entropy_limits import EntropyLimits, limits
+from voltaspin.noise.examination import entropy
+from voltaspin.noise.examination import whole_kernels as kernels
+from voltaspin.noise.examination.entropy import ESTIMATES, SEGMENT, EntropyEstimates
+from voltaspin.noise.examination.entropy_formulas import PREDICTORS, upper
+from voltaspin.noise.examination.entropy_limits import EntropyLimits, limits
+from voltaspin.noise.examination.repetition import Repeats, Repetition
+from voltaspin.noise.examination.whole_parts import Drift, Lags, LongLag, Segment, Segments, WholeTest
 from voltaspin.noise.health import Alarm, HealthTests, expected_alarms, fitted_a
-from voltaspin.noise.repetition import Repeats, Repetition
 from voltaspin.noise.source import NoiseSource
-from voltaspin.noise.whole_parts import Drift, Lags, LongLag, Segment, Segments, WholeTest
 
 FALSE_ALARM = 0.01  #: probability, at most, with which the whole verdict calls ideal bits not ideal
 PARTS = ("battery", "sequences", "min-entropy", "health", "whole recording")  #: that share it evenly

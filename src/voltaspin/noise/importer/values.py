@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.units import format_quantity
-from voltaspin.noise import content
-from voltaspin.noise.containers import Scratch
-from voltaspin.noise.file_options import FileError, FileOptions, Level, Understood, level_of, unit_of
-from voltaspin.noise.populations import TwoPopulations, two_populations
-from voltaspin.noise.text_files import Reading
+from voltaspin.noise.importer import content
+from voltaspin.noise.importer.containers import Scratch
+from voltaspin.noise.importer.options import FileError, FileOptions, Level, Understood, level_of, unit_of
+from voltaspin.noise.importer.populations import TwoPopulations, two_populations
+from voltaspin.noise.importer.text import Reading
 
 _FITTED = 200_000  # values that a fit looks at, spread over the first ones read
 _JUDGED = 32  # bytes from which it shows whether numbers are packed bits

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.files import parse_json
-from voltaspin.noise.containers import most
-from voltaspin.noise.file_options import FileError, FileOptions
-from voltaspin.noise.text_files import Reading, Text
+from voltaspin.noise.importer.containers import most
+from voltaspin.noise.importer.options import FileError, FileOptions
+from voltaspin.noise.importer.text import Reading, Text
 
 VALUES = 1 << 20  #: values read at once
 _JSON_MOST = 64 << 20  # bytes of the largest JSON recording

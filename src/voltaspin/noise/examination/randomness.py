@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError, NoiseExhaustedError
-from voltaspin.noise import entropy, sp800_22
-from voltaspin.noise.entropy_limits import EntropyLimits, clumped
+from voltaspin.noise.examination import entropy, sp800_22
+from voltaspin.noise.examination.entropy_limits import EntropyLimits, clumped
+from voltaspin.noise.examination.second_level import Assessment, assess
+from voltaspin.noise.examination.whole import FALSE_ALARM, LAGS, SHARE, Reader, Whole, lag_correlations
 from voltaspin.noise.health import START_UP, Alarm
 from voltaspin.noise.source import NoiseSource
-from voltaspin.noise.sp800_22_levels import Assessment, assess
-from voltaspin.noise.whole import FALSE_ALARM, LAGS, SHARE, Reader, Whole, lag_correlations
 
 SCHEMA_VERSION = 2  #: of the JSON report; 1, of version 0.1.0, had none and told of one sequence only
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.noise.sp800_22 import LONGEST, Constants, run
+from voltaspin.noise.examination.sp800_22 import LONGEST, Constants, run
 
 ALPHA = 0.01  #: significance of one P-value, NIST's default
 UNIFORM = 1e-4  #: the uniformity fails below it, NIST's choice
@@ -26,7 +26,7 @@ class Assessed:
     """One test over many sequences.
 
     Args:
-        name, variant: as in :class:`voltaspin.noise.sp800_22.TestResult`.
+        name, variant: as in :class:`voltaspin.noise.examination.sp800_22.TestResult`.
         sequences: that the test applied to.
         passed: of them with P >= 0.01.
         least, most: limits of ``passed``, three standard deviations around 99 %.
@@ -123,7 +123,7 @@ def assess(
             the path of a file of them. From a file or bytes each sequence begins at a whole byte.
         sequences: how many; 55 or more for the uniformity of the P-values.
         n_bits: of each, at most 10**7.
-        constants: as in :func:`voltaspin.noise.sp800_22.run`.
+        constants: as in :func:`voltaspin.noise.examination.sp800_22.run`.
         progress: called with (sequences done, in all).
 
     Returns:

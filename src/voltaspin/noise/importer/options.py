@@ -1,7 +1,7 @@
 """What can be said of a recorded file, what was understood of it, and the error that says what to say.
 
 The options are the same for every command and for :class:`voltaspin.noise.RecordedSource`. Whatever they leave open is
-recognised by content (:mod:`voltaspin.noise.bit_files`).
+recognised by content (:mod:`voltaspin.noise.importer.bit_file`).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.noise import whole_kernels as kernels
+from voltaspin.noise.examination import whole_kernels as kernels
 
 WINDOW = 128  #: bits that must be equal; a pair of equal windows has a probability of 2**-128 in perfect bits
 _SLOTS = 2**20  # of the table, half of which is used

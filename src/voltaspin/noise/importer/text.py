@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.noise.file_options import FileError
+from voltaspin.noise.importer.options import FileError
 
 _BLOCK = 1 << 20  # bytes read at once
 _COMMENTS = b"#%!"
@@ -26,7 +26,7 @@ class Reading:
     """The content of a file, before it is bits.
 
     Args:
-        format: as in :class:`voltaspin.noise.file_options.FileOptions`.
+        format: as in :class:`voltaspin.noise.importer.options.FileOptions`.
         blocks: gives the values in blocks, from the beginning at every call; of packed bytes uint8, else any numbers.
         text: what was recognised, in words.
         uses: options that this content takes.
