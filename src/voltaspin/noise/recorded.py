@@ -166,7 +166,7 @@ class RecordedSource(SequentialSource):
         if self.threshold is not None:
             details["threshold"], details["unit"] = self.threshold, understood.unit
         if self.populations is not None:
-            details["populations"] = self.populations.to_json()
+            details["populations"] = self.populations.model_dump(mode="json", exclude={"environment"})
         if self._lanes > 1:
             details["lanes"] = self._lanes
         if self.origin is not None:

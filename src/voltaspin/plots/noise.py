@@ -91,7 +91,7 @@ def _correlation(axes: Axes, found: Randomness) -> None:
 
 
 def _ones(axes: Axes, found: Randomness) -> None:
-    size, ones = found.whole.drift
+    size, ones = found.whole.drift_bits, found.whole.drift_ones
     n = np.full(ones.size, size)
     n[-1] = found.whole.n_bits - size * (ones.size - 1)
     step = -(-ones.size // _STRETCHES)

@@ -1,24 +1,25 @@
-"""Everything that can be said of bits: the battery, min-entropy, health, drift, repetition, a verdict on every bit."""
+"""Everything about bits at once: the battery, min-entropy, health, drift, repetition, a verdict on every bit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from math import sqrt
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from voltaspin.core.errors import InputError, NoiseExhaustedError
+from voltaspin.core.quantity import Estimate
+from voltaspin.core.result import Array, Result
 from voltaspin.noise.examination import entropy, sp800_22
 from voltaspin.noise.examination.entropy_limits import EntropyLimits, clumped
 from voltaspin.noise.examination.second_level import Assessment, assess
-from voltaspin.noise.examination.whole import FALSE_ALARM, LAGS, SHARE, Reader, Whole, lag_correlations
-from voltaspin.noise.health import START_UP, Alarm
+from voltaspin.noise.examination.sp800_22 import TestResult
+from voltaspin.noise.examination.whole import FALSE_ALARM, SHARE, Reader, Whole
+from voltaspin.noise.health import Alarm
 from voltaspin.noise.source import NoiseSource
-
-SCHEMA_VERSION = 2  #: of the JSON report; 1, of version 0.1.0, had none and told of one sequence only
 
 #: The P-values are approximate: of 3,000 ideal sequences of 10^5 bits 2.7 times as many as 1e-5 were below it.
 _TAIL = 3
@@ -26,36 +27,50 @@ _TAIL = 3
 Progress = Callable[[str, int, int], None]
 
 
-@dataclass(frozen=True)
-class Randomness:
-    """What was found.
+class Randomness(Result):
+    """Everything that was found in bits.
 
     Args:
-        n_bits: of a sequence of the battery.
+        n_bits: length of a sequence of the battery.
+        sequences: number of sequences that the battery saw.
+        share_tested: part of the bits that the battery saw.
+        bias: P(1) - 1/2 of all bits.
         constants: of the battery.
         tests: P-values of the first sequence.
         assessment: of many sequences, where they were asked for.
-        whole: what was found in every bit that was read.
+        whole: everything that was found in every bit that was read.
+        ideal: whether no test distinguishes the bits from ideal ones; these are called so but for ``false_alarm`` of
+            the recordings.
+        false_alarm: see there.
+        faults: the reasons, in words, why the bits are not ideal.
+        verdict: in words.
+        taken_on_trust: conditioners whose output rests on a min-entropy that somebody gave.
         noise: provenance of the bits, JSON-able.
-        first: the first 65,536 bits, one a byte, for a picture.
+        first: the first 65,536 bits, one a byte, for a picture; not saved.
     """
 
+    KIND: ClassVar[str] = "randomness"
+    VERSION: ClassVar[int] = 3  # 2: plain keys (CHANGELOG.md); 1, of version 0.1.0, told of one sequence only
+
     n_bits: int
-    constants: str
-    tests: tuple[sp800_22.TestResult, ...]
+    sequences: int
+    share_tested: float
+    bias: Estimate
+    constants: sp800_22.Constants
+    tests: tuple[TestResult, ...]
     assessment: Assessment | None
     whole: Whole
+    ideal: bool
+    false_alarm: float = FALSE_ALARM
+    faults: tuple[str, ...]
+    verdict: str
+    taken_on_trust: tuple[str, ...]
     noise: dict[str, Any]
-    first: NDArray[np.uint8]
-
-    @property
-    def ones(self) -> int:
-        """Among all bits."""
-        return self.whole.ones
+    first: Array = Field(default_factory=lambda: np.empty(0, np.uint8), exclude=True, repr=False)
 
     @property
     def autocorrelation(self) -> NDArray[np.float64]:
-        """Of all bits, at the lags 1 to 64; ideal ones lie within 2 / sqrt(bits) at 95 %."""
+        """Autocorrelation of all bits at the lags 1 to 64; ideal ones lie within 2 / sqrt(bits) at 95 %."""
         return self.whole.autocorrelation
 
     @property
@@ -65,209 +80,84 @@ class Randomness:
 
     @property
     def limits(self) -> EntropyLimits | None:
-        """What ideal bits stay above in all segments."""
+        """Estimates that ideal bits stay above in all segments."""
         return self.whole.limits
 
     @property
     def health(self) -> dict[str, Any]:
         """Cut-offs, alarm and counts of the health tests, JSON-able; empty below 1,024 bits."""
-        return self.whole.health if self.whole.n_bits >= START_UP else {}
+        return self.whole.health
 
     @property
     def alarm(self) -> Alarm | None:
-        """Of the health tests."""
-        return self.whole.alarm if self.whole.n_bits >= START_UP else None
+        """Alarm of the health tests."""
+        return self.whole.alarm
 
     @property
-    def sequences(self) -> int:
-        """That the battery saw."""
-        return 1 if self.assessment is None else self.assessment.sequences
-
-    @property
-    def share_tested(self) -> float:
-        """Part of the bits that the battery saw."""
-        return self.n_bits * self.sequences / self.whole.n_bits
-
-    @property
-    def applied(self) -> tuple[sp800_22.TestResult, ...]:
+    def applied(self) -> tuple[TestResult, ...]:
         """The P-values of the first sequence that exist."""
-        return tuple(r for r in self.tests if r.p_value is not None)
+        return _applied(self.tests)
 
     @property
-    def failed(self) -> tuple[sp800_22.TestResult, ...]:
+    def failed(self) -> tuple[TestResult, ...]:
         """P-values of any sequence too small for the smallest of so many (Bonferroni)."""
-        if self.assessment is None:
-            limit = SHARE / _TAIL / max(len(self.applied), 1)
-            return tuple(r for r in self.applied if r.p_value is not None and r.p_value < limit)
-        p = self.assessment.p_values
-        limit = SHARE / _TAIL / max(int(np.isfinite(p).sum()), 1)
-        rows = self.assessment.rows
-        return tuple(
-            sp800_22.TestResult(rows[j].name, rows[j].variant, float(p[i, j])) for i, j in np.argwhere(p < limit)
-        )
+        return _failed(self.tests, self.assessment)
 
-    @property
-    def low_entropy(self) -> tuple[str, ...]:
-        """Estimates of min-entropy that are somewhere below what ideal bits get."""
-        return self.whole.low_entropy
-
-    @property
-    def too_many_fail(self) -> bool:
-        """Whether more rows of the second level lie outside their limits than chance leaves there.
-
-        Rows fail in clumps, for their tests share words; ideal bits were seen with a variance of up to twice the mean.
-        """
-        many = self.assessment
-        if many is None or not many.failed:
-            return False
-        return float(clumped(many.expected_failures, np.array([float(len(many.failed))]), 0.5)[0]) < SHARE
-
-    @property
-    def ideal(self) -> bool:
-        """Whether nothing here tells the bits from ideal ones; these are called so but for 1 % of the recordings."""
+    def summary(self) -> list[tuple[str, str]]:
+        """Return rows of (name, value): source, battery, min-entropy, all bits, health, and the verdict at the end."""
         whole = self.whole
-        return not (
-            self.failed or self.low_entropy or self.alarm or self.too_many_fail or whole.failed or whole.repetition
-        )
-
-    @property
-    def verdict(self) -> str:
-        """In words."""
-        return f"{self._judgement} {self._seen}{self._origin}"
-
-    @property
-    def _judgement(self) -> str:
-        small = sum(r.p_value is not None and r.p_value < 0.01 for r in self.applied)
-        of = (
-            f"{small} of {len(self.applied)} P-values are below 0.01, {0.01 * len(self.applied):.1f} are to be expected"
-        )
-        if self.ideal:
-            if not self.applied:
-                return f"{self.whole.n_bits} bits are too few for any test of the battery."
-            return (
-                f"Nothing tells these bits from ideal ones: {of}; of ideal ones this is said in "
-                f"{1 - FALSE_ALARM:.0%} of all recordings or more."
-            )
-        parts = []
-        if self.whole.repetition is not None:
-            parts.append(f"the recording repeats itself ({self.whole.repetition})")
-        if self.alarm is not None:
-            parts.append(f"a health test raised an alarm ({self.alarm})")
-        if self.whole.failed:
-            parts.append("; ".join(f"{t.name} shows ({t.said}, P = {t.p_value:.2g})" for t in self.whole.failed))
-        if self.low_entropy:
-            names = [name.replace("_", " ") for name in self.low_entropy]
-            parts.append(f"the min-entropy estimate {', '.join(names)} is below that of ideal bits")
-        if self.failed:
-            worst = min(self.failed, key=lambda r: r.p_value or 0.0)
-            names = sorted({r.name for r in self.failed}, key=sp800_22.TESTS.index)
-            parts.append(f"{', '.join(names)} fail (smallest P-value {worst.p_value:.2g}; {of})")
-        if self.too_many_fail:
-            parts.append(f"{self.assessment}")
-        return f"These bits are not ideal: {'; '.join(parts)}."
-
-    @property
-    def _seen(self) -> str:
-        n = self.whole.n_bits
-        return f"All {n} bits were read; the battery saw {100 * self.share_tested:.3g} % of them."
-
-    @property
-    def _origin(self) -> str:
-        origin = self.noise["details"].get("origin", self.noise)
-        if origin["kind"] in ("simulated", "pseudo"):
-            return " They are simulated: whatever the tests say, their entropy is that of their seed."
-        return ""
-
-    @property
-    def taken_on_trust(self) -> tuple[str, ...]:
-        """What the bits owe to a min-entropy that somebody gave."""
-        return tuple(
-            f"{c['method']} takes H = {c['H_min']:.4g} bit per bit: {c['H_from']}"
-            for c in self.noise["details"].get("conditioning", [])
-            if "H_from" in c
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        n = self.whole.n_bits
-        estimates = self.estimates
-        return {
-            "kind": "randomness",
-            "schema_version": SCHEMA_VERSION,
-            "n_bits": self.n_bits,
-            "sequences": self.sequences,
-            "share_tested": self.share_tested,
-            "bias": self.ones / n - 0.5,
-            "constants": self.constants,
-            "tests": [r.to_json() for r in self.tests],
-            "autocorrelation": {"values": self.autocorrelation.tolist(), "half_width_95": 1.96 / sqrt(n)},
-            "entropy": None if estimates is None else {**estimates.to_json(), "assessed": self.whole.assessed},
-            "entropy_limits": None if self.limits is None else self.limits.to_json(),
-            "health": self.health or {"alarm": None},
-            "assessment": None if self.assessment is None else self.assessment.to_json(),
-            "whole": self.whole.to_json(),
-            "ideal": self.ideal,
-            "false_alarm": FALSE_ALARM,
-            "verdict": self.verdict,
-            "taken_on_trust": list(self.taken_on_trust),
-            "noise": self.noise,
-        }
-
-    def __str__(self) -> str:
-        whole = self.whole
-        n = whole.n_bits
-        lines = [
-            f"{self.noise['kind']}: {self.noise['description']}",
-            *self.taken_on_trust,
-            f"{n} bits of {whole.n_cells} cell{'s' * (whole.n_cells > 1)}, bias {self.ones / n - 0.5:+.6f} ± "
-            f"{1.96 * 0.5 / sqrt(n):.6f} (95 %)",
-            "",
-            f"{'SP 800-22 test':26} {'P-values':>8} {'smallest':>10} {'below 0.01':>11}   (first {self.n_bits} bits)",
+        rows = [
+            (self.noise["kind"], self.noise["description"]),
+            *(("taken on trust", text) for text in self.taken_on_trust),
+            ("bits", f"{whole.n_bits} of {whole.n_cells} cell{'s' * (whole.n_cells > 1)}"),
+            ("bias", format(self.bias, "+.6f")),
+            ("SP 800-22 test", f"P-values   smallest  below 0.01   (first {self.n_bits} bits)"),
         ]
         for name in sp800_22.TESTS:
-            p = [r.p_value for r in self.tests if r.name == name and r.p_value is not None]
-            if p:
-                lines.append(f"{name:26} {len(p):8d} {min(p):10.6f} {sum(x < 0.01 for x in p):11d}")
-            else:
-                lines.append(f"{name:26} {'-':>8} {next(r.reason for r in self.tests if r.name == name)}")
+            own = [r for r in self.tests if r.name == name]
+            p = [r.p_value for r in own if r.p_value is not None]
+            text = f"{len(p):8d} {min(p):10.6f} {sum(x < 0.01 for x in p):11d}" if p else f"{'-':>8} {own[0].reason}"
+            rows.append((name, text))
         if self.assessment is not None:
-            lines.append(str(self.assessment))
-        lines += [*self._entropy_lines(), "", f"{'all bits':26} {'P-value':>10}"]
-        lines += [f"{t.name:26} {t.p_value:10.6f}   {t.said}" for t in whole.tests]
-        lines.append(f"{'repetition':26} {whole.repetition or 'no 128 bits that were looked up stood before'}")
-        if h := self.health:
-            std = h["standard"]
-            lines += [
-                "",
-                f"health tests at H = {h['H']:g}, cut-offs {h['repetition_cutoff']} and {h['proportion_cutoff']} (a = "
-                f"{h['a']:g}), which ideal bits reach in {100 * h['false_alarm']:.2g} % of such recordings: "
-                f"{self.alarm or 'no alarm'}",
-                f"at the standard's a = {std['a']}, cut-offs {std['repetition_cutoff']} and "
-                f"{std['proportion_cutoff']}: {std['runs']} runs and {std['windows']} windows reach them, "
-                f"{std['expected_runs']:.2g} and {std['expected_windows']:.2g} are to be expected of ideal bits",
-            ]
-        return "\n".join([*lines, "", self.verdict])
+            rows.append(("second level", str(self.assessment)))
+        return [*rows, *self._entropy_rows(), *self._rows_of_all(), ("verdict", self.verdict)]
 
-    def _entropy_lines(self) -> Iterator[str]:
+    def _entropy_rows(self) -> Iterator[tuple[str, str]]:
         whole = self.whole
-        if self.estimates is None or self.limits is None:
+        if whole.estimates is None or whole.limits is None:
             return
-        plain, turned = ([s for s in whole.segments if s.order == o] for o in ("as read", "cell by cell"))
-        yield ""
-        by = f"{'as read':>10}" + (f" {'by cell':>10}" if turned else "")
-        yield f"{'min-entropy, SP 800-90B':26}{by} {'ideal bits':>12}"
+        orders = list(dict.fromkeys(s.order for s in whole.segments))
+        yield "min-entropy, SP 800-90B", " ".join(f"{o:>12}" for o in (*orders, "ideal bits"))
         for name in entropy.ESTIMATES:
-            found = (min(getattr(s.estimates, name) for s in part) for part in (plain, turned) if part)
-            columns = " ".join(f"{x:10.4f}" for x in found)
-            yield f"{name.replace('_', ' '):26}{columns}     > {self.limits.lower[name]:.4f}"
-        yield (
-            f"smallest of {len(whole.segments)} segments of {self.estimates.n_bits} bits; assessed: "
-            f"{whole.assessed:.4f} bit per bit"
-        )
+            found = [min(float(getattr(s.estimates, name)) for s in whole.segments if s.order == o) for o in orders]
+            columns = " ".join(f"{x:12.4f}" for x in found)
+            yield name.replace("_", " "), f"{columns}     > {whole.limits.lower[name]:.4f}"
+        n = f"smallest of {len(whole.segments)} segments of {whole.estimates.n_bits} bits"
+        yield "assessed", f"{whole.assessed:.4f} bit per bit, by {whole.limited_by.replace('_', ' ')}; {n}"
         if (cell := whole.worst_cell) is not None:
-            judged = (
-                "worse than the segments show, and it is assessed" if cell.proven else "no worse than the segments show"
+            judged = "worse" if cell.proven else "no worse"
+            said = f"right in {cell.p:.4f} of {cell.n_bits} bits, {judged} than the segments show"
+            yield "best guessed cell", f"{cell.cell}, {said}{', and it is assessed' if cell.proven else ''}"
+
+    def _rows_of_all(self) -> Iterator[tuple[str, str]]:
+        whole, h = self.whole, self.whole.health
+        yield "all bits", "P-value"
+        yield from ((t.name, f"{t.p_value:.6f}   {t.said}") for t in whole.tests)
+        yield "repetition", str(whole.repetition or "no 128 bits that were looked up stood before")
+        if h:
+            std = h["standard"]
+            cuts = f"cut-offs {h['repetition_cutoff']} and {h['proportion_cutoff']} (a = {h['a']:g})"
+            chance = f"which ideal bits reach in {100 * h['false_alarm']:.2g} % of such recordings"
+            yield f"health tests at H = {h['H']:g}", f"{whole.alarm or 'no alarm'}; {cuts}, {chance}"
+            yield (
+                f"at the standard's a = {std['a']}",
+                f"{std['runs']} runs and {std['windows']} windows reach {std['repetition_cutoff']} and "
+                f"{std['proportion_cutoff']}, {std['expected_runs']:.2g} and {std['expected_windows']:.2g} are to be "
+                "expected of ideal bits",
             )
-            yield f"best guessed cell: {cell.cell}, right in {cell.p:.4f} of {cell.n_bits} bits, {judged}"
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name:30} {text}" for name, text in self.summary())
 
 
 def examine(
@@ -281,11 +171,11 @@ def examine(
 ) -> Randomness:
     """Draw bits from a source and test them.
 
-    A source that runs dry is read to its end; of one that does not, what the battery takes.
+    A source that runs dry is read to its end; of one that does not, only the bits of the battery are read.
 
     Args:
         source: its next bits are drawn.
-        n_bits: of one sequence of the battery, at most 10**7.
+        n_bits: length of one sequence of the battery, at most 10**7.
         sequences: for the second level of SP 800-22; 1 leaves it out.
         constants: of the battery.
         H: min-entropy per bit at which the health tests are set.
@@ -307,7 +197,7 @@ def examine(
             "shorter ones"
         )
     planned = n_bits * sequences if left is None else left
-    reader = Reader(planned, lanes=source.lanes, H=H)
+    reader = Reader(planned, n_cells=source.lanes, H=H)
 
     def draw(n: int) -> NDArray[np.uint8]:
         packed = source.bits(n)
@@ -316,47 +206,105 @@ def examine(
         return packed
 
     report("bits read", 0, planned)
-    packed = draw(n_bits)
+    first = [draw(n_bits)]
     noise = source.provenance.to_json()
-    bits = np.unpackbits(packed, count=n_bits)
-    results = sp800_22.run(bits, constants)
+    bits = np.unpackbits(first[0], count=n_bits)
+    tests = tuple(sp800_22.run(bits, constants))
     assessment = None
     if sequences > 1:
         assessment = assess(
-            _Resumed(packed, draw), sequences=sequences, n_bits=n_bits, constants=constants,
+            lambda n: first.pop() if first else draw(n),  # the first sequence belongs to the many
+            sequences=sequences, n_bits=n_bits, constants=constants,
             progress=lambda done, total: report("SP 800-22", done, total),
         )  # fmt: skip
     while left is not None and reader.seen < planned:
-        n = min(entropy.SEGMENT, planned - reader.seen)
         try:
-            draw(n)
+            draw(min(entropy.SEGMENT, planned - reader.seen))
         except NoiseExhaustedError:
-            # of a conditioner whose rate varies no more is known before it is tried
+            # the output of a conditioner whose rate varies is known only once it was tried
             if rest := source.bits_left:
                 draw(rest)
             break
-    return Randomness(n_bits, constants, tuple(results), assessment, reader.found(), noise, bits[: 2**16])
+    whole = reader.found()
+    n = whole.n_bits
+    faults, share = _faults(tests, assessment, whole), n_bits * sequences / n
+    return Randomness(
+        n_bits=n_bits, sequences=sequences, share_tested=share,
+        bias=Estimate.normal(whole.ones / n - 0.5, 0.5 / sqrt(n), n=n), constants=constants, tests=tests,
+        assessment=assessment, whole=whole, ideal=not faults, faults=faults, noise=noise, first=bits[: 2**16],
+        verdict=f"{_judgement(tests, faults, n)} All {n} bits were read; the battery saw {100 * share:.3g} % of them."
+        f"{_origin(noise)}",
+        taken_on_trust=tuple(
+            f"{c['method']} takes H = {c['H_min']:.4g} bit per bit: {c['H_from']}"
+            for c in noise["details"].get("conditioning", [])
+            if "H_from" in c
+        ),
+    )  # fmt: skip
 
 
-class _Resumed:
-    """The first sequence once more, which belongs to the many, then what comes next."""
-
-    def __init__(self, first: NDArray[np.uint8], draw: Callable[[int], NDArray[np.uint8]]) -> None:
-        self._first: NDArray[np.uint8] | None = first
-        self._draw = draw
-
-    def __call__(self, n: int) -> NDArray[np.uint8]:
-        if self._first is not None:
-            first, self._first = self._first, None
-            return first
-        return self._draw(n)
+def _applied(tests: tuple[TestResult, ...]) -> tuple[TestResult, ...]:
+    return tuple(r for r in tests if r.p_value is not None)
 
 
-def autocorrelation(bits: NDArray[np.uint8], lags: int = LAGS) -> NDArray[np.float64]:
-    """Autocorrelation at the lags 1 to ``lags``: float64 (lags,); 0 where the bits are constant.
+def _failed(tests: tuple[TestResult, ...], assessment: Assessment | None) -> tuple[TestResult, ...]:
+    rows = tests if assessment is None else assessment.rows
+    p = np.array([[np.nan if r.p_value is None else r.p_value for r in tests]])
+    p = p if assessment is None else assessment.p_values
+    limit = SHARE / _TAIL / max(int(np.isfinite(p).sum()), 1)
+    return tuple(
+        TestResult(name=rows[j].name, variant=rows[j].variant, p_value=float(p[i, j]))
+        for i, j in np.argwhere(p < limit)
+    )
 
-    Args:
-        bits: uint8 (n,), one bit a byte.
-        lags: how many; those of n and more are 0.
+
+def _too_many_fail(many: Assessment | None) -> bool:
+    """Whether more rows of the second level lie outside their limits than chance leaves there.
+
+    Rows fail in clumps, for their tests share words; ideal bits were seen with a variance of up to twice the mean.
     """
-    return lag_correlations(bits, lags)
+    if many is None or not many.failed:
+        return False
+    return float(clumped(many.expected_failures, np.array([float(len(many.failed))]), 0.5)[0]) < SHARE
+
+
+def _of_p_values(tests: tuple[TestResult, ...]) -> str:
+    p = [r.p_value for r in tests if r.p_value is not None]
+    small = sum(x < 0.01 for x in p)
+    return f"{small} of {len(p)} P-values are below 0.01, {0.01 * len(p):.1f} are to be expected"
+
+
+def _faults(tests: tuple[TestResult, ...], assessment: Assessment | None, whole: Whole) -> tuple[str, ...]:
+    faults = []
+    if whole.repetition is not None:
+        faults.append(f"the recording repeats itself ({whole.repetition})")
+    if whole.alarm is not None:
+        faults.append(f"a health test raised an alarm ({whole.alarm})")
+    faults += [f"{t.name} shows ({t.said}, P = {t.p_value:.2g})" for t in whole.failed]
+    if whole.low_entropy:
+        names = ", ".join(name.replace("_", " ") for name in whole.low_entropy)
+        faults.append(f"the min-entropy estimate {names} is below that of ideal bits")
+    if failed := _failed(tests, assessment):
+        names = ", ".join(sorted({r.name for r in failed}, key=sp800_22.TESTS.index))
+        worst = min(r.p_value for r in failed if r.p_value is not None)
+        faults.append(f"{names} fail (smallest P-value {worst:.2g}; {_of_p_values(tests)})")
+    if _too_many_fail(assessment):
+        faults.append(str(assessment))
+    return tuple(faults)
+
+
+def _judgement(tests: tuple[TestResult, ...], faults: tuple[str, ...], n: int) -> str:
+    if faults:
+        return f"These bits are not ideal: {'; '.join(faults)}."
+    if not _applied(tests):
+        return f"{n} bits are too few for any test of the battery."
+    return (
+        f"No test distinguishes these {n} bits from ideal random bits: {_of_p_values(tests)}; of ideal bits this is "
+        f"said in {1 - FALSE_ALARM:.0%} of all recordings or more."
+    )
+
+
+def _origin(noise: dict[str, Any]) -> str:
+    origin = noise["details"].get("origin", noise)
+    if origin["kind"] in ("simulated", "pseudo"):
+        return " They are simulated: whatever the tests say, their entropy is that of their seed."
+    return ""

@@ -4,70 +4,65 @@ from __future__ import annotations
 
 import bz2
 import errno
+import gzip
 import lzma
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from voltaspin.noise.importer.content import beginning, foreign
 from voltaspin.noise.importer.options import FileError
+from voltaspin.noise.importer.reading import Content
 
 _BLOCK = 1 << 20
 FLOOR = 64 << 20  #: bytes that any container may expand to
 RATIO = 64  #: times its own size that a container may expand to: text of 0 and 1 shrinks to a seventh, tables less
 _LZMA_MEMORY = 256 << 20
+_KINDS: dict[str, tuple[bytes, ...]] = {
+    "gzip": (b"\x1f\x8b\x08",), "bz2": (b"BZh",), "xz": (b"\xfd7zXZ\x00",), "zip": (b"PK\x03\x04", b"PK\x05\x06"),
+}  # fmt: skip
 
 
 def most(size: int) -> int:
-    """Bytes that a container of ``size`` bytes may expand to."""
+    """Return the bytes that a container of ``size`` bytes may expand to."""
     return max(FLOOR, RATIO * size)
 
 
-class Scratch:
-    """Temporary files that are removed together."""
-
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="voltaspin-")
-        self._made = 0
-
-    def new(self) -> Path:
-        """A path for another file."""
-        self._made += 1
-        return Path(self._folder.name) / f"part-{self._made}"
-
-    def close(self) -> None:
-        self._folder.cleanup()
+def kind_of(beginning: bytes) -> str | None:
+    """Return the kind of container that begins so, or None."""
+    found = next((kind for kind, first in _KINDS.items() if beginning.startswith(first)), None)
+    return None if found == "bz2" and not beginning[3:4].isdigit() else found
 
 
-def opened(path: Path, kind: str, scratch: Scratch, name: str, column: str | int | None) -> tuple[Path, str]:
-    """What a container holds, as a file: its path, and the name of the member of a zip archive, else an empty text.
+def unpacked(file: Content, inside: Path) -> tuple[Content, tuple[str, ...]]:
+    """Return the content of a container, in a temporary file, and the container in words; any other file as it is.
 
     Args:
-        path: of the container.
-        kind: ``gzip``, ``bz2``, ``xz`` or ``zip``.
-        scratch: where it is expanded.
-        name: of the file, for the messages.
-        column: picks an array of an ``.npz`` file.
+        file: as the user gave it.
+        inside: temporary file into which it is expanded.
 
     Raises:
-        FileError: damaged, more than one file inside, or larger than :func:`most`.
+        FileError: damaged, more than one file inside, empty, another container inside, or larger than :func:`most`.
     """
-    inside = scratch.new()
-    limit = most(path.stat().st_size)
+    kind = None if file.options.format == "packed" else kind_of(beginning(file.path))
+    if kind is None:
+        return file, ()
+    limit = most(file.path.stat().st_size)
     try:
-        with _stream(path, kind, name, column) as (stream, member), inside.open("wb") as file:
+        with _stream(file, kind) as (stream, member), inside.open("wb") as out:
             total = 0
             while block := stream.read(_BLOCK):
                 total += len(block)
                 if total > limit:
                     raise FileError(
-                        f"{name} expands to more than {limit} bytes, {RATIO} times its own size, as no recording does; "
+                        f"{file} expands to more than {limit} bytes, {RATIO} times its own size, as no recording does; "
                         "unpack it and give the file inside"
                     )
-                file.write(block)
+                out.write(block)
     except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, ValueError,
             RuntimeError) as error:  # fmt: skip
         if isinstance(error, FileError):
@@ -76,32 +71,33 @@ def opened(path: Path, kind: str, scratch: Scratch, name: str, column: str | int
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise FileError(
-            f"{name} begins as a {kind} file and cannot be unpacked ({error or 'it ends too early'}): it is cut or "
+            f"{file} begins as a {kind} file and cannot be unpacked ({error or 'it ends too early'}): it is cut or "
             "damaged; copy it again, or say ⟦format=packed⟧ if its bytes are raw bits"
         ) from None
-    return inside, member
+    if not total:
+        raise FileError(f"{file} holds an empty file; record some bits first")
+    if again := kind_of(beginning(inside)) or foreign(inside):
+        raise FileError(f"{file} holds a {again} file; unpack it and give the recording inside")
+    found = replace(file, path=inside, member=member)
+    if member.endswith(".npy"):  # numpy.savez wrote the container, and the reader names the array
+        return found, ()
+    return found, (f"{'bzip2' if kind == 'bz2' else kind}{f' ({member})' if member else ''}",)
 
 
 @contextmanager
-def _stream(path: Path, kind: str, name: str, column: str | int | None) -> Iterator[tuple[IO[bytes], str]]:
+def _stream(file: Content, kind: str) -> Iterator[tuple[Any, str]]:
     if kind == "zip":
-        with zipfile.ZipFile(path) as archive:
-            member = _member(archive, name, column)
+        with zipfile.ZipFile(file.path) as archive:
+            member = _member(archive, file)
             with archive.open(member) as stream:
                 yield stream, member.filename
-        return
-    if kind == "xz":
+    elif kind == "xz":
         # lzma.open has no bound on memory: a hostile header asks for 4 GB
-        with path.open("rb") as raw:
-            yield _Xz(raw), ""  # type: ignore[misc]
-        return
-    opener: Any = bz2.open
-    if kind == "gzip":
-        import gzip
-
-        opener = gzip.open
-    with opener(path, "rb") as stream:
-        yield stream, ""
+        with file.path.open("rb") as raw:
+            yield _Xz(raw), ""
+    else:
+        with (gzip.open if kind == "gzip" else bz2.open)(file.path, "rb") as stream:
+            yield stream, ""
 
 
 class _Xz:
@@ -132,33 +128,28 @@ class _Xz:
                 return data
 
 
-def _member(archive: zipfile.ZipFile, name: str, column: str | int | None) -> zipfile.ZipInfo:
-    found = [
-        m
+def _member(archive: zipfile.ZipFile, file: Content) -> zipfile.ZipInfo:
+    found = {
+        m.filename: m
         for m in archive.infolist()
         if not m.is_dir()
         and not m.filename.startswith("__MACOSX/")
         and not PurePosixPath(m.filename).name.startswith(".")
-    ]
-    names = [m.filename for m in found]
-    if "[Content_Types].xml" in names or "mimetype" in names:
-        raise FileError(f"{name} is a spreadsheet or another office document; export the recording as CSV")
-    arrays = bool(found) and all(n.endswith(".npy") for n in names)
+    }
+    if "[Content_Types].xml" in found or "mimetype" in found:
+        raise FileError(f"{file} is a spreadsheet or another office document; export the recording as CSV")
+    arrays, column = bool(found) and all(n.endswith(".npy") for n in found), file.options.column
+    listed = ", ".join(n[:-4] if arrays else n for n in list(found)[:8]) + (", ..." if len(found) > 8 else "") or "none"
     if arrays and isinstance(column, str):
-        chosen = [m for m in found if m.filename in (column, f"{column}.npy")]
+        chosen = {n: m for n, m in found.items() if n in (column, f"{column}.npy")}
         if not chosen and len(found) > 1:
-            raise FileError(f"{name} has no array {column!r}; it holds {_listed([n[:-4] for n in names])}")
+            raise FileError(f"{file} has no array {column!r}; it holds {listed}")
         found = chosen or found
     if len(found) != 1:
         if arrays:
-            raise FileError(
-                f"{name} holds {len(found)} arrays ({_listed([n[:-4] for n in names])}); say which one with ⟦column⟧"
-            )
-        raise FileError(f"{name} holds {len(found)} files ({_listed(names)}); unpack it and give one of them")
-    if found[0].flag_bits & 1:
-        raise FileError(f"{name} is encrypted; unpack it and give the file inside")
-    return found[0]
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") or "none"
+            raise FileError(f"{file} holds {len(found)} arrays ({listed}); say which one with ⟦column⟧")
+        raise FileError(f"{file} holds {len(found)} files ({listed}); unpack it and give one of them")
+    (member,) = found.values()
+    if member.flag_bits & 1:
+        raise FileError(f"{file} is encrypted; unpack it and give the file inside")
+    return member

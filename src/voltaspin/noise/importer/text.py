@@ -4,73 +4,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-import codecs
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.noise.importer.options import FileError
+from voltaspin.noise.importer.reading import Content, Reading
 
-_BLOCK = 1 << 20  # bytes read at once
 _COMMENTS = b"#%!"
-_SEPARATORS = b" \t\r\n\f\v\x1a,;"
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The content of a file, before it is bits.
-
-    Args:
-        format: as in :class:`voltaspin.noise.importer.options.FileOptions`.
-        blocks: gives the values in blocks, from the beginning at every call; of packed bytes uint8, else any numbers.
-        text: what was recognised, in words.
-        uses: options that this content takes.
-        packed: the blocks are bytes of eight bits.
-        unit: SI unit of the values, empty where the file does not say it.
-        factor: that makes SI of them.
-        written: the unit as the file writes it.
-        column: that is read.
-        words: raw converter words: without a threshold they are no bits.
-    """
-
-    format: str
-    blocks: Callable[[], Iterator[NDArray[Any]]]
-    text: str
-    uses: frozenset[str]
-    packed: bool = False
-    unit: str = ""
-    factor: float = 1.0
-    written: str = ""
-    column: str | None = None
-    words: bool = False
-
-
-@dataclass(frozen=True)
-class Text:
-    """A text file: where it lies, its encoding, and the length of its byte order mark."""
-
-    path: Path
-    encoding: str
-    mark: int
-
-    def blocks(self) -> Iterator[bytes]:
-        """The characters as ASCII in blocks; any other character is a question mark."""
-        decoder = None if self.encoding == "utf-8" else codecs.getincrementaldecoder(self.encoding)(errors="replace")
-        with self.path.open("rb") as file:
-            file.seek(self.mark)
-            while block := file.read(_BLOCK):
-                yield block if decoder is None else decoder.decode(block).encode("ascii", "replace")
-
-    @property
-    def named(self) -> str:
-        """How the encoding is said: nothing for plain text."""
-        said = {"utf-8": "UTF-8 with a byte order mark"} if self.mark else {}
-        return said.get(self.encoding, "" if self.encoding == "utf-8" else self.encoding[:-3].upper())
+SEPARATORS = b" \t\r\n\f\v\x1a,;"
 
 
 def without_comments(blocks: Iterator[bytes]) -> Iterator[bytes]:
@@ -94,28 +38,19 @@ def without_comments(blocks: Iterator[bytes]) -> Iterator[bytes]:
         yield b"".join(kept)
 
 
-def recognised(sample: bytes) -> str | None:
-    """``text``, ``hex``, ``base64`` or ``json`` by the characters of a text; None where it is none of these.
-
-    Args:
-        sample: the beginning, comments left out.
-    """
-    if not (characters := set(sample) - set(_SEPARATORS)):
-        return None
-    if characters <= set(b"01"):
-        return "text"
-    if sample.lstrip()[:1] in (b"[", b"{"):
-        return "json"
-    if _hex_tokens(sample):
-        return "hex"
-    if _is_base64(sample):
-        return "base64"
-    return None
+# What each layout looks like in the first characters of a text, comments left out
 
 
-def _hex_tokens(sample: bytes) -> bool:
-    tokens = sample.replace(b",", b" ").replace(b";", b" ").split()
-    body = b"".join(re.sub(rb"^0[xX]", b"", t) for t in tokens)
+def is_bits(sample: bytes) -> bool:
+    """Whether a text is of 0 and 1."""
+    return set(sample) - set(SEPARATORS) <= set(b"01")
+
+
+def is_hex(sample: bytes) -> bool:
+    """Whether a text is hexadecimal, and no decimal numbers."""
+    tokens = re.split(rb"[\s,;]+", sample.strip(SEPARATORS))
+    digits = [re.sub(rb"^0[xX]", b"", t) for t in tokens]
+    body = b"".join(digits)
     if not re.fullmatch(rb"(?:[0-9a-fA-F]{2}:)*[0-9a-fA-F:]*", body) or body.startswith(b":"):
         return False
     if not re.search(rb"[a-fA-F]", body) and not all(t[:2] in (b"0x", b"0X") for t in tokens):
@@ -124,7 +59,7 @@ def _hex_tokens(sample: bytes) -> bool:
         return False
     if all(re.fullmatch(rb"0[bB][01]+", t) for t in tokens):
         return False
-    digits = [t.removeprefix(b"0x").removeprefix(b"0X").replace(b":", b"") for t in tokens]
+    digits = [d.replace(b":", b"") for d in digits]
     lines = len({len(d) for d in digits[:-1]}) <= 1 and len(digits[0]) >= 8
     letters = sum(re.search(rb"[a-fA-F]", d) is not None for d in digits)
     # 39 in 100 random bytes have no letter in hexadecimal; names above decimal numbers leave more
@@ -139,7 +74,8 @@ def _is_number(token: bytes) -> bool:
     return True
 
 
-def _is_base64(sample: bytes) -> bool:
+def is_base64(sample: bytes) -> bool:
+    """Whether a text is base64."""
     lines = sample.split()
     body = b"".join(lines)
     # words of letters are base64 too; random bytes have digits and both cases
@@ -152,76 +88,75 @@ def _is_base64(sample: bytes) -> bool:
     )
 
 
-_PACKED_USES = frozenset({"format", "bit_order", "n_cells"})
+# Readers
 
 
-def read_bits(text: Text) -> Reading:
-    """Characters 0 and 1."""
+def read_bits(file: Content) -> Reading:
+    """Read characters 0 and 1."""
 
     def blocks() -> Iterator[NDArray[np.uint8]]:
-        for block in without_comments(text.blocks()):
+        for block in without_comments(file.characters()):
             # '0' is 48: any other character is left as a value that is no bit
-            yield np.frombuffer(block.translate(None, _SEPARATORS), np.uint8) ^ np.uint8(48)
+            yield np.frombuffer(block.translate(None, SEPARATORS), np.uint8) ^ np.uint8(48)
 
-    said = "text of 0 and 1" + (f", {text.named}" if text.named else "")
-    return Reading("text", blocks, said, frozenset({"format", "n_cells"}))
+    return Reading("text", blocks, "text of 0 and 1" + (f", {file.encoding_said}" if file.encoding_said else ""))
 
 
-def read_hex(text: Text, name: str) -> Reading:
-    """Hexadecimal digits, two a byte."""
+def read_hex(file: Content) -> Reading:
+    """Read hexadecimal digits, two a byte."""
 
     def blocks() -> Iterator[NDArray[np.uint8]]:
         left, at = b"", 0
-        for block in without_comments(text.blocks()):
+        for block in without_comments(file.characters()):
             data = left + block
             left = data[-1:] if data[-1:] == b"0" else b""  # perhaps of 0x
             data = data[: len(data) - len(left)]
-            data = data.replace(b"0x", b"").replace(b"0X", b"").translate(None, _SEPARATORS + b":")
+            data = data.replace(b"0x", b"").replace(b"0X", b"").translate(None, SEPARATORS + b":")
             odd = len(data) % 2
             left = (data[-1:] + left) if odd else left
             data = data[: len(data) - odd]
-            yield _unhex(data, at, name)
+            yield _unhex(data, at, file)
             at += len(data)
-        left = left.translate(None, _SEPARATORS)
+        left = left.translate(None, SEPARATORS)
         if len(left) % 2:
-            raise FileError(f"{name} has an odd number of hexadecimal digits; it may be cut: two make a byte")
-        yield _unhex(left, at, name)
+            raise FileError(f"{file} has an odd number of hexadecimal digits; it may be cut: two make a byte")
+        yield _unhex(left, at, file)
 
-    return Reading("hex", blocks, "hexadecimal text", _PACKED_USES, packed=True)
+    return Reading("hex", blocks, "hexadecimal text", packed=True)
 
 
-def _unhex(data: bytes, at: int, name: str) -> NDArray[np.uint8]:
+def _unhex(data: bytes, at: int, file: Content) -> NDArray[np.uint8]:
     try:
         return np.frombuffer(binascii.unhexlify(data), np.uint8)
     except (binascii.Error, ValueError):
         bad = re.search(rb"[^0-9a-fA-F]", data)
         where = (at + bad.start(), chr(data[bad.start()])) if bad else (at, "?")
-        raise FileError(f"{name}: character {where[0]} is {where[1]!r}, which is no hexadecimal digit") from None
+        raise FileError(f"{file}: character {where[0]} is {where[1]!r}, which is no hexadecimal digit") from None
 
 
-def read_base64(text: Text, name: str) -> Reading:
-    """Base64, with lines of any length, in either alphabet."""
+def read_base64(file: Content) -> Reading:
+    """Read base64, with lines of any length, in either alphabet."""
 
     def blocks() -> Iterator[NDArray[np.uint8]]:
         left, ended = b"", False
-        for block in without_comments(text.blocks()):
-            data = left + block.translate(bytes.maketrans(b"-_", b"+/"), _SEPARATORS)
+        for block in without_comments(file.characters()):
+            data = left + block.translate(bytes.maketrans(b"-_", b"+/"), SEPARATORS)
             if ended and data:
-                raise FileError(f"{name} goes on after the = that ends base64; give one recording")
-            whole = len(data) // 4 * 4
-            left, data = data[whole:], data[:whole]
+                raise FileError(f"{file} goes on after the = that ends base64; give one recording")
+            complete = len(data) // 4 * 4
+            left, data = data[complete:], data[:complete]
             ended = b"=" in data
-            yield _unbase64(data, name)
+            yield _unbase64(data, file)
         if left:
             if len(left.rstrip(b"=")) == 1 or ended:
-                raise FileError(f"{name} is no whole number of base64 groups; it may be cut")
-            yield _unbase64(left.rstrip(b"=").ljust(4, b"="), name)
+                raise FileError(f"{file} is no whole number of base64 groups; it may be cut")
+            yield _unbase64(left.rstrip(b"=").ljust(4, b"="), file)
 
-    return Reading("base64", blocks, "base64 text", _PACKED_USES, packed=True)
+    return Reading("base64", blocks, "base64 text", packed=True)
 
 
-def _unbase64(data: bytes, name: str) -> NDArray[np.uint8]:
+def _unbase64(data: bytes, file: Content) -> NDArray[np.uint8]:
     try:
         return np.frombuffer(base64.b64decode(data, validate=True), np.uint8)
     except (binascii.Error, ValueError) as error:
-        raise FileError(f"{name} is no readable base64 ({error}); it may be cut or damaged") from None
+        raise FileError(f"{file} is no readable base64 ({error}); it may be cut or damaged") from None
