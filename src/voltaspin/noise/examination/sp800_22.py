@@ -111,7 +111,7 @@ def run(
     s, exact = as_bits(bits, n_bits), constants == "corrected"
     n = s.size
     ring = kernels.windows(np.resize(s, n + (m := max(serial_block, entropy_block + 1)) - 1), m, 1)[0]
-    walk = np.cumsum(2 * s.astype(np.int64) - 1)
+    walk = np.cumsum(2 * s.view(np.int8) - 1, dtype=np.int32)
     #: name, fewest bits, variants where there are several, test
     tests: tuple[tuple[str, int, tuple[str, ...], Callable[[], _Found]], ...] = (
         ("Frequency", 100, (), lambda: erfc(abs(int(walk[-1])) / sqrt(2 * n))),
@@ -217,7 +217,7 @@ def _block_frequency(s: Bits, m: int) -> float:
     return _igamc(share.size / 2, 2 * m * float(((share - 0.5) ** 2).sum()))
 
 
-def _cumulative_sums(walk: NDArray[np.int64]) -> _Found:
+def _cumulative_sums(walk: NDArray[np.int32]) -> _Found:
     s, top, bottom = int(walk[-1]), max(int(walk.max()), 0), min(int(walk.min()), 0)
     largest = {"forward": max(top, -bottom), "reverse": max(top - s, s - bottom)}
     return {way: _p_of_largest_sum(z, walk.size) for way, z in largest.items()}
@@ -399,36 +399,33 @@ _STATES = tuple(f"x = {x:+d}" for x in range(-4, 5) if x)
 _MANY_STATES = tuple(f"x = {x:+d}" for x in range(-9, 10) if x)
 
 
-def _cycles(walk: NDArray[np.int64]) -> int:
-    """Cycles of the walk between its returns to 0, the last one closed."""
-    found = int(np.count_nonzero(walk == 0)) + int(walk[-1] != 0)
+def _visits(walk: NDArray[np.int32]) -> tuple[int, NDArray[np.int32], NDArray[np.int64]]:
+    """Cycles of the walk between its returns to 0, the last one closed; its states from -9 to 9, and their cycles."""
+    near = np.flatnonzero(np.abs(walk) <= 9)
+    states = walk[near]
+    cycles = int(np.count_nonzero(states == 0)) + int(walk[-1] != 0)
     least = max(500.0, 0.005 * sqrt(walk.size))
-    if found < least:
-        raise _UnfitError(f"the walk has {found} cycles, fewer than the {least:.0f} that this test needs")
-    return found
+    if cycles < least:
+        raise _UnfitError(f"the walk has {cycles} cycles, fewer than the {least:.0f} that this test needs")
+    return cycles, states, np.cumsum(states == 0)
 
 
-def _excursions(walk: NDArray[np.int64]) -> _Found:
-    cycles = _cycles(walk)
-    cycle = np.cumsum(walk == 0)
+def _excursions(walk: NDArray[np.int32]) -> _Found:
+    cycles, states, cycle = _visits(walk)
     found = {}
-    for x in range(-4, 5):
-        if x:
-            visits = np.bincount(cycle[walk == x], minlength=cycles)  # of this state, in each cycle
-            stay = 1 - 1 / (2 * abs(x))
-            p = (stay, *(stay**k / (4 * x * x) / stay for k in range(1, 5)), stay**4 / (2 * abs(x)))
-            found[f"x = {x:+d}"] = _chi_square(np.bincount(np.minimum(visits, 5), minlength=6), p)
+    for name, x in zip(_STATES, (-4, -3, -2, -1, 1, 2, 3, 4), strict=True):
+        visits = np.bincount(cycle[states == x], minlength=cycles)  # of this state, in each cycle
+        stay = 1 - 1 / (2 * abs(x))
+        p = (stay, *(stay**k / (4 * x * x) / stay for k in range(1, 5)), stay**4 / (2 * abs(x)))
+        found[name] = _chi_square(np.bincount(np.minimum(visits, 5), minlength=6), p)
     return found
 
 
-def _excursions_variant(walk: NDArray[np.int64]) -> _Found:
-    cycles = _cycles(walk)
-    visits = np.bincount(walk[np.abs(walk) <= 9] + 9, minlength=19)
-    return {
-        f"x = {x:+d}": erfc(abs(int(visits[x + 9]) - cycles) / sqrt(2 * cycles * (4 * abs(x) - 2)))
-        for x in range(-9, 10)
-        if x
-    }
+def _excursions_variant(walk: NDArray[np.int32]) -> _Found:
+    cycles, states, _ = _visits(walk)
+    visits = np.delete(np.bincount(states + 9, minlength=19), 9)
+    spread = (sqrt(2 * cycles * (4 * abs(x) - 2)) for x in range(-9, 10) if x)
+    return {n: erfc(abs(int(v) - cycles) / w) for n, v, w in zip(_MANY_STATES, visits, spread, strict=True)}
 
 
 def _serial(ring: NDArray[np.int64], n: int, m: int) -> _Found:
