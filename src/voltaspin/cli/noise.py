@@ -350,6 +350,6 @@ def randomness(
             write_bytes(figure, randomness_png(found))
     say_read(source)
     if as_json:
-        print_json({**found.to_json(), "input": input_of(source)})
+        print_json(found.model_copy(update={"input": input_of(source)}).to_json())
     else:
         print(found)

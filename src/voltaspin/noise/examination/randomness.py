@@ -46,6 +46,7 @@ class Randomness(Result):
         verdict: in words.
         taken_on_trust: conditioners whose output rests on a min-entropy that somebody gave.
         noise: provenance of the bits, JSON-able.
+        input: how a recorded file was read, where a command read one.
         first: the first 65,536 bits, one a byte, for a picture; not saved.
     """
 
@@ -66,6 +67,7 @@ class Randomness(Result):
     verdict: str
     taken_on_trust: tuple[str, ...]
     noise: dict[str, Any]
+    input: dict[str, Any] | None = None
     first: Array = Field(default_factory=lambda: np.empty(0, np.uint8), exclude=True, repr=False)
 
     @property
@@ -132,7 +134,8 @@ class Randomness(Result):
             found = [min(float(getattr(s.estimates, name)) for s in whole.segments if s.order == o) for o in orders]
             columns = " ".join(f"{x:12.4f}" for x in found)
             yield name.replace("_", " "), f"{columns}     > {whole.limits.lower[name]:.4f}"
-        n = f"smallest of {len(whole.segments)} segments of {whole.estimates.n_bits} bits"
+        count = len(whole.segments)
+        n = f"smallest of {count} segment{'s' * (count > 1)} of {whole.estimates.n_bits} bits"
         yield "assessed", f"{whole.assessed:.4f} bit per bit, by {whole.limited_by.replace('_', ' ')}; {n}"
         if (cell := whole.worst_cell) is not None:
             judged = "worse" if cell.proven else "no worse"
