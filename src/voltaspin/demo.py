@@ -40,7 +40,7 @@ from voltaspin.memory import ArraySpec, MagnetoelectricMemory
 from voltaspin.metrics import Extractor, garments, reference
 from voltaspin.metrics.conditions import ConditionComparison, ConditionImages, compare_conditions
 from voltaspin.noise import MemorySource, NoiseSource, PseudoSource
-from voltaspin.noise.analysis import BitStatistics, bit_statistics
+from voltaspin.noise.examination.statistics import BitStatistics, bit_statistics
 from voltaspin.report import results as r
 from voltaspin.report.demo_page import pictures_of, write_page
 

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from voltaspin.noise import sp800_22
-from voltaspin.noise.entropy import ESTIMATES
-from voltaspin.noise.randomness import Randomness
+from voltaspin.noise.examination.entropy import ESTIMATES
+from voltaspin.noise.examination.randomness import Randomness
 from voltaspin.plots.drawing import BLUE, GREY, INK, ORANGE, figure, split
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _correlation(axes: Axes, found: Randomness) -> None:
 
 
 def _ones(axes: Axes, found: Randomness) -> None:
-    size, ones = found.whole.drift
+    size, ones = found.whole.drift_bits, found.whole.drift_ones
     n = np.full(ones.size, size)
     n[-1] = found.whole.n_bits - size * (ones.size - 1)
     step = -(-ones.size // _STRETCHES)

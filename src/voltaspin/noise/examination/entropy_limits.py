@@ -1,4 +1,4 @@
-"""What perfect bits get from the estimates of min-entropy: limits at any rate of false alarms, without simulation.
+"""The estimates of min-entropy that perfect bits get: limits at any rate of false alarms, without simulation.
 
 For independent fair bits the distribution behind each estimate is known, so that a limit of one in a million can be
 had as well as one of one in ten:
@@ -18,26 +18,24 @@ Bounds are added where events overlap, so the rate of false alarms is at most th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from functools import cache
 from math import ceil, log2, sqrt
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.noise import entropy_formulas as formulas
-from voltaspin.noise.entropy_formulas import ESTIMATES
+from voltaspin.core.result import Part
+from voltaspin.noise.examination import entropy
+from voltaspin.noise.examination.entropy import ESTIMATES
 
 
-@dataclass(frozen=True)
-class EntropyLimits:
+class EntropyLimits(Part):
     """Limits that perfect bits stay above.
 
     Args:
-        n_bits: of the sequence.
-        false_alarm: probability, at most, with which perfect bits fall below any one of them.
+        n_bits: length of the sequence.
+        false_alarm: the probability, at most, with which perfect bits fall below any of them.
         lower: limit of each estimate by name; 0 where the sequence is too short for one.
     """
 
@@ -46,35 +44,33 @@ class EntropyLimits:
     lower: dict[str, float]
 
     def below(self, found: object) -> tuple[str, ...]:
-        """Estimates that are lower than perfect bits would give."""
+        """Return the estimates that are lower than perfect bits would give."""
         return tuple(name for name in ESTIMATES if getattr(found, name) < self.lower[name])
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def limits(n_bits: int, *, false_alarm: float) -> EntropyLimits:
-    """Limits for one sequence; the ten estimates share the probability evenly.
+    """Return the limits of one sequence; the ten estimates share the probability evenly.
 
     Args:
-        n_bits: of the sequence, at least :data:`voltaspin.noise.entropy.LEAST`.
+        n_bits: of the sequence, at least :data:`voltaspin.noise.examination.entropy.LEAST`.
         false_alarm: with which perfect bits fall below one of the ten, at most.
 
     Raises:
         InputError: too few bits, or a probability outside 0 to 1.
     """
-    if n_bits < formulas.LEAST or not 0 < false_alarm < 1:
+    if n_bits < entropy.LEAST or not 0 < false_alarm < 1:
         raise InputError(
-            f"{n_bits} bits and a false alarm of {false_alarm:g}: give at least {formulas.LEAST} bits and a "
+            f"{n_bits} bits and a false alarm of {false_alarm:g}: give at least {entropy.LEAST} bits and a "
             "probability between 0 and 1"
         )
     each = false_alarm / len(ESTIMATES)
-    return EntropyLimits(n_bits, false_alarm, {name: limit(name, n_bits, each) for name in ESTIMATES})
+    lower = {name: limit(name, n_bits, each) for name in ESTIMATES}
+    return EntropyLimits(n_bits=n_bits, false_alarm=false_alarm, lower=lower)
 
 
 @cache
 def limit(name: str, n: int, alpha: float) -> float:
-    """Limit of one estimate of ``n`` bits that perfect ones fall below with a probability of ``alpha``, at most."""
+    """Return the limit below which one estimate of ``n`` perfect bits lies with a probability of ``alpha``, at most."""
     made: dict[str, Callable[[int, float], float]] = {
         "most_common_value": _most_common_value, "collision": _collision, "markov": _markov,
         "compression": _compression, "t_tuple": _t_tuple, "lrs": _lrs,
@@ -90,12 +86,12 @@ def _right(alpha: float, n: int) -> int:
 
 
 def _most_common_value(n: int, alpha: float) -> float:
-    return formulas.upper(_right(alpha / 2, n) / n, n)
+    return entropy.upper(_right(alpha / 2, n) / n, n)
 
 
 def _predictor(n: int, alpha: float) -> float:
     longest = ceil(log2(n / alpha)) - 1  # N 2^-(r+1) + 2^-r <= alpha / 2 for the run after it, r = longest + 1
-    return formulas.predicted(_right(alpha / 2, n), longest, n)
+    return entropy.predicted(_right(alpha / 2, n), longest, n)
 
 
 def _collision(n: int, alpha: float) -> float:
@@ -103,7 +99,7 @@ def _collision(n: int, alpha: float) -> float:
     for _ in range(5):  # more waits of two bits leave room for more waits
         twos = _right(alpha, v)
         v = int(n / (3 - twos / v))
-    return formulas.from_collisions(twos, v - twos)
+    return entropy.from_collisions(twos, v - twos)
 
 
 def _markov(n: int, alpha: float) -> float:
@@ -128,14 +124,14 @@ def _compression(n: int, alpha: float) -> float:
     z = -float(ndtri(alpha))
     # of few distances the mean, and the spread that the estimate takes off it, vary more: simulated, 1.18 times at
     # v = 350, 1.13 at 666, 1.04 at 4,000, 1.01 at 15,666
-    wide = formulas.Z + z * (1 + 3.5 / sqrt(v))
-    return formulas.from_distances(
-        formulas.expected_distance(1 / 64, blocks) - wide * 0.5907 * deviation / sqrt(v), blocks
+    wide = entropy.Z + z * (1 + 3.5 / sqrt(v))
+    return entropy.from_distances(
+        entropy.expected_distance(1 / 64, blocks) - wide * 0.5907 * deviation / sqrt(v), blocks
     )
 
 
 def clumped(mean: float, k: NDArray[np.float64], theta: float) -> NDArray[np.float64]:
-    """Chernoff's bound of P(X >= k), X of Polya and Aeppli: clumps that grow by one with ``theta``, ``mean`` in all."""
+    """Return Chernoff's bound of P(X >= k), X of Polya and Aeppli: a clump grows with ``theta``, ``mean`` in all."""
     rate = mean * (1 - theta)
     a = rate * (1 - theta)
     y = (2 * k * theta + a - np.sqrt((2 * k * theta + a) ** 2 - (2 * k * theta) ** 2)) / (2 * k * theta**2)
@@ -159,7 +155,7 @@ def _t_tuple(n: int, alpha: float) -> float:
         total = 0.0
         for w in lengths:
             places = n - w + 1.0
-            k = np.array(max(formulas.COMMON, ceil(p**w * places)), float)
+            k = np.array(max(entropy.COMMON, ceil(p**w * places)), float)
             mean = places * 2.0**-w
             # by the period of the pattern: 2^period patterns, of which the next one overlaps with 2^-period
             for period in range(1, min(int(w), 8) + 1):
@@ -168,12 +164,12 @@ def _t_tuple(n: int, alpha: float) -> float:
                 total += 2.0**w * float(clumped(mean, k, 2.0**-9))
         return total
 
-    return formulas.upper(_root(exceeded, alpha), n)
+    return entropy.upper(_root(exceeded, alpha), n)
 
 
 def _lrs(n: int, alpha: float) -> float:
     # shorter tuples occur 35 times; the longest repeated one of fair bits has 2 log2(n) bits and a few more
-    w = np.arange(max(1, int(log2(n / formulas.COMMON))), int(2 * log2(n) - log2(alpha)) + 20, dtype=float)
+    w = np.arange(max(1, int(log2(n / entropy.COMMON))), int(2 * log2(n) - log2(alpha)) + 20, dtype=float)
     places = n - w + 1
     pairs = places * (places - 1) / 2
 
@@ -181,4 +177,4 @@ def _lrs(n: int, alpha: float) -> float:
         k = np.maximum(1.0, np.ceil(p**w * pairs))
         return float(sum(clumped(m, x, 0.5) for m, x in zip(pairs * 2.0**-w, k, strict=True)))
 
-    return formulas.upper(_root(exceeded, alpha), n)
+    return entropy.upper(_root(exceeded, alpha), n)

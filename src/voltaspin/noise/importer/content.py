@@ -1,6 +1,6 @@
-"""What the bytes of a file are: a known kind of file, text, one bit a byte, converter words, or packed bits.
+"""Look at bytes and tell a known kind of file, text, one bit a byte, converter words and packed bits apart.
 
-Packed bits have no mark of their own, so a file counts as packed only where nothing else is seen in it. What is seen:
+Packed bits have no mark of their own, so a file counts as packed only where nothing else is seen in it. These are seen:
 the first bytes of known kinds of files; characters of text; bytes of 0 and 1; and, in samples from the whole file, the
 structure of numbers, which bits of a physical source do not have: a place in every byte or word that never changes, or
 neighbouring places that depend on each other more than others do.
@@ -18,61 +18,55 @@ _HEAD = 1 << 16  # bytes looked at from the beginning
 _WINDOW = 1 << 14  # bytes of each further look
 _LOOKS = 7
 
-#: First bytes, what they begin, and whether the importer opens it (the name of a format or container), or the remedy.
-_SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
-    (b"\x1f\x8b\x08", "gzip", "gzip"), (b"BZh", "bzip2", "bz2"), (b"\xfd7zXZ\x00", "xz", "xz"),
-    (b"PK\x03\x04", "zip", "zip"), (b"PK\x05\x06", "zip", "zip"), (b"\x93NUMPY", "NumPy", "npy"),
-    (b"\x89HDF\r\n\x1a\n", "HDF5", "hdf5"), (b"MATLAB 5.0", "MATLAB 5", "mat"), (b"MATLAB 7.3", "MATLAB 7.3", "hdf5"),
-    (b"\x28\xb5\x2f\xfd", "Zstandard", ""), (b"\x04\x22\x4d\x18", "LZ4", ""), (b"7z\xbc\xaf\x27\x1c", "7-Zip", ""),
-    (b"Rar!\x1a\x07", "RAR", ""), (b"\x89PNG\r\n\x1a\n", "PNG", ""), (b"\xff\xd8\xff\xe0", "JPEG", ""),
-    (b"\xff\xd8\xff\xe1", "JPEG", ""), (b"GIF87a", "GIF", ""), (b"GIF89a", "GIF", ""), (b"\x7fELF", "ELF", ""),
-    (b"SQLite format 3\x00", "SQLite", ""), (b"%PDF-", "PDF", ""), (b"RIFF", "RIFF (WAV, AVI)", ""),
-    (b"PAR1", "Parquet", ""), (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old Office (XLS)", ""),
-    (b"II*\x00", "TIFF", ""), (b"MM\x00*", "TIFF", ""), (b"TDSm", "TDMS", ""), (b"ARROW1", "Arrow", ""),
-    (b"\x00\x00\x00\x0cjP  ", "JPEG 2000", ""), (b"fLaC", "FLAC", ""), (b"OggS", "Ogg", ""),
-    (b"AG10", "Keysight binary waveform", ""), (b"AG01", "Keysight binary waveform", ""),
-    (b"AG03", "Keysight binary waveform", ""), (b"RG01", "Rigol binary waveform", ""),
-    (b"RG03", "Rigol binary waveform", ""), (b"\xa5\xa5\x00\x00", "Rigol waveform", ""),
-    (b":WFM#", "Tektronix waveform", ""), (b"WAVEDESC", "LeCroy waveform", ""),
+#: First bytes of kinds of files that are not opened, and their names.
+FOREIGN: tuple[tuple[bytes, str], ...] = (
+    (b"\x28\xb5\x2f\xfd", "Zstandard"), (b"\x04\x22\x4d\x18", "LZ4"), (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
+    (b"Rar!\x1a\x07", "RAR"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"\xff\xd8\xff\xe0", "JPEG"),
+    (b"\xff\xd8\xff\xe1", "JPEG"), (b"GIF87a", "GIF"), (b"GIF89a", "GIF"), (b"\x7fELF", "ELF"),
+    (b"SQLite format 3\x00", "SQLite"), (b"%PDF-", "PDF"), (b"RIFF", "RIFF (WAV, AVI)"), (b"PAR1", "Parquet"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old Office (XLS)"), (b"II*\x00", "TIFF"), (b"MM\x00*", "TIFF"),
+    (b"TDSm", "TDMS"), (b"ARROW1", "Arrow"), (b"\x00\x00\x00\x0cjP  ", "JPEG 2000"), (b"fLaC", "FLAC"),
+    (b"OggS", "Ogg"), (b"AG10", "Keysight binary waveform"), (b"AG01", "Keysight binary waveform"),
+    (b"AG03", "Keysight binary waveform"), (b"RG01", "Rigol binary waveform"), (b"RG03", "Rigol binary waveform"),
+    (b"\xa5\xa5\x00\x00", "Rigol waveform"), (b":WFM#", "Tektronix waveform"), (b"WAVEDESC", "LeCroy waveform"),
 )  # fmt: skip
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
          (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))  # fmt: skip
 
 
-def signature(path: Path) -> tuple[str, str] | None:
-    """Name of a known kind of file and what opens it (empty for what is not opened); None for any other content."""
-    size = path.stat().st_size
+def beginning(path: Path) -> bytes:
+    """Return the first bytes of a file, enough for every mark."""
     with path.open("rb") as file:
-        head = file.read(1024)
-    for first, name, opened in _SIGNATURES:
-        if head.startswith(first) and (opened != "bz2" or head[3:4].isdigit()):
-            return name, opened
-    if head[512:520] == b"\x89HDF\r\n\x1a\n":  # behind a user block
-        return "HDF5", "hdf5"
+        return file.read(1024)
+
+
+def foreign(path: Path) -> str | None:
+    """Return the name of a known kind of file that is not opened; None for any other content."""
+    head, size = beginning(path), path.stat().st_size
+    for first, name in FOREIGN:
+        if head.startswith(first):
+            return name
     if head[257:262] == b"ustar":
-        return "tar", ""
+        return "tar"
     if b"WAVEDESC" in head[:64]:
-        return "LeCroy waveform", ""
-    if head[3:8] == b":WFM#" or head.startswith((b"\x0f\x0f:WFM", b"\xf0\xf0:WFM")) or b":CURV" in head[:1024]:
-        return "Tektronix waveform", ""
-    if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05" and _last(path) == b"." and size > 8:
-        return "Python pickle", ""
+        return "LeCroy waveform"
+    if head[3:8] == b":WFM#" or head.startswith((b"\x0f\x0f:WFM", b"\xf0\xf0:WFM")) or b":CURV" in head:
+        return "Tektronix waveform"
+    if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05" and size > 8:
+        with path.open("rb") as file:
+            file.seek(-1, 2)
+            if file.read(1) == b".":
+                return "Python pickle"
     if head[:1] == b"#" and head[1:2].isdigit() and head[1:2] != b"0":
         digits = head[2 : 2 + int(head[1:2])]
         if digits.isdigit() and abs(size - 2 - len(digits) - int(digits)) <= 2:
-            return "IEEE 488.2 block of an instrument", ""
+            return "IEEE 488.2 block of an instrument"
     return None
 
 
-def _last(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(-1, 2)
-        return file.read(1)
-
-
 def looks(path: Path) -> tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]:
-    """The beginning of a file, and further looks into it up to its end, each from a multiple of 128 bytes on."""
+    """Return the beginning of a file, and further looks into it up to its end, each from a multiple of 128 bytes on."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = np.frombuffer(file.read(_HEAD), np.uint8)
@@ -86,7 +80,7 @@ def looks(path: Path) -> tuple[NDArray[np.uint8], list[NDArray[np.uint8]]]:
 
 
 def encoding_of(head: bytes) -> tuple[str, int] | None:
-    """Encoding of a text and the length of its mark; None where the bytes are no text."""
+    """Return the encoding of a text and the length of its mark; None where the bytes are no text."""
     for mark, name in _BOMS:
         if head.startswith(mark):
             # packed bits begin with two bytes of a mark too, once in 2^16, and more often where they are biased
@@ -109,7 +103,7 @@ def is_text(data: NDArray[np.uint8]) -> bool:
 
 
 def structure(parts: list[NDArray[np.uint8]]) -> str | None:
-    """What shows that bytes are numbers and not eight independent bits each; None where nothing does.
+    """Return the evidence that bytes are numbers and not eight independent bits each; None where there is none.
 
     Bits of a physical source may be biased, may depend on those before, and may come from cells in turn with a bias of
     their own. Then places in a word differ in their mean, but two neighbouring places depend on each other as much as

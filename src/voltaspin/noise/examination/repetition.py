@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.noise import whole_kernels as kernels
+from voltaspin.core.result import Part
+from voltaspin.noise.examination import whole_kernels as kernels
 
 WINDOW = 128  #: bits that must be equal; a pair of equal windows has a probability of 2**-128 in perfect bits
 _SLOTS = 2**20  # of the table, half of which is used
 
 
-@dataclass(frozen=True)
-class Repetition:
-    """What stood in a recording before.
+class Repetition(Part):
+    """Bits of a recording that stood in it before.
 
     Args:
         start, stop: of the longest stretch that repeats earlier bits at one distance.
@@ -33,9 +30,6 @@ class Repetition:
     share: float
     found_from: int
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
     def __str__(self) -> str:
         return (
             f"bits {self.start} to {self.stop} repeat those {self.distance} places before, and {100 * self.share:.3g} "
@@ -44,7 +38,7 @@ class Repetition:
 
 
 class Repeats:
-    """Looks for windows of 128 bits that come again; 24 MiB whatever the length."""
+    """Search for windows of 128 bits that come again; 24 MiB whatever the length."""
 
     def __init__(self) -> None:
         self._words = np.zeros(5, np.uint64)
@@ -54,7 +48,7 @@ class Repeats:
         self.seen = 0
 
     def feed(self, bits: NDArray[np.uint8]) -> None:
-        """The next bits, one a byte."""
+        """Search the next bits, one a byte."""
         kernels.repeats(bits, self.seen, self._words, self._keys, self._places, self._anchors, self._state)
         self.seen += bits.size
 
@@ -70,4 +64,6 @@ class Repeats:
         if windows == 0:
             return None
         bits = before + stop - start
-        return Repetition(first, last, distance, bits, bits / self.seen, self.found_from)
+        return Repetition(
+            start=first, stop=last, distance=distance, bits=bits, share=bits / self.seen, found_from=self.found_from
+        )

@@ -1,6 +1,6 @@
 """The fifteen tests of NIST SP 800-22 rev. 1a on bits from anywhere.
 
-``run`` tests one sequence, ``assess`` many (:mod:`voltaspin.noise.sp800_22_levels`). The names of the tests are
+``run`` tests one sequence, ``assess`` many (``second_level.py``). The names of the tests are
 those of NIST's final report, the parameters its defaults.
 
 Two sets of constants. ``"nist"``, the default, gives the P-values of NIST's own program, so that results can be
@@ -17,19 +17,20 @@ nothing, least of all entropy: simulated bits pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import pairwise
-from math import erfc, exp, lgamma, log, sqrt
+from math import ceil, erfc, exp, lgamma, log, sqrt
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.noise import sp800_22_kernels as kernels
+from voltaspin.core.result import Part
+from voltaspin.noise.examination import sp800_22_kernels as kernels
+from voltaspin.noise.examination.entropy_kernels import block_distances
 
 Constants = Literal["nist", "corrected"]
 Bits = NDArray[np.uint8]
@@ -42,8 +43,7 @@ TESTS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class TestResult:
+class TestResult(Part):
     """One P-value.
 
     Args:
@@ -53,15 +53,20 @@ class TestResult:
         reason: why it does not apply; empty otherwise.
     """
 
-    __test__ = False  # it is no test of pytest's
+    __test__: ClassVar[bool] = False  # it is no test of pytest's
 
     name: str
     variant: str
     p_value: float | None
     reason: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+
+class _UnfitError(Exception):
+    """The sequence does not serve a test; the message is the reason."""
+
+
+#: P-values by variant, or the only one.
+_Found = float | Mapping[str, float]
 
 
 def run(
@@ -75,7 +80,7 @@ def run(
     serial_block: int = 16,
     complexity_block: int = 500,
 ) -> list[TestResult]:
-    """All fifteen tests of one sequence.
+    """Run all fifteen tests on one sequence.
 
     Args:
         bits: an array of 0 and 1 (bool or any integer type), bytes with eight bits each (the highest first), or
@@ -92,6 +97,8 @@ def run(
 
     Raises:
         InputError: no bits, more than 10**7, values other than 0 and 1, or unknown constants.
+
+    Source: NIST SP 800-22 rev. 1a (2010).
     """
     if constants not in get_args(Constants):
         raise InputError(f"constants {constants!r} are unknown; use 'nist' or 'corrected'")
@@ -101,30 +108,50 @@ def run(
     ):  # fmt: skip
         if not low <= value <= high:
             raise InputError(f"{name} = {value} bits: give {low} to {high}")
-    sequence = as_bits(bits, n_bits)
-    exact = constants == "corrected"
-    ring = kernels.cyclic_windows(sequence, max(serial_block, entropy_block + 1))
-    tests: list[Callable[[], list[TestResult]]] = [
-        lambda: _frequency(sequence),
-        lambda: _block_frequency(sequence, block),
-        lambda: _cumulative_sums(sequence),
-        lambda: _runs(sequence),
-        lambda: _longest_run(sequence, exact),
-        lambda: _rank(sequence),
-        lambda: _spectrum(sequence),
-        lambda: _non_overlapping(sequence, template),
-        lambda: _overlapping(sequence, template, exact),
-        lambda: _universal(sequence, exact),
-        lambda: _approximate_entropy(ring, sequence.size, entropy_block),
-        lambda: _excursions(sequence),
-        lambda: _serial(ring, sequence.size, serial_block),
-        lambda: _linear_complexity(sequence, complexity_block),
-    ]
-    return [result for test in tests for result in test()]
+    s, exact = as_bits(bits, n_bits), constants == "corrected"
+    n = s.size
+    ring = kernels.windows(np.resize(s, n + (m := max(serial_block, entropy_block + 1)) - 1), m, 1)[0]
+    walk = np.cumsum(2 * s.view(np.int8) - 1, dtype=np.int32)
+    #: name, fewest bits, variants where there are several, test
+    tests: tuple[tuple[str, int, tuple[str, ...], Callable[[], _Found]], ...] = (
+        ("Frequency", 100, (), lambda: erfc(abs(int(walk[-1])) / sqrt(2 * n))),
+        ("BlockFrequency", max(100, block), (), lambda: _block_frequency(s, block)),
+        ("CumulativeSums", 100, ("forward", "reverse"), lambda: _cumulative_sums(walk)),
+        ("Runs", 100, (), lambda: _runs(s)),
+        ("LongestRun", 128, (), lambda: _longest_run(s, exact)),
+        ("Rank", 38 * _RANK**2, (), lambda: _rank(s)),
+        ("FFT", 1000, (), lambda: _spectrum(s)),
+        # five matches to be expected in each block
+        ("NonOverlappingTemplate", _BLOCKS * (5 * 2**template + template - 1), templates(template),
+         lambda: _non_overlapping(s, template)),
+        ("OverlappingTemplate", 0, (), lambda: _overlapping(s, template, exact)),
+        ("Universal", 1010 * 2**6 * 6, (), lambda: _universal(s, exact)),
+        ("ApproximateEntropy", 2 ** (entropy_block + 6), (), lambda: _approximate_entropy(ring, n, entropy_block)),
+        ("RandomExcursions", 0, _STATES, lambda: _excursions(walk)),
+        ("RandomExcursionsVariant", 0, _MANY_STATES, lambda: _excursions_variant(walk)),
+        ("Serial", 2 ** (serial_block + 3), ("first", "second"), lambda: _serial(ring, n, serial_block)),
+        ("LinearComplexity", 200 * complexity_block, (), lambda: _linear_complexity(s, complexity_block)),
+    )  # fmt: skip
+    results = []
+    for name, least, variants, test in tests:
+        try:
+            _needs(n, least)
+            found = test()
+        except _UnfitError as reason:
+            results += [TestResult(name=name, variant=v, p_value=None, reason=str(reason)) for v in variants or ("",)]
+        else:
+            by_variant = found if isinstance(found, Mapping) else {"": found}
+            results += [TestResult(name=name, variant=v, p_value=p) for v, p in by_variant.items()]
+    return results
+
+
+def _needs(n: int, least: int) -> None:
+    if n < least:
+        raise _UnfitError(f"{n} bits are fewer than the {least} that this test needs")
 
 
 def as_bits(bits: NDArray[Any] | bytes | bytearray | Path | str, n_bits: int | None = None) -> Bits:
-    """Bits from anywhere as uint8 of 0 and 1, (n,), a copy or a read-only use of what was given.
+    """Return bits from anywhere as uint8 of 0 and 1, (n,): a copy, or a read-only view of the argument.
 
     Raises:
         InputError: as :func:`run`.
@@ -173,45 +200,27 @@ def _check_length(n: int, there: int, what: str) -> None:
         )
 
 
-def _short(name: str, n: int, least: int, variants: tuple[str, ...] = ("",)) -> list[TestResult]:
-    return [TestResult(name, v, None, f"{n} bits are fewer than the {least} that this test needs") for v in variants]
-
-
 def _igamc(a: float, x: float) -> float:
     from scipy.special import gammaincc
 
     return float(gammaincc(a, x))
 
 
-def _chi_square(counts: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
-    expected = counts.sum() * probabilities
-    return float(((counts - expected) ** 2 / expected).sum())
+def _chi_square(counts: NDArray[np.int64], probabilities: ArrayLike) -> float:
+    """P-value of counts in classes of these probabilities."""
+    expected = counts.sum() * np.asarray(probabilities)
+    return _igamc((counts.size - 1) / 2, float(((counts - expected) ** 2 / expected).sum()) / 2)
 
 
-def _frequency(bits: Bits) -> list[TestResult]:
-    n = bits.size
-    if n < 100:
-        return _short("Frequency", n, 100)
-    s = 2 * int(np.count_nonzero(bits)) - n
-    return [TestResult("Frequency", "", erfc(abs(s) / sqrt(2 * n)))]
+def _block_frequency(s: Bits, m: int) -> float:
+    share = s[: s.size // m * m].reshape(-1, m).sum(axis=1) / m
+    return _igamc(share.size / 2, 2 * m * float(((share - 0.5) ** 2).sum()))
 
 
-def _block_frequency(bits: Bits, m: int) -> list[TestResult]:
-    n = bits.size
-    if n < max(100, m):
-        return _short("BlockFrequency", n, max(100, m))
-    share = kernels.block_ones(bits, m) / m
-    chi2 = 4 * m * float(((share - 0.5) ** 2).sum())
-    return [TestResult("BlockFrequency", "", _igamc(share.size / 2, chi2 / 2))]
-
-
-def _cumulative_sums(bits: Bits) -> list[TestResult]:
-    n = bits.size
-    if n < 100:
-        return _short("CumulativeSums", n, 100, ("forward", "reverse"))
-    s, top, bottom, _ = kernels.walk(bits)
-    ways = (("forward", max(top, -bottom)), ("reverse", max(top - s, s - bottom)))
-    return [TestResult("CumulativeSums", way, _p_of_largest_sum(z, n)) for way, z in ways]
+def _cumulative_sums(walk: NDArray[np.int32]) -> _Found:
+    s, top, bottom = int(walk[-1]), max(int(walk.max()), 0), min(int(walk.min()), 0)
+    largest = {"forward": max(top, -bottom), "reverse": max(top - s, s - bottom)}
+    return {way: _p_of_largest_sum(z, walk.size) for way, z in largest.items()}
 
 
 def _p_of_largest_sum(z: int, n: int) -> float:
@@ -228,16 +237,14 @@ def _p_of_largest_sum(z: int, n: int) -> float:
     return float(min(max(1 - inside.sum() + outside.sum(), 0.0), 1.0))
 
 
-def _runs(bits: Bits) -> list[TestResult]:
-    n = bits.size
-    if n < 100:
-        return _short("Runs", n, 100)
-    share = int(np.count_nonzero(bits)) / n
+def _runs(s: Bits) -> float:
+    n = s.size
+    share = int(np.count_nonzero(s)) / n
     if abs(share - 0.5) > 2 / sqrt(n):
-        return [TestResult("Runs", "", 0.0)]  # the document's own rule: the frequency test has failed already
-    runs = kernels.walk(bits)[3]
+        return 0.0  # the document's own rule: the frequency test has failed already
+    runs = 1 + int(np.count_nonzero(s[1:] != s[:-1]))
     spread = share * (1 - share)
-    return [TestResult("Runs", "", erfc(abs(runs - 2 * n * spread) / (2 * spread * sqrt(2 * n))))]
+    return erfc(abs(runs - 2 * n * spread) / (2 * spread * sqrt(2 * n)))
 
 
 #: Fewest bits, block, first and last class, and NIST's probabilities of the classes.
@@ -248,14 +255,11 @@ _RUN_CLASSES = (
 )
 
 
-def _longest_run(bits: Bits, exact: bool) -> list[TestResult]:
-    n = bits.size
-    for least, m, low, high, given in _RUN_CLASSES:
-        if n >= least:
-            counts = np.bincount(np.clip(kernels.longest_runs(bits, m), low, high) - low, minlength=high - low + 1)
-            p = np.array(_run_probabilities(m, low, high) if exact else given)
-            return [TestResult("LongestRun", "", _igamc((high - low) / 2, _chi_square(counts, p) / 2))]
-    return _short("LongestRun", n, 128)
+def _longest_run(s: Bits, exact: bool) -> float:
+    m, low, high, given = next(row[1:] for row in _RUN_CLASSES if s.size >= row[0])
+    longest = kernels.runs_of_ones(s, m, 1)[0]
+    counts = np.bincount(np.clip(longest, low, high) - low, minlength=high - low + 1)
+    return _chi_square(counts, _run_probabilities(m, low, high) if exact else given)
 
 
 @cache
@@ -273,10 +277,11 @@ def _run_probabilities(m: int, low: int, high: int) -> tuple[float, ...]:
     return (below[0], *(b - a for a, b in pairwise(below)), 1 - below[-1])
 
 
-def _rank(bits: Bits) -> list[TestResult]:
-    n, size = bits.size, 32
-    if n < 38 * size * size:
-        return _short("Rank", n, 38 * size * size)
+_RANK = 32  # rows and columns of a matrix
+
+
+def _rank(s: Bits) -> float:
+    size = _RANK
 
     def of(r: int) -> float:
         i = np.arange(r, dtype=np.float64)
@@ -284,59 +289,52 @@ def _rank(bits: Bits) -> list[TestResult]:
             2.0 ** (r * (2 * size - r) - size**2) * np.prod((1 - 2.0 ** (i - size)) ** 2 / (1 - 2.0 ** (i - r)))
         )
 
-    found = kernels.ranks(bits, size)
+    found = kernels.ranks(s, size)
     counts = np.array([(found == size).sum(), (found == size - 1).sum(), (found < size - 1).sum()])
-    p = np.array([of(size), of(size - 1), 1 - of(size) - of(size - 1)])
-    return [TestResult("Rank", "", exp(-_chi_square(counts, p) / 2))]
+    return _chi_square(counts, (of(size), of(size - 1), 1 - of(size) - of(size - 1)))
 
 
-def _spectrum(bits: Bits) -> list[TestResult]:
-    n = bits.size
-    if n < 1000:
-        return _short("FFT", n, 1000)
+def _spectrum(s: Bits) -> float:
     from scipy.fft import rfft
 
-    height = np.abs(rfft(2.0 * bits - 1.0)[: n // 2])
+    n = s.size
+    height = np.abs(rfft(2.0 * s - 1.0)[: n // 2])
     # 2.995732274 is the program's ln 20; 95 % of the peaks of a perfect source lie below
     below = int(np.count_nonzero(height < sqrt(2.995732274 * n)))
-    d = (below - 0.95 * n / 2) / sqrt(n / 4 * 0.95 * 0.05)
-    return [TestResult("FFT", "", erfc(abs(d) / sqrt(2)))]
+    return erfc(abs(below - 0.95 * n / 2) / sqrt(n / 4 * 0.95 * 0.05) / sqrt(2))
 
 
 @cache
 def templates(m: int) -> tuple[str, ...]:
-    """The words of ``m`` bits that cannot overlap with themselves, ascending; 148 for m = 9."""
+    """Return the words of ``m`` bits that cannot overlap with themselves, ascending; 148 for m = 9."""
     words = (format(i, f"0{m}b") for i in range(2**m))
     return tuple(w for w in words if not any(w.startswith(w[i:]) for i in range(1, m)))
 
 
-def _non_overlapping(bits: Bits, m: int) -> list[TestResult]:
-    name, n, blocks = "NonOverlappingTemplate", bits.size, 8
-    least = blocks * (5 * 2**m + m - 1)  # five matches to be expected in each block
-    if n < least:
-        return _short(name, n, least, templates(m))
-    size = n // blocks
+_BLOCKS = 8  # of the non-overlapping template test
+
+
+def _non_overlapping(s: Bits, m: int) -> _Found:
+    size = s.size // _BLOCKS
     # A template that cannot overlap with itself is found as often with overlaps as without.
-    found = kernels.windows(bits, m, blocks)[:, [int(t, 2) for t in templates(m)]]
+    found = kernels.windows(s, m, _BLOCKS)[:, [int(t, 2) for t in templates(m)]]
     mean = (size - m + 1) / 2**m
     variance = size * (2.0**-m - (2 * m - 1) * 2.0 ** (-2 * m))
     chi2 = ((found - mean) ** 2).sum(axis=0) / variance
-    return [TestResult(name, t, _igamc(blocks / 2, float(x) / 2)) for t, x in zip(templates(m), chi2, strict=True)]
+    return {t: _igamc(_BLOCKS / 2, float(x) / 2) for t, x in zip(templates(m), chi2, strict=True)}
 
 
-def _overlapping(bits: Bits, m: int, exact: bool) -> list[TestResult]:
-    name, n, size, classes = "OverlappingTemplate", bits.size, 1032, 6
-    p = np.array((_exact_matches if exact else _poisson_matches)(m, size, classes))
-    least = size * int(np.ceil(5 / p.min()))  # five blocks to be expected in each class
-    if n < least:
-        return _short(name, n, least)
-    counts = np.bincount(np.minimum(kernels.overlapping_ones(bits, m, size), classes - 1), minlength=classes)
-    return [TestResult(name, "", _igamc((classes - 1) / 2, _chi_square(counts, p) / 2))]
+def _overlapping(s: Bits, m: int, exact: bool) -> float:
+    size, classes = 1032, 6
+    p = (_exact_matches if exact else _poisson_matches)(m, size, classes)
+    _needs(s.size, size * ceil(5 / min(p)))  # five blocks to be expected in each class
+    matches = kernels.runs_of_ones(s, size, m)[1]
+    return _chi_square(np.bincount(np.minimum(matches, classes - 1), minlength=classes), p)
 
 
 @cache
 def _poisson_matches(m: int, size: int, classes: int) -> tuple[float, ...]:
-    """Classes of the number of matches as in NIST's program, a compound Poisson approximation."""
+    """Probabilities of the numbers of matches as in NIST's program, a compound Poisson approximation."""
     eta = (size - m + 1) / 2**m / 2
     p = [exp(-eta)]
     for u in range(1, classes - 1):
@@ -372,18 +370,14 @@ _UNIVERSAL = {
 }  # fmt: skip
 
 
-def _universal(bits: Bits, exact: bool) -> list[TestResult]:
-    n = bits.size
-    fitting = [L for L in _UNIVERSAL if n >= 1010 * 2**L * L]
-    if not fitting:
-        return _short("Universal", n, 1010 * 2**6 * 6)
-    L = max(fitting)
+def _universal(s: Bits, exact: bool) -> float:
+    L = max(L for L in _UNIVERSAL if s.size >= 1010 * 2**L * L)
     Q = 10 * 2**L
-    K = 1000 * 2**L if exact else n // L - Q
+    K = 1000 * 2**L if exact else s.size // L - Q
     mean, variance = _UNIVERSAL[L]
-    found = kernels.log_distances(bits[: (Q + K) * L], L, Q) / K
+    found = block_distances(s[: (Q + K) * L], L, Q)[0] / K
     c = 0.7 - 0.8 / L + (4 + 32 / L) * K ** (-3 / L) / 15
-    return [TestResult("Universal", "", erfc(abs(found - mean) / (sqrt(2) * c * sqrt(variance / K))))]
+    return erfc(abs(found - mean) / (sqrt(2) * c * sqrt(variance / K)))
 
 
 def _folded(ring: NDArray[np.int64], m: int) -> NDArray[np.int64]:
@@ -392,69 +386,64 @@ def _folded(ring: NDArray[np.int64], m: int) -> NDArray[np.int64]:
     return counts
 
 
-def _approximate_entropy(ring: NDArray[np.int64], n: int, m: int) -> list[TestResult]:
-    name, least = "ApproximateEntropy", 2 ** (m + 6)
-    if n < least:
-        return _short(name, n, least)
-
+def _approximate_entropy(ring: NDArray[np.int64], n: int, m: int) -> float:
     def phi(length: int) -> float:
         counts = _folded(ring, length)
         share = counts[counts > 0] / n
         return float((share * np.log(share)).sum())
 
-    chi2 = 2 * n * (log(2) - (phi(m) - phi(m + 1)))
-    return [TestResult(name, "", _igamc(2 ** (m - 1), max(chi2, 0.0) / 2))]
+    return _igamc(2 ** (m - 1), max(n * (log(2) - (phi(m) - phi(m + 1))), 0.0))
 
 
-def _excursions(bits: Bits) -> list[TestResult]:
-    states = (-4, -3, -2, -1, 1, 2, 3, 4)
-    many = [x for x in range(-9, 10) if x]
-    cycles, counts, visits = kernels.excursions(bits)
-    least = max(500.0, 0.005 * sqrt(bits.size))
+_STATES = tuple(f"x = {x:+d}" for x in range(-4, 5) if x)
+_MANY_STATES = tuple(f"x = {x:+d}" for x in range(-9, 10) if x)
+
+
+def _visits(walk: NDArray[np.int32]) -> tuple[int, NDArray[np.int32], NDArray[np.int64]]:
+    """Cycles of the walk between its returns to 0, the last one closed; its states from -9 to 9, and their cycles."""
+    near = np.flatnonzero(np.abs(walk) <= 9)
+    states = walk[near]
+    cycles = int(np.count_nonzero(states == 0)) + int(walk[-1] != 0)
+    least = max(500.0, 0.005 * sqrt(walk.size))
     if cycles < least:
-        reason = f"the walk has {cycles} cycles, fewer than the {least:.0f} that this test needs"
-        return [TestResult("RandomExcursions", f"x = {x:+d}", None, reason) for x in states] + [
-            TestResult("RandomExcursionsVariant", f"x = {x:+d}", None, reason) for x in many
-        ]
-    out = []
-    for i, x in enumerate(states):
-        a = abs(x)
-        stay = 1 - 1 / (2 * a)
-        p = np.array([stay, *(stay**k / (4 * a * a) / stay for k in range(1, 5)), stay**4 / (2 * a)])
-        out.append(TestResult("RandomExcursions", f"x = {x:+d}", _igamc(2.5, _chi_square(counts[i], p) / 2)))
-    for x in many:
-        z = abs(int(visits[x + 9]) - cycles) / sqrt(2 * cycles * (4 * abs(x) - 2))
-        out.append(TestResult("RandomExcursionsVariant", f"x = {x:+d}", erfc(z)))
-    return out
+        raise _UnfitError(f"the walk has {cycles} cycles, fewer than the {least:.0f} that this test needs")
+    return cycles, states, np.cumsum(states == 0)
 
 
-def _serial(ring: NDArray[np.int64], n: int, m: int) -> list[TestResult]:
-    least = 2 ** (m + 3)
-    if n < least:
-        return _short("Serial", n, least, ("first", "second"))
+def _excursions(walk: NDArray[np.int32]) -> _Found:
+    cycles, states, cycle = _visits(walk)
+    found = {}
+    for name, x in zip(_STATES, (-4, -3, -2, -1, 1, 2, 3, 4), strict=True):
+        visits = np.bincount(cycle[states == x], minlength=cycles)  # of this state, in each cycle
+        stay = 1 - 1 / (2 * abs(x))
+        p = (stay, *(stay**k / (4 * x * x) / stay for k in range(1, 5)), stay**4 / (2 * abs(x)))
+        found[name] = _chi_square(np.bincount(np.minimum(visits, 5), minlength=6), p)
+    return found
 
+
+def _excursions_variant(walk: NDArray[np.int32]) -> _Found:
+    cycles, states, _ = _visits(walk)
+    visits = np.delete(np.bincount(states + 9, minlength=19), 9)
+    spread = (sqrt(2 * cycles * (4 * abs(x) - 2)) for x in range(-9, 10) if x)
+    return {n: erfc(abs(int(v) - cycles) / w) for n, v, w in zip(_MANY_STATES, visits, spread, strict=True)}
+
+
+def _serial(ring: NDArray[np.int64], n: int, m: int) -> _Found:
     def psi2(length: int) -> float:
         counts = _folded(ring, length).astype(np.float64)
         return float((counts**2).sum()) * 2**length / n - n
 
     one, two = psi2(m) - psi2(m - 1), psi2(m) - 2 * psi2(m - 1) + psi2(m - 2)
-    return [
-        TestResult("Serial", "first", _igamc(2 ** (m - 2), one / 2)),
-        TestResult("Serial", "second", _igamc(2 ** (m - 3), max(two, 0.0) / 2)),
-    ]
+    return {"first": _igamc(2 ** (m - 2), one / 2), "second": _igamc(2 ** (m - 3), max(two, 0.0) / 2)}
 
 
 #: Classes of the deviation of the linear complexity; the document's rounded 0.01047 and 0.020833.
-_COMPLEXITY = np.array([0.01047, 0.03125, 0.125, 0.5, 0.25, 0.0625, 0.020833])
+_COMPLEXITY = (0.01047, 0.03125, 0.125, 0.5, 0.25, 0.0625, 0.020833)
 
 
-def _linear_complexity(bits: Bits, m: int) -> list[TestResult]:
-    n, least = bits.size, 200 * m
-    if n < least:
-        return _short("LinearComplexity", n, least)
-    found = kernels.linear_complexities(bits, m)
+def _linear_complexity(s: Bits, m: int) -> float:
     sign = 1 if m % 2 == 0 else -1
     mean = m / 2 + (9 - sign) / 36 - (m / 3 + 2 / 9) / 2.0**m
-    deviation = sign * (found - mean) + 2 / 9
+    deviation = sign * (kernels.linear_complexities(s, m) - mean) + 2 / 9
     counts = np.bincount(np.searchsorted([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5], deviation), minlength=7)
-    return [TestResult("LinearComplexity", "", _igamc(3.0, _chi_square(counts, _COMPLEXITY) / 2))]
+    return _chi_square(counts, _COMPLEXITY)

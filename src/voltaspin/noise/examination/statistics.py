@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Estimate
+from voltaspin.core.result import Array, Result
 
 
-@dataclass(frozen=True)
-class BitStatistics:
-    """What :func:`bit_statistics` found.
+class BitStatistics(Result):
+    """Bias and autocorrelation of an array of cells, as :func:`bit_statistics` returns them.
 
     Args:
         n_cycles, n_cells: size of the data.
@@ -23,55 +22,43 @@ class BitStatistics:
         cell_bias: bias of each cell: float64 (n_cells,).
         cell_lag1: lag-1 autocorrelation of each cell, NaN for one that never changed: float64 (n_cells,).
         cell_bias_std: standard deviation of ``cell_bias`` over the cells.
-        sampling_std: what it would be if all cells were equal, from the finite number of cycles alone.
+        sampling_std: the same if all cells were equal, from the finite number of cycles alone.
+        device_std: spread of the bias between cells, sampling noise taken away in quadrature (at least 0).
         worst_cells: indices of the cells with the largest absolute bias, largest first.
     """
+
+    KIND: ClassVar[str] = "bit-statistics"
 
     n_cycles: int
     n_cells: int
     bias: Estimate
     autocorrelation: tuple[Estimate, ...]
-    cell_bias: NDArray[np.float64]
-    cell_lag1: NDArray[np.float64]
+    cell_bias: Array
+    cell_lag1: Array
     cell_bias_std: float
     sampling_std: float
+    device_std: float
     worst_cells: tuple[int, ...]
 
-    @property
-    def device_std(self) -> float:
-        """Spread of the bias between cells, sampling noise taken away in quadrature (at least 0)."""
-        return float(np.sqrt(max(0.0, self.cell_bias_std**2 - self.sampling_std**2)))
-
-    def to_json(self) -> dict[str, Any]:
-        """Summary without the per-cell arrays."""
-        lag1 = self.cell_lag1[np.isfinite(self.cell_lag1)]
-        return {
-            "n_cycles": self.n_cycles,
-            "n_cells": self.n_cells,
-            "bias": vars(self.bias),
-            "autocorrelation": [vars(a) for a in self.autocorrelation],
-            "cell_bias_std": self.cell_bias_std,
-            "sampling_std": self.sampling_std,
-            "device_std": self.device_std,
-            "cell_lag1_mean": float(lag1.mean()) if lag1.size else None,
-            "cell_lag1_std": float(lag1.std()) if lag1.size else None,
-            "constant_cells": int(self.n_cells - lag1.size),
-            "worst_cells": [{"cell": i, "bias": float(self.cell_bias[i])} for i in self.worst_cells],
-        }
+    def summary(self) -> list[tuple[str, str]]:
+        """Return rows of (name, value): sizes, bias, lags, spread between devices, worst cells."""
+        worst = ", ".join(f"{i} ({self.cell_bias[i]:+.5f})" for i in self.worst_cells)
+        return [
+            ("bits", f"{self.n_cycles} cycles of {self.n_cells} cells"),
+            ("bias", str(self.bias)),
+            *((f"lag {i}", str(a)) for i, a in enumerate(self.autocorrelation, start=1)),
+            ("spread of the bias over the cells", f"{self.cell_bias_std:.6f}"),
+            ("from sampling alone", f"{self.sampling_std:.6f}"),
+            ("between devices", f"{self.device_std:.6f}"),
+            ("worst cells", worst),
+        ]
 
     def __str__(self) -> str:
-        lines = [f"{self.n_cycles} cycles of {self.n_cells} cells", f"bias    {self.bias}"]
-        lines += [f"lag {i}   {a}" for i, a in enumerate(self.autocorrelation, start=1)]
-        lines.append(
-            f"per cell: bias std {self.cell_bias_std:.6f}, from sampling alone {self.sampling_std:.6f}, "
-            f"between devices {self.device_std:.6f}"
-        )
-        worst = ", ".join(f"{i} ({self.cell_bias[i]:+.5f})" for i in self.worst_cells)
-        return "\n".join([*lines, f"worst cells: {worst}"])
+        return "\n".join(f"{name}: {text}" for name, text in self.summary())
 
 
 def bit_statistics(bits: NDArray[np.uint8], *, lags: int = 8, worst: int = 10) -> BitStatistics:
-    """Bias and autocorrelation with 95 % intervals.
+    """Return bias and autocorrelation with 95 % intervals.
 
     Args:
         bits: uint8 (n_cycles, n_cells), one bit a byte; a row is one read of all cells (or of all conditioned
@@ -107,8 +94,7 @@ def bit_statistics(bits: NDArray[np.uint8], *, lags: int = 8, worst: int = 10) -
         first, last = bits[:-lag], bits[lag:]
         products = (
             _column_sum(first & last)
-            - mean * (ones - _column_sum(bits[n - lag :]))
-            - mean * (ones - _column_sum(bits[:lag]))
+            - mean * (2 * ones - _column_sum(bits[n - lag :]) - _column_sum(bits[:lag]))
             + (n - lag) * mean**2
         ) * (n / (n - lag))
         if lag == 1:
@@ -124,18 +110,18 @@ def bit_statistics(bits: NDArray[np.uint8], *, lags: int = 8, worst: int = 10) -
     std = float(mean.std(ddof=1)) if cells > 1 else 0.0
     rho1 = estimates[0].value
     longer = (1 + rho1) / (1 - rho1) if -1 < rho1 < 1 else 1.0
-    error = std / np.sqrt(cells) if cells > 1 else np.sqrt(p * (1 - p) / n)
-    order = np.argsort(-np.abs(mean - 0.5), kind="stable")[:worst]
+    sampling = float(np.sqrt(np.mean(mean * (1 - mean)) / (n - 1) * longer))
     return BitStatistics(
         n_cycles=n,
         n_cells=cells,
-        bias=_estimate(p - 0.5, error, cells),
+        bias=_estimate(p - 0.5, std / np.sqrt(cells) if cells > 1 else np.sqrt(p * (1 - p) / n), cells),
         autocorrelation=tuple(estimates),
         cell_bias=mean - 0.5,
         cell_lag1=cell_lag1,
         cell_bias_std=std,
-        sampling_std=float(np.sqrt(np.mean(mean * (1 - mean)) / (n - 1) * longer)),
-        worst_cells=tuple(int(i) for i in order),
+        sampling_std=sampling,
+        device_std=float(np.sqrt(max(0.0, std**2 - sampling**2))),
+        worst_cells=tuple(np.argsort(-np.abs(mean - 0.5), kind="stable")[:worst].tolist()),
     )
 
 

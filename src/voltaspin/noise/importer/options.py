@@ -1,19 +1,20 @@
-"""What can be said of a recorded file, what was understood of it, and the error that says what to say.
+"""Options of a recorded file, the description of how it was read, and the error that names the option to give.
 
 The options are the same for every command and for :class:`voltaspin.noise.RecordedSource`. Whatever they leave open is
-recognised by content (:mod:`voltaspin.noise.bit_files`).
+recognised by content.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.result import Part
 from voltaspin.core.units import CURRENT, RESISTANCE, VOLTAGE, Dimension, parse_quantity
 
 Format = Literal["packed", "bytes", "text", "hex", "base64", "json", "csv", "npy", "npz", "mat", "hdf5", "samples"]
@@ -21,6 +22,10 @@ SampleType = Literal["packed", "int8", "uint8", "int16", "uint16", "int32", "uin
 BitOrder = Literal["msb", "lsb"]
 ByteOrder = Literal["little", "big"]
 
+_WORDS: dict[str, tuple[str, ...]] = {
+    "format": get_args(Format), "bit_order": get_args(BitOrder), "sample_type": get_args(SampleType),
+    "byte_order": get_args(ByteOrder), "decimal": (".", ","),
+}  # fmt: skip
 _QUANTITIES: dict[str, Dimension] = {"ohm": RESISTANCE, "V": VOLTAGE, "A": CURRENT}
 _PLAIN = Dimension("number", {"": 1.0, "G": 1e9, "M": 1e6, "k": 1e3, "m": 1e-3, "u": 1e-6, "µ": 1e-6, "n": 1e-9})
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "space": " "}
@@ -39,13 +44,13 @@ class FileError(InputError):
         super().__init__(_MARK.sub(lambda m: m[1] if m[2] is None else f"{m[1]}={m[2]!r}", text))
 
     def as_options(self, option: dict[str, str]) -> str:
-        """The message with every argument as the option that ``option`` names."""
+        """Return the message with every argument as the option that ``option`` names."""
         return _MARK.sub(lambda m: option.get(m[1], m[1]) + ("" if m[2] is None else f" {m[2]}"), self._text)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileOptions:
-    """How a file is to be read; what is None is recognised by content.
+    """Options of a recorded file; an option that is None is recognised by content.
 
     Args:
         format: of the content. ``"packed"`` (eight bits a byte and nothing else), ``"bytes"`` (one bit a byte, 0 or
@@ -58,14 +63,15 @@ class FileOptions:
         unit: of the values, such as ``"kohm"`` or ``"mV"``, where the file does not say it.
         column: its name or its number from 0; of arrays in one file, the name. A text ``"#2"`` is always a number.
         n_cells: cells that were read in turn: bit ``j`` comes from cell ``j % n_cells``.
-        sample_type: of raw converter words; ``"packed"``: the numbers of a table or array are bytes of eight bits.
+        sample_type: type of raw converter words; ``"packed"`` says that the numbers of a table or array are bytes of
+            eight bits.
         byte_order: of raw converter words, ``"little"`` (the default) or ``"big"``.
-        delimiter: of a table: ``","``, ``";"``, a tab, a space, or their names.
-        decimal: sign of a table, ``"."`` or ``","``.
-        skip_rows: lines of a table before its first row of numbers.
+        delimiter: of a table: a character, or ``comma``, ``semicolon``, ``tab``, ``space``.
+        decimal: decimal sign of a table, ``"."`` or ``","``.
+        skip_rows: lines of a table above its first row of numbers.
 
     Raises:
-        FileError: a word or number that none of these is.
+        FileError: a value that is none of these; the message names the argument.
     """
 
     format: Format | None = None
@@ -81,10 +87,7 @@ class FileOptions:
     skip_rows: int | None = None
 
     def __post_init__(self) -> None:
-        for name, words in (
-            ("format", get_args(Format)), ("bit_order", get_args(BitOrder)), ("sample_type", get_args(SampleType)),
-            ("byte_order", get_args(ByteOrder)), ("decimal", (".", ",")),
-        ):  # fmt: skip
+        for name, words in _WORDS.items():
             value = getattr(self, name)
             if value is not None and value not in words:
                 raise FileError(f"⟦{name}⟧ {value!r} is unknown; use one of {', '.join(words)}")
@@ -95,12 +98,9 @@ class FileOptions:
             if sign == "," == self.decimal:
                 raise FileError("a comma cannot be ⟦delimiter⟧ and ⟦decimal⟧ sign at once; export the file with ;")
             object.__setattr__(self, "delimiter", sign)
-        for name, least in (("n_cells", 1), ("skip_rows", 0)):
+        for name, least, what in (("n_cells", 1, ": the cells (lanes) that were read in turn"), ("skip_rows", 0, "")):
             value = getattr(self, name)
-            if value is not None and (
-                isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least
-            ):
-                what = ": the cells (lanes) that were read in turn" if name == "n_cells" else ""
+            if value is not None and (type(value) is bool or not isinstance(value, int | np.integer) or value < least):
                 raise FileError(f"⟦{name}⟧ {value!r} must be an integer of at least {least}{what}")
         if isinstance(self.column, bool) or (isinstance(self.column, int | np.integer) and self.column < 0):
             raise FileError(f"⟦column⟧ {self.column!r} is no column; give its name, or its number from 0")
@@ -109,28 +109,31 @@ class FileOptions:
         if self.threshold is not None and self.threshold != "fit":
             level_of(self.threshold)
 
-    def given(self) -> tuple[str, ...]:
-        """Names of the options that were given."""
-        return tuple(f.name for f in fields(self) if getattr(self, f.name) is not None)
-
     def to_json(self) -> dict[str, Any]:
-        """What was given."""
-        return {name: getattr(self, name) for name in self.given()}
+        """Return the options that were given, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def check(self, found: str, known: frozenset[str]) -> None:
+        """Refuse options that do not apply to the recognised content, which takes those that are ``known``."""
+        other = [name for name in self.to_json() if name not in known | {"format", "n_cells"}]
+        if other:
+            marked = " and ".join(f"⟦{name}⟧" for name in other)
+            rest = f"leave {'it' if len(other) == 1 else 'them'} out, or say another ⟦format⟧"
+            raise FileError(f"{marked} cannot be used: the file was recognised as {found}; {rest}")
 
 
-@dataclass(frozen=True)
-class Understood:
-    """What a file was read as.
+class Understood(Part):
+    """How a file was read.
 
     Args:
         format: as in :class:`FileOptions`.
-        bits: that were read.
+        bits: number of bits that were read.
         text: the same in words, without the number of bits.
         bit_order: of packed bytes; None where there are none.
         threshold: above which a bit is 1, in ``unit``; None where the file holds bits.
         unit: SI unit of the values, empty where it is not known.
-        column: that was read; None where there is one only.
-        containers: that it lay in, from outside to inside, such as ``gzip``.
+        column: the column that was read; None where there is one only.
+        containers: around the content, from outside to inside, such as ``gzip``.
         notes: on anything that was left aside.
     """
 
@@ -150,63 +153,44 @@ class Understood:
         return "".join(c if c.isprintable() else "?" for c in line)  # names in the file may hold anything
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "format": self.format, "bits": self.bits, "bit_order": self.bit_order, "threshold": self.threshold,
-            "unit": self.unit, "column": self.column, "containers": list(self.containers), "notes": list(self.notes),
-            "sentence": str(self),
-        }  # fmt: skip
+        return self.model_dump(mode="json", exclude={"text"}) | {"sentence": str(self)}
 
 
-@dataclass(frozen=True)
-class Level:
-    """A threshold: its value in SI, its SI unit or an empty text, and how it was written."""
-
-    value: float
-    unit: str
-    text: str
-
-
-def level_of(threshold: float | str) -> Level:
-    """Read a threshold, with a unit or without.
+def level_of(threshold: float | str) -> tuple[float, str]:
+    """Read a threshold, with a unit or without: its value in SI, and its SI unit or an empty text.
 
     Raises:
         FileError: neither a number nor a resistance, voltage or current, or not finite.
     """
     if not isinstance(threshold, str):
-        value = float(threshold)
-        if not isfinite(value):
-            raise FileError(f"⟦threshold⟧ {value} is not finite; give a number, or ⟦threshold=fit⟧")
-        return Level(value, "", f"{value:g}")
+        if not isfinite(threshold):
+            raise FileError(f"⟦threshold⟧ {threshold} is not finite; give a number, or ⟦threshold=fit⟧")
+        return float(threshold), ""
+    found = re.fullmatch(r"\s*([-+−]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*", threshold, re.DOTALL)
+    body, word = found.groups() if found else (threshold, "?")
     for unit, dimension in (("", _PLAIN), *_QUANTITIES.items()):
-        body, _, word = _split(threshold)
         # a bare number is taken by the first, and a foreign unit by none
         if unit_name(word) in dimension.units or (not unit and word in _PLAIN.units):
             name = unit_name(word) if unit else word
-            return Level(parse_quantity(f"{body} {name}", dimension, name="threshold", signed=True), unit, threshold)
+            return parse_quantity(f"{body} {name}", dimension, name="threshold", signed=True), unit
     raise FileError(
         f"⟦threshold⟧ {threshold[:60]!r} is no resistance, voltage, current or number; give such as 5.4kohm, 0.35V, "
         "-20mV or 5.4k with a decimal point, or fit"
     )
 
 
-def _split(text: str) -> tuple[str, str, str]:
-    found = re.fullmatch(r"\s*([-+−]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(\s*)(.*?)\s*", text, re.DOTALL)
-    return (found[1], found[2], found[3]) if found else (text, "", "?")
-
-
 def unit_name(text: str) -> str:
-    """A unit as files write it, in the spelling that :mod:`voltaspin.core.units` knows."""
+    """Return a unit as files write it in the spelling that :mod:`voltaspin.core.units` knows."""
     text = text.strip().strip("()[]{}").strip()
-    spelled = re.sub(r"(?i)volts?$", "V", text)
-    spelled = re.sub(r"(?i)(amperes?|amps?)$", "A", spelled)
-    spelled = re.sub(r"(?i)ohms?$", "ohm", spelled)
-    return re.sub(r"^(?i:milli)(?=[VAo])", "m", re.sub(r"^(?i:kilo)(?=[VAo])", "k", re.sub(r"^K(?=ohm)", "k", spelled)))
+    for pattern, name in (
+        (r"(?i)volts?$", "V"), (r"(?i)(amperes?|amps?)$", "A"), (r"(?i)ohms?$", "ohm"), (r"^K(?=ohm)", "k"),
+        (r"^(?i:kilo)(?=[VAo])", "k"), (r"^(?i:milli)(?=[VAo])", "m"),
+    ):  # fmt: skip
+        text = re.sub(pattern, name, text)
+    return text
 
 
 def unit_of(text: str) -> tuple[str, float] | None:
-    """SI unit and factor of a unit of resistance, voltage or current; None for any other text."""
+    """Return SI unit and factor of a unit of resistance, voltage or current; None for any other text."""
     name = unit_name(text)
-    for unit, dimension in _QUANTITIES.items():
-        if name in dimension.units:
-            return unit, dimension.units[name]
-    return None
+    return next(((si, d.units[name]) for si, d in _QUANTITIES.items() if name in d.units), None)

@@ -6,49 +6,21 @@ import numpy as np
 
 from voltaspin.core.compiled import numba
 
-BLOCK = 500  #: bits of a block of the linear complexity test where no other length is asked for
 _ONE = np.uint64(1)
 
 
 @numba.njit(cache=True, nogil=True)
-def walk(bits):  # type: ignore[no-untyped-def]
-    """Sum, largest and smallest partial sum (0 included), and number of runs of the walk of +1 and -1."""
-    s, top, bottom, runs = 0, 0, 0, 1
-    last = bits[0]
-    for b in bits:
-        s += 1 if b else -1
-        if s > top:
-            top = s
-        if s < bottom:
-            bottom = s
-        runs += b != last
-        last = b
-    return s, top, bottom, runs
-
-
-@numba.njit(cache=True, nogil=True)
-def block_ones(bits, m):  # type: ignore[no-untyped-def]
-    """Ones of each block of ``m`` bits: int64 (n // m,)."""
-    out = np.zeros(bits.shape[0] // m, np.int64)
-    for i in range(out.shape[0]):
-        total = 0
-        for b in bits[i * m : (i + 1) * m]:
-            total += b
-        out[i] = total
-    return out
-
-
-@numba.njit(cache=True, nogil=True)
-def longest_runs(bits, m):  # type: ignore[no-untyped-def]
-    """Longest run of ones of each block of ``m`` bits: int64 (n // m,)."""
-    out = np.zeros(bits.shape[0] // m, np.int64)
-    for i in range(out.shape[0]):
-        run, longest = 0, 0
-        for b in bits[i * m : (i + 1) * m]:
+def runs_of_ones(bits, size, m):  # type: ignore[no-untyped-def]
+    """Longest run of ones, and places where ``m`` ones end, of each block of ``size`` bits: int64 (2, blocks)."""
+    out = np.zeros((2, bits.shape[0] // size), np.int64)
+    for i in range(out.shape[1]):
+        run, longest, total = 0, 0, 0
+        for b in bits[i * size : (i + 1) * size]:
             run = run + 1 if b else 0
-            if run > longest:
-                longest = run
-        out[i] = longest
+            longest = max(longest, run)
+            total += run >= m
+        out[0, i] = longest
+        out[1, i] = total
     return out
 
 
@@ -94,79 +66,6 @@ def windows(bits, m, blocks):  # type: ignore[no-untyped-def]
             if j >= m - 1:
                 out[i, word] += 1
     return out
-
-
-@numba.njit(cache=True, nogil=True)
-def cyclic_windows(bits, m):  # type: ignore[no-untyped-def]
-    """How often each word of ``m`` bits begins in the sequence closed to a ring: int64 (2**m,)."""
-    n = bits.shape[0]
-    out = np.zeros(2**m, np.int64)
-    mask = 2**m - 1
-    word = 0
-    for j in range(m - 1):
-        word = (word << 1) | bits[j % n]
-    for j in range(m - 1, n):
-        word = ((word << 1) | bits[j]) & mask
-        out[word] += 1
-    for j in range(n, n + m - 1):
-        word = ((word << 1) | bits[j % n]) & mask
-        out[word] += 1
-    return out
-
-
-@numba.njit(cache=True, nogil=True)
-def overlapping_ones(bits, m, size):  # type: ignore[no-untyped-def]
-    """Places where ``m`` ones begin, overlaps counted, in each block of ``size`` bits: int64 (n // size,)."""
-    out = np.zeros(bits.shape[0] // size, np.int64)
-    for i in range(out.shape[0]):
-        run, total = 0, 0
-        for b in bits[i * size : (i + 1) * size]:
-            run = run + 1 if b else 0
-            total += run >= m
-        out[i] = total
-    return out
-
-
-@numba.njit(cache=True, nogil=True)
-def log_distances(bits, L, Q):  # type: ignore[no-untyped-def]
-    """Sum over the blocks after the first ``Q`` of log2 of the distance to the last equal block of ``L`` bits."""
-    last = np.zeros(2**L, np.int64)
-    total = 0.0
-    for i in range(1, bits.shape[0] // L + 1):
-        word = 0
-        for j in range((i - 1) * L, i * L):
-            word = (word << 1) | bits[j]
-        if i > Q:
-            total += np.log2(np.float64(i - last[word]))
-        last[word] = i
-    return total
-
-
-@numba.njit(cache=True, nogil=True)
-def excursions(bits):  # type: ignore[no-untyped-def]
-    """Cycles of the walk between its returns to 0, the last one closed, and its visits.
-
-    Returns:
-        (cycles; int64 (8, 6): cycles with 0, 1, ..., 5 or more visits of -4..-1, 1..4; int64 (19,): visits
-        of -9..9).
-    """
-    per_cycle = np.zeros(9, np.int64)
-    counts = np.zeros((8, 6), np.int64)
-    visits = np.zeros(19, np.int64)
-    cycles, s = 0, 0
-    n = bits.shape[0]
-    for i in range(n):
-        s += 1 if bits[i] else -1
-        if -9 <= s <= 9:
-            visits[s + 9] += 1
-        if s != 0 and -4 <= s <= 4:
-            per_cycle[s + 4] += 1
-        if s == 0 or i == n - 1:
-            cycles += 1
-            for x in range(8):
-                counts[x, min(per_cycle[x if x < 4 else x + 1], 5)] += 1
-            per_cycle[:] = 0
-    return cycles, counts, visits
 
 
 @numba.njit(inline="always")

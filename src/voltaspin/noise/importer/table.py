@@ -7,25 +7,23 @@ names the makers and layouts.
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import csv
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.noise.file_options import FileError, FileOptions, unit_name, unit_of
-from voltaspin.noise.text_files import Reading, Text
+from voltaspin.noise.importer.options import FileError, unit_name, unit_of
+from voltaspin.noise.importer.reading import Content, Reading, one_way
 
 ROWS = 1 << 16  # rows read at once
 _SAMPLE = 1 << 18  # bytes in which the layout is looked for
-_LONGEST = 1 << 24  # bytes of the longest line
 _LAST = 10  # rows that say which columns hold numbers
 _DOT = re.compile(r"[-+−]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?|[-+]?(?i:nan|inf|infinity)")
 _COMMA = re.compile(r"[-+−]?(?:\d+(?:,\d+)?|,\d+)(?:[eE][-+]?\d+)?|[-+]?(?i:nan|inf|infinity)")
@@ -90,96 +88,55 @@ class _Table:
     rows: tuple[str, ...]  # of the sample
     one_row: bool = False
 
+    def name(self, column: int) -> str:
+        """Its name, empty where it has none."""
+        return self.names[column] if column < len(self.names) else ""
 
-def read_table(text: Text, name: str, options: FileOptions) -> Reading:
-    """A column of a table of numbers.
+
+class NoTableError(FileError):
+    """A text without rows of numbers."""
+
+
+def read_table(file: Content) -> Reading:
+    """Read a column of a table of numbers.
 
     Raises:
-        FileError: no rows of numbers, delimiter or decimal sign that could be either, several columns and none named.
+        NoTableError: no rows of numbers.
+        FileError: delimiter or decimal sign that could be either, several columns and none named.
     """
-    lines, whole = _sample(text)
-    table = _layout(lines, whole, name, options)
+    lines, complete = _sample(file)
+    table = _layout(lines, complete, file)
+    dialect = table.dialect
     if table.one_row:
-        fields = table.dialect.fields(table.rows[0])
-        if (bad := next((f for f in fields if not table.dialect.is_number(f)), None)) is not None:
-            raise FileError(f"{name} holds {bad[:40]!r} between the numbers of its one row; remove it")
-        values = np.array([table.dialect.number(f) for f in fields])
-        line = f"one row of {values.size} numbers"
-        return Reading("csv", lambda: iter([values]), line, _USES - {"column"})
-    index = _column(table, name, options.column)
+        fields = dialect.fields(table.rows[0])
+        if (bad := next((f for f in fields if not dialect.is_number(f)), None)) is not None:
+            raise FileError(f"{file} holds {bad[:40]!r} between the numbers of its one row; remove it")
+        values = np.array(list(map(dialect.number, fields)))
+        return Reading("csv", lambda: iter([values]), f"one row of {values.size} numbers")
+    index = _column(table, file)
     written = table.units.get(index, "")
-    known = unit_of(written) if written else None
-    label = table.names[index] if index < len(table.names) and table.names[index] else None
+    unit, factor = unit_of(written) or ("", 1.0)
+    label = table.name(index)
     maker = next((m for pattern, m in _MAKERS if re.search(pattern, "\n".join(lines[:60]))), "")
-    count = len(table.dialect.fields(table.rows[0]))
+    count = len(dialect.fields(table.rows[0]))
     said = [f"table{f' exported by {maker}' if maker else ''}"]
     if count > 1:
         said.append(f"column {index}" + (f" ({label})" if label else "") + f" of {count}")
-        said.append(f"delimiter {_DELIMITERS.get(table.dialect.delimiter, table.dialect.delimiter)}")
-    said.append(f"decimal {'comma' if table.dialect.decimal == ',' else 'point'}")
+        said.append(f"delimiter {_DELIMITERS.get(dialect.delimiter, dialect.delimiter)}")
+    said.append(f"decimal {'comma' if dialect.decimal == ',' else 'point'}")
     if table.start:
         said.append(f"{table.start} line{'s' if table.start > 1 else ''} above the rows")
-
-    def blocks() -> Iterator[NDArray[np.float64]]:
-        return _values(text, table, index, name, options.column)
-
     return Reading(
-        "csv", blocks, ", ".join(said), _USES, unit=known[0] if known else "", factor=known[1] if known else 1.0,
-        written=written if known else "", column=label or str(index),
+        "csv", lambda: _values(table, index, file), ", ".join(said), unit=unit, factor=factor,
+        written=written if unit else "", column=label or str(index),
     )  # fmt: skip
 
 
-_USES = frozenset({
-    "format", "threshold", "unit", "column", "delimiter", "decimal", "skip_rows", "sample_type", "bit_order", "n_cells",
-})  # fmt: skip
-
-
-def is_table(text: Text, options: FileOptions) -> bool:
-    """Whether a text has rows of numbers."""
-    lines, whole = _sample(text)
-    try:
-        _layout(lines, whole, "", options)
-    except _NoTableError:
-        return False
-    except FileError:
-        return True
-    return True
-
-
-class _NoTableError(FileError):
-    pass
-
-
-def _lines(text: Text) -> Iterator[str]:
-    """Lines of a text, in latin-1 where it is not UTF-8; a file of one endless line is refused."""
-    with text.path.open("rb") as raw:
-        raw.seek(text.mark)
-        if text.encoding == "utf-8":
-            while line := raw.readline(_LONGEST):
-                if len(line) == _LONGEST:
-                    raise FileError(f"a line of {text.path.name} is longer than {_LONGEST} bytes; write one row a line")
-                for part in line.rstrip(b"\r\n").split(b"\r"):
-                    try:
-                        yield part.decode("utf-8")
-                    except UnicodeDecodeError:
-                        yield part.decode("latin-1")
-            return
-        decoder, left = codecs.getincrementaldecoder(text.encoding)(errors="replace"), ""
-        while block := raw.read(1 << 20):
-            *lines, left = (left + decoder.decode(block)).replace("\r\n", "\n").split("\n")
-            yield from lines
-            if len(left) > _LONGEST:
-                raise FileError(
-                    f"a line of {text.path.name} is longer than {_LONGEST} characters; write one row a line"
-                )
-        yield left.rstrip("\r")
-
-
-def _sample(text: Text) -> tuple[list[str], bool]:
+def _sample(file: Content) -> tuple[list[str], bool]:
     """The first lines, and whether they are all."""
     lines: list[str] = []
     size = 0
-    for line in _lines(text):
+    for line in file.lines():
         if size > _SAMPLE:
             return lines, False
         lines.append(line.rstrip("\x1a"))
@@ -191,22 +148,21 @@ def _skipped(line: str) -> bool:
     return not line.strip() or line.lstrip()[0] in "#%!"
 
 
-def _layout(lines: list[str], whole: bool, name: str, options: FileOptions) -> _Table:
+def _layout(lines: list[str], complete: bool, file: Content) -> _Table:
+    options = file.options
     kept = [(i, line) for i, line in enumerate(lines) if i >= (options.skip_rows or 0) and not _skipped(line)]
     if not kept:
-        raise _NoTableError(f"{name} holds no values; record some bits first")
+        raise NoTableError(f"{file} holds no values; record some bits first")
     last = [line for _, line in kept[-_LAST:]]
-    dialects = [
-        d
-        for d in (*(_Dialect(s, p) for s in ",;\t " for p in ".,"), _Dialect("", "."), _Dialect("", ","))
-        if (not d.delimiter == d.decimal == "," or any('"' in line for line in last))
-        and options.decimal in (None, d.decimal)
-        and (options.delimiter is None or d.delimiter in (options.delimiter, ""))
-    ]
-    if options.delimiter not in (None, *",;\t "):
-        dialects = [_Dialect(str(options.delimiter), p) for p in ".," if options.decimal in (None, p)]
+    signs = [*",;\t ", ""] if options.delimiter in (None, *",;\t ") else [options.delimiter]
     found: list[tuple[int, _Dialect, tuple[int, ...], bool]] = []
-    for d in dialects:
+    for d in (_Dialect(str(s), p) for s in signs for p in ".,"):
+        if (
+            (d.delimiter == d.decimal == "," and not any('"' in line for line in last))
+            or options.decimal not in (None, d.decimal)
+            or (options.delimiter is not None and d.delimiter not in (options.delimiter, ""))
+        ):
+            continue
         kinds = [d.kind(line) for line in last]
         width = max(map(len, kinds))
         columns = tuple(c for c in range(width) if 2 * sum(k[c : c + 1] == "N" for k in kinds) >= len(kinds))
@@ -218,32 +174,27 @@ def _layout(lines: list[str], whole: bool, name: str, options: FileOptions) -> _
             continue  # a field such as 10:30;0 was torn from the next one
         found.append((len(columns), d, columns, not texts))
     if not found:
-        raise _NoTableError(
-            f"{name} has no rows of numbers: its last line is {last[-1][:60]!r}; say the ⟦delimiter⟧ and the ⟦decimal⟧ "
+        raise NoTableError(
+            f"{file} has no rows of numbers: its last line is {last[-1][:60]!r}; say the ⟦delimiter⟧ and the ⟦decimal⟧ "
             "sign, or export it as CSV"
         )
     best = [f for f in found if f[3]] or found
     _, dialect, columns, _ = max(best, key=lambda f: f[0])
-    both = {(f[1].delimiter, f[1].decimal) for f in best} >= {(",", "."), ("", ",")}
     if dialect == _Dialect(",", "."):
-        dialect = _comma(kept, dialect, both, name, options)
-        if not dialect.delimiter:
-            columns = (0,)
-    if options.skip_rows is None:
-        begin = _start([d for _, d in kept], dialect, columns)
-    else:
-        begin = 0
+        both = {(f[1].delimiter, f[1].decimal) for f in best} >= {(",", "."), ("", ",")}
+        dialect = _comma(kept, dialect, both, file)
+        columns = columns if dialect.delimiter else (0,)
+    begin = _start([line for _, line in kept], dialect, columns) if options.skip_rows is None else 0
     start, rows = kept[begin][0], tuple(line for _, line in kept[begin:])
     names, units = _header(lines[:start], lines, dialect, columns)
-    one_row = whole and len(kept) == 1 and len(columns) > 1 and options.column is None
+    one_row = complete and len(kept) == 1 and len(columns) > 1 and options.column is None
     return _Table(dialect, start, columns, names, units, rows, one_row)
 
 
-def _comma(
-    kept: list[tuple[int, str]], dialect: _Dialect, both: bool, name: str, options: FileOptions
-) -> _Dialect:  # fmt: skip
+def _comma(kept: list[tuple[int, str]], dialect: _Dialect, both: bool, file: Content) -> _Dialect:
     """Tell a comma between numbers from one within them: ``4,812`` is two whole numbers or one."""
-    rows = [f for f in (dialect.fields(line) for _, line in kept) if all(dialect.is_number(x) for x in f)]
+    options = file.options
+    rows = [f for f in (dialect.fields(line) for _, line in kept) if all(map(dialect.is_number, f))]
     padded = any(len(x) > 1 and x.isdigit() and x[0] == "0" for row in rows for x in row[1:])
     if (
         options.delimiter == ","
@@ -253,23 +204,23 @@ def _comma(
         return dialect
     if padded and not both:
         raise FileError(
-            f"{name} has commas between numbers and within them ({kept[-1][1][:40]!r}); export it with ; or a tab "
+            f"{file} has commas between numbers and within them ({kept[-1][1][:40]!r}); export it with ; or a tab "
             "between the columns, or say ⟦delimiter=comma⟧ if 007 is a whole number there"
         )
     if not both:
         return dialect
     header = next((line for _, line in reversed(kept) if not dialect.is_number(dialect.fields(line)[0])), None)
-    # 2,95E-01: numbers with an exponent have a point, so that what stands before E is no whole number of its own
+    # 2,95E-01: numbers with an exponent have a point, so that the digits before E are no whole number of their own
     powers = bool(rows) and all(re.fullmatch(r"\d{2,}[eE][-+]?\d+", x) for row in rows for x in row[1:])
     if padded or powers or options.decimal == ",":
         return _Dialect("", ",")
     if header is not None:
         return dialect if len(dialect.fields(header)) > 1 else _Dialect("", ",")
     first = [int(row[0]) for row in rows if row[0].isdigit()]
-    if len(first) == len(rows) > 2 and len({b - a for a, b in pairwise(first)}) == 1 and first[1] != first[0]:
+    if len(first) == len(rows) > 2 and len(set(np.diff(first).tolist())) == 1 and first[1] != first[0]:
         return dialect  # a running number and a value
     raise FileError(
-        f"{name}: {kept[-1][1][:40]!r} is two whole numbers or one with a decimal comma; say ⟦decimal=,⟧ or "
+        f"{file}: {kept[-1][1][:40]!r} is two whole numbers or one with a decimal comma; say ⟦decimal=,⟧ or "
         "⟦delimiter=comma⟧"
     )
 
@@ -303,32 +254,31 @@ def _header(
     above: list[str], lines: list[str], dialect: _Dialect, columns: tuple[int, ...]
 ) -> tuple[tuple[str, ...], dict[int, str]]:
     """Names of the columns and units of those that have one, from the lines above the rows."""
-    plain = [line for line in above if line.strip() and line.lstrip()[0] not in "#%!"]
+    plain = [line for line in above if not _skipped(line)]
     if not plain:  # NumPy writes the names as a comment
         plain = [line.lstrip("#%! ") for line in above if line.strip()][-1:]
     header = [dialect.fields(line) for line in plain]
     names: list[str] = next((f for f in header if re.fullmatch(r"(?i)trace ?name:?", f[0])), [])
     units: dict[int, str] = {}
-    # where the first column is empty in the rows, what stands there above them is no name
-    if not names and 0 in columns and header and len(header[-1]) > max(columns):
-        names = [] if all(map(dialect.is_number, header[-1])) else header[-1]
+    last = header[-1] if header and len(header[-1]) > max(columns) else []
+    if not names and 0 in columns and last:
+        names = [] if all(map(dialect.is_number, last)) else last
         found = {c: names[c] for c in columns if c < len(names) and unit_of(names[c]) is not None}
         rest = [names[c] for c in columns if c < len(names) and c not in found]
         if found and len(header) > 1 and len(header[-2]) > max(found) and all(map(_TIMES.fullmatch, rest)):
             units, names = found, header[-2]
-    elif not names and header and len(header[-1]) > max(columns) and not _LABEL.fullmatch(header[-1][0]):
-        names = header[-1]
+    elif not names and last and not _LABEL.fullmatch(last[0]):
+        names = last  # where the first column is empty in the rows, a label above them is no name
     for c in columns:
         if c < len(names) and c not in units and (unit := _unit_in(names[c])):
             units[c] = unit
     for fields in (dialect.fields(line) for line in lines[: len(above) + 40]):
         if len(fields) > 1 and _LABEL.fullmatch(fields[0]):
-            values = [f.rpartition(":")[2].strip() for f in fields[1:]]
             data = [c for c in columns if not (c < len(names) and _AXIS.fullmatch(names[c]))]
             if len(data) == len(columns) > 1 and not names:
                 data = data[1:]
-            for c, unit in zip(data, values, strict=False):
-                if unit_of(unit) is not None:
+            for c, field in zip(data, fields[1:], strict=False):
+                if unit_of(unit := field.rpartition(":")[2].strip()) is not None:
                     units.setdefault(c, unit)
     return tuple(names), units
 
@@ -350,38 +300,38 @@ def _unit_in(name: str) -> str | None:
     return None
 
 
-def _column(table: _Table, name: str, column: str | int | None) -> int:
+def _column(table: _Table, file: Content) -> int:
     width = len(table.dialect.fields(table.rows[0]))
-    listed = ", ".join(table.names[c] if c < len(table.names) and table.names[c] else str(c) for c in table.columns)
+    column = file.options.column
     if isinstance(column, str):
         number = re.fullmatch(r"#?(\d+)", column)
         named = [c for c, n in enumerate(table.names) if n == column or _bare(n) == column]
-        exact = [c for c in named if table.names[c] == column]
-        named = exact or named
+        named = [c for c in named if table.names[c] == column] or named
         if len(named) > 1:
             raise FileError(
-                f"{name} has {len(named)} columns {column!r}; give its number, such as ⟦column=#{named[0]}⟧"
+                f"{file} has {len(named)} columns {column!r}; give its number, such as ⟦column=#{named[0]}⟧"
             )
         if number and (column[0] == "#" or not named):
             column = int(number[1])
         elif number and named != [int(number[1])] and int(number[1]) < width:
             raise FileError(
-                f"{name}: column {column} may be the one of that name or of that number; say ⟦column=#{named[0]}⟧ or "
+                f"{file}: column {column} may be the one of that name or of that number; say ⟦column=#{named[0]}⟧ or "
                 f"⟦column=#{number[1]}⟧"
             )
         elif named:
             return named[0]
         elif not table.names:
-            raise FileError(f"{name} has no line of names above its rows; give a number from 0 as ⟦column⟧")
+            raise FileError(f"{file} has no line of names above its rows; give a number from 0 as ⟦column⟧")
         else:
-            raise FileError(f"{name} has no column {column!r}; its columns are {', '.join(table.names)}")
+            raise FileError(f"{file} has no column {column!r}; its columns are {', '.join(table.names)}")
     if column is not None:
         if column >= width:
-            raise FileError(f"{name} has {width} columns and no column {column}; count from 0")
+            raise FileError(f"{file} has {width} columns and no column {column}; count from 0")
         return int(column)
     left = [c for c in table.columns if len(table.columns) == 1 or not _is_axis(table, c)]
     if len(left) != 1:
-        raise FileError(f"{name} has {len(table.columns)} columns of numbers ({listed}); say which one with ⟦column⟧")
+        listed = ", ".join(table.name(c) or str(c) for c in table.columns)
+        raise FileError(f"{file} has {len(table.columns)} columns of numbers ({listed}); say which one with ⟦column⟧")
     return left[0]
 
 
@@ -391,8 +341,7 @@ def _bare(name: str) -> str:
 
 def _is_axis(table: _Table, column: int) -> bool:
     """Whether a column counts rows or time: by its name, or because it only rises (or only falls) over 20 rows."""
-    named = column < len(table.names) and table.names[column]
-    if named and _AXIS.fullmatch(table.names[column]):
+    if table.name(column) and _AXIS.fullmatch(table.name(column)):
         return True
     if column in table.units or column != table.columns[0]:
         return False
@@ -401,34 +350,34 @@ def _is_axis(table: _Table, column: int) -> bool:
     with np.errstate(all="ignore"):
         steps = np.diff(values)
         even = len(values) > 2 and np.ptp(steps) <= 1e-3 * np.abs(steps).max()
-    return bool(steps.size and ((steps > 0).all() or (steps < 0).all()) and (len(values) >= 20 or even))
+    return one_way(np.array(values)) and (len(values) >= 20 or bool(even))
 
 
-def _values(
-    text: Text, table: _Table, index: int, name: str, column: str | int | None
-) -> Iterator[NDArray[np.float64]]:  # fmt: skip
-    rows = (line for line in islice(_lines(text), table.start, None) if not _skipped(line) and line.strip("\x1a \t"))
+def _values(table: _Table, index: int, file: Content) -> Iterator[NDArray[np.float64]]:
+    rows = (line for line in islice(file.lines(), table.start, None) if not _skipped(line) and line.strip("\x1a \t"))
     dialect, at = table.dialect, 0
     other = "_" if dialect.decimal == "." else "_."  # float takes 1_000, and a point is no decimal comma
     while block := list(islice(rows, ROWS)):
         values: Any = None
         if dialect.delimiter != " ":
-            with contextlib.suppress(ValueError, IndexError):  # what is no plain number goes the slow way
+            with contextlib.suppress(ValueError, IndexError):  # a field that is no plain number goes the slow way
                 sign = dialect.delimiter
                 found = [line.split(sign, index + 1)[index] for line in block] if sign else block
                 joined = "\n".join(found)
                 if not any(c in joined for c in other):
                     values = np.array(list(map(float, joined.replace(",", ".").split("\n"))))
         if values is None:
-            values = np.empty(len(block))
-            for i, line in enumerate(block):
-                fields = dialect.fields(line)
-                if index >= len(fields) or not dialect.is_number(fields[index]):
-                    raise FileError(
-                        f"{name}: row {at + i + 1} ({line[:60]!r}) has no number in column "
-                        f"{index if column is None else repr(column)}; it may be truncated: remove the row, or give "
-                        "another ⟦column⟧"
-                    )
-                values[i] = dialect.number(fields[index])
+            values = np.array([_number(line, at + i, table, index, file) for i, line in enumerate(block, start=1)])
         at += len(block)
         yield values
+
+
+def _number(line: str, row: int, table: _Table, index: int, file: Content) -> float:
+    fields = table.dialect.fields(line)
+    if index >= len(fields) or not table.dialect.is_number(fields[index]):
+        column = index if file.options.column is None else repr(file.options.column)
+        raise FileError(
+            f"{file}: row {row} ({line[:60]!r}) has no number in column {column}; it may be truncated: remove the row, "
+            "or give another ⟦column⟧"
+        )
+    return table.dialect.number(fields[index])

@@ -1,58 +1,35 @@
-"""One pass over packed bits: what is counted of every one of them."""
+"""Counts of all bits of a recording, one pass each."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from voltaspin.core.compiled import numba
+from voltaspin.noise.health import _bit
 
 
 @numba.njit(cache=True, nogil=True)
-def cells(bits, seen, ones, same, last):  # type: ignore[no-untyped-def]
-    """Of each cell its ones, and how often a bit of it equals the one before."""
-    lanes = ones.shape[0]
-    cell = seen % lanes
-    for b in bits:
-        ones[cell] += b
-        same[cell] += b == last[cell]
-        last[cell] = b
-        cell += 1
-        if cell == lanes:
-            cell = 0
+def cells(bits, seen, window, cutoff_run, cutoff_share, last, run, first, count, ones, same, found):  # type: ignore[no-untyped-def]
+    """Of each cell its ones, and how often a bit of it equals the one before; runs and windows that reach a cut-off.
 
-
-@numba.njit(cache=True, nogil=True)
-def alarms(bits, seen, window, cutoff_run, cutoff_share, last, run, first, count, found):  # type: ignore[no-untyped-def]
-    """How many runs and windows reach the cut-offs: added to ``found`` with the longest run and fullest window.
-
-    The two health tests, bit for bit, which go on after an alarm. ``found`` is (runs, windows, longest run, where it
-    ended, most in a window).
+    The health tests bit for bit, which go on after an alarm here. ``found`` is (runs, windows, longest run, the place
+    where it ended).
     """
-    lanes = run.shape[0]
-    cell = seen % lanes
-    place = (seen // lanes) % window
+    n_cells = ones.shape[0]
+    cell = seen % n_cells
+    place = (seen // n_cells) % window
     for i in range(bits.shape[0]):
         b = bits[i]
-        if b == last[cell]:
-            run[cell] += 1
-        else:
-            last[cell] = b
-            run[cell] = 1
-        if run[cell] == cutoff_run:
-            found[0] += 1
+        _bit(b, cell, place == 0, cutoff_run, cutoff_share, last, run, first, count)
+        ones[cell] += b
+        same[cell] += run[cell] > 1
+        found[0] += run[cell] == cutoff_run
+        found[1] += count[cell] == cutoff_share and b == first[cell]
         if run[cell] > found[2]:
             found[2] = run[cell]
             found[3] = seen + i
-        if place == 0:
-            first[cell] = b
-            count[cell] = 1
-        elif b == first[cell]:
-            count[cell] += 1
-            if count[cell] == cutoff_share:
-                found[1] += 1
-            found[4] = max(found[4], count[cell])
         cell += 1
-        if cell == lanes:
+        if cell == n_cells:
             cell = 0
             place += 1
             if place == window:

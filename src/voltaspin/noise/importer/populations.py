@@ -7,19 +7,19 @@ least.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from math import log, sqrt
+from math import log
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.result import Result
 
 LEAST = 100  #: values that a fit needs
 
 
-@dataclass(frozen=True)
-class TwoPopulations:
+class TwoPopulations(Result):
     """A mixture of two Gaussians fitted to measured values.
 
     Args:
@@ -28,7 +28,10 @@ class TwoPopulations:
         high_share: share of the higher state.
         threshold: where the two weighted densities are equal, in the same unit.
         misread: probability that a read falls on the other side of the threshold.
+        separation: distance of the means over the mean of the spreads.
     """
+
+    KIND: ClassVar[str] = "two-populations"
 
     low: float
     high: float
@@ -37,14 +40,7 @@ class TwoPopulations:
     high_share: float
     threshold: float
     misread: float
-
-    @property
-    def separation(self) -> float:
-        """Distance of the means over the mean of the spreads."""
-        return (self.high - self.low) / ((self.low_spread + self.high_spread) / 2)
-
-    def to_json(self) -> dict[str, float]:
-        return {**asdict(self), "separation": self.separation}
+    separation: float
 
 
 def two_populations(values: NDArray[np.float64], unit: str = "ohm") -> TwoPopulations:
@@ -96,8 +92,9 @@ def two_populations(values: NDArray[np.float64], unit: str = "ohm") -> TwoPopula
         ndtr((threshold - high) / high_spread)
     )
     return TwoPopulations(
-        centre + s * float(low), centre + s * float(high), s * float(low_spread), s * float(high_spread), float(share),
-        centre + s * float(threshold), wrong,
+        low=centre + s * float(low), high=centre + s * float(high), low_spread=s * float(low_spread),
+        high_spread=s * float(high_spread), high_share=float(share), threshold=centre + s * float(threshold),
+        misread=wrong, separation=float((high - low) / ((low_spread + high_spread) / 2)),
     )  # fmt: skip
 
 
@@ -125,14 +122,10 @@ def _fit(z: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _crossing(m0: float, s0: float, w0: float, m1: float, s1: float, w1: float) -> float:
     """Where ``w0 N(m0, s0)`` equals ``w1 N(m1, s1)`` between the means; NaN if it does not there."""
-    a = 1 / s1**2 - 1 / s0**2
-    b = m0 / s0**2 - m1 / s1**2
-    c = m1**2 / s1**2 - m0**2 / s0**2 + 2 * log(w0 * s1 / (w1 * s0))
-    # the means lie within a few spreads of zero, so that a of this size moves no root between them
-    roots = [-c / (2 * b)] if abs(a) < 1e-12 * abs(b) else [(-b + d) / a for d in _roots(b * b - a * c)]
-    inside = [x for x in roots if m0 < x < m1]
-    return inside[0] if inside else float("nan")
+    from scipy.optimize import brentq
 
+    def over(x: float) -> float:
+        """Logarithm of the ratio of the two densities."""
+        return float(((x - m1) / s1) ** 2 - ((x - m0) / s0) ** 2) / 2 + log(w0 * s1 / (w1 * s0))
 
-def _roots(square: float) -> tuple[float, ...]:
-    return (-sqrt(square), sqrt(square)) if square >= 0 else ()
+    return float(brentq(over, m0, m1, xtol=1e-15, rtol=1e-14)) if over(m0) > 0 > over(m1) else float("nan")

@@ -1,32 +1,31 @@
-"""What is counted of a stream of bits that comes in pieces, whatever their sizes: the parts of the whole verdict."""
+"""Counts over a stream of bits that comes in pieces of any size: the parts of the verdict on every bit."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import sqrt
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.noise import entropy
-from voltaspin.noise.entropy import SEGMENT, EntropyEstimates, Guesses
+from voltaspin.core.result import Part
+from voltaspin.noise.examination import entropy
+from voltaspin.noise.examination.entropy import SEGMENT, EntropyEstimates, Guesses
 
-_DRIFT, _BLOCKS = 256, 512  # bits of the shortest stretch whose ones are counted, and stretches kept, at most
+_DRIFT, _STRETCHES = 256, 512  # bits of the shortest stretch whose ones are counted, and stretches kept, at most
 
 Order = Literal["as read", "cell by cell"]
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(Part):
     """The estimates of one stretch.
 
     Args:
         order: of its bits: as they were read, or each cell's bits in a row.
-        start: of its first bit in that order; the last segment overlaps with the one before, so that all are equally
-            long.
+        start: place of its first bit in that order; the last segment overlaps with the one before, so that all are
+            equally long.
         estimates: of min-entropy.
-        guesses: of the four predictors.
+        guesses: scores of the four predictors.
     """
 
     order: Order
@@ -34,17 +33,13 @@ class Segment:
     estimates: EntropyEstimates
     guesses: tuple[Guesses, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        return {"order": self.order, "start": self.start, **self.estimates.to_json()}
 
-
-@dataclass(frozen=True)
-class WholeTest:
+class WholeTest(Part):
     """A statistic of all bits.
 
     Args:
-        name: what it would show.
-        p_value: with which ideal bits are this far off or farther.
+        name: the defect that it would show.
+        p_value: probability with which ideal bits are this far off or farther.
         said: its value in words.
     """
 
@@ -53,15 +48,11 @@ class WholeTest:
     said: str
 
 
-@dataclass(frozen=True)
-class LongLag:
+class LongLag(NamedTuple):
     """The strongest correlation of two bits a long way apart.
 
-    Args:
-        lag: between them.
-        r: mean product of their signs, around 1/2 and not around the mean.
-        pairs: of bits.
-        lags: that were searched, from 1.
+    ``lag`` is their distance, ``r`` the mean product of their signs (around 1/2, not around the mean), ``pairs`` the
+    number of pairs, and ``lags`` the number of lags that were searched, from 1.
     """
 
     lag: int
@@ -71,32 +62,30 @@ class LongLag:
 
     @property
     def p_value(self) -> float:
-        """With which ideal bits have so strong a correlation at any of the lags."""
+        """The probability with which ideal bits have so strong a correlation at any of the lags."""
         from scipy.special import ndtr
 
         return min(1.0, 2 * self.lags * float(ndtr(-abs(self.r) * sqrt(self.pairs))))
 
 
 class LongLags:
-    """The strongest correlation at any lag up to half a segment: the spectra of the segments are added."""
+    """Find the strongest correlation at any lag up to half a segment: the spectra of the segments are added."""
 
     def __init__(self) -> None:
-        self._power: NDArray[np.float64] | None = None
+        self._power: Any = 0.0
         self._size = self._added = 0
 
     def add(self, bits: NDArray[np.uint8]) -> None:
         from scipy.fft import next_fast_len, rfft
 
-        signs = 1.0 - 2.0 * bits
-        power = np.abs(rfft(signs, next_fast_len(2 * bits.size, real=True))) ** 2
-        self._power = power if self._power is None else self._power + power
+        self._power = self._power + np.abs(rfft(1.0 - 2.0 * bits, next_fast_len(2 * bits.size, real=True))) ** 2
         self._size, self._added = bits.size, self._added + 1
 
     def found(self) -> LongLag | None:
-        if self._power is None:
-            return None
         from scipy.fft import irfft, next_fast_len
 
+        if not self._added:
+            return None
         lags = np.arange(1, self._size // 2 + 1)
         pairs = self._added * (self._size - lags)
         r = irfft(self._power, next_fast_len(2 * self._size, real=True))[lags] / pairs
@@ -105,13 +94,13 @@ class LongLags:
 
 
 class Segments:
-    """Cuts a stream into segments of a million bits; the last one reaches back, so that it is as long as the others."""
+    """Cut a stream into segments of a million bits; the last one reaches back, so that it is as long as the others."""
 
     def __init__(self, order: Order) -> None:
         self._order: Order = order
-        self._kept = np.empty(2 * SEGMENT, np.uint8)  # the last segment, then what came after it
+        self._kept = np.empty(2 * SEGMENT, np.uint8)  # the last segment, then the bits after it
         self._before = self._size = self._start = 0
-        self._made: list[Segment] = []
+        self._made: list[tuple[int, int, dict[str, float], tuple[Guesses, ...]]] = []
         self.long = LongLags()
 
     def feed(self, bits: NDArray[np.uint8]) -> None:
@@ -129,7 +118,7 @@ class Segments:
     def _add(self, bits: NDArray[np.uint8], start: int) -> None:
         if self._order == "as read" and start % SEGMENT == 0:
             self.long.add(bits)
-        self._made.append(Segment(self._order, start, *entropy.estimate_and_guesses(bits)))
+        self._made.append((start, bits.size, *entropy.estimates_and_guesses(bits)))
 
     def end(self) -> tuple[Segment, ...]:
         rest = self._size - self._before
@@ -138,7 +127,11 @@ class Segments:
         elif rest >= entropy.LEAST:
             self._add(self._kept[:rest], 0)
         self._size = self._before
-        return tuple(self._made)
+        of = EntropyEstimates.of
+        return tuple(
+            Segment(order=self._order, start=start, estimates=of(size, values, environment={}), guesses=guesses)
+            for start, size, values, guesses in self._made  # the recording says the environment once
+        )
 
 
 class Lags:
@@ -177,52 +170,46 @@ class Drift:
     """Ones in up to 512 equal stretches of a stream whose length is not known beforehand."""
 
     def __init__(self) -> None:
-        self._left = np.empty(0, np.uint8)
-        self._scale, self._pending, self._units = 1, 0, 0
-        self._ones: list[int] = []
+        self.size = _DRIFT  #: bits of a stretch
+        self._left = np.empty(0, np.uint8)  # bits of a stretch that is not complete
+        self._ones = np.empty(0, np.int64)
 
     def feed(self, bits: NDArray[np.uint8]) -> None:
-        joined = np.concatenate([self._left, bits])
-        whole = joined.size // _DRIFT * _DRIFT
-        for ones in joined[:whole].reshape(-1, _DRIFT).sum(axis=1, dtype=np.int64).tolist():
-            self._pending += ones
-            self._units += 1
-            if self._units == self._scale:
-                self._ones.append(self._pending)
-                self._pending = self._units = 0
-                if len(self._ones) == _BLOCKS:
-                    self._ones = [a + b for a, b in zip(self._ones[::2], self._ones[1::2], strict=True)]
-                    self._scale *= 2
-        self._left = joined[whole:].copy()
+        while bits.size:  # at most so many that the stretches kept are full once
+            room = self.size * (_STRETCHES - self._ones.size) - self._left.size
+            joined, bits = np.concatenate([self._left, bits[:room]]), bits[room:]
+            complete = joined.size // self.size * self.size
+            self._ones = np.append(self._ones, joined[:complete].reshape(-1, self.size).sum(axis=1, dtype=np.int64))
+            self._left = joined[complete:].copy()
+            if self._ones.size == _STRETCHES:
+                self._ones = self._ones[::2] + self._ones[1::2]
+                self.size *= 2
 
-    def _counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Bits and ones of each stretch, the short last one included."""
-        size = self._scale * _DRIFT
-        rest = self._units * _DRIFT + self._left.size
-        ones = [*self._ones, self._pending + int(self._left.sum())] if rest else self._ones
-        n = [*([size] * len(self._ones)), rest] if rest else [size] * len(self._ones)
-        return np.array(n, np.int64), np.array(ones, np.int64)
-
-    def stretches(self) -> tuple[int, NDArray[np.int64]]:
-        return self._scale * _DRIFT, self._counts()[1]
+    def ones(self) -> NDArray[np.int64]:
+        """Return the ones of each stretch, the short last one included."""
+        return np.append(self._ones, int(self._left.sum())) if self._left.size else self._ones
 
     def tests(self) -> tuple[WholeTest, ...]:
-        n, ones = self._counts()
-        total, all_ones = int(n.sum()), int(ones.sum())
-        if n.size < 8 or not 0 < all_ones < total:
-            return ()
         from scipy.special import kolmogorov
         from scipy.stats import chi2
 
+        ones = self.ones()
+        n = np.full(ones.size, self.size)
+        if self._left.size:
+            n[-1] = self._left.size
+        total, all_ones = int(n.sum()), int(ones.sum())
+        if n.size < 8 or not 0 < all_ones < total:
+            return ()
         p = all_ones / total
         spread = float(((ones - n * p) ** 2 / (n * p * (1 - p))).sum())
-        apart = (np.cumsum(ones) - np.cumsum(n) * p) / sqrt(total * p * (1 - p))
+        places, so_far = np.cumsum(n), np.cumsum(ones)
+        apart = (so_far - places * p) / sqrt(total * p * (1 - p))
         at = int(np.abs(apart).argmax())
-        here = int(n[: at + 1].sum())
-        before, after = int(ones[: at + 1].sum()) / here, (all_ones - int(ones[: at + 1].sum())) / max(total - here, 1)
+        here, before = int(places[at]), int(so_far[at])
+        after = (all_ones - before) / max(total - here, 1)
         return (
-            WholeTest("slow drift", float(kolmogorov(abs(apart[at]))),
-                      f"{before:.5f} ones before bit {here}, {after:.5f} after"),
-            WholeTest("drift between stretches", float(chi2.sf(spread, n.size - 1)),
-                      f"{sqrt(spread / (n.size - 1)):.4f} times the spread of sampling, {n.size} stretches"),
+            WholeTest(name="slow drift", p_value=float(kolmogorov(abs(apart[at]))),
+                      said=f"{before / here:.5f} ones before bit {here}, {after:.5f} after"),
+            WholeTest(name="drift between stretches", p_value=float(chi2.sf(spread, n.size - 1)),
+                      said=f"{sqrt(spread / (n.size - 1)):.4f} times the spread of sampling, {n.size} stretches"),
         )  # fmt: skip

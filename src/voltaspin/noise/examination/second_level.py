@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from math import sqrt
+from math import ceil, sqrt
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.noise.sp800_22 import LONGEST, Constants, run
+from voltaspin.core.result import Array, Part, Result
+from voltaspin.noise.examination.sp800_22 import LONGEST, Constants, run
 
 ALPHA = 0.01  #: significance of one P-value, NIST's default
 UNIFORM = 1e-4  #: the uniformity fails below it, NIST's choice
@@ -21,18 +22,19 @@ LEAST = 55  #: sequences that the uniformity needs
 Draw = Callable[[int], NDArray[np.uint8]]  # number of bits to packed bits
 
 
-@dataclass(frozen=True)
-class Assessed:
+class Assessed(Part):
     """One test over many sequences.
 
     Args:
-        name, variant: as in :class:`voltaspin.noise.sp800_22.TestResult`.
-        sequences: that the test applied to.
-        passed: of them with P >= 0.01.
+        name, variant: as in :class:`voltaspin.noise.examination.sp800_22.TestResult`.
+        sequences: number of sequences to which the test applied.
+        passed: number of them with P >= 0.01.
         least, most: limits of ``passed``, three standard deviations around 99 %.
         uniformity: P-value of the chi-square over ten classes of the P-values; None below 55 sequences.
         histogram: P-values in [0, .1), ..., [.9, 1].
         reason: why no sequence fits, where none does.
+        proportion_holds: whether as many sequences pass as must (NIST checks the lower limit only).
+        uniformity_holds: whether the uniformity is not below its limit.
     """
 
     name: str
@@ -44,62 +46,43 @@ class Assessed:
     uniformity: float | None
     histogram: tuple[int, ...]
     reason: str = ""
-
-    @property
-    def proportion_holds(self) -> bool:
-        """Whether as many sequences pass as must (NIST checks the lower limit only)."""
-        return self.passed >= self.least
-
-    @property
-    def uniformity_holds(self) -> bool:
-        return self.uniformity is None or self.uniformity >= UNIFORM
+    proportion_holds: bool = True
+    uniformity_holds: bool = True
 
 
-@dataclass(frozen=True)
-class Assessment:
+class Assessment(Result):
     """All tests over many sequences.
 
     Args:
-        n_bits: of each sequence.
-        sequences: how many.
-        constants: which were used.
+        n_bits: length of each sequence.
+        sequences: number of sequences.
+        constants: the constants that were used.
+        alpha: significance of one P-value.
+        expected_failures: rows that chance alone puts among the failed ones, by the exact binomial and the limit of
+            the uniformity.
         rows: one for each P-value of one sequence.
         p_values: float64 (sequences, rows), NaN where a test did not apply.
     """
 
+    KIND: ClassVar[str] = "sp800-22-assessment"
+
     n_bits: int
     sequences: int
-    constants: str
+    constants: Constants
+    alpha: float = ALPHA
+    expected_failures: float
     rows: tuple[Assessed, ...]
-    p_values: NDArray[np.float64]
+    p_values: Array
 
     @property
     def failed(self) -> tuple[Assessed, ...]:
         """Rows whose proportion or uniformity is outside its limits."""
         return tuple(r for r in self.rows if not (r.proportion_holds and r.uniformity_holds))
 
-    @property
-    def expected_failures(self) -> float:
-        """Rows that chance alone would put among the failed ones: the exact binomial, and the uniformity's limit."""
-        from scipy.stats import binom
-
-        def chance(r: Assessed) -> float:
-            if not r.sequences:
-                return 0.0
-            low = float(binom.cdf(np.ceil(r.least) - 1, r.sequences, 1 - ALPHA))
-            return low + (UNIFORM if r.uniformity is not None else 0.0)
-
-        return float(sum(chance(r) for r in self.rows))
-
-    def to_json(self) -> dict[str, Any]:
-        rows = [
-            {**asdict(r), "proportion_holds": r.proportion_holds, "uniformity_holds": r.uniformity_holds}
-            for r in self.rows
-        ]
-        return {
-            "n_bits": self.n_bits, "sequences": self.sequences, "constants": self.constants, "alpha": ALPHA,
-            "failed": len(self.failed), "expected_failures": self.expected_failures, "rows": rows,
-        }  # fmt: skip
+    def summary(self) -> list[tuple[str, str]]:
+        """Return the verdict, then one row for every failed test."""
+        rows = [(f"{r.name} {r.variant}".strip(), f"{r.passed} of {r.sequences} pass") for r in self.failed]
+        return [("SP 800-22, second level", str(self)), *rows]
 
     def __str__(self) -> str:
         return (
@@ -122,7 +105,7 @@ def assess(
         bits: a function of a number of bits that gives packed bits (``source.bits``), bytes of packed bits, or
             the path of a file of them. From a file or bytes each sequence begins at a whole byte.
         sequences: how many; 55 or more for the uniformity of the P-values.
-        n_bits: of each, at most 10**7.
+        n_bits: length of each, at most 10**7.
         constants: as in :func:`voltaspin.noise.sp800_22.run`.
         progress: called with (sequences done, in all).
 
@@ -131,21 +114,22 @@ def assess(
 
     Raises:
         InputError: too few bits for the sequences, or numbers that make no sense.
+
+    Source: NIST SP 800-22 rev. 1a (2010), section 4.2.
     """
     if sequences < 1 or not 1 <= n_bits <= LONGEST:
         raise InputError(f"{sequences} sequences of {n_bits} bits: give at least 1, of 1 to {LONGEST} bits")
-    p_values: list[list[float]] = []
-    names: list[tuple[str, str, str]] = []
-    for done, packed in enumerate(_pieces(bits, sequences, n_bits), start=1):
-        results = run(packed, constants, n_bits=n_bits)
-        p_values.append([np.nan if r.p_value is None else r.p_value for r in results])
-        if done == 1:
-            names = [(r.name, r.variant, r.reason) for r in results]
+    found = []
+    for packed in _pieces(bits, sequences, n_bits):
+        found.append(run(packed, constants, n_bits=n_bits))
         if progress is not None:
-            progress(done, sequences)
-    table = np.array(p_values)
-    rows = tuple(_assessed(*name, table[:, i]) for i, name in enumerate(names))
-    return Assessment(n_bits, sequences, constants, rows, table)
+            progress(len(found), sequences)
+    table = np.array([[np.nan if r.p_value is None else r.p_value for r in results] for results in found])
+    rows = tuple(_assessed(r.name, r.variant, r.reason, p) for r, p in zip(found[0], table.T, strict=True))
+    return Assessment(
+        n_bits=n_bits, sequences=sequences, constants=constants, rows=rows, p_values=table,
+        expected_failures=float(sum(map(_chance_of_failure, rows))),
+    )  # fmt: skip
 
 
 def _pieces(bits: Draw | bytes | Path | str, sequences: int, n_bits: int) -> Iterator[bytes]:
@@ -154,16 +138,17 @@ def _pieces(bits: Draw | bytes | Path | str, sequences: int, n_bits: int) -> Ite
         for _ in range(sequences):
             yield np.ascontiguousarray(bits(n_bits), np.uint8).tobytes()
         return
-    if isinstance(bits, bytes | bytearray):
-        _enough(len(bits), size, sequences, "the bytes hold")
-        for i in range(sequences):
-            yield bytes(bits[i * size : (i + 1) * size])
-        return
-    path = Path(bits)
-    if not path.is_file():
+    path = None if isinstance(bits, bytes | bytearray) else Path(bits)
+    if path is not None and not path.is_file():
         raise InputError(f"{path} is not a file; give a file of packed bits, bytes, or a function that draws bits")
-    _enough(path.stat().st_size, size, sequences, f"{path} holds")
-    with path.open("rb") as file:
+    with io.BytesIO(bits) if path is None else path.open("rb") as file:  # type: ignore[arg-type]
+        there = file.seek(0, io.SEEK_END)
+        if there < size * sequences:
+            raise InputError(
+                f"{path or 'the bytes'}: {8 * there} bits are {there // size} sequences of {8 * size} bits and not "
+                f"{sequences}; ask for fewer or shorter ones, or record more"
+            )
+        file.seek(0)
         for _ in range(sequences):
             piece = file.read(size)
             if len(piece) < size:
@@ -171,27 +156,24 @@ def _pieces(bits: Draw | bytes | Path | str, sequences: int, n_bits: int) -> Ite
             yield piece
 
 
-def _enough(there: int, size: int, sequences: int, what: str) -> None:
-    if there < size * sequences:
-        raise InputError(
-            f"{what} {8 * there} bits, which is {there // size} sequences of {8 * size} bits and not {sequences}; "
-            "ask for fewer or shorter ones, or record more"
-        )
-
-
 def _assessed(name: str, variant: str, reason: str, p: NDArray[np.float64]) -> Assessed:
-    p = p[~np.isnan(p)]
-    m = p.size
-    if m == 0:
-        return Assessed(name, variant, 0, 0, 0.0, 0.0, None, (0,) * 10, reason)
-    wide = 3 * sqrt(m * ALPHA * (1 - ALPHA))
-    counts = np.bincount(np.minimum((p * 10).astype(int), 9), minlength=10)
-    uniformity = None
-    if m >= LEAST:
-        from scipy.special import gammaincc
+    from scipy.special import gammaincc
 
+    p = p[~np.isnan(p)]
+    m, mean, wide = p.size, p.size * (1 - ALPHA), 3 * sqrt(p.size * ALPHA * (1 - ALPHA))
+    counts = np.bincount(np.minimum((p * 10).astype(int), 9), minlength=10)
+    passed, uniformity = int((p >= ALPHA).sum()), None
+    if m >= LEAST:
         uniformity = float(gammaincc(4.5, float(((counts - m / 10) ** 2).sum() / (m / 10)) / 2))
     return Assessed(
-        name, variant, m, int((p >= ALPHA).sum()), m * (1 - ALPHA) - wide, min(float(m), m * (1 - ALPHA) + wide),
-        uniformity, tuple(int(c) for c in counts),
+        name=name, variant=variant, sequences=m, passed=passed, least=mean - wide, most=min(float(m), mean + wide),
+        uniformity=uniformity, histogram=tuple(counts.tolist()), reason="" if m else reason,
+        proportion_holds=passed >= mean - wide, uniformity_holds=uniformity is None or uniformity >= UNIFORM,
     )  # fmt: skip
+
+
+def _chance_of_failure(row: Assessed) -> float:
+    from scipy.stats import binom
+
+    low = float(binom.cdf(ceil(row.least) - 1, row.sequences, 1 - ALPHA)) if row.sequences else 0.0
+    return low + (UNIFORM if row.uniformity is not None else 0.0)
