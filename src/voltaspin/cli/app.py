@@ -120,7 +120,8 @@ def _options_of(arguments: list[str]) -> dict[str, str]:
     command: Any = typer.main.get_command(app)
     for word in arguments:
         command = getattr(command, "commands", {}).get(word, command)
-    return {p.name: p.opts[0] for p in command.params if p.name and p.opts[0].startswith("--")}
+    options = {p.name: p.opts[0] for p in command.params if p.name and p.opts[0].startswith("--")}
+    return {f"n_{name}": option for name, option in options.items()} | options
 
 
 def _no_reader() -> NoReturn:

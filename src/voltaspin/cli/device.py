@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from voltaspin.cli.options import AsJson, Changes, Force, Out, Seed, SpinTorque, Voltage, Width, assigned, count
-from voltaspin.cli.terminal import print_json, progress_of
+from voltaspin.cli.terminal import print_json, progress_of, run_record
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import opened_whole
 from voltaspin.core.folders import OutputFolder, claimed_file
-from voltaspin.core.result import RunRecord
 from voltaspin.core.units import Dimension
 
 if TYPE_CHECKING:
@@ -44,7 +43,6 @@ SETTABLE: dict[str, Dimension] = {
     "V_h": units.JUNCTION_VOLTAGE,
     "Nz": units.RATIO.within(1e-9, 1e3),
 }
-_BYTES, _MOST_DEVICES = 100, 20_000_000  #: memory of a trajectory (measured: 84 to 156), and the most of them
 
 
 def chosen_junction(preset: str, changes: list[str] | None) -> Junction:
@@ -84,9 +82,7 @@ def device(
     preset: Preset = "generator",
     voltage: Voltage = None,
     width: Width = 0.6e-9,
-    devices: Annotated[
-        int, count("--devices", most=_MOST_DEVICES, why="which take too much memory", help="Trajectories, such as 20k.")
-    ] = 20000,
+    devices: Annotated[int, count("--devices", most=10**21, help="Trajectories, such as 20k.")] = 20000,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -173,7 +169,7 @@ def characterise(
             folder.write_bytes(f"{name}.png", picture)
         folder.write_bytes("index.html", device_page(result, pictures).encode())
         folder.write_json("device.json", result.to_json())
-        folder.finish(RunRecord().to_json())
+        folder.finish(run_record())
     if as_json:
         print_json(result.to_json())
         return
