@@ -345,9 +345,9 @@ def randomness(
                     raise
                 found = look(n_bits=source.bits_left // sequences)
         if figure is not None:
-            from voltaspin.plots.noise import randomness_png
+            from voltaspin.plots.drawing import png
 
-            write_bytes(figure, randomness_png(found))
+            write_bytes(figure, png(found.plot()))
     say_read(source)
     if as_json:
         print_json(found.model_copy(update={"input": input_of(source)}).to_json())

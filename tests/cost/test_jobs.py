@@ -8,12 +8,13 @@ import pytest
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Sourced
-from voltaspin.cost.claims import action_draws
-from voltaspin.cost.jobs import OWN_CPU, image_job, job, training_job, work, work_text
-from voltaspin.cost.processors import Software
-from voltaspin.cost.table import CostTable, Span
+from voltaspin.cost.jobs import OWN_CPU, image_job, job, training_job, workload
+from voltaspin.cost.pricing import Draws, Prices
+from voltaspin.cost.processors import ProcessorRng
+from voltaspin.cost.table import CostTable
 from voltaspin.device import SwitchingModel
-from voltaspin.plots.cost import image_png
+from voltaspin.plots.cost import image_energies
+from voltaspin.plots.drawing import png
 
 MODEL = SwitchingModel.shipped()
 TABLE = CostTable.default()
@@ -30,8 +31,8 @@ EXACT = TABLE.model_copy(
 
 
 @pytest.fixture(scope="module")
-def draws():
-    return action_draws(MODEL.junction, MODEL.pulse, table=TABLE, samples=300)
+def prices():
+    return Prices.of(MODEL.junction, MODEL.pulse, draws=Draws(samples=300))
 
 
 def test_counts_of_one_image_by_hand():
@@ -68,11 +69,11 @@ def test_a_training_run_takes_a_number_for_each_pixel(tmp_path):
 
 
 def test_energy_of_one_image_by_hand():
-    draws = action_draws(MODEL.junction, MODEL.pulse, table=EXACT, samples=100)
+    prices = Prices.of(MODEL.junction, MODEL.pulse, draws=Draws(EXACT, samples=100))
     # the junction's own current is drawn still: take it out where it enters
-    ohmic = draws.energy["cell"]["read"]
+    ohmic = prices.energy["cell"]["read"]
     assert ohmic.std() > 0
-    found = work(draws, [job("image", "one pixel", 1, cells_per_bit=2, resets=0.5)], EXACT)
+    found = workload(prices, [job("image", "one pixel", 1, cells_per_bit=2, resets=0.5)])
     by = {s.key: s for s in found.supplies}
     V = MODEL.pulse.voltage
     line, read_line = 50e-15 * V**2, 50e-15 * 0.1**2
@@ -87,9 +88,9 @@ def test_energy_of_one_image_by_hand():
     assert by["ours-macro"].over_macro.value == 1.0
 
 
-def test_ranges_hold_the_values_and_jobs_scale(draws):
+def test_ranges_hold_the_values_and_jobs_scale(prices):
     jobs = job("image", "", 1000), job("training run", "", 500_000)
-    found = work(draws, jobs, TABLE)
+    found = workload(prices, jobs)
     for s in found.supplies:
         for e in (s.per_bit, s.per_normal, *s.per_job.values()):
             assert e.low < e.value < e.high
@@ -99,21 +100,20 @@ def test_ranges_hold_the_values_and_jobs_scale(draws):
     assert values == sorted(values)
 
 
-def software_of(pJ: float, seconds: float | None = None) -> Software:
+def processor_of(pJ: float, seconds: float | None = None) -> ProcessorRng:
     spent = None if seconds is None else Sourced(seconds, "s", "a clock", "measured", seconds, seconds)
-    return Software(
+    return ProcessorRng(
         "cpu", "CPU", "cpu", Sourced(pJ, "pJ/sample", "a meter", "measured", pJ, pJ), None, spent, "metered"
     )
 
 
-def test_software_beside_the_memory_and_shares_by_hand(draws):
+def test_software_beside_the_memory_and_shares_by_hand(prices):
     image = job("image", "", 1000)
-    found = work(
-        draws,
+    found = workload(
+        prices,
         [image],
-        TABLE,
-        processors=[software_of(2e6, seconds=2e-6)],
-        networks={"a machine": Span.exactly(6e-3)},
+        processors=[processor_of(2e6, seconds=2e-6)],
+        networks={"a machine": np.full(300, 6e-3)},
         own_network=Sourced(0.198, "s", "a clock", "measured", 0.198, 0.198),
     )
     cpu, macro = found.supplies[-1], found.supplies[2]
@@ -126,22 +126,22 @@ def test_software_beside_the_memory_and_shares_by_hand(draws):
     assert macro.share["a machine"].value == pytest.approx(macro.per_job["image"].value / 6e9, rel=1e-3)
     assert "would save no more" in found.findings[0]
     assert "25 %" in found.findings[1]
-    text = work_text(found)
-    assert "2 (2 to 2) mJ" in text
+    text = "\n".join(": ".join(row) for row in found.summary())
+    assert "2 mJ" in text
     assert "metered" in text
-    assert image_png(found)[:4] == b"\x89PNG"
+    assert png(image_energies(found))[:4] == b"\x89PNG"
 
 
-def test_more_resets_cost_more(draws):
+def test_more_resets_cost_more(prices):
     few, many = (
-        work(draws, [job("image", "", 100, resets=r)], TABLE).supplies[0].per_job["image"].value for r in (0.0, 1.0)
+        workload(prices, [job("image", "", 100, resets=r)]).supplies[0].per_job["image"].value for r in (0.0, 1.0)
     )
-    reset = np.median(draws.energy["cell"]["reset"])
+    reset = np.median(prices.energy["cell"]["reset"])
     assert many - few == pytest.approx(1e12 * 100 * 32 * reset, rel=0.1)  # medians of sums are no sums of medians
 
 
-def test_jobs_of_another_shape_are_refused(draws):
+def test_jobs_of_another_shape_are_refused(prices):
     with pytest.raises(InputError, match="an image first"):
-        work(draws, [job("training run", "", 5)], TABLE)
+        workload(prices, [job("training run", "", 5)])
     with pytest.raises(InputError, match="as many bits"):
-        work(draws, [job("image", "", 5), job("training run", "", 5, cells_per_bit=3)], TABLE)
+        workload(prices, [job("image", "", 5), job("training run", "", 5, cells_per_bit=3)])

@@ -6,7 +6,7 @@ import pytest
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Sourced
-from voltaspin.cost.processors import software, timed
+from voltaspin.cost.processors import processor_rng, timed
 from voltaspin.cost.table import CostTable, Processor
 
 TABLE = CostTable.default()
@@ -32,7 +32,7 @@ def test_power_over_rate_by_hand():
     power = Sourced(12.0, "W", "a meter", "derived", 6.0, 24.0)
     rate = Sourced(1e8, "1/s", "a clock", "measured", 2.5e7, 4e8)
     made = Processor(key="a", name="A", kind="cpu", generator="PCG64", power=power, normals=rate)
-    (found,), notes = software(with_processors(made), measure="never")
+    (found,), notes = processor_rng(with_processors(made), measure="never")
     # 12 W over 1e8 a second are 120 nJ; a factor 2 and a factor 4 either way are 2^sqrt(1 + 4)
     assert found.normal.value == pytest.approx(120e3)
     factor = 2 ** math.sqrt(5)
@@ -44,15 +44,15 @@ def test_power_over_rate_by_hand():
 
 
 def test_without_meters_the_table_is_the_same_everywhere():
-    one, _ = software(TABLE, measure="never")
-    other, _ = software(TABLE, measure="never")
+    one, _ = processor_rng(TABLE, measure="never")
+    other, _ = processor_rng(TABLE, measure="never")
     assert one == other
     assert [s.key for s in one] == [p.key for p in TABLE.processors]
 
 
 def test_rates_are_timed_here_where_no_counter_is(tmp_path):
     first = TABLE.processors[0]
-    (found,), notes = software(
+    (found,), notes = processor_rng(
         with_processors(first), gpu=False, repeats=3, powercap=tmp_path / "no", hwmon=tmp_path / "none"
     )
     assert "timed here" in found.how
@@ -66,7 +66,7 @@ def test_rates_are_timed_here_where_no_counter_is(tmp_path):
 def test_always_refuses_and_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match=r"no energy counters.*no NVIDIA card"):
-        software(TABLE, measure="always", powercap=tmp_path / "no", hwmon=tmp_path / "none")
+        processor_rng(TABLE, measure="always", powercap=tmp_path / "no", hwmon=tmp_path / "none")
 
 
 def test_counters_are_used_where_there_are_any(tmp_path, monkeypatch):
@@ -88,7 +88,7 @@ def test_counters_are_used_where_there_are_any(tmp_path, monkeypatch):
         return once
 
     monkeypatch.setattr(module, "lasting", counted)
-    (found,), notes = software(
+    (found,), notes = processor_rng(
         with_processors(TABLE.processors[0]), gpu=False, seconds=0.001, repeats=3, powercap=tmp_path,
         hwmon=tmp_path / "none",
     )  # fmt: skip

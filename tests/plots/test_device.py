@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from voltaspin.core.format import duration, prefixed
 from voltaspin.cost.table import CostTable
 from voltaspin.device import presets
 from voltaspin.device.characterisation import Characterisation
 from voltaspin.device.characterise import Effort, characterise
-from voltaspin.report.device_page import device_charts, device_page, life_text, prefixed
+from voltaspin.report.device_page import device_charts, device_page
 
 CELL = replace(presets.generator.with_variation(K_eff_scale=0.4), B_bias=(0.012, 0.0, 0.0))
 ALL = ["pulses", "shmoo", "bathtub", "retention", "energy", "sensitivity", "astroid"]
@@ -77,7 +78,7 @@ def test_prefixes(value: float, unit: str, scaled: float, name: str) -> None:
 
 
 def test_lives_in_words() -> None:
-    lives = [life_text(s) for s in (4.8e-5, 53.2, 7200.0, 4 * 86400.0, 3.156e17)]
+    lives = [duration(s) for s in (4.8e-5, 53.2, 7200.0, 4 * 86400.0, 3.156e17)]
     assert lives == ["48 µs", "53.2 s", "2 h", "4 d", "1.00·10¹⁰ y"]
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
-from voltaspin.cost.claims import action_draws
 from voltaspin.cost.images import image_costs, image_costs_text, mean_pulse
+from voltaspin.cost.pricing import Draws, Prices
 from voltaspin.cost.table import BOUNDARIES, CellPulse
 from voltaspin.device import Pulse, presets
 from voltaspin.diffusion import bitflip
@@ -41,16 +41,16 @@ def test_the_mean_pulse_has_the_sums_of_all_pulses():
 
 def test_prices_of_a_mean_pulse_are_the_means_of_prices():
     junction = presets.get("generator")
-    mean = mean_pulse(junction, PULSES, samples().ledger.child("memory"))
-    parts = [action_draws(junction, Pulse(voltage=V, width=w), samples=100) for _, V, w in PULSES]
-    whole = action_draws(junction, mean, samples=100)
+    mean, draws = mean_pulse(junction, PULSES, samples().ledger.child("memory")), Draws(samples=100)
+    parts = [Prices.of(junction, Pulse(voltage=V, width=w), draws=draws) for _, V, w in PULSES]
+    whole = Prices.of(junction, mean, draws=draws)
     for b in BOUNDARIES:
         both = (30 * parts[0].energy[b]["pulse"] + 10 * parts[1].energy[b]["pulse"]) / 40
         assert np.allclose(whole.energy[b]["pulse"], both)
 
 
 def test_an_image_beside_the_gaussian_samplers():
-    works = image_costs(samples(), presets.get("generator"), draws=100)
+    works = image_costs(samples(), presets.get("generator"), draws=Draws(samples=100))
     ours, xor, raw = works
     assert (ours.pulses, ours.resets, ours.reads, ours.bytes_moved) == (20, 4, 24, 50)
     # five evaluations of four pixels: 20 numbers of 16 bits
