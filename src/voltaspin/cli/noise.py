@@ -346,9 +346,8 @@ def randomness(
                 found = look(n_bits=source.bits_left // sequences)
         if figure is not None:
             from voltaspin.plots.drawing import png
-            from voltaspin.plots.noise import examined_bits
 
-            write_bytes(figure, png(examined_bits(found)))
+            write_bytes(figure, png(found.plot()))
     say_read(source)
     if as_json:
         print_json(found.model_copy(update={"input": input_of(source)}).to_json())
