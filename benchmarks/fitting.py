@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from voltaspin.device import presets
-from voltaspin.device.fitting import fit_switching, predictions
+from voltaspin.device.fitting import fit_switching
 from voltaspin.device.fokker_planck import switching_map
 from voltaspin.device.junction import Junction
 from voltaspin.device.measurements import SwitchingData
+from voltaspin.device.predictions import predictions
 
 
 def one_by_one(junction: Junction, data: SwitchingData, degree: int) -> np.ndarray:

@@ -20,8 +20,8 @@ from voltaspin.cli_tables import KINDS, joined
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Z95
 from voltaspin.device import JunctionSpec, measurements
-from voltaspin.device.fitting import predict
 from voltaspin.device.measurements import ResistanceData, SwitchingData, TMRData
+from voltaspin.device.predictions import predict
 from voltaspin.device.resistance import resistance
 from voltaspin.device.switching_field import switched
 

@@ -11,7 +11,7 @@ from scipy.interpolate import CubicSpline
 
 from voltaspin.core.errors import InputError
 from voltaspin.device import Pulse, presets
-from voltaspin.device.fitting import fit_switching, predict, predictions, switching_model_from_measurements
+from voltaspin.device.fitting import fit_switching, switching_model_from_measurements
 from voltaspin.device.fokker_planck import switching_map, switching_probability
 from voltaspin.device.junction import Junction
 from voltaspin.device.likelihood import FitResult, climb, inverse_information, uniformity
@@ -22,6 +22,7 @@ from voltaspin.device.measurements import (
     SwitchingFieldData,
     TMRData,
 )
+from voltaspin.device.predictions import predict, predictions
 from voltaspin.device.resistance import fit_resistance, fit_spread, fit_TMR, resistance
 from voltaspin.device.retention import flip_rate
 from voltaspin.device.sensitivity import sensitivities

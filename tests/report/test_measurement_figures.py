@@ -11,7 +11,7 @@ from PIL import Image
 
 from voltaspin.core.errors import InputError
 from voltaspin.device import presets
-from voltaspin.device.fitting import fit_switching, predict
+from voltaspin.device.fitting import fit_switching
 from voltaspin.device.likelihood import FitResult
 from voltaspin.device.measurements import (
     ResistanceData,
@@ -20,6 +20,7 @@ from voltaspin.device.measurements import (
     SwitchingFieldData,
     TMRData,
 )
+from voltaspin.device.predictions import predict
 from voltaspin.device.resistance import fit_resistance, fit_spread, fit_TMR, resistance
 from voltaspin.device.switching_field import fit_switching_fields, fit_xi, switched
 from voltaspin.report.measurement_figures import fit_overlay

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_bytes
-from voltaspin.device.fitting import predictions
 from voltaspin.device.fokker_planck import COARSER, least_degree
 from voltaspin.device.junction import Junction, Well
 from voltaspin.device.likelihood import FitResult
@@ -28,6 +27,7 @@ from voltaspin.device.measurements import (
     SwitchingFieldData,
     TMRData,
 )
+from voltaspin.device.predictions import predictions
 from voltaspin.device.resistance import resistance
 from voltaspin.device.switching_field import switched
 from voltaspin.report.drawing import BLUE, DPI, GREEN, GREY, INK, ORANGE, PURPLE, STYLE, figure_png, mathtext
