@@ -28,6 +28,7 @@ from voltaspin.device.likelihood import (
     as_list,
     climb,
     enough,
+    inverse_information,
     known_names,
     poor_fit,
     result,
@@ -111,6 +112,8 @@ def fit_switching(
             raise
         fit.J, theta = None, np.zeros(len(free))
     while True:
+        if theta.any():  # near enough that the exact derivatives of the last climb are asked for once
+            theta, _ = fit.climb(theta, max(int(COARSER * fine), 4), near=0.3, direct=True)
         # A degree that is too low already for the quick answer needs no climb; one that was asked for is climbed.
         excess = fit.unresolved(theta, fine) if degree is None and theta.any() else ""
         if not excess:
@@ -209,11 +212,8 @@ class _Fit:
         return [theta, *(theta + h for h in 1e-5 * np.diag(self.sizes))]
 
     def exact_slope(self, theta: Floats) -> tuple[Floats, Floats]:
-        """Gradient and information from differences; the solution is smooth down to 1e-11.
-
-        Across fields the derivatives are interpolated. Only they are, so that the maximum stays where it is.
-        """
-        p, *moved = self.model(self._around(theta), self.degree, direct=False)
+        """Gradient and information from differences; the solution is smooth down to 1e-11."""
+        p, *moved = self.model(self._around(theta), self.degree, direct=self.direct)
         self.J = np.stack([(q - p) / h for q, h in zip(moved, 1e-5 * self.sizes, strict=True)], axis=1)
         self.last = theta, self.here(theta)
         return self._slope(self.last[1])
@@ -241,17 +241,23 @@ class _Fit:
         weight = self.trials / (p * (1 - p))
         return self.J.T @ (weight * (self.P - p)), (self.J.T * weight) @ self.J
 
-    def climb(self, theta: Floats, degree: int, *, near: float, checked: bool = False) -> tuple[Floats, Floats]:
+    def climb(
+        self, theta: Floats, degree: int, *, near: float, direct: bool = False, checked: bool = False
+    ) -> tuple[Floats, Floats]:
         """The maximum at a degree, from the derivatives of the last one.
 
         Args:
             theta: where to begin.
             degree: of the harmonics.
             near: squared distance in standard errors at which to end.
-            checked: whether the answer is final: from direct probabilities and exact derivatives near the maximum.
+            direct: whether nothing is interpolated across fields.
+            checked: whether the answer is final: from direct probabilities, and exact derivatives near the maximum.
         """
-        self.degree, self.direct = degree, checked
-        if self.J is not None:
+        self.degree, self.direct = degree, direct or checked
+        if checked:  # the quick answer is near, where the derivatives of its few harmonics only cost steps
+            gradient, information = self.exact_slope(theta)
+            checked = float(gradient @ inverse_information(information, self.free) @ gradient) >= 1
+        elif self.J is not None:
             self.last = theta, self.here(theta)
         return climb(
             theta, self.free, likelihood=self.likelihood, slope=self.slope, exact_slope=self.exact_slope, near=near,
@@ -259,9 +265,9 @@ class _Fit:
         )  # fmt: skip
 
     def _two_degrees(self, theta: Floats, degree: int, *, direct: bool) -> tuple[Floats, Floats]:
-        """Probabilities, and how far they are from those with fewer harmonics."""
+        """Probabilities, and how far they are from direct ones with fewer harmonics."""
         (p,) = self.model(self._around(theta) if self.few else [theta], degree, direct=direct)[:1]
-        return p, self.model([theta], max(int(COARSER * degree), 4), direct=direct)[0] - p
+        return p, self.model([theta], max(int(COARSER * degree), 4), direct=True)[0] - p
 
     def unresolved(self, theta: Floats, degree: int) -> str:
         """A numerical error of more than half of a point's standard error, in words; nothing where there is none."""

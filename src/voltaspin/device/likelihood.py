@@ -174,7 +174,7 @@ def climb(
             elif not exact:
                 break
             else:
-                # Within a standard deviation the likelihood is a parabola, on which a little damping changes nothing.
+                # Near the maximum the likelihood is a parabola, on which a little damping changes nothing.
                 damping = max(10 * damping, 1.0 if left < 1 else 0.0)
                 if damping > (30 if left < 1e-2 else 1e9):
                     if left < 1e-2:  # rounding, or that of the slope, hides the rest of the way

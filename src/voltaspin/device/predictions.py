@@ -34,7 +34,7 @@ from voltaspin.device.sphere import TERMS
 
 _NUMBERS = 8_000_000  # of the vectors that are held at once, which bounds the memory
 #: Nodes in a field that varies: so many, and one for each so many radians that its half range turns in the relaxation.
-_NODES, _PHASE = 8, 1.5
+_NODES, _PHASE = 12, 1.5
 _ROW_SECONDS = 2e-9  # of processor time for one row of an operator in one term of an expansion
 _TAIL = 0.05  # largest last coefficient of such an expansion, where the functions have a norm of 2
 
@@ -77,7 +77,7 @@ def predictions(
         degree: of the harmonics.
         spin_torque: as :func:`voltaspin.device.fitting.fit_switching`.
         across_fields: interpolate the relaxation where many fields differ along one axis alone. That is off by up to
-            1e-3 in P_sw; an answer needs the solution without.
+            1e-3 in P_sw, and in its derivatives by some percent: enough for the way to an answer, not for one.
         alive: called every now and then.
     """
     cells: dict[tuple[Any, ...], dict[tuple[float, float, float], list[tuple[int, int, float]]]] = {}
