@@ -8,8 +8,8 @@ import torch
 
 from voltaspin.core.errors import InputError
 from voltaspin.memory import ArraySpec, Crossbar, calibrate, convert
-from voltaspin.memory.chance import Chance, normal_table
-from voltaspin.memory.periphery import (
+from voltaspin.memory.crossbar.normals import ReadNoise, normal_table
+from voltaspin.memory.crossbar.periphery import (
     FIRST_ORDER,
     adc,
     adc_step,
@@ -19,7 +19,7 @@ from voltaspin.memory.periphery import (
     resistive_network,
     sensing,
 )  # fmt: skip
-from voltaspin.memory.ranges import ClippingWarning
+from voltaspin.memory.crossbar.ranges import ClippingWarning
 
 RNG = np.random.default_rng(7)
 IDEAL = [
@@ -343,7 +343,7 @@ def test_normals_of_the_layers():
     table = normal_table().astype(float)
     assert abs(table.mean()) < 1e-9
     assert table.var() == pytest.approx(1, abs=1e-7)
-    chance = Chance(3, "a layer")
+    chance = ReadNoise(3, "a layer")
     z = chance.normals(chance.counters((5, 6, 7), 0), 40_000)
     again = chance.normals(chance.counters((7,), 0), 40_000)
     assert np.array_equal(z[2], again[0])  # an image's numbers do not depend on its batch

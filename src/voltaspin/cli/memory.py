@@ -114,7 +114,7 @@ def store(
     waited = quantity("years", years, units.DURATION, bare="y")
     kelvin = quantity("celsius", celsius, units.TEMPERATURE, bare="degC")
     from voltaspin.diffusion.pictures import read_pictures
-    from voltaspin.memory.keeping import keep
+    from voltaspin.memory.stored_image import retention_demo
     from voltaspin.plots.memory import kept_png
 
     if not image.is_file():
@@ -123,8 +123,8 @@ def store(
     grey = picture[0] if len(picture) == 1 else (picture.transpose(1, 2, 0) @ [0.299, 0.587, 0.114]).round()
     grey = grey.astype("uint8")
     with claimed_file(out, force=force):
-        storage = keep(grey, "storage", seconds=waited, temperature=kelvin, seed=seed)
-        generator = keep(grey, "generator", seconds=60.0, temperature=None, seed=seed)
+        storage = retention_demo(grey, "storage", seconds=waited, temperature=kelvin, seed=seed)
+        generator = retention_demo(grey, "generator", seconds=60.0, temperature=None, seed=seed)
         write_bytes(out, kept_png(grey, [storage, generator]))
     if as_json:
         print_json({"picture": str(out), "kept": [k.to_json() for k in (storage, generator)]})

@@ -165,13 +165,13 @@ def run_sampling(
     counted = [source.ledger]
     if spec is not None and not isinstance(pipeline, Unmodified):
         from voltaspin.memory import convert
-        from voltaspin.memory.conversion import machine_of
+        from voltaspin.memory.crossbar.layer import context_of
 
         converted, coverage = convert(pipeline.unet, spec)
         pipeline = replace(pipeline, unet=converted)
-        machine = machine_of(converted)
-        counted.append(machine.ledger)
-        base = machine.ledger.to_dict()  # of the weights' writing, once for the run
+        context = context_of(converted)
+        counted.append(context.ledger)
+        base = context.ledger.to_dict()  # of the weights' writing, once for the run
 
     def record(batches: Sequence[Batch]) -> dict[str, Any]:
         spent = summed(batches)
@@ -180,7 +180,7 @@ def run_sampling(
             computed = Ledger.from_dict(base)
             computed.merge(spent.child(computed.name))
             spent.children[computed.name] = computed
-            machine.ledger.counts, machine.ledger.children = computed.counts, computed.children
+            context.ledger.counts, context.ledger.children = computed.counts, computed.children
             if coverage.macs is not None:
                 from voltaspin.cost.network import compute_cost
 

@@ -158,20 +158,19 @@ def compute_cost(
     Raises:
         InputError: nothing was counted yet, ``images`` is not positive, or not all of the model's work is known.
     """
-    from voltaspin.memory.conversion import machine_of
-    from voltaspin.memory.layers import MemoryLayer
-    from voltaspin.memory.machine import NETWORK
+    from voltaspin.memory.crossbar.context import NETWORK
+    from voltaspin.memory.crossbar.layer import MemoryLayer, context_of
 
     if images < 1:
         raise InputError(f"images = {images}: give how many images the ledger's work made, at least 1")
     if coverage.macs is None:
         raise InputError(f"a price needs every multiply-accumulate of the model, whose number is {coverage.unknown}")
     table = table or CostTable.default()
-    machine = machine_of(model)
+    context = context_of(model)
     specs = {m.name: m.spec for m in model.modules() if isinstance(m, MemoryLayer)}
     layers, writes = [], 0
-    for name, ledger in machine.ledger.children.items():
-        counts = {a: n * per_image / images for a, n in ledger.totals().items() if a not in ("write", "turn")}
+    for name, ledger in context.ledger.children.items():
+        counts = {a: n * per_image / images for a, n in ledger.totals().items() if a not in ("write", "activation")}
         writes += ledger.total("write")
         if not counts or name == NETWORK:
             continue
@@ -180,11 +179,11 @@ def compute_cost(
         if spec is None:
             seconds = counts.get("mac", 0.0) / DIGITAL_RATE.value
         else:
-            seconds = ledger.total("turn") * per_image / images * _turn_time(spec, table)
+            seconds = ledger.total("activation") * per_image / images * _turn_time(spec, table)
         layers.append(LayerCost(name, spec is not None, counts, energy, seconds))
     if not layers:
         raise InputError("the model has computed nothing yet; sample with it first, then price its ledger")
-    evaluations = machine.ledger.child(NETWORK).total("evaluation") * per_image / images
+    evaluations = context.ledger.child(NETWORK).total("evaluation") * per_image / images
     if not evaluations:
         raise InputError("the ledger holds no call of the model as a whole; call the model, not its parts")
     bare = coverage.cells * table.area_of_cell

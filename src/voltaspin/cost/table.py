@@ -344,7 +344,7 @@ def price(
     counts = ledger.totals()
     if cells < 1 or (images is not None and images < 1):
         raise InputError(f"cells = {cells} and images = {images} must be at least 1")
-    computing = ("product", "turn", "drive", "conversion", "add", "mac", "byte")
+    computing = ("product", "activation", "drive", "conversion", "add", "mac", "byte")
     unpriced = [action for action in computing if counts.get(action)]
     if unpriced:
         raise InputError(

@@ -14,16 +14,16 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
 from voltaspin.device import Junction, Pulse, SwitchingModel
 from voltaspin.device.response import logistic, logit
-from voltaspin.memory.access import Access
-from voltaspin.memory.imperfections import Disturbance, Imperfections
-from voltaspin.memory.lines import Line
-from voltaspin.memory.logic import RowLogic
+from voltaspin.memory.dynamics import Disturbance, Imperfections
 from voltaspin.memory.pulse import GROUP, pulse_and_xor
+from voltaspin.memory.pulses import Line
+from voltaspin.memory.rows import RowLogic
+from voltaspin.memory.sensing import Access
 from voltaspin.memory.variation import QUANTITIES, SCREENING, Variation
 from voltaspin.random.streams import Stream, derive_key
 
 if TYPE_CHECKING:
-    from voltaspin.memory.programmable import Answer, PulseLibrary
+    from voltaspin.memory.pulses import PulseLibrary, PulseResponse
     from voltaspin.memory.yields import Yield
 
 Thresholds = tuple[NDArray[np.int32], NDArray[np.int32]]
@@ -277,7 +277,7 @@ class MagnetoelectricMemory(RowLogic):
         self, seconds: float, *, temperature: float | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Probability that each cell is found at the other bit after a time, from 0 and from 1: (rows, columns)."""
-        from voltaspin.memory.ageing import after, flip_rates
+        from voltaspin.memory.wear import after, flip_rates
 
         if not np.isfinite(seconds) or seconds < 0:
             raise InputError(f"seconds = {seconds} s must be finite and not negative")
@@ -291,7 +291,7 @@ class MagnetoelectricMemory(RowLogic):
     # -- pulses ----------------------------------------------------------------------------------------------------
 
     def pulse(
-        self, what: float | Pulse | Answer | None = None, *, mask: ArrayLike | None = None, reset: bool = False
+        self, what: float | Pulse | PulseResponse | None = None, *, mask: ArrayLike | None = None, reset: bool = False
     ) -> None:
         """One stochastic pulse, in place.
 
@@ -323,8 +323,8 @@ class MagnetoelectricMemory(RowLogic):
             self.ledger.count("reset", touched)
         ledger.count("pulse", touched)
 
-    def programmed(self, probability: float) -> Answer:
-        """The :class:`~voltaspin.memory.programmable.Answer` of the driver's pulse nearest to a flip probability.
+    def programmed(self, probability: float) -> PulseResponse:
+        """The :class:`~voltaspin.memory.pulses.PulseResponse` of the driver's pulse nearest to a flip probability.
 
         Raises:
             InputError: no pulse comes within 0.02 of it (the message says the nearest), or the junction is unknown.
@@ -338,7 +338,7 @@ class MagnetoelectricMemory(RowLogic):
         Raises:
             InputError: the junction is unknown.
         """
-        from voltaspin.memory.programmable import PulseLibrary
+        from voltaspin.memory.pulses import PulseLibrary
 
         if self._library is None:
             self._library = PulseLibrary.of(self._known("its pulses cannot be programmed"), self._halves)
@@ -365,7 +365,7 @@ class MagnetoelectricMemory(RowLogic):
                 found.append((quantity, half))
         return tuple(found)
 
-    def _thresholds_for(self, what: float | Pulse | Answer | None) -> tuple[*Thresholds, Ledger]:
+    def _thresholds_for(self, what: float | Pulse | PulseResponse | None) -> tuple[*Thresholds, Ledger]:
         if what is None:
             if self._disturbance is None:
                 return self._q0, self._q1, self.ledger
@@ -377,9 +377,9 @@ class MagnetoelectricMemory(RowLogic):
             self._stick(p01, p10)
             return *_thresholds(p01, p10), self.ledger.child(f"flips {p:g}")
         if isinstance(what, Pulse):
-            from voltaspin.memory.programmable import answer
+            from voltaspin.memory.pulses import response
 
-            solved = answer(self._known("it cannot answer to another pulse"), what, self._halves)
+            solved = response(self._known("it cannot answer to another pulse"), what, self._halves)
             return *self._answered(solved), self.ledger.child(solved.name)
         chosen = self.programmed(float(what)) if isinstance(what, int | float | np.floating) else what
         ledger = self.ledger.child(chosen.name)
@@ -391,7 +391,7 @@ class MagnetoelectricMemory(RowLogic):
             self._remembered[chosen.pulse] = self._answered(chosen)
         return *self._remembered[chosen.pulse], ledger
 
-    def _answered(self, chosen: Answer) -> Thresholds:
+    def _answered(self, chosen: PulseResponse) -> Thresholds:
         p01, p10 = (np.array(np.broadcast_to(p, self._state.shape)) for p in chosen.probabilities(self._fields()))
         self._stick(p01, p10)
         return _thresholds(p01, p10)
@@ -438,7 +438,7 @@ class MagnetoelectricMemory(RowLogic):
             self._worn[where.ravel()] += pulses
         self._most_worn += pulses
         if self._lives is None and self._most_worn > self._sound:
-            from voltaspin.memory.ageing import oxide_lives
+            from voltaspin.memory.wear import oxide_lives
 
             assert self.junction is not None
             assert self.model.pulse is not None
@@ -546,7 +546,7 @@ class MagnetoelectricMemory(RowLogic):
 
     def save(self, path: Path | str) -> None:
         """Keep the memory, bit for bit, in a safetensors file with a checksum; see :meth:`load`."""
-        from voltaspin.memory.files import save
+        from voltaspin.memory.state import save
 
         save(self, Path(path))
 
@@ -557,7 +557,7 @@ class MagnetoelectricMemory(RowLogic):
         Raises:
             InputError: no such file, a truncated one, another version, or a wrong checksum.
         """
-        from voltaspin.memory.files import load
+        from voltaspin.memory.state import load
 
         memory: MagnetoelectricMemory = load(Path(path), cls)
         return memory

@@ -15,12 +15,12 @@ from voltaspin.report.device_page import life_text
 
 if TYPE_CHECKING:
     from voltaspin.memory import MagnetoelectricMemory
-    from voltaspin.memory.keeping import Kept
+    from voltaspin.memory.stored_image import StoredImage
 
 _DOTS = 2000  # of a sigma plot, its ends in full
 
 
-def kept_png(picture: NDArray[np.uint8], kept: Sequence[Kept]) -> bytes:
+def kept_png(picture: NDArray[np.uint8], kept: Sequence[StoredImage]) -> bytes:
     """The picture that was stored, and what was read back from each array."""
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         n = 1 + len(kept)

@@ -12,14 +12,14 @@ from torch import nn
 from voltaspin.core.context import current
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
-from voltaspin.memory.counting import first_tensor
+from voltaspin.memory.crossbar.counting import first_tensor
 
 OTHER = "attention and other products"  #: name in the ledger of work that belongs to no layer
 NETWORK = "network"  #: name in the ledger of the evaluations of the whole model, one for each image
 
 
 @dataclass
-class Machine:
+class CrossbarContext:
     """What the converted layers of one model share.
 
     Args:
@@ -97,16 +97,16 @@ class DigitalCount:
     """A hook that counts the work of a layer that stays digital.
 
     Args:
-        machine: whose ledger.
+        context: whose ledger.
         name: of the layer.
     """
 
-    machine: Machine
+    context: CrossbarContext
     name: str
 
     def __call__(self, module: Any, args: tuple[Any, ...], output: torch.Tensor) -> None:
-        if self.machine.recording or self.machine.bypass:
+        if self.context.recording or self.context.bypass:
             return
-        ledger = self.machine.ledger_of(self.name)
+        ledger = self.context.ledger_of(self.name)
         ledger.count("mac", macs_of(module, args, output))
         ledger.count("byte", args[0].numel() + 2 * output.numel())

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from voltaspin.core.errors import InputError
-from voltaspin.memory.chance import Chance
-from voltaspin.memory.periphery import FIRST_ORDER, line_drop, read_noise, resistive_network
-from voltaspin.memory.specification import ArraySpec
+from voltaspin.memory.crossbar.normals import ReadNoise
+from voltaspin.memory.crossbar.periphery import FIRST_ORDER, line_drop, read_noise, resistive_network
+from voltaspin.memory.crossbar.spec import ArraySpec
 
 _NETWORK = 1 << 16  # cells of a layer that the network is solved for: some 12 s as one tile, 3 s as tiles of 64 x 64
 
@@ -102,7 +102,7 @@ def cell_bits(integers: torch.Tensor, spec: ArraySpec) -> torch.Tensor:
     return ((signs[:, None] >> shift[None]) & 1).to(torch.uint8)
 
 
-def _failed(bits: torch.Tensor, spec: ArraySpec, chance: Chance) -> tuple[torch.Tensor, int]:
+def _failed(bits: torch.Tensor, spec: ArraySpec, chance: ReadNoise) -> tuple[torch.Tensor, int]:
     """The bits after write errors, ageing and stuck cells, and how many are wrong."""
     shape = bits.shape
     held = bits.cpu().numpy().reshape(shape[0], shape[1], -1).copy()
@@ -122,14 +122,14 @@ def _failed(bits: torch.Tensor, spec: ArraySpec, chance: Chance) -> tuple[torch.
     return found, int((found != bits).sum())
 
 
-def _spread(shape: torch.Size, spec: ArraySpec, chance: Chance, purpose: str) -> torch.Tensor:
+def _spread(shape: torch.Size, spec: ArraySpec, chance: ReadNoise, purpose: str) -> torch.Tensor:
     """Factor of each cell's conductance (or resistance, in a resistance sum): lognormal of mean 1."""
     s = math.sqrt(math.log1p(spec.resistance_spread**2))
     z = torch.from_numpy(chance.cells(purpose, math.prod(shape)).reshape(shape))
     return torch.exp(s * z - s * s / 2)
 
 
-def program(integers: torch.Tensor, spec: ArraySpec, chance: Chance) -> Programmed:
+def program(integers: torch.Tensor, spec: ArraySpec, chance: ReadNoise) -> Programmed:
     """Write integers into cells.
 
     Args:
@@ -181,7 +181,7 @@ def program(integers: torch.Tensor, spec: ArraySpec, chance: Chance) -> Programm
 
 
 def conductances(
-    bits: torch.Tensor, spec: ArraySpec, chance: Chance, used: torch.Tensor
+    bits: torch.Tensor, spec: ArraySpec, chance: ReadNoise, used: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Conductance of every cell as its column sees it, and of the dummies: in counts, a cell at 1 less one at 0.
 
@@ -204,7 +204,7 @@ def conductances(
     return g, dummy
 
 
-def _sensed(bits: torch.Tensor, spec: ArraySpec, chance: Chance) -> torch.Tensor:
+def _sensed(bits: torch.Tensor, spec: ArraySpec, chance: ReadNoise) -> torch.Tensor:
     """What sensing each cell alone finds: a cell whose conductance is on the wrong side is always read wrongly."""
     off = 1 / spec.TMR
     g = (bits.float() + off) * _spread(bits.shape, spec, chance, "spread").to(bits.device)

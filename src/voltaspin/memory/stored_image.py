@@ -16,7 +16,7 @@ MOST = 1 << 23  #: cells that a picture may take, half a gigabyte of simulation
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredImage:
     """What became of a picture.
 
     Args:
@@ -48,7 +48,9 @@ class Kept:
         )
 
 
-def keep(picture: NDArray[np.uint8], preset: str, *, seconds: float, temperature: float | None, seed: int = 0) -> Kept:
+def retention_demo(
+    picture: NDArray[np.uint8], preset: str, *, seconds: float, temperature: float | None, seed: int = 0
+) -> StoredImage:
     """Store the bits of a picture in an array of a preset's junctions, age it, and read it.
 
     Args:
@@ -77,7 +79,7 @@ def keep(picture: NDArray[np.uint8], preset: str, *, seconds: float, temperature
     memory.age(seconds, temperature=temperature)
     read = memory.read()
     kelvin = junction.temperature if temperature is None else temperature
-    return Kept(
+    return StoredImage(
         preset=preset, seconds=seconds, temperature=kelvin, picture=np.packbits(read, axis=1), bits=bits.size,
         lost=float((read != bits).mean()), expected=float(np.where(bits, p1, p0).mean()),
         barrier=float(at_temperature(junction, kelvin).barrier()),

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from voltaspin.memory.layers import MemoryLayer
-from voltaspin.memory.periphery import (
+from voltaspin.core.errors import InputError
+from voltaspin.memory.crossbar.counting import call
+from voltaspin.memory.crossbar.layer import MemoryLayer, context_of
+from voltaspin.memory.crossbar.periphery import (
     adc,
     adc_step,
     charge,
@@ -27,6 +32,37 @@ _LEAST_GAIN = 1e-3  # below which converters say next to nothing of their sums
 
 class ClippingWarning(UserWarning):
     """A range clips more than the specification admits."""
+
+
+def calibrate(model: nn.Module, run: Callable[[nn.Module], object] | Iterable[Any]) -> dict[str, float]:
+    """Fix the ranges of inputs and converters from typical work, which the ledger does not count.
+
+    Args:
+        model: converted.
+        run: calls the model (a function of it), or arguments to call it with, one batch after another. With several
+            time buckets each must occur; one that does not takes its neighbour's ranges.
+
+    Returns:
+        Share of clipped conversions per layer; more than ``clip_share`` of the specification is a warning.
+    """
+    context = context_of(model)
+    layers = [m for m in model.modules() if isinstance(m, MemoryLayer)]
+    context.recording = True
+    try:
+        with torch.no_grad():
+            if callable(run):
+                run(model)
+            else:
+                for batch in run:
+                    call(model, batch)
+    finally:
+        context.recording = False
+    unseen = [layer.name for layer in layers if not layer.seen]
+    if unseen:
+        for layer in layers:
+            layer.seen = {}
+        raise InputError(f"the calibration never reached {', '.join(unseen[:5])}; run the whole model")
+    return {layer.name: settle(layer) for layer in layers}
 
 
 @torch.no_grad()
@@ -111,8 +147,8 @@ def _sums(layer: MemoryLayer, x: torch.Tensor, s: int, top: int, phase: int) -> 
     always = read_noise(spec).always * phase_weight_inside(spec) * own.sum(2, keepdim=True)
     variance = torch.matmul(own, charge(x, spec)) + always
     # numbers that no image of a run draws
-    counters = layer._chance.counters((top,), _STEP + (s << 8) + phase)
-    white = torch.from_numpy(layer._chance.normals(counters, y.numel())).view(y.shape)
+    counters = layer._noise.counters((top,), _STEP + (s << 8) + phase)
+    white = torch.from_numpy(layer._noise.normals(counters, y.numel())).view(y.shape)
     return y + variance.clamp_min(0).sqrt() * white.to(y.device)
 
 

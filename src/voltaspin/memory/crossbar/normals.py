@@ -148,7 +148,7 @@ def over_images(work: Callable[[int, int], None], images: int) -> None:
     list(pool.map(work, edges[:-1].tolist(), edges[1:].tolist()))
 
 
-class Chance:
+class ReadNoise:
     """The random numbers of one layer.
 
     Args:

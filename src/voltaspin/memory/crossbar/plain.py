@@ -12,8 +12,8 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from voltaspin.core.errors import InputError
-from voltaspin.memory.counting import as_found, call
-from voltaspin.memory.layers import KINDS
+from voltaspin.memory.crossbar.counting import as_found, call
+from voltaspin.memory.crossbar.layer import KINDS
 from voltaspin.random.streams import Stream
 
 _SAME = 1e-4  # relative difference up to which a forward is the plain layer's, in float32; 1e-2 in half precision

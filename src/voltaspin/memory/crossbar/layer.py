@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from voltaspin.core.errors import InputError
-from voltaspin.memory.chance import Chance
-from voltaspin.memory.machine import Machine
-from voltaspin.memory.periphery import (
+from voltaspin.memory.crossbar.context import CrossbarContext
+from voltaspin.memory.crossbar.normals import ReadNoise
+from voltaspin.memory.crossbar.periphery import (
     charge,
     converter_step,
     fixed_range,
@@ -33,9 +33,17 @@ from voltaspin.memory.periphery import (
     read_noise,
     sensing,
 )
-from voltaspin.memory.programming import Programmed, program, quantise_weights
-from voltaspin.memory.specification import ArraySpec
-from voltaspin.memory.state import LARGE, Conversion, State, moments_of, power_of_two, require_finite, turns_of
+from voltaspin.memory.crossbar.program import Programmed, program, quantise_weights
+from voltaspin.memory.crossbar.programmed import (
+    LARGE,
+    Conversion,
+    State,
+    moments_of,
+    power_of_two,
+    require_finite,
+    turns_of,
+)
+from voltaspin.memory.crossbar.spec import ArraySpec
 
 _MISREADS = 1e-6  # of digital sensing, up to which they are left out
 _COLUMNS = 32 << 20  # elements of unfolded inputs held at once
@@ -57,7 +65,7 @@ class MemoryLayer(nn.Module):
         layer: one of :data:`KINDS`, with zero padding.
         spec: of the arrays.
         name: of the layer, which keys its cells.
-        machine: shared by the model.
+        context: shared by the model.
     """
 
     weight: nn.Parameter
@@ -74,11 +82,11 @@ class MemoryLayer(nn.Module):
     output_padding: Any
     kernel: tuple[int, ...]
 
-    def __init__(self, layer: Any, spec: ArraySpec, name: str, machine: Machine) -> None:
+    def __init__(self, layer: Any, spec: ArraySpec, name: str, context: CrossbarContext) -> None:
         super().__init__()
         if not isinstance(layer, KINDS):
             raise InputError(f"layer {name!r} is a {type(layer).__name__}, which cannot go into memory")
-        self.spec, self.name, self.machine = spec, name, machine
+        self.spec, self.name, self.context = spec, name, context
         self.kind = next(kind.__name__ for kind in KINDS if isinstance(layer, kind))
         source: Any = layer
         self.weight, self.bias = source.weight, source.bias
@@ -102,7 +110,7 @@ class MemoryLayer(nn.Module):
             self.register_buffer(kept, torch.zeros(spec.time_buckets, self.out_features, dtype=torch.float32))
         self.register_buffer("clipped", torch.zeros(spec.time_buckets, dtype=torch.float32))
         self.seen: dict[int, list[tuple[torch.Tensor, torch.Tensor, float]]] = {}
-        self._chance = Chance(spec.seed, name)
+        self._noise = ReadNoise(spec.seed, name)
         self._state: State | None = None
         for kept in ("in_channels", "out_channels", "kernel_size", "padding_mode"):  # that a model may ask for
             if hasattr(layer, kept):
@@ -175,11 +183,11 @@ class MemoryLayer(nn.Module):
         if self.transposed:
             i, o = values.shape[:2]
             integers = integers.reshape(self.groups, o, i // self.groups, -1).transpose(2, 3)
-        cells = program(integers.reshape(*self._matrix(values).shape), self.spec, self._chance)
+        cells = program(integers.reshape(*self._matrix(values).shape), self.spec, self._noise)
         moved = state is not None and torch.equal(state.source.cpu(), source.cpu())
         self._state = State.of(cells, step, self, source, scale)
         if not moved:
-            self.machine.ledger.child(self.name).count("write", cells.bits.numel())
+            self.context.ledger.child(self.name).count("write", cells.bits.numel())
         return self._state
 
     @property
@@ -201,7 +209,7 @@ class MemoryLayer(nn.Module):
                 f"layer {self.name!r} is called with an output_size, which a layer in memory does not take; keep it "
                 f'digital: ArraySpec(layers={{"{self.name}": "digital"}})'
             )
-        if self.machine.bypass:
+        if self.context.bypass:
             return self._apply_weight(input, self.weight, self.bias)
         self._check(input)
         x = input
@@ -218,7 +226,7 @@ class MemoryLayer(nn.Module):
         step, scale = self._range(x, state)
         whole = x
         x = (x if scale is None else (x / scale).clamp(-_LARGEST, _LARGEST)).float()
-        if self.machine.recording:
+        if self.context.recording:
             self._record(x)
         with torch.autocast(x.device.type, enabled=False):
             if scale is None:
@@ -268,7 +276,7 @@ class MemoryLayer(nn.Module):
         Without a calibrated range the step comes from each image's largest input; it is shaped to divide ``x``.
         """
         x = x.detach()
-        fixed = self.input_step[self.machine.bucket if self.spec.time_buckets > 1 else 0]
+        fixed = self.input_step[self.context.bucket if self.spec.time_buckets > 1 else 0]
         if float(fixed):
             beyond = x.dtype == torch.float64 and float(x.abs().amax()) > _LARGEST
             return fixed, torch.ones((), device=x.device) if beyond or state.scale != 1 else None
@@ -294,7 +302,7 @@ class MemoryLayer(nn.Module):
 
     def _compute(self, x: torch.Tensor, step: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         spec, state = self.spec, self._now
-        bucket = self.machine.bucket if spec.time_buckets > 1 else 0
+        bucket = self.context.bucket if spec.time_buckets > 1 else 0
         q = torch.fake_quantize_per_tensor_affine(x / step, 1.0, 0, spec.input_bottom, spec.input_top)
         if self._trained(x):
             ideal = (self.weight / state.scale).float() / state.step_shaped
@@ -360,7 +368,7 @@ class MemoryLayer(nn.Module):
         ]
         v = None if variance is None else variance.contiguous().view(*rows).cpu().numpy()
         y3, w3, s3, b3 = (t.numpy() for t in host)
-        self._chance.finish(counters, y3, variance=v, white=w3, scale=s3, bias=b3)
+        self._noise.finish(counters, y3, variance=v, white=w3, scale=s3, bias=b3)
         return host[0].view(y.shape).to(y.device)
 
     def _converted_taps(
@@ -380,7 +388,7 @@ class MemoryLayer(nn.Module):
         return y, (white.expand(y.shape) if variance is None else variance + white)
 
     def _counters(self, images: int) -> NDArray[np.uint64]:
-        return self._chance.counters(*self.machine.position(self.name, images))
+        return self._noise.counters(*self.context.position(self.name, images))
 
     def _limits(self, q: torch.Tensor, bucket: int) -> torch.Tensor:
         """Range of the converters [counts]: (images or 1, slices)."""
@@ -476,7 +484,7 @@ class MemoryLayer(nn.Module):
             part = limits if len(limits) == 1 else limits[a : a + some]
             y = self._tiles(self._unfold(q[a : a + some]), part, counters[a : a + some])
             if self.spec.adc_model == "statistical":
-                z = self._chance.normals(counters[a : a + some] + np.uint64(1 << 38), y[0].numel())
+                z = self._noise.normals(counters[a : a + some] + np.uint64(1 << 38), y[0].numel())
                 of = [t.view(len(t), self.groups, -1, 1) for t in self._conversion(q[a : a + some], bucket)]
                 y = y * of[0] + of[1] + of[2].sqrt() * torch.from_numpy(z).view(y.shape).to(y.device)
             out.append(self._fold(y, q[a : a + some]))
@@ -510,17 +518,17 @@ class MemoryLayer(nn.Module):
                         if cells.dummy_noise is not None:
                             d = cells.dummy_noise[:, g, rows]
                             spread = (torch.matmul(d, drive) + always * d.sum(1)[:, None]).clamp_min(0).sqrt()
-                            z = self._chance.normals(key + np.uint64(1 << 39), spread[0].numel())
+                            z = self._noise.normals(key + np.uint64(1 << 39), spread[0].numel())
                             common = spread * torch.from_numpy(z).view(spread.shape).to(spread.device)
                             common = common.repeat_interleave(spec.outputs_per_tile, 1)[:, :outputs]
                             y = y - common[:, None] * cells.used.view(1, S, 1, 1)
                     if spec.adc_model == "statistical":
                         if variance is not None:
-                            z = self._chance.normals(key, y[0].numel())
+                            z = self._noise.normals(key, y[0].numel())
                             y = y + variance.clamp_min(0).sqrt() * torch.from_numpy(z).view(y.shape).to(y.device)
                         sums += weight * (y * torch.from_numpy(two).view(1, S, 1, 1).to(y.device)).sum(1).cpu()
                         continue
-                    self._chance.convert(
+                    self._noise.convert(
                         key, y.cpu().contiguous().numpy(),
                         variance=None if variance is None else variance.cpu().contiguous().numpy(),
                         step=step.cpu().numpy(), bits=spec.adc_bits, weight=two * np.float32(weight),
@@ -544,12 +552,12 @@ class MemoryLayer(nn.Module):
         if columns.shape[1] > _POSITIONS:  # golden sections, so that no row or column of an image is preferred
             part = np.arange(_POSITIONS) * (5**0.5 - 1) / 2 % 1
             columns = columns[:, torch.from_numpy((part * columns.shape[1]).astype(np.int64)).to(columns.device)]
-        self.seen.setdefault(self.machine.bucket, []).append((sample, columns, float(size.amax())))
+        self.seen.setdefault(self.context.bucket, []).append((sample, columns, float(size.amax())))
 
     # -- counting --------------------------------------------------------------------------------------------------
 
     def _count(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        if self.machine.recording:
+        if self.context.recording:
             return
         spec = self.spec
         inputs, outputs = self.in_features, self.out_features
@@ -557,11 +565,11 @@ class MemoryLayer(nn.Module):
         phases = turns_of(spec)
         tiles = math.ceil(inputs / spec.rows)
         blocks = math.ceil(outputs // self.groups / spec.outputs_per_tile) * self.groups
-        ledger = self.machine.ledger_of(self.name)
+        ledger = self.context.ledger_of(self.name)
         slices = int(self._now.cells.used.sum())
         products = positions * phases * inputs * outputs * slices * (spec.columns_per_output // spec.slices)
         ledger.count("product", products + positions * phases * inputs * blocks * spec.dummies)
-        ledger.count("turn", positions * phases)
+        ledger.count("activation", positions * phases)
         ledger.count("drive", positions * phases * inputs * blocks)
         if spec.mode == "digital":
             ledger.count("add", products)
@@ -632,3 +640,11 @@ class MemoryLayer(nn.Module):
     def extra_repr(self) -> str:
         s = self.spec
         return f"{self.kind}, {self.out_features} x {self.in_features}, {s.mode}, {s.weight_bits}-bit weights"
+
+
+def context_of(model: nn.Module) -> CrossbarContext:
+    """What the converted layers of ``model`` share, its ledger among it; raises InputError where it has none."""
+    for module in model.modules():
+        if isinstance(module, MemoryLayer):
+            return module.context
+    raise InputError(f"this {type(model).__name__} has no layer in memory; convert(model, spec) makes one")

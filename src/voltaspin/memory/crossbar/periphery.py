@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.units import e_charge, k_B
-from voltaspin.memory.specification import ArraySpec
+from voltaspin.memory.crossbar.spec import ArraySpec
 
 if TYPE_CHECKING:
     import torch
@@ -118,7 +118,7 @@ def adc(y: torch.Tensor, step: torch.Tensor, bits: int) -> torch.Tensor:
     return (y / step).round().clamp(-half, half - 1) * step
 
 
-class ReadNoise(NamedTuple):
+class CellNoise(NamedTuple):
     """Variance [counts^2] that one read of a cell of conductance g [counts] adds, at an input of ``q`` steps:
     ``relative**2 g**2 q**2 + g (per_step |q| + always)``."""
 
@@ -131,7 +131,7 @@ class ReadNoise(NamedTuple):
         return not (self.relative or self.per_step or self.always)
 
 
-def read_noise(spec: ArraySpec) -> ReadNoise:
+def read_noise(spec: ArraySpec) -> CellNoise:
     """Read noise of one cell during one phase of the input.
 
     A number in the specification is a share of the cell's own current. Otherwise shot noise ``2 e I B`` and Johnson
@@ -139,16 +139,16 @@ def read_noise(spec: ArraySpec) -> ReadNoise:
     the current ``cell_voltage / R_P``.
     """
     if spec.mode == "digital":
-        return ReadNoise(0.0, 0.0, 0.0)
+        return CellNoise(0.0, 0.0, 0.0)
     if spec.read_noise is not None:
-        return ReadNoise(spec.read_noise, 0.0, 0.0)
+        return CellNoise(spec.read_noise, 0.0, 0.0)
     bandwidth, thermal = spec.noise_bandwidth, 4 * k_B * spec.temperature
     if spec.mode == "resistance_sum":
         swing = spec.R_P * spec.TMR  # R_AP - R_P
-        return ReadNoise(0.0, 0.0, thermal * bandwidth / ((spec.cell_voltage / spec.R_P) ** 2 * swing))
+        return CellNoise(0.0, 0.0, thermal * bandwidth / ((spec.cell_voltage / spec.R_P) ** 2 * swing))
     count = (1 - 1 / (1 + spec.TMR)) / spec.R_P  # G_P - G_AP
     step = spec.cell_voltage / (spec.input_top if spec.inputs == "multilevel" else 1)
-    return ReadNoise(0.0, 2 * e_charge * bandwidth / (step * count), thermal * bandwidth / (step**2 * count))
+    return CellNoise(0.0, 2 * e_charge * bandwidth / (step * count), thermal * bandwidth / (step**2 * count))
 
 
 @dataclass(frozen=True)

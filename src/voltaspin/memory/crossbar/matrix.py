@@ -11,12 +11,12 @@ from torch import nn
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
-from voltaspin.memory.layers import MemoryLayer
-from voltaspin.memory.machine import Machine
-from voltaspin.memory.periphery import converter_step, read_noise
-from voltaspin.memory.programming import Programmed, conductances
-from voltaspin.memory.specification import ArraySpec
-from voltaspin.memory.state import power_of_two
+from voltaspin.memory.crossbar.context import CrossbarContext
+from voltaspin.memory.crossbar.layer import MemoryLayer
+from voltaspin.memory.crossbar.periphery import converter_step, read_noise
+from voltaspin.memory.crossbar.program import Programmed, conductances
+from voltaspin.memory.crossbar.programmed import power_of_two
+from voltaspin.memory.crossbar.spec import ArraySpec
 from voltaspin.random.streams import Stream
 
 Floats = NDArray[np.float64]
@@ -44,15 +44,15 @@ class Crossbar:
             raise InputError(f"a crossbar holds a matrix (outputs, inputs), not a shape of {tuple(matrix.shape)}")
         self.spec = ArraySpec() if spec is None else ArraySpec(**spec.model_dump())
         self.shape: tuple[int, int] = (int(matrix.shape[0]), int(matrix.shape[1]))
-        self._machine = Machine(Ledger("crossbar"))
+        self._context = CrossbarContext(Ledger("crossbar"))
         linear = nn.Linear(self.shape[1], self.shape[0], bias=False, device="meta")
         linear.weight = nn.Parameter(matrix, requires_grad=False)
-        self._layer = MemoryLayer(linear, self.spec, name, self._machine)
+        self._layer = MemoryLayer(linear, self.spec, name, self._context)
 
     @property
     def ledger(self) -> Ledger:
         """What was counted so far."""
-        return self._machine.ledger
+        return self._context.ledger
 
     @property
     def cells(self) -> Programmed:
@@ -74,8 +74,8 @@ class Crossbar:
         if not len(vectors):
             empty = torch.zeros((*shape[:-1], self.shape[0], *shape[-1:]), dtype=torch.float64)
             return empty.numpy() if numpy else empty
-        self._machine.call += 1
-        self._machine.uses.clear()
+        self._context.call += 1
+        self._context.uses.clear()
         self._layer.input_step.fill_(self._input_step(vectors))
         with torch.no_grad():
             y = self._layer(vectors)
@@ -112,7 +112,7 @@ class Crossbar:
         if digital:
             g, dummy = bits.double().numpy(), None
         else:
-            tensor, dummies = conductances(layer.cells.bits, spec, layer._chance, layer.cells.used)
+            tensor, dummies = conductances(layer.cells.bits, spec, layer._noise, layer.cells.used)
             g = tensor[:, :, 0].double().numpy()
             dummy = None if dummies is None else dummies[:, 0].double().numpy()
         size, sign = np.abs(q).astype(np.int64), np.sign(q)
