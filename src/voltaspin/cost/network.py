@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from voltaspin.diffusion.sampling import Pipeline
     from voltaspin.memory import ArraySpec, Coverage
+    from voltaspin.memory.crossbar.readout import Readout
 
 ACTIONS = ("product", "drive", "conversion", "add", "mac", "byte")
 _BYTES = 8  # of one access that the table prices
@@ -167,20 +168,21 @@ def compute_cost(
         raise InputError(f"a price needs every multiply-accumulate of the model, whose number is {coverage.unknown}")
     table = table or CostTable.default()
     context = context_of(model)
-    specs = {m.name: m.spec for m in model.modules() if isinstance(m, MemoryLayer)}
+    readouts = {m.name: m.crossbar.readout for m in model.modules() if isinstance(m, MemoryLayer)}
     layers, writes = [], 0
     for name, ledger in context.ledger.children.items():
         counts = {a: n * per_image / images for a, n in ledger.totals().items() if a not in ("write", "activation")}
         writes += ledger.total("write")
         if not counts or name == NETWORK:
             continue
-        spec = specs.get(name)
-        energy = {b: _energies(counts, spec, b, table) for b in BOUNDARIES}
-        if spec is None:
+        readout = readouts.get(name)
+        energy = {b: _energies(counts, readout, b, table) for b in BOUNDARIES}
+        if readout is None:
             seconds = counts.get("mac", 0.0) / DIGITAL_RATE.value
         else:
-            seconds = ledger.total("activation") * per_image / images * _turn_time(spec, table)
-        layers.append(LayerCost(name, spec is not None, counts, energy, seconds))
+            each = readout.activation_time(si(table.read_width), table.adc_sharing.value * si(table.adc_time))
+            seconds = ledger.total("activation") * per_image / images * each
+        layers.append(LayerCost(name, readout is not None, counts, energy, seconds))
     if not layers:
         raise InputError("the model has computed nothing yet; sample with it first, then price its ledger")
     evaluations = context.ledger.child(NETWORK).total("evaluation") * per_image / images
@@ -262,56 +264,26 @@ def _product(*spans: Span) -> Span:
 
 
 def _energies(
-    counts: Mapping[str, float], spec: ArraySpec | None, boundary: Boundary, table: CostTable
+    counts: Mapping[str, float], readout: Readout | None, boundary: Boundary, table: CostTable
 ) -> dict[str, Span]:
     """[J] of each action of one layer."""
-    macro = boundary == "macro"
     price: dict[str, Span] = {}
-    if macro:
+    if boundary == "macro":
         price["mac"] = Span.of(table.operations["mul int8"]).plus(Span.of(table.operations["add int32"]))
         price["byte"] = Span.of(table.operations["SRAM 32 KB"]).times(1 / _BYTES)
-    if spec is not None:
-        square = _input_square(spec, table)
-        G = (1 + 1 / (1 + spec.TMR)) / (2 * spec.R_P)
-        price["product"] = square.times(spec.cell_voltage**2 * G * _read_time(spec, table))
-        if spec.mode == "digital":
-            # every cell is sensed alone: a decision and, at the line, a charging of its bit line
-            if boundary != "cell":
-                line = Span.of(table.line_capacitance).times(spec.cell_voltage**2)
-                price["product"] = price["product"].plus(line)
-            if macro:
-                price["product"] = price["product"].plus(Span.of(table.sense))
-                price["add"] = Span.of(table.full_adder).times(spec.input_bits if spec.inputs == "multilevel" else 1)
-        elif macro:
-            price["conversion"] = adc_energy(table, spec.adc_bits)
-            price["add"] = Span.of(table.operations["add int32"])
-        if boundary != "cell":
-            line = _product(square, Span.of(table.line_capacitance)).times(spec.cell_voltage**2)
-            price["drive"] = line
-            if macro:
-                price["drive"] = line.plus(_product(line, Span.of(table.driver_overhead)))
-                if spec.inputs == "multilevel" and spec.mode == "analog":
-                    price["drive"] = price["drive"].plus(Span.of(table.dac))
+    if readout is not None:
+        for part in readout.energy(si(table.read_width)):
+            if BOUNDARIES.index(part.since) <= BOUNDARIES.index(boundary):
+                entries = [_entry(e, readout, table) for e in part.entries]
+                energy = _product(Span.exactly(part.factor), *entries)
+                price[part.action] = price.get(part.action, _NONE).plus(energy)
     return {a: price[a].times(n) for a, n in counts.items() if a in price and n}
 
 
-def _input_square(spec: ArraySpec, table: CostTable) -> Span:
-    if spec.mode == "digital" and spec.inputs == "multilevel":
-        return Span.exactly(1.0)  # every cell is read, whatever its input
-    if spec.inputs == "bit-serial" or spec.mode != "analog":
-        return Span(0.5, 0.1, 1.0)  # a share of the bits is 1 and its row driven
-    return Span.of(table.input_square)
-
-
-def _read_time(spec: ArraySpec, table: CostTable) -> float:
-    return si(table.read_width) if spec.mode == "digital" else 1 / (2 * spec.noise_bandwidth)
-
-
-def _turn_time(spec: ArraySpec, table: CostTable) -> float:
-    """[s] from one driving of the rows to the next."""
-    if spec.mode == "digital":
-        return spec.rows * si(table.read_width)  # row after row
-    return max(_read_time(spec, table), table.adc_sharing.value * si(table.adc_time))
+def _entry(name: str | Sourced, readout: Readout, table: CostTable) -> Span:
+    if name == "adc":
+        return adc_energy(table, readout.spec.adc_bits)
+    return Span.of(name if isinstance(name, Sourced) else table.operations.get(name) or getattr(table, name))
 
 
 def adc_energy(table: CostTable, bits: int) -> Span:

@@ -120,7 +120,7 @@ def convert(
         else:
             new = chosen[name]
             new.program()
-            cells, tiles = new.size
+            cells, tiles = new.crossbar.readout.size(new.crossbar.geometry.shape)
             report.append(LayerCoverage(name, type(layer).__name__, True, "", macs, weights, cells, tiles))
     for name, reason in blocked.items():
         module = converted.get_submodule(name)
