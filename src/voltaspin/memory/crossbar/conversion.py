@@ -115,13 +115,13 @@ def convert(
         macs = None if count is None else count.of(name)
         weights = layer.weight.numel()
         if name in reasons:
-            report.append(LayerCoverage(name, type(layer).__name__, False, reasons[name], macs, weights))
+            report.append(_covered(name, layer, macs, weights, reasons[name]))
             layer.register_forward_hook(DigitalCount(context, name))
         else:
             new = chosen[name]
             new.program()
             cells, tiles = new.crossbar.readout.size(new.crossbar.geometry.shape)
-            report.append(LayerCoverage(name, type(layer).__name__, True, "", macs, weights, cells, tiles))
+            report.append(_covered(name, layer, macs, weights, cells=cells, tiles=tiles))
     for name, reason in blocked.items():
         module = converted.get_submodule(name)
         macs = None if count is None else sum(
@@ -129,13 +129,15 @@ def convert(
             if at == name or (f"{name}." in pieces and at.startswith(f"{name}."))
         )  # fmt: skip
         parameters = module.parameters(recurse=isinstance(module, _UNITS) or kind_of(module) is not None)
-        report.append(
-            LayerCoverage(name, type(module).__name__, False, reason, macs, sum(p.numel() for p in parameters))
-        )
+        report.append(_covered(name, module, macs, sum(p.numel() for p in parameters), reason))
         if macs:
             context.fixed[name or "the model itself"] = macs
     coverage = _coverage(report, converted, count, example, spec, pieces)
-    _count_the_rest(context, coverage, example)
+    # every call counts the work that no hook sees, in proportion to the size of its input
+    if coverage.other_macs:
+        context.fixed[OTHER] = coverage.other_macs
+    x = first_tensor(example)
+    context.size = 1 if x is None else max(x.numel(), 1)
     for module in converted.modules():
         if isinstance(module, nn.TransformerEncoderLayer) and any(isinstance(m, MemoryLayer) for m in module.modules()):
             module.activation_relu_or_gelu = 0  # torch's fused kernel would compute with the float weights
@@ -250,12 +252,19 @@ def _reasons(model: nn.Module, spec: ArraySpec, layers: dict[str, Any]) -> dict[
     return reasons
 
 
+def _covered(
+    name: str, module: nn.Module, macs: int | None, weights: int, reason: str = "", *, cells: int = 0, tiles: int = 0
+) -> LayerCoverage:
+    return LayerCoverage(name=name, kind=type(module).__name__, in_memory=not reason, reason=reason, macs=macs,
+                         weights=weights, cells=cells, tiles=tiles)  # fmt: skip
+
+
 def _coverage(
     report: list[LayerCoverage], model: nn.Module, count: Count | None, example: Any, spec: ArraySpec,
     pieces: tuple[str, ...],
 ) -> Coverage:  # fmt: skip
     if count is None:
-        return Coverage(tuple(report), None, "no example", spec.rows, spec.columns)
+        return Coverage.of(report, other=None, counted="no example", rows=spec.rows, columns=spec.columns)
     listed = {layer.name for layer in report}
     other: dict[str, int] = {}
     for (at, operation), macs in count.macs.items():
@@ -266,16 +275,10 @@ def _coverage(
     x = first_tensor(example)
     images = 1 if x is None else max(len(x), 1)
     how = f"{'one image' if images == 1 else f'{images} images'}, everything that the model computes"
-    return Coverage(tuple(report), sum(other.values()), how, spec.rows, spec.columns, images, other,
-                    tuple(sorted(count.uncounted)))  # fmt: skip
-
-
-def _count_the_rest(context: CrossbarContext, coverage: Coverage, example: Any) -> None:
-    """Let every call of the model count the work that no hook sees, in proportion to the size of its input."""
-    if coverage.other_macs:
-        context.fixed[OTHER] = coverage.other_macs
-    x = first_tensor(example)
-    context.size = 1 if x is None else max(x.numel(), 1)
+    return Coverage.of(
+        report, other=other, counted=how, rows=spec.rows, columns=spec.columns, images=images,
+        uncounted=tuple(sorted(count.uncounted)),
+    )  # fmt: skip
 
 
 def _device(model: nn.Module) -> torch.device:
