@@ -173,9 +173,7 @@ def kinds() -> dict[str, type[Result]]:
 
 def every_kind() -> dict[str, type[Result]]:
     """Return every kind of result of the package, whose modules are all imported for it."""
-    import voltaspin
-
-    for module in walk_packages(voltaspin.__path__, "voltaspin."):
+    for module in walk_packages(import_module("voltaspin").__path__, "voltaspin."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
     return kinds()
