@@ -151,7 +151,7 @@ class MagnetoelectricMemory(Cells, RowLogic):
 
         Args:
             what: None gives the model's own pulse; a :class:`Pulse` that one; a probability the pulse of the driver
-                that comes nearest to it, see :meth:`programmed`; an answer of :attr:`library` its pulse.
+                that comes nearest to it, see :meth:`programmed`; a response of :attr:`library` its pulse.
             mask: which cells, bool (rows, columns); None pulses all.
             reset: write 0 into those cells first. Without it a cell remembers: the correlation of its
                 successive states is 1 - p01 - p10.
@@ -222,7 +222,7 @@ class MagnetoelectricMemory(Cells, RowLogic):
         self._hold()
 
     def _seen(self, where: NDArray[np.bool_]) -> NDArray[np.uint8]:
-        """What a read of these cells finds: uint8 (rows, columns), the state elsewhere."""
+        """Return the bits that a read of these cells finds: uint8 (rows, columns), the state elsewhere."""
         self.ledger.count("read", int(np.count_nonzero(where)))
         if self.access is None:
             return self._state.copy()
@@ -252,7 +252,7 @@ class MagnetoelectricMemory(Cells, RowLogic):
         return (current < reference).astype(np.uint8)
 
     def yields(self, *, eps: float = 0.01, seconds: float | None = None, temperature: float | None = None) -> Yield:
-        """What a tester would say of this array; see :func:`voltaspin.memory.yields.measure`."""
+        """Return the yield of this array; see :func:`voltaspin.memory.yields.measure`."""
         from voltaspin.memory.yields import measure
 
         return measure(self, eps=eps, seconds=seconds, temperature=temperature)

@@ -88,7 +88,7 @@ class Cells:
         self._hold()
 
     def _settle(self, p01: Floats, p10: Floats) -> None:
-        """Take these probabilities; cells that are stuck answer with what they are stuck at."""
+        """Take these probabilities; stuck cells respond with the bit that they hold."""
         self._stick(p01, p10)
         self._p01, self._p10 = p01, p10
         self._q0, self._q1 = _thresholds(p01, p10)
@@ -119,7 +119,7 @@ class Cells:
 
     @property
     def quantities(self) -> Mapping[str, NDArray[np.float32]]:
-        """What cells have of their own, where they differ: ``K_eff_scale``, ``B_z`` [T], ..., (rows, columns) each."""
+        """Quantities in which cells differ: ``K_eff_scale``, ``B_z`` [T], ..., (rows, columns) each."""
         return dict(self._cells)
 
     @property
@@ -169,7 +169,7 @@ class Cells:
 
     @property
     def spreads(self) -> dict[str, float]:
-        """Standard deviation of what differs from cell to cell in this array."""
+        """Standard deviation of each quantity in which the cells of this array differ."""
         return {q: float(v.std()) for q, v in self._cells.items()}
 
     @property
@@ -219,7 +219,7 @@ class Cells:
 
     @property
     def _cells_differ(self) -> bool:
-        """Whether the model hears of what cells have of their own; a constant one does not."""
+        """Whether the model depends on the quantities of a cell; a constant one does not."""
         return getattr(self.model, "ranges", None) is not None
 
     def _fields(self) -> Mapping[str, NDArray[Any]]:
@@ -289,7 +289,7 @@ class Cells:
         return _FIRST_FAILURES * lifetime(self.junction, voltage=pulse.voltage) / pulse.width
 
     def _hold(self) -> None:
-        """Cells that cannot change have not changed."""
+        """Restore the stuck and broken cells."""
         places, values = self._stuck_at
         if places.size:
             self._state.ravel()[places] = values
@@ -308,7 +308,7 @@ class Cells:
         return where
 
     def describe(self) -> dict[str, Any]:
-        """What defines this memory, JSON-able, for provenance."""
+        """Return the parameters that define this memory, as JSON data for provenance."""
         more: dict[str, Any] = {}
         if self.variation != Variation(K_eff=self.variation.K_eff, stray_field=self.variation.stray_field):
             more["variation"] = self.variation.to_json()

@@ -1,4 +1,4 @@
-"""Pulses that flip a cell with a wanted probability: what a junction can be set to, and what its cells make of it.
+"""Pulses, their way along a word line, and the response of cells to them.
 
 A driver has a few voltages and a clock, so there are finitely many pulses. Each is solved for the nominal cell and
 for the few that fix a polynomial of the logits of p01 and p10 in what a cell has of its own.
@@ -37,7 +37,7 @@ _LINE_NODES = 5  # places along a word line where the pulse is solved
 
 @dataclass(frozen=True)
 class PulseResponse:
-    """How the cells of an array answer to one pulse.
+    """The response of the cells of an array to one pulse.
 
     Args:
         pulse: the pulse.
@@ -124,7 +124,7 @@ def _coefficients(values: Floats, halves: Halves) -> Floats:
 
 @lru_cache(maxsize=64)
 def response(junction: Junction, pulse: Pulse, halves: Halves) -> PulseResponse:
-    """How cells of that junction answer to a pulse; some Fokker-Planck solutions, a second or so."""
+    """Solve the response of a junction's cells to a pulse: some Fokker-Planck solutions, a second or so."""
     from voltaspin.device.fokker_planck import switching_probability
 
     wells: tuple[Well, Well] = ("up", "down")
@@ -207,7 +207,7 @@ class PulseLibrary:
         return logistic(self.logits[..., 0])
 
     def at(self, i: int, j: int) -> PulseResponse:
-        """How cells answer to voltage ``i`` and width ``j``."""
+        """Return the response of cells to voltage ``i`` and width ``j``."""
         pulse = Pulse(voltage=float(self.voltages[i]), width=float(self.widths[j]))
         return PulseResponse(pulse, self.halves, self.logits[i, j])
 

@@ -1,4 +1,4 @@
-"""A memory in a file: its state bit for bit, all that defines it, and a checksum over both."""
+"""The file of an array: its state bit for bit, all that defines it, and a checksum over both."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _or_none(kind: type[T], data: dict[str, Any] | None) -> T | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Saved:
-    """What stands in the file beside the arrays."""
+    """The fields of the file beside its tensors."""
 
     rows: int
     columns: int

@@ -1,4 +1,4 @@
-"""What the layers of one converted model share: counts, time steps, and whose numbers are drawn."""
+"""The context that the layers of one converted model share: counts, time steps, and the position of the noise."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NETWORK = "network"  #: name in the ledger of the evaluations of the whole model
 
 @dataclass
 class CrossbarContext:
-    """What the converted layers of one model share.
+    """The context of the converted layers of one model.
 
     Args:
         ledger: counts per layer, and per step where a run context says which.
@@ -64,7 +64,7 @@ class CrossbarContext:
             self.bucket = buckets.pop()
 
     def position(self, layer: str, images: int) -> tuple[tuple[int, ...], int]:
-        """Which numbers a layer draws now: an identifier per image, and a step."""
+        """Return the address of the numbers that a layer draws now: an identifier per image, and a step."""
         context = current()
         use = self.uses[layer]
         self.uses[layer] += 1

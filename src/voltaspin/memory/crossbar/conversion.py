@@ -1,4 +1,4 @@
-"""Put the layers of a torch model into crossbars, and say what was done."""
+"""Put the layers of a torch model into crossbars, and report what was done."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def convert(
     calibration: Callable[[nn.Module], object] | Iterable[Any] | None = None,
     inplace: bool = False,
 ) -> tuple[nn.Module, Coverage]:
-    """Put every layer that can be into crossbars.
+    """Put every layer that allows it into crossbars.
 
     Linear, Conv1d, Conv2d and ConvTranspose2d go into memory, and the projections of ``nn.MultiheadAttention``, which
     becomes a module with a layer for each. A subclass goes in where its forward gives the plain layer's numbers on
@@ -48,7 +48,7 @@ def convert(
     Args:
         model: any torch model. It is copied unless ``inplace``.
         spec: of the arrays.
-        example: what one call takes (a tensor, a tuple of arguments or a dict of keywords), best for one image. The
+        example: arguments of one call (a tensor, a tuple of arguments or a dict of keywords), best for one image. The
             share of multiply-accumulates is known only with it. The converted model without imperfections is
             compared with the float one on it. A diffusers ``UNet2DModel`` says its own input, so that it needs none.
         calibration: fixes the ranges, see :func:`calibrate`. Without it each image's inputs are scaled by
@@ -154,7 +154,7 @@ def _copied(model: nn.Module) -> nn.Module:
 
 
 def _bypassed(model: nn.Module, context: CrossbarContext, example: Any) -> tuple[Count, Any]:
-    """What one call computes, and its result, with layers in memory that compute as the float ones."""
+    """Count one call and return its result, with layers in memory that compute as the float ones."""
     context.bypass = True
     try:
         with as_found(model):

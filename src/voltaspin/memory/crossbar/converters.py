@@ -93,7 +93,7 @@ def _clipping(bits: int) -> tuple[Floats, Floats]:
 
 
 def fixed_range(limit: torch.Tensor, rms: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What a converter of range ``±limit`` makes of Gaussian sums of root mean square ``rms``, all in counts.
+    """Return the effect of a converter of range ``±limit`` on Gaussian sums of root mean square ``rms``, in counts.
 
     Returns:
         Gain [1], shift and variance of the rest, shaped like ``rms``. Sums far above the range are clipped to its

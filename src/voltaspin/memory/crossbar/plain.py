@@ -1,4 +1,4 @@
-"""Which modules behave as the plain layer of their kind, so that crossbars can take their place."""
+"""Find the modules that behave as the plain layer of their kind, so that crossbars can take their place."""
 
 from __future__ import annotations
 

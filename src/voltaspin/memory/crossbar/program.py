@@ -95,7 +95,7 @@ def quantise_weights(weight: torch.Tensor, spec: ArraySpec) -> tuple[torch.Tenso
 
 
 def cell_bits(integers: torch.Tensor, spec: ArraySpec) -> torch.Tensor:
-    """What is to be written: uint8 (signs, slices, *shape of integers)."""
+    """Return the bits to be written: uint8 (signs, slices, *shape of integers)."""
     w = integers.to(torch.int32)
     shift = torch.arange(spec.slices, dtype=torch.int32, device=w.device).view(-1, *[1] * w.dim())
     if spec.offset:
@@ -202,7 +202,7 @@ def conductances(
 
 
 def _sensed(bits: torch.Tensor, spec: ArraySpec, chance: ReadNoise) -> torch.Tensor:
-    """What sensing each cell alone finds: a cell whose conductance is on the wrong side is always read wrongly."""
+    """Return the bits that sensing each cell alone finds: a cell whose conductance is on the wrong side is always read wrongly."""
     off = 1 / spec.TMR
     g = (bits.float() + off) * _spread(bits.shape, spec, chance, "spread").to(bits.device)
     return (g > off + 0.5).to(torch.uint8)

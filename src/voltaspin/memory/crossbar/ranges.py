@@ -1,4 +1,4 @@
-"""Ranges of inputs and converters, chosen from what a layer has seen."""
+"""Ranges of inputs and converters, chosen from the inputs that a layer has seen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from voltaspin.memory.crossbar.readout import Converted
 _SUMS = 1 << 16  # on which ranges are tried
 _TRIALS = 25  # ranges
 _STEP = 1 << 61  # from which on the choice of ranges draws its read noise
-_LEAST_GAIN = 1e-3  # below which converters say next to nothing of their sums
+_LEAST_GAIN = 1e-3  # below which a converter's output hardly depends on its sum
 
 
 class ClippingWarning(UserWarning):
