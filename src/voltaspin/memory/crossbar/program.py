@@ -202,7 +202,7 @@ def conductances(
 
 
 def _sensed(bits: torch.Tensor, spec: ArraySpec, chance: ReadNoise) -> torch.Tensor:
-    """Return the bits that sensing each cell alone finds: a cell whose conductance is on the wrong side is always read wrongly."""
+    """Return the bits that sensing each cell alone finds: a conductance on the wrong side is always read wrongly."""
     off = 1 / spec.TMR
     g = (bits.float() + off) * _spread(bits.shape, spec, chance, "spread").to(bits.device)
     return (g > off + 0.5).to(torch.uint8)
