@@ -20,7 +20,7 @@ from voltaspin.core.spec import environment
 from voltaspin.cost.comparison import energy_text
 from voltaspin.cost.table import BOUNDARIES, CellPulse, CostTable, action_energies, si
 from voltaspin.device import presets
-from voltaspin.device.characterisation import Characterisation, JunctionSpec, PulseRecord
+from voltaspin.device.characterisation import Characterisation, PulseRecord
 from voltaspin.device.characterise import QUICK, Effort, characterise
 from voltaspin.device.fokker_planck import ROUNDING
 from voltaspin.report.device_page import life_text
@@ -167,7 +167,7 @@ def recorded(name: str, folder: Path, effort: Effort, costs: CostTable) -> Chara
         try:
             kept = Characterisation.load(path)
             if (
-                kept.junction == JunctionSpec.of(junction)
+                kept.junction == junction
                 and kept.line_capacitance == line
                 and kept.environment["voltaspin"] == environment()["voltaspin"]
             ):

@@ -9,13 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voltaspin.cli.app import main
-from voltaspin.cli.device import chosen_junction
 from voltaspin.cli.terminal import count, quantity
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import parse_quantity
 from voltaspin.cost.claims import FAIR, claim
-from voltaspin.device import Pulse, llg, presets
+from voltaspin.device import Junction, Pulse, llg, presets
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.memory.keeping import keep
 
@@ -106,7 +105,7 @@ def test_any_text_is_a_count_within_its_limits_or_refused(text):
 @given(st.sampled_from(["t_F", "Ms", "xi", "B_z", "temperature", "RA", "Delta"]), st.floats())
 def test_any_number_of_a_parameter_makes_a_junction_or_is_refused(name, value):
     try:
-        junction = chosen_junction("generator", [f"{name}={value}"])
+        junction = Junction.of(f"generator, {name}={value}")
     except InputError as error:
         refused = str(error)
         assert "\n" not in refused

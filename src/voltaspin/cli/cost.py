@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from voltaspin.cli.device import Changes, chosen_junction, voltage_of
+from voltaspin.cli.device import JUNCTION_HELP, Changes, chosen_junction, voltage_of
 from voltaspin.cli.terminal import Force, at_least, count, print_json, quantity
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
@@ -17,9 +17,7 @@ from voltaspin.core.folders import claimed_file
 
 
 def cost(
-    junction: Annotated[
-        str, typer.Option("--junction", help="A preset; `voltaspin device list` names them.")
-    ] = "generator",
+    junction: Annotated[str, typer.Option("--junction", help=JUNCTION_HELP)] = "generator",
     changes: Changes = None,
     voltage: Annotated[
         str | None, typer.Option("--voltage", help="Of the pulse, 1.5V; a number alone is in V.")

@@ -268,7 +268,7 @@ def run_bit_sampling(
     from voltaspin.core.spec import environment
     from voltaspin.cost.comparison import energies
     from voltaspin.cost.images import ImageWork, image_costs
-    from voltaspin.device import presets
+    from voltaspin.device import Junction
     from voltaspin.diffusion.bitflip import load_model
     from voltaspin.diffusion.bitflip.model import IDEAL
     from voltaspin.diffusion.bitflip.sampling import BitSampler
@@ -308,7 +308,7 @@ def run_bit_sampling(
             samples = sampler.samples(part.count, seconds=sum(b.seconds for b in batches))
             cells = model.spec.cells
             if cells.junction != IDEAL:
-                works[:] = image_costs(samples, presets.get(cells.junction), seed=seed)
+                works[:] = image_costs(samples, Junction.of(cells.junction), seed=seed)
             each = samples.per_image
             return {
                 "kind": "sample-bitflip",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voltaspin.cli.device import Changes, assigned, chosen_junction, voltage_of
+from voltaspin.cli.device import JUNCTION_HELP, Changes, assigned, chosen_junction, voltage_of
 from voltaspin.cli.files import Given, file_options, input_of, opened, refuse_recording, say_read
 from voltaspin.cli.terminal import Force, at_least, print_json, progress_bars, quantity, run_record
 from voltaspin.core import units
@@ -131,7 +131,7 @@ def _duration(seconds: float) -> str:
 
 @file_options
 def spec(
-    junction: Annotated[str, typer.Option("--junction", help="A preset; `voltaspin device list` names them.")] = "",
+    junction: Annotated[str, typer.Option("--junction", help=JUNCTION_HELP)] = "",
     bits: Annotated[
         Path | None, typer.Option("--bits", help="Recorded file of raw bits, in place of a junction.")
     ] = None,

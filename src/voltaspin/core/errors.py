@@ -1,5 +1,8 @@
 """The one error that means: what you gave cannot be used, and here is what to do."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class InputError(ValueError):
     """Bad input from a user: the message names the value, its unit and the remedy.
@@ -7,6 +10,14 @@ class InputError(ValueError):
     The command line prints it as one line and exits with status 2; every other exception is a defect of
     ours and keeps its traceback.
     """
+
+
+def unknown(kind: str, word: str, known: Iterable[str]) -> InputError:
+    """Return the error for a word that is none of the known ones: it lists them, and names the nearest."""
+    names = list(known)
+    near = get_close_matches(word, names, n=1)
+    meant = f"; did you mean {near[0]!r}?" if near else ";"
+    return InputError(f"{kind} {word!r} is unknown{meant} known: {', '.join(names)}")
 
 
 class NoiseStoppedError(InputError):

@@ -172,6 +172,15 @@ def parse_quantity(
     return value
 
 
+def require_positive(name: str, value: float, unit: str, remedy: str, *, zero: bool = False) -> None:
+    """Raise InputError unless ``value`` is finite and positive (or zero where ``zero`` admits it)."""
+    if value > 0 and not 1e-30 < value < 1e30:  # also infinity
+        raise InputError(f"{name} = {value:g} {unit} is not of the size of anything physical; {remedy}")
+    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+        allowed = "zero or positive" if zero else "positive"
+        raise InputError(f"{name} = {value!r} {unit} must be finite and {allowed}; {remedy}")
+
+
 def format_quantity(value: float, unit: str, *, digits: int = 4) -> str:
     """Write an SI value with the prefix that keeps it readable: ``6e-10, "s"`` as ``600 ps``."""
     if value == 0 or not math.isfinite(value) or not unit:

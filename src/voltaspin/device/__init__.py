@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from voltaspin.device import transport as transport
     from voltaspin.device.breakdown import check_breakdown as check_breakdown
     from voltaspin.device.characterisation import Characterisation as Characterisation
-    from voltaspin.device.characterisation import JunctionSpec as JunctionSpec
     from voltaspin.device.fit.data import ResistanceData as ResistanceData
     from voltaspin.device.fit.data import ResistanceSpread as ResistanceSpread
     from voltaspin.device.fit.data import SwitchingData as SwitchingData
@@ -38,7 +37,8 @@ if TYPE_CHECKING:
     from voltaspin.device.fit.switching import fit_switching as fit_switching
     from voltaspin.device.fit.switching import switching_model_from_measurements as switching_model_from_measurements
     from voltaspin.device.junction import Junction as Junction
-    from voltaspin.device.junction import Pulse as Pulse
+    from voltaspin.device.junction import JunctionSpec as JunctionSpec
+    from voltaspin.device.pulse import Pulse as Pulse
     from voltaspin.device.pulse_design import BestPulse as BestPulse
     from voltaspin.device.pulse_design import best_pulse as best_pulse
     from voltaspin.device.pulse_search import FairPulse as FairPulse

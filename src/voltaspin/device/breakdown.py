@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, fields
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Sourced
-from voltaspin.device.junction import Junction, Pulse, require_positive
+from voltaspin.core.units import require_positive
+from voltaspin.device.junction import Junction, Pulse
 
 _NO_NUMBER = "; no source that gives the number could be read"
 

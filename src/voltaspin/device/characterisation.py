@@ -7,8 +7,7 @@ in :attr:`Characterisation.reasons`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import ClassVar, Self, TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,33 +26,6 @@ class Part(BaseModel):
     """A piece of the record: frozen, closed to unknown fields, finite numbers, SI throughout."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class JunctionSpec(Spec):
-    """The parameters of a :class:`Junction` as data, SI."""
-
-    KIND: ClassVar[str] = "junction"
-    name: str
-    diameter: float
-    t_F: float
-    t_ox: float
-    Ms: float
-    K_i: float
-    xi: float
-    alpha_G: float
-    B_bias: tuple[float, float, float]
-    temperature: float
-    RA: float
-    TMR0: float
-    V_h: float
-    N: tuple[float, float, float]
-
-    @classmethod
-    def of(cls, junction: Junction) -> Self:
-        return cls(**asdict(junction))
-
-    def junction(self) -> Junction:
-        return Junction(**self.model_dump())
 
 
 class Derived(Part):
@@ -235,7 +207,7 @@ class Characterisation(Spec):
 
     KIND: ClassVar[str] = "device-characterisation"
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    junction: JunctionSpec
+    junction: Junction
     relax: float
     spin_torque: bool
     line_capacitance: float

@@ -16,13 +16,12 @@ import numpy as np
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.spec import environment
-from voltaspin.core.units import gamma_e, ns
+from voltaspin.core.units import gamma_e, ns, require_positive
 from voltaspin.device import breakdown
 from voltaspin.device.characterisation import (
     Astroid,
     Characterisation,
     Derived,
-    JunctionSpec,
     Oxide,
     PulseRecord,
     Read,
@@ -30,7 +29,7 @@ from voltaspin.device.characterisation import (
     numbers,
     or_reason,
 )
-from voltaspin.device.junction import Junction, Well, require_positive
+from voltaspin.device.junction import Junction, Well
 from voltaspin.device.pulse_survey import (
     Effort,
     Survey,
@@ -121,7 +120,7 @@ def characterise(
         READ, voltage=math.copysign(READ.voltage, -junction.xi), line_capacitance=line_capacitance
     )
     return Characterisation(
-        junction=JunctionSpec.of(junction),
+        junction=junction,
         relax=relax,
         spin_torque=spin_torque,
         line_capacitance=line_capacitance,

@@ -23,9 +23,9 @@ from numpy.typing import ArrayLike
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Estimate
-from voltaspin.core.units import gamma_e, k_B
+from voltaspin.core.units import gamma_e, k_B, require_positive
 from voltaspin.device.equilibrium import well_sign
-from voltaspin.device.junction import Junction, Pulse, Well, require_positive
+from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.device.sphere import Floats, Generator, basis, from_latitudes, latitude
 from voltaspin.device.torque import spin_torque_field
 

@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.units import gamma_e, k_B
+from voltaspin.core.units import gamma_e, k_B, require_positive
 from voltaspin.device.equilibrium import equilibrium, well_bottom, well_sign
-from voltaspin.device.junction import Junction, Pulse, Well, require_positive
+from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.device.kernel import HEUN, LANES, ROTATION, advance, advance64
 from voltaspin.device.response import QUANTITIES, Quantity
 from voltaspin.device.torque import spin_torque_field as spin_torque_field

@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.units import gamma_e
+from voltaspin.core.units import gamma_e, require_positive
 from voltaspin.device.fokker_planck import ROUNDING, SwitchingMap, first_degree, switching_map, switching_probability
-from voltaspin.device.junction import Junction, Pulse, Well, require_positive
+from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.device.sphere import Floats
 
 Target = Literal["write", "fair", "dephased"]

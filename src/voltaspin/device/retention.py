@@ -17,11 +17,11 @@ from typing import Literal, get_args
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Estimate
-from voltaspin.core.units import gamma_e, k_B
+from voltaspin.core.units import gamma_e, k_B, require_positive
 from voltaspin.device import axial, over_saddle
 from voltaspin.device.escape import LEAST_SHARE, SlowMode, log_flux_rate, slow_mode
 from voltaspin.device.fokker_planck import MAX_DEGREE, least_degree, term_weights
-from voltaspin.device.junction import Junction, Well, require_positive
+from voltaspin.device.junction import Junction, Well
 from voltaspin.device.landscape import Landscape
 from voltaspin.device.over_saddle import SADDLE_FIELD, depopulation
 from voltaspin.device.torque import spin_torque_field

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, fields, replace
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Sourced
-from voltaspin.device.junction import Junction, require_positive
+from voltaspin.core.units import require_positive
+from voltaspin.device.junction import Junction
 
 _ALZATE = "J. G. Alzate et al., Appl. Phys. Lett. 104, 112410 (2014), MgO/CoFeB/Ta"
 

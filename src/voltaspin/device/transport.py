@@ -16,8 +16,8 @@ from scipy.constants import epsilon_0
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Sourced
-from voltaspin.core.units import e_charge, k_B
-from voltaspin.device.junction import Junction, Pulse, Well, require_positive
+from voltaspin.core.units import e_charge, k_B, require_positive
+from voltaspin.device.junction import Junction, Pulse, Well
 
 PERMITTIVITY = Sourced(9.7, "1", "relative permittivity of MgO", "textbook", 9.0, 10.0)
 

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from scipy.special import expit, log_expit
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.units import k_B
+from voltaspin.core.units import k_B, require_positive
 from voltaspin.device.fit.data import Floats, SwitchingData
 from voltaspin.device.fit.likelihood import FitResult, as_list, climb, enough, known_names, poor_fit, result
 from voltaspin.device.fit.propagation import SIDE, carry, compact, overlaps
@@ -32,7 +32,7 @@ from voltaspin.device.fokker_planck import (
     well_density,
     well_indicator,
 )
-from voltaspin.device.junction import Junction, Pulse, Well, require_positive
+from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.device.sensitivity import PARAMETERS
 
 # --- switching probabilities ---------------------------------------------------------------------------
