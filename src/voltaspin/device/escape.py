@@ -19,7 +19,7 @@ from scipy import sparse
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import k_B
-from voltaspin.device.fokker_planck import COARSER, MAX_DEGREE, generator, least_degree, term_weights, well_indicator
+from voltaspin.device.density import COARSER, MAX_DEGREE, generator, least_degree, term_weights, well_indicator
 from voltaspin.device.junction import Junction, Well
 from voltaspin.device.landscape import Landscape
 from voltaspin.device.sphere import Floats, as_sparse, coordinates, latitude, occupied

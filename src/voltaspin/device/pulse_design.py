@@ -14,7 +14,8 @@ import numpy as np
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import gamma_e, require_positive
-from voltaspin.device.fokker_planck import ROUNDING, SwitchingMap, first_degree, switching_map, switching_probability
+from voltaspin.device.density import first_degree
+from voltaspin.device.fokker_planck import ROUNDING, SwitchingMap, switching_map, switching_probability
 from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.device.sphere import Floats
 

@@ -29,7 +29,8 @@ from voltaspin.device.characterisation import (
     numbers,
     or_reason,
 )
-from voltaspin.device.fokker_planck import COARSER, MAX_DEGREE, SwitchingMap, first_degree, switching_map
+from voltaspin.device.density import COARSER, MAX_DEGREE, first_degree
+from voltaspin.device.fokker_planck import SwitchingMap, switching_map
 from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.device.pulse_design import BestPulse, Target, Tolerance, best_pulse
 from voltaspin.device.sensitivity import sensitivities

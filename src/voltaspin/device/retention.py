@@ -19,8 +19,8 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Estimate
 from voltaspin.core.units import gamma_e, k_B, require_positive
 from voltaspin.device import axial, over_saddle
+from voltaspin.device.density import MAX_DEGREE, least_degree, term_weights
 from voltaspin.device.escape import LEAST_SHARE, SlowMode, log_flux_rate, slow_mode
-from voltaspin.device.fokker_planck import MAX_DEGREE, least_degree, term_weights
 from voltaspin.device.junction import Junction, Well
 from voltaspin.device.landscape import Landscape
 from voltaspin.device.over_saddle import SADDLE_FIELD, depopulation

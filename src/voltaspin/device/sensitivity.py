@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from voltaspin.core.errors import InputError
-from voltaspin.device.fokker_planck import (
+from voltaspin.device.density import (
     boltzmann_exponents,
     first_degree,
     generator,

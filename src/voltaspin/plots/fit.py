@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_bytes
+from voltaspin.device.density import COARSER, least_degree
 from voltaspin.device.fit.data import (
     ResistanceData,
     ResistanceSpread,
@@ -28,7 +29,6 @@ from voltaspin.device.fit.field import switched
 from voltaspin.device.fit.likelihood import FitResult
 from voltaspin.device.fit.resistance import resistance
 from voltaspin.device.fit.switching import predictions
-from voltaspin.device.fokker_planck import COARSER, least_degree
 from voltaspin.device.junction import Junction, Well
 from voltaspin.plots.drawing import BLUE, DPI, GREEN, GREY, INK, ORANGE, PURPLE, STYLE, figure_png, mathtext
 

@@ -19,10 +19,7 @@ from scipy.special import expit, log_expit
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import k_B, require_positive
-from voltaspin.device.fit.data import Floats, SwitchingData
-from voltaspin.device.fit.likelihood import FitResult, as_list, climb, enough, known_names, poor_fit, result
-from voltaspin.device.fit.propagation import SIDE, carry, compact, overlaps
-from voltaspin.device.fokker_planck import (
+from voltaspin.device.density import (
     COARSER,
     MAX_DEGREE,
     boltzmann_exponents,
@@ -32,6 +29,9 @@ from voltaspin.device.fokker_planck import (
     well_density,
     well_indicator,
 )
+from voltaspin.device.fit.data import Floats, SwitchingData
+from voltaspin.device.fit.likelihood import FitResult, as_list, climb, enough, known_names, poor_fit, result
+from voltaspin.device.fit.propagation import SIDE, carry, compact, overlaps
 from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.device.sensitivity import PARAMETERS
 
