@@ -42,7 +42,7 @@ def test_it_is_whole_and_can_be_read_again(record: Characterisation, tmp_path) -
 
 def test_progress_ends_every_part_it_began(record: Characterisation, parts) -> None:  # type: ignore[no-untyped-def]
     ends = {part: (done, total) for part, done, total in parts}
-    assert list(ends) == ["pulse curves", "map", "sensitivities", "retention"]
+    assert list(ends) == ["pulse curves", "map", "coin pulse", "sensitivities", "retention"]
     assert all(done == total for done, total in ends.values())
 
 

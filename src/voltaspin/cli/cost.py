@@ -20,7 +20,8 @@ def cost(
     junction: Annotated[str, typer.Option("--junction", help=JUNCTION_HELP)] = "generator",
     changes: Changes = None,
     voltage: Annotated[
-        str | None, typer.Option("--voltage", help="Of the pulse, 1.5V; a number alone is in V.")
+        str | None,
+        typer.Option("--voltage", help="Of the pulse, 1.5V; a number alone is in V; default: the fair pulse."),
     ] = None,
     width: Annotated[str | None, typer.Option("--width", help="Of the pulse, 0.3ns; a number alone is in ns.")] = None,
     against: Annotated[
@@ -76,27 +77,20 @@ def cost(
     from voltaspin.cost.claims import action_draws, claim, claim_text
     from voltaspin.cost.processors import MEASURES
     from voltaspin.cost.table import CostTable
-    from voltaspin.device import Pulse, SwitchingModel
+    from voltaspin.device import Pulse, fair_pulse
 
     how = next((m for m in MEASURES if m == (measure or "auto")), None)
     if how is None:
         raise InputError(f"--measure {measure!r}: give {', '.join(MEASURES)}")
     chosen = chosen_junction(junction, changes)
-    shipped = SwitchingModel.shipped()
     if (voltage is None) != (width is None):
         raise InputError("--voltage and --width make a pulse together; give both or neither")
     if voltage is not None and width is not None:
         V = voltage_of(voltage)
         assert V is not None
         pulse = Pulse(voltage=V, width=quantity("width", width, units.PULSE_WIDTH, bare="ns"))
-    elif junction == "generator" and not changes:
-        assert shipped.pulse is not None
-        pulse = shipped.pulse
     else:
-        raise InputError(
-            f"no pulse is known for {chosen.name}; give --voltage and --width, which "
-            f"'voltaspin device characterise --preset {junction}' finds"
-        )
+        pulse = fair_pulse(chosen).pulse
     with contextlib.nullcontext() if out is None else claimed_file(out, force=force):
         table = CostTable.default()
         draws = action_draws(chosen, pulse, table=table, samples=draws_wanted, seed=seed)

@@ -138,11 +138,11 @@ def spec(
     changes: Changes = None,
     voltage: Annotated[
         str | None,
-        typer.Option("--voltage", help="Of the pulse, 1.2V; a number alone is in V; default: the generator's, or V_c."),
+        typer.Option("--voltage", help="Of the pulse, 1.2V; a number alone is in V; default: the fair pulse's."),
     ] = None,
     width: Annotated[
         str | None,
-        typer.Option("--width", help="Of the pulse, 0.3ns; a number alone is in ns; only the generator needs none."),
+        typer.Option("--width", help="Of the pulse, 0.3ns; a number alone is in ns; default: the fair pulse's."),
     ] = None,
     spread: Annotated[str | None, typer.Option("--spread", help="Of K_eff over its mean, cell to cell: 5%.")] = None,
     stray: Annotated[
@@ -173,7 +173,7 @@ def spec(
     [bold]voltaspin spec --bits bits.bin --n-cells 64[/bold]
     """
     if bool(junction) == (bits is not None):
-        raise InputError("give either --junction, a preset's name, or --bits, a file")
+        raise InputError("give either --junction or --bits, a file")
     from voltaspin.requirements.specification import NoiseSpecification
 
     kept = NoiseSpecification.shipped() if specification is None else NoiseSpecification.load(specification)
@@ -209,26 +209,19 @@ def spec(
             "temperature_drift":
                 None if drift is None else quantity("drift", drift, units.TEMPERATURE_CHANGE, bare="K"),
         })  # fmt: skip
-        found = judge_junction(kept, cell, _pulse_of(junction, cell, voltage, width), around=around)
+        found = judge_junction(kept, cell, _pulse_of(cell, voltage, width), around=around)
     print_json({**found.to_json(), **read}) if as_json else print(found)
     if kept.reduced and not as_json:
         print("the specification is a trial of few images and steps: no result", file=sys.stderr)
 
 
-def _pulse_of(preset: str, junction: Junction, voltage_text: str | None, width_text: str | None) -> Pulse:
-    """The pulse of the options; of the generator the fair one, where nothing is said."""
-    voltage = voltage_of(voltage_text)
-    width = None if width_text is None else quantity("width", width_text, units.PULSE_WIDTH, bare="ns")
-    from voltaspin.device import Pulse, SwitchingModel
+def _pulse_of(junction: Junction, voltage_text: str | None, width_text: str | None) -> Pulse:
+    """The pulse of the options; for what they leave out, that of the junction's fair pulse."""
+    given = {
+        "voltage": voltage_of(voltage_text),
+        "width": None if width_text is None else quantity("width", width_text, units.PULSE_WIDTH, bare="ns"),
+    }
+    from voltaspin.device import Pulse, fair_pulse
 
-    if preset == "generator":
-        fair = SwitchingModel.shipped().pulse
-        assert fair is not None
-        return replace(fair, voltage=fair.voltage if voltage is None else voltage,
-                       width=fair.width if width is None else width)  # fmt: skip
-    if width is None:
-        raise InputError(
-            f"--width is missing: the fair pulse of {preset} is not known; give a width in ns, or look for one with "
-            "`voltaspin device characterise`"
-        )
-    return Pulse(voltage=junction.V_c if voltage is None else voltage, width=width)
+    stated = {name: value for name, value in given.items() if value is not None}
+    return Pulse(**stated) if len(stated) == 2 else replace(fair_pulse(junction).pulse, **stated)

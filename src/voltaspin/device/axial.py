@@ -42,7 +42,7 @@ def _side(Delta: float, width: float, reach: float) -> list[float]:
 
 
 def log_rates(land: Landscape) -> tuple[float, float]:
-    """Logarithms of the rates out of the well up and the well down over the diffusion constant.
+    """Return the logarithms of the rates out of the well up and the well down over the diffusion constant.
 
     They are those of the process of two states that has the slowest eigenvalue and the stationary populations of
     the exact one, with the wells parted at the top of the barrier.

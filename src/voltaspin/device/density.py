@@ -28,7 +28,7 @@ COARSER = 0.8  #: the second degree, of which the difference is the error, as a 
 
 
 def term_weights(junction: Junction, voltage: float, *, spin_torque: bool = False) -> Floats:
-    """Weights of the seven operators at ``voltage`` [V]: float64 (7,) [1/s], linear in the fields.
+    """Return the weights of the seven operators at ``voltage`` [V]: float64 (7,) [1/s], linear in the fields.
 
     The in-plane field is turned onto x, which changes no probability of a round pillar.
     """
@@ -46,12 +46,12 @@ def term_weights(junction: Junction, voltage: float, *, spin_torque: bool = Fals
 
 
 def generator(junction: Junction, voltage: float, *, degree: int, spin_torque: bool = False) -> Generator:
-    """The Fokker-Planck operator of the junction at ``voltage`` [V] in harmonics up to ``degree``."""
+    """Return the Fokker-Planck operator of the junction at ``voltage`` [V] in harmonics up to ``degree``."""
     return Generator(basis(degree), term_weights(junction, voltage, spin_torque=spin_torque))
 
 
 def boltzmann_exponents(junction: Junction) -> Floats:
-    """(Delta, b_x, b_z): thermal equilibrium at zero voltage is exp(Delta z^2 + b_x x + b_z z)."""
+    """Return (Delta, b_x, b_z): thermal equilibrium at zero voltage is exp(Delta z^2 + b_x x + b_z z)."""
     to_kT = junction.Ms * junction.volume / (k_B * junction.temperature)
     return np.array([junction.Delta(), junction.B_in_plane * to_kT, junction.B_bias[2] * to_kT])
 
@@ -65,7 +65,7 @@ def _half_sphere(degree: int) -> tuple[Floats, Floats, Floats]:
 
 
 def well_density(exponents: Floats, *, degree: int, well: Well) -> Floats:
-    """Thermal equilibrium cut to one half of the sphere, integral 1: coefficients (size,).
+    """Return the thermal equilibrium cut to one half of the sphere, integral 1: coefficients (size,).
 
     Args:
         exponents: (Delta, b_x, b_z) as :func:`boltzmann_exponents`.
@@ -88,7 +88,7 @@ def well_density(exponents: Floats, *, degree: int, well: Well) -> Floats:
 
 
 def well_indicator(degree: int, well: Well) -> Floats:
-    """The function that is 1 in one half of the sphere and 0 in the other: coefficients (size,)."""
+    """Return the function that is 1 in one half of the sphere and 0 in the other: coefficients (size,)."""
     _, weights, parts = _half_sphere(degree)
     coefficients = np.zeros((degree + 1, degree + 1))
     coefficients[0] = 2 * math.pi * (parts[0] @ weights)
@@ -105,7 +105,7 @@ def _mirrored(coefficients: Floats, sign: int) -> Floats:
 
 
 def staircase(pulse: Pulse, junction: Junction, begin: float, end: float) -> Iterator[tuple[float, float]]:
-    """Constant voltages [V] and their durations [s] that act as the pulse does between two times.
+    """Return the constant voltages [V] and their durations [s] that act as the pulse does between two times.
 
     Flat parts stay one step. A changing voltage is replaced by the pair of constants of the commutator-free
     Magnus scheme of fourth order, which fits because the equation is linear in the voltage.
@@ -143,7 +143,7 @@ def _stretches(pulse: Pulse, junction: Junction, begin: float, end: float) -> It
 
 
 def least_degree(junction: Junction) -> int:
-    """Degree to begin with: the width of the density in a well is 1 / sqrt(2 Delta)."""
+    """Return the degree to begin with: the width of the density in a well is 1 / sqrt(2 Delta)."""
     exponents = np.abs(boltzmann_exponents(junction))
     return int(12 + 6 * math.sqrt(exponents.sum()))
 

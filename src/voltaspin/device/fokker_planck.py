@@ -153,9 +153,7 @@ class FokkerPlanck:
     def __post_init__(self) -> None:
         require_positive("rtol", self.rtol, "", "give a relative tolerance, e.g. 0.01")
         if self.degree is not None and not 5 <= self.degree <= MAX_DEGREE:
-            raise InputError(
-                f"degree = {self.degree!r} must lie from 5 to {MAX_DEGREE}; leave it out to choose it"
-            )
+            raise InputError(f"degree = {self.degree!r} must lie from 5 to {MAX_DEGREE}; leave it out to choose it")
 
     def switching(self, junction: Junction, pulse: Pulse, protocol: Protocol = USUAL) -> FokkerPlanckResult:
         """Return the probability that one pulse flips the bit; see :func:`switching_probability`."""
@@ -166,6 +164,10 @@ class FokkerPlanck:
             allowed=lambda pair: rtol * max(float(pair.min()), 0.0) + ROUNDING, bounded=True,
         )  # fmt: skip
         return _honest(float(found[0]), float(found[1]), float(error.max()), degree)
+
+    def once(self, junction: Junction, pulse: Pulse, protocol: Protocol = USUAL) -> tuple[float, float]:
+        """Return (P_sw, WER) at one degree alone, without an error: for searches and fits that are checked later."""
+        return _outcome(junction, pulse, self._first(junction), protocol)
 
     def map(
         self,

@@ -52,7 +52,7 @@ _HOLDERS = ("fit", "device-characterisation")  #: kinds of files that hold a jun
 
 
 def cylinder_demagnetisation(*, diameter: float, height: float) -> tuple[float, float, float]:
-    """Magnetometric demagnetising factors (Nx, Ny, Nz) of a uniformly magnetised round cylinder.
+    """Return the magnetometric demagnetising factors (Nx, Ny, Nz) of a uniformly magnetised round cylinder.
 
     Args:
         diameter: [m].
@@ -243,7 +243,7 @@ class Junction:
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
-        """Read a junction from its own file, from one of a fit or from one of a characterisation.
+        """Return the read a junction from its own file, from one of a fit or from one of a characterisation.
 
         Raises:
             InputError: a file of another kind, version or field, a bad value, or a fit that gives no junction.
@@ -265,7 +265,7 @@ class Junction:
         diameter_scale: float = 1.0,
         RA_scale: float = 1.0,
     ) -> Self:
-        """The same junction as another cell of an array has it.
+        """Return the same junction as another cell of an array has it.
 
         Args:
             K_eff_scale: factor on K_eff at zero voltage [1]; what the voltage takes away stays.
@@ -295,13 +295,13 @@ class Junction:
         return self.area * self.t_F
 
     def K_eff(self, voltage: float = 0.0) -> float:
-        """Effective perpendicular anisotropy, demagnetisation included [J/m^3], at ``voltage`` [V]."""
+        """Return the effective perpendicular anisotropy, demagnetisation included [J/m^3], at ``voltage`` [V]."""
         assert self.N is not None  # filled in by __post_init__
         surface = (self.K_i - self.xi * voltage / self.t_ox) / self.t_F
         return surface - 0.5 * mu_0 * self.Ms**2 * (self.N[2] - self.N[0])
 
     def B_k(self, voltage: float = 0.0) -> float:
-        """Effective anisotropy field 2 K_eff / Ms [T], at ``voltage`` [V]; negative for an easy plane."""
+        """Return the effective anisotropy field 2 K_eff / Ms [T], at ``voltage`` [V]; negative for an easy plane."""
         return 2 * self.K_eff(voltage) / self.Ms
 
     def Delta(self, voltage: float = 0.0) -> float:
@@ -359,15 +359,15 @@ class Junction:
         return self.RA / self.area
 
     def TMR(self, voltage: float = 0.0) -> float:
-        """Tunnel magnetoresistance ratio [1] at ``voltage`` [V]: TMR0 / (1 + voltage^2 / V_h^2)."""
+        """Return the tunnel magnetoresistance ratio [1] at ``voltage`` [V]: TMR0 / (1 + voltage^2 / V_h^2)."""
         return self.TMR0 / (1 + (voltage / self.V_h) ** 2)
 
     def R_AP(self, voltage: float = 0.0) -> float:
-        """Resistance of the antiparallel state [ohm] at ``voltage`` [V]."""
+        """Return the resistance of the antiparallel state [ohm] at ``voltage`` [V]."""
         return self.R_P * (1 + self.TMR(voltage))
 
     def conductance(self, m_z: ArrayLike, voltage: float = 0.0) -> NDArray[np.float64]:
-        """Conductance [S] for the direction cosine ``m_z`` [1] between the layers, at ``voltage`` [V].
+        """Return the conductance [S] for the direction cosine ``m_z`` [1] between the layers, at ``voltage`` [V].
 
         Args:
             m_z: any shape, from -1 (antiparallel) to 1 (parallel).

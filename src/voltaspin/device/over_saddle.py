@@ -41,7 +41,7 @@ def _loss(land: Landscape, saddle: float, *, up: bool) -> float:
 
 
 def depopulation(loss: float) -> float:
-    """Mel'nikov-Meshkov factor A(loss) for an energy loss per turn in k_B T: 0 to 1.
+    """Return the Mel'nikov-Meshkov factor A(loss) for an energy loss per turn in k_B T: 0 to 1.
 
     Source: V. I. Mel'nikov and S. V. Meshkov, J. Chem. Phys. 85, 1018 (1986).
     """

@@ -70,7 +70,7 @@ class Pulse:
             )
 
     def with_width(self, width: float) -> Pulse:
-        """The same pulse, without jitter, of another width [s]."""
+        """Return the same pulse, without jitter, of another width [s]."""
         return replace(self, width=width, jitter=0.0)
 
     @property
@@ -89,7 +89,7 @@ class Pulse:
         return 0.0, self.rise, self.duration - self.fall, self.duration
 
     def voltage_at(self, time: ArrayLike) -> NDArray[np.float64]:
-        """Voltage [V] at ``time`` [s] (any shape) after the pulse began."""
+        """Return the voltage [V] at ``time`` [s] (any shape) after the pulse began."""
         time = np.asarray(time, np.float64)
         if self.tau > 0:
             return self._filtered(time)
@@ -106,7 +106,7 @@ class Pulse:
         return self.voltage * (_edge(time - begin, top - begin, self.tau) - _edge(time - end, off - end, self.tau))
 
     def energy(self, junction: Conductor) -> float:
-        """Ohmic energy of the pulse in one cell [J], charging of lines and of the cell not included.
+        """Return the ohmic energy of the pulse in one cell [J], charging of lines and of the cell not included.
 
         The conductance is the mean of the parallel and the antiparallel state at each voltage: a cell
         that is as often 0 as 1, or one that precesses through the plane.
