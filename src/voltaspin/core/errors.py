@@ -1,7 +1,7 @@
 """The one error that means: what you gave cannot be used, and here is what to do."""
 
+import difflib
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class InputError(ValueError):
@@ -13,11 +13,9 @@ class InputError(ValueError):
 
 
 def unknown(kind: str, word: str, known: Iterable[str]) -> InputError:
-    """Return the error for a word that is none of the known ones: it lists them, and names the nearest."""
+    """Return the error for a word that is none of the known ones: it names the nearest, and lists them."""
     names = list(known)
-    near = get_close_matches(word, names, n=1)
-    meant = f"; did you mean {near[0]!r}?" if near else ";"
-    return InputError(f"{kind} {word!r} is unknown{meant} known: {', '.join(names)}")
+    return InputError(f"{kind} {word!r} is unknown{nearest(word, names) or ';'} known: {', '.join(names)}")
 
 
 class NoiseStoppedError(InputError):
@@ -35,3 +33,9 @@ class NoiseExhaustedError(NoiseStoppedError):
 
 class NoiseHealthError(NoiseStoppedError):
     """A health test of a source of random bits has raised an alarm; nothing is delivered until a reset."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the known word that is closest, empty where none is close."""
+    found = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {found[0]!r}?" if found else ""

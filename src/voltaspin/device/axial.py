@@ -104,7 +104,7 @@ def _log_well(Delta: float, width: float) -> float:
 
 
 def log_first_passage(land: Landscape, *, up: bool) -> float:
-    """Logarithm of half the inverse mean time from a pole to the top of the barrier, over the diffusion constant.
+    """Return ln of half the inverse mean time from a pole to the top of the barrier, over the diffusion constant.
 
     The other half of those at the top falls back, if the barrier is high and symmetric: at Delta 1 it is 20 % below
     the rate of :func:`log_rates`, in a strong field along z up to 20 % to either side at any height.

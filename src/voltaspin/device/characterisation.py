@@ -1,7 +1,7 @@
-"""The record of one junction, ``device.json``: what it holds, and how answers and refusals get into it.
+"""The record of one junction, ``device.json``: its parts, and how answers and refusals get into it.
 
-:func:`voltaspin.device.characterise.characterise` fills it. What a junction does not have is ``None``, with the reason
-in :attr:`Characterisation.reasons`.
+:func:`voltaspin.device.characterise.characterise` fills it. A part that a junction does not have is ``None``, with
+the reason in :attr:`Characterisation.reasons`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Everything about one junction by itself: pulses, error rates, retention, energy, sensitivities, astroid, read.
 
 ``characterise(junction)`` asks the other files of this package and keeps their answers in the record of
-``characterisation.py``. What a junction cannot do is ``None`` there, with the reason beside it: without a
+``characterisation.py``. A part that a junction does not have is ``None`` there, with the reason beside it: without a
 VCMA coefficient no pulse acts, without an in-plane field no pulse writes, without two wells there is no bit.
 """
 
@@ -71,7 +71,7 @@ def characterise(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Characterisation:
-    """Ask everything about a junction.
+    """Compute the whole record of a junction.
 
     All pulses are rectangular, which flatters a write error rate.
 

@@ -316,7 +316,7 @@ class Junction:
         return math.hypot(self.B_bias[0], self.B_bias[1])
 
     def barrier(self, voltage: float = 0.0, *, well: Well | None = None, spin_torque: bool = False) -> float:
-        """Barrier out of a well [k_B temperature] at ``voltage`` [V]: the energy of the saddle over the bottom.
+        """Return the barrier out of a well [k_B temperature] at ``voltage`` [V]: the saddle over the bottom.
 
         The energy knows the voltage through the anisotropy alone. The torque of its current enters only with
         ``spin_torque``, and only without an in-plane field, where it acts as the field a_J / alpha_G along z; with

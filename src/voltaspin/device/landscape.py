@@ -146,7 +146,7 @@ class Landscape:
         return self.energy(saddle) - self.energy(up if well == "up" else down)
 
     def log_population(self, well: Well) -> float:
-        """Logarithm of the integral of exp(-energy) over a well, which ends at the latitude of the saddle."""
+        """Return ln of the integral of exp(-energy) over a well, which ends at the latitude of the saddle."""
         from scipy.special import ive
 
         up, saddle, down = self.stations()

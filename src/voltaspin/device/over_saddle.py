@@ -53,7 +53,7 @@ def depopulation(loss: float) -> float:
 
 
 def log_rate(land: Landscape, well: Well, *, alpha_G: float) -> float:
-    """Logarithm of the rate out of a well over the rate gamma_e / (1 + alpha_G^2) of 1 k_B T of field energy.
+    """Return ln of the rate out of a well over the rate gamma_e / (1 + alpha_G^2) of 1 k_B T of field energy.
 
     Raises:
         InputError: no two wells, or an in-plane field too weak for a single saddle.

@@ -1,4 +1,4 @@
-"""The pulse for a purpose: to write, to toss a fair coin at once, or to toss one by waiting.
+"""The pulse for a purpose: to write, to make a fair coin at once, or to make one by waiting.
 
 The searches use maps of the Fokker-Planck solution, so no counting error enters the choice.
 """

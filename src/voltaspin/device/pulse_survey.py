@@ -1,4 +1,4 @@
-"""What pulses do to one junction: curves, a map, the pulses that write and toss a coin, error rates around the first.
+"""The effect of pulses on one junction: curves, a map, the write pulse and the fair one, error rates around the first.
 
 The parts of a :class:`Characterisation` that take minutes. All pulses are rectangular, which flatters a write error
 rate, and all probabilities are solutions of the Fokker-Planck equation.
@@ -206,7 +206,7 @@ def coin_pulse(survey: Survey, reasons: dict[str, str], tick: Progress | None) -
 
 
 def oxide_life(junction: Junction, voltage: float, failure: float) -> float | None:
-    """Stress at that voltage until a share ``failure`` has broken [s]; None above breakdown or where it overflows."""
+    """Return the stress at a voltage until a share ``failure`` has broken [s]; None where there is none or no end."""
     life = or_reason({}, "", lambda: breakdown.lifetime(junction, voltage=voltage, failure=failure))
     return life if life is not None and math.isfinite(life) else None
 

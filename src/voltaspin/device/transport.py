@@ -53,7 +53,9 @@ def read_current(junction: Junction, *, voltage: float, m_z: ArrayLike) -> NDArr
 def current_noise(
     junction: Junction, *, voltage: float, m_z: ArrayLike, bandwidth: float, amplifier_noise: float = 0.0
 ) -> NDArray[np.float64]:
-    """Standard deviation of the current in a bandwidth: thermal and shot noise of the barrier, and an amplifier.
+    """Return the standard deviation of the current in a bandwidth, from barrier and amplifier.
+
+    The barrier has thermal and shot noise.
 
     One formula holds for both: S_I = 2 e I coth(e V / 2 k_B T), which is 4 k_B T G without a voltage and 2 e I
     well above 2 k_B T / e = 52 mV. Full shot noise is an upper estimate: measured Fano factors reach 0.98
