@@ -10,7 +10,6 @@ import typer
 
 from voltaspin.cli.options import AsJson, Changes, Force, Out, Seed, SpinTorque, Voltage, Width, count
 from voltaspin.cli.terminal import print_json, progress_of
-from voltaspin.core import units
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import opened_whole
 from voltaspin.core.folders import OutputFolder, claimed_file
@@ -18,7 +17,7 @@ from voltaspin.core.result import RunRecord
 
 if TYPE_CHECKING:
     from voltaspin.device.characterise import Characterisation
-    from voltaspin.device.junction import Junction, Pulse
+    from voltaspin.device.junction import Junction
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich", add_completion=False)
 
@@ -27,9 +26,7 @@ JUNCTION_HELP = (
     "with changes: 'generator, t_F=1.2nm'."
 )
 Preset = Annotated[str, typer.Option("--preset", "--junction", help=JUNCTION_HELP)]
-#: Memory of a trajectory and seconds of one core for each of its turns (measured: 84 to 156, 1.6e-7 to 1.8e-7).
-_BYTES, _SECONDS = 100, 1.7e-7
-_MOST_DEVICES, _MOST_TURNS = 20_000_000, 1e11
+_BYTES, _MOST_DEVICES = 100, 20_000_000  #: memory of a trajectory (measured: 84 to 156), and the most of them
 
 
 def chosen_junction(preset: str, changes: list[str] | None) -> Junction:
@@ -37,12 +34,6 @@ def chosen_junction(preset: str, changes: list[str] | None) -> Junction:
     from voltaspin.device import Junction
 
     return Junction.of(", ".join([preset, *(text.strip() for text in changes or ())]))
-
-
-def _turns(junction: Junction, pulse: Pulse) -> float:
-    """About how often the magnetisation turns during a pulse and after it, which is what a trajectory costs."""
-    field = max(abs(junction.B_k(pulse.voltage)), abs(junction.B_k(0.0))) + junction.B_in_plane
-    return units.gamma_e * field * (pulse.duration + 10e-9) / 6.28
 
 
 @app.callback()
@@ -73,12 +64,6 @@ def device(
 
     junction = Junction.of(preset)
     pulse = Pulse(voltage=junction.V_c if voltage is None else voltage, width=width)
-    if (turns := _turns(junction, pulse)) * devices > _MOST_TURNS:
-        raise InputError(
-            f"--devices {devices} --width {width:g}s: {devices:,} trajectories of {turns:,.0f} turns of the "
-            f"magnetisation take about {2 * turns * devices * _SECONDS / 3600:,.0f} hours; give fewer or a shorter "
-            "pulse"
-        )
     result: dict[str, Any] = {
         "preset": preset,
         "Delta": junction.Delta(),

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from voltaspin.core.capacity import check_memory, check_time
 from voltaspin.core.errors import InputError
-from voltaspin.core.units import gamma_e, k_B, require_positive
+from voltaspin.core.units import gamma_e, k_B, require_count, require_positive
 from voltaspin.device.junction import Junction
 from voltaspin.device.kernel import HEUN, LANES, ROTATION, advance, advance64
 from voltaspin.device.response import QUANTITIES, Quantity
@@ -192,6 +192,9 @@ def run(
     if scheme not in SCHEMES:
         raise InputError(f"scheme {scheme!r} is unknown; use {' or '.join(map(repr, SCHEMES))}")
     state = _unit_vectors(m, dtype)
+    require_count("first_step", first_step, least=0)
+    require_positive("duration", duration, "s", "give the time to simulate, e.g. 1 * ns", zero=True)
+    duration = float(duration)
     wave = _waveform(voltage, duration)
     probe = wave(np.linspace(0, duration, 65))
     if not np.isfinite(probe).all():
@@ -249,8 +252,9 @@ def trajectory(
     Raises:
         InputError: as :func:`run`.
     """
-    if samples < 1:
-        raise InputError(f"samples = {samples} must be at least 1")
+    require_count("samples", samples)
+    require_positive("duration", duration, "s", "give the time to simulate, e.g. 1 * ns", zero=True)
+    duration = float(duration)
     piece = duration / samples
     wave = _waveform(voltage, duration)
     probe = wave(np.linspace(0, duration, 65))
@@ -308,8 +312,8 @@ def own_values(cells: Cells | None, n: int) -> dict[Quantity, NDArray[np.float64
         if name not in QUANTITIES:
             raise InputError(f"{name!r} is no quantity of a cell; known: {', '.join(QUANTITIES)}")
         array = np.asarray(values, np.float64)
-        if not np.isfinite(array).all() or (name != "B_z" and not (array > 0).all()):
-            raise InputError(f"{name} holds a value that is not finite, or a factor that is not positive")
+        if not array.size or not np.isfinite(array).all() or (name != "B_z" and not (array > 0).all()):
+            raise InputError(f"{name} holds no value, one that is not finite, or a factor that is not positive")
         if n > 1 and array.shape not in ((), (1,), (n,)):
             raise InputError(f"{name} has shape {array.shape}; {n} devices need as many values, or one")
         out[name] = np.broadcast_to(array, (n,)) if n > 1 else array.ravel()
@@ -360,6 +364,5 @@ def _unit_vectors(m: ArrayLike, dtype: DTypeLike) -> Floats:
 def _threads(threads: int | None) -> int:
     if threads is None:
         return os.cpu_count() or 1
-    if threads < 1:
-        raise InputError(f"threads = {threads} must be at least 1, or None for all cores")
+    require_count("threads", threads)
     return int(threads)

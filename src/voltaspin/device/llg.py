@@ -5,6 +5,7 @@ The motion itself is in :mod:`voltaspin.device.integration`, whose functions are
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Estimate
 from voltaspin.core.result import Result
+from voltaspin.core.units import require_count
 from voltaspin.device.equilibrium import equilibrium, well_bottom, well_sign
 from voltaspin.device.integration import (
     USUAL_BIAS,
@@ -58,6 +60,7 @@ def thermalise(
     Raises:
         InputError: as :func:`run`.
     """
+    require_count("n", n, least=0, most=1_000_000_000)
     duration = 5 * junction.relaxation_time
     check_size(n, step_count(junction, duration, dt, scheme=options.get("scheme", "rotation"))[0])
     start = np.tile(well_bottom(junction, well), (n, 1))
@@ -115,6 +118,9 @@ class LLG:
     def __post_init__(self) -> None:
         if self.devices < 1:
             raise InputError(f"n_devices = {self.devices} must be at least 1")
+        if math.isfinite(self.devices):
+            require_count("n_devices", self.devices, most=10**300)
+        check_size(self.devices, 0)
 
     def switching(
         self, junction: Junction, pulse: Pulse, protocol: Protocol = USUAL, *, cells: Cells | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.units import require_positive
+from voltaspin.core.units import require_positive, require_voltage
 
 
 class Conductor(Protocol):
@@ -53,8 +52,7 @@ class Pulse:
     jitter: float = 0.0
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.voltage):
-            raise InputError(f"pulse voltage {self.voltage!r} V must be finite; give volts, e.g. 1.2")
+        require_voltage("pulse voltage", self.voltage)
         require_positive("width", self.width, "s", "give the width at half height, e.g. 0.3 * ns")
         for name in ("rise", "fall", "tau", "jitter"):
             require_positive(name, getattr(self, name), "s", "give zero for none", zero=True)

@@ -20,6 +20,7 @@ from pydantic import Field, model_validator
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import cached as kept
 from voltaspin.core.spec import Spec, built, environment
+from voltaspin.core.units import require_positive
 from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.device.protocol import Protocol
 from voltaspin.device.response import UNITS, Quantity, Response, Variable, logistic, nominal
@@ -221,7 +222,7 @@ class SwitchingModel(Spec):
         Raises:
             InputError: an empty range, a range without its nominal point, too few points, or as the LLG.
         """
-        from voltaspin.device.llg import LLG, USUAL_BIAS, time_step_limit
+        from voltaspin.device.llg import LLG, USUAL_BIAS, check_size, time_step_limit
 
         _check_range("K_eff_range", K_eff_range, 1.0)
         _check_range("B_z_range", B_z_range, 0.0)
@@ -233,6 +234,8 @@ class SwitchingModel(Spec):
         if dt is None:
             cells = (junction.with_variation(K_eff_scale=s, B_z=b) for s, b in grid)
             dt = min(time_step_limit(c, pulse.voltage, tolerance=USUAL_BIAS) for c in cells)
+        require_positive("dt", dt, "s", "give the time step, e.g. 1 * ps")
+        check_size(n_devices, len(wells) * len(grid) * (pulse.duration + relax) / dt)
         flips, solver = np.empty((len(wells), len(grid))), LLG(dt, n_devices, seed=seed, threads=threads)
         for done, (w, g) in enumerate(np.ndindex(flips.shape), start=1):
             cell = junction.with_variation(K_eff_scale=grid[g][0], B_z=grid[g][1])
