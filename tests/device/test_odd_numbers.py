@@ -132,8 +132,6 @@ CHANCES = {"flip_rate", "fokker_planck", "llg.probability", "llg.curve", "llg.th
         lambda none: fokker_planck.switching_map(J, voltages=none, widths=[1e-9]),
         lambda none: fokker_planck.switching_map(J, voltages=[1.0], widths=none),
         lambda none: array().write(none),
-        lambda none: fokker_planck.switching_map(J, voltages=none, widths=[1e-9]),
-        lambda none: fokker_planck.switching_map(J, voltages=[1.0], widths=none),
     ],
 )
 def test_an_empty_array_where_numbers_belong_is_refused(call):
