@@ -16,11 +16,10 @@ from PIL import Image
 import voltaspin.device
 import voltaspin.report
 from voltaspin.cli.app import main
-from voltaspin.cli.device import chosen_junction
 from voltaspin.cli.tables import KINDS, joined
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Z95
-from voltaspin.device import JunctionSpec
+from voltaspin.device import Junction
 from voltaspin.device.fit import data as measurements
 from voltaspin.device.fit.data import ResistanceData, SwitchingData, TMRData
 from voltaspin.device.fit.field import switched
@@ -43,7 +42,7 @@ def call(capsys, *arguments):
 
 
 def truth_of(options: list[str]):
-    return chosen_junction("generator", options[1::2])
+    return Junction.of(", ".join(["generator", *options[1::2]]))
 
 
 def write(path: Path, header: str, *columns: Any, separator: str = ",") -> Path:
@@ -94,11 +93,11 @@ def test_switching_round_trip(sweep, tmp_path, capsys):
     truth = truth_of(TRUTH)
     close(record, {"xi": truth.xi, "K_eff": truth.K_eff(), "B_x": 20e-3, "B_z": 1e-3})
     assert sorted(p.name for p in out.iterdir()) == ["fit.json", "fit.png", "junction.json", "run.json"]
-    made = JunctionSpec.load(out / "junction.json").junction()
+    made = Junction.load(out / "junction.json")
     assert made.xi == record["parameters"]["xi"]["value"]
     assert made.name == "generator, Delta=7.8, B_x=20.5mT, xi=102fJ/Vm, fitted to sweep.csv"
     assert record["junction"] == json.loads((out / "junction.json").read_text())
-    assert JunctionSpec.from_json(record["start"]).junction() == truth_of(NEARBY)
+    assert Junction.from_json(record["start"]) == truth_of(NEARBY)
     assert Image.open(io.BytesIO((out / "fit.png").read_bytes())).size == (1536, 672)
     assert (record["measurement"], record["points"], record["dof"], record["degree"]) == ("switching", 48, 44, 24)
     assert record["chi2"] < 80  # of 44 degrees of freedom: more once in a thousand
@@ -182,7 +181,7 @@ def test_switching_fields_round_trip(tmp_path, capsys):
     one = fitted(capsys, tmp_path / "one", files[1], *start)
     close(one, {"Delta": truth.Delta(), "B_k": truth.B_k(), "B_z": 4e-3})
     assert one["points"] == 600
-    made = JunctionSpec.load(tmp_path / "one" / "junction.json").junction()
+    made = Junction.load(tmp_path / "one" / "junction.json")
     assert made.Delta() == pytest.approx(one["parameters"]["Delta"]["value"])
     several = fitted(capsys, tmp_path / "several", *files, *start)
     expected = {"Delta": truth.Delta(), "B_k": truth.B_k(), "B_z": 4e-3, "xi": truth.xi, "B_z_per_volt": 5e-3}

@@ -54,7 +54,7 @@ def test_neighbours_count_as_a_slow_loop_counts_them():
 def test_the_field_of_a_neighbour_is_that_of_its_dipole():
     j, p = presets.generator, SwitchingModel.shipped().pulse
     model = SwitchingModel.constant(0.5, 0.5)
-    model = type(model)(j, p, None, model.response)
+    model = model.model_copy(update={"junction": j, "pulse": p, "ranges": None})
     d = Disturbance(
         Imperfections(slopes=SLOPES),
         model,

@@ -151,11 +151,10 @@ def fit(
         record["files"] = [read[path] | {"sha256": sha256[path]} for path in files]
         record |= {"fixed": stated, "degree": degree, "spin_torque": spin_torque}
         from voltaspin.core.spec import environment
-        from voltaspin.device import JunctionSpec
 
         record |= {"command": ["voltaspin", *sys.argv[1:]], "environment": environment()}
         if made is not None:
-            folder.write_json("junction.json", JunctionSpec.of(made).to_json())
+            folder.write_json("junction.json", made.to_json())
         folder.write_bytes("fit.png", picture)
         folder.write_json("fit.json", record)
         folder.finish(run_record())
@@ -227,8 +226,6 @@ def _bare(names: str) -> str:
 def _record(
     kind: str, result: FitResult, notes: Sequence[str], start: Junction, made: Junction | None
 ) -> dict[str, Any]:  # fmt: skip
-    from voltaspin.device import JunctionSpec
-
     return {
         "kind": "fit",
         "schema_version": 1,
@@ -246,8 +243,8 @@ def _record(
         "dof": result.dof,
         "p_value": result.p_value,
         "notes": list(notes),
-        "start": JunctionSpec.of(start).to_json(),
-        "junction": None if made is None else JunctionSpec.of(made).to_json(),
+        "start": start.to_json(),
+        "junction": None if made is None else made.to_json(),
     }
 
 

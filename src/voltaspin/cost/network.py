@@ -279,7 +279,9 @@ def _prices(readout: Readout | None, draws: Draws) -> ActionPrices:
     """Energy [J] of each action of one layer, by boundary."""
     at: ActionPrices = {b: {} for b in BOUNDARIES}
     at["macro"] = {"mac": draws["mul int8"] + draws["add int32"], "byte": draws["SRAM 32 KB"] / _BYTES}
-    for part in () if readout is None else readout.energy(si(draws.table.read_width)):
+    if readout is None:
+        return at
+    for part in readout.energy(si(draws.table.read_width)):
         energy = np.full(draws.samples, part.factor)
         for entry in part.entries:
             if isinstance(entry, Sourced):

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from scipy.interpolate import BarycentricInterpolator
 
 from voltaspin.core.errors import InputError
-from voltaspin.device.fit.data import Floats, SwitchingData
-from voltaspin.device.fit.propagation import carry, compact, overlaps
-from voltaspin.device.fokker_planck import (
+from voltaspin.core.units import require_positive
+from voltaspin.device.density import (
     COARSER,
     MAX_DEGREE,
     boltzmann_exponents,
@@ -29,7 +28,9 @@ from voltaspin.device.fokker_planck import (
     well_density,
     well_indicator,
 )
-from voltaspin.device.junction import Junction, Pulse, Well, require_positive
+from voltaspin.device.fit.data import Floats, SwitchingData
+from voltaspin.device.fit.propagation import carry, compact, overlaps
+from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.device.sphere import TERMS
 
 _NUMBERS = 8_000_000  # of the vectors that are held at once, which bounds the memory

@@ -21,6 +21,7 @@ from scipy.special import expit, log_expit
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import k_B
+from voltaspin.device.density import COARSER, MAX_DEGREE, first_degree, term_weights
 from voltaspin.device.fit.data import Floats, SwitchingData
 from voltaspin.device.fit.likelihood import (
     FitResult,
@@ -34,7 +35,6 @@ from voltaspin.device.fit.likelihood import (
 )
 from voltaspin.device.fit.predictions import predictions, solution_seconds, solvable
 from voltaspin.device.fit.propagation import SIDE
-from voltaspin.device.fokker_planck import COARSER, MAX_DEGREE, first_degree, term_weights
 from voltaspin.device.junction import Junction
 from voltaspin.device.sensitivity import PARAMETERS
 

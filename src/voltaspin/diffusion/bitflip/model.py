@@ -14,7 +14,7 @@ from pydantic import Field
 from voltaspin.core.capacity import check_memory
 from voltaspin.core.errors import InputError
 from voltaspin.core.spec import Spec
-from voltaspin.device import SwitchingModel, presets
+from voltaspin.device import Junction, SwitchingModel
 from voltaspin.diffusion.bitflip.flips import Flips
 from voltaspin.diffusion.bitflip.network import evidence
 from voltaspin.diffusion.bitflip.process import Process
@@ -31,7 +31,7 @@ class CellSpec(Spec):
     """The cells of an array.
 
     Args:
-        junction: a preset of :mod:`voltaspin.device.presets`, or ``ideal``.
+        junction: as :meth:`voltaspin.device.Junction.of` takes it, or ``ideal``.
         K_eff_spread: from cell to cell [1]; stray_field_spread: [T].
     """
 
@@ -109,7 +109,7 @@ def make_array(cells: CellSpec, *, rows: int, columns: int, seed: int = 0) -> Ma
         return MagnetoelectricMemory(rows=rows, columns=columns, model=ideal, seed=seed)
     variation = Variation(K_eff=cells.K_eff_spread, stray_field=cells.stray_field_spread)
     return MagnetoelectricMemory(
-        rows=rows, columns=columns, model=ideal, variation=variation, junction=presets.get(cells.junction), seed=seed
+        rows=rows, columns=columns, model=ideal, variation=variation, junction=Junction.of(cells.junction), seed=seed
     )
 
 
