@@ -72,7 +72,7 @@ class SampleRecord(RunRecord):
     batch: int
     condition: str
     recording: dict[str, Any]
-    input: dict[str, Any] | None
+    input: dict[str, Any] | None = None
     compute: str | dict[str, Any]
     model: dict[str, str]
     images: int
