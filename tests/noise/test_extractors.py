@@ -246,8 +246,8 @@ def test_a_source_that_runs_dry_loses_nothing():
     (lambda: Peres(PseudoSource(), depth=5, block=16), "block = 16"),
     (lambda: Toeplitz(PseudoSource(), H_min=1.2), "H_min"), (lambda: Toeplitz(PseudoSource(), H_min=1, n_in=100), "64"),
     (lambda: Sha256(PseudoSource(), H_min=0), "H_min"), (lambda: conditioned(PseudoSource(), "bleach:2"), "bleach"),
-    (lambda: conditioned(PseudoSource(), "sha256"), "needs a number"),
-    (lambda: conditioned(PseudoSource(), "xor:many"), "needs a number"),
+    (lambda: conditioned(PseudoSource(), "sha256"), "needs a value of H_min"),
+    (lambda: conditioned(PseudoSource(), "xor:many"), "give a number"),
 ])  # fmt: skip
 def test_bad_input_is_refused(act, said):
     with pytest.raises(InputError, match=said):

@@ -115,6 +115,7 @@ def train(
     ] = "fashion-mnist",
     background: Background = None,
     noise: Noise = "software",
+    condition: Chain = "",
     diffusion: Annotated[
         str, typer.Option("--diffusion", help="gaussian, or bitflip: bits that flip in the array that stores them.")
     ] = "gaussian",
@@ -149,6 +150,8 @@ def train(
         raise InputError(f"--diffusion {diffusion!r} is unknown; use gaussian or bitflip")
     if diffusion == "bitflip":
         refuse_recording(recording, "--diffusion bitflip draws in its own array")
+        if condition:
+            raise InputError(f"--conditioning {condition}: --diffusion bitflip draws in its own array; leave it out")
     check_recording(noise, recording)
     if diffusion == "gaussian" and (planes is not None or cells is not None):
         option = "--planes" if planes is not None else "--cells"
@@ -180,8 +183,9 @@ def train(
                 resume=resume, force=force, progress=show, **fields,
             )  # fmt: skip
         else:
-            source = make_source(noise, seed=seed, recording=recording, numbers=images.images[0].size)
-            spec = TrainSpec(noise=noise, **fields)
+            numbers = images.images[0].size
+            source = make_source(noise, seed=seed, condition=condition, recording=recording, numbers=numbers)
+            spec = TrainSpec(noise=f"{noise} | {condition}" if condition else noise, **fields)
             result = run_training(images, source, out, spec=spec, resume=resume, force=force, progress=show)
     if not result.finished:
         stopped = Stopped(result.signum or signal.SIGINT)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voltaspin.cli.device import Changes, assigned, chosen_junction, voltage_of
-from voltaspin.cli.files import Given, file_options, input_of, opened, refuse_recording, say_read
+from voltaspin.cli.files import Given, file_options, input_of, refuse_recording, say_read
+from voltaspin.cli.noise import Chain, make_source
 from voltaspin.cli.terminal import Force, at_least, print_json, progress_bars, quantity, run_record
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
@@ -161,6 +162,7 @@ def spec(
     specification: Annotated[
         Path | None, typer.Option("--specification", help="Another one than the package's: JSON.")
     ] = None,
+    condition: Chain = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON on standard output.")] = False,
     *,
     recording: Given,
@@ -190,14 +192,17 @@ def spec(
             )
         import numpy as np
 
-        source = opened(str(bits), recording)
-        n = min(source.bits_left, _MOST_BITS)
-        subject = str(source.provenance) + ("" if n == source.bits_left else f"; the first {n} bits are judged")
+        source = make_source("recorded", seed=0, condition=condition, recording={**recording, "path": str(bits)})
+        most = source.bits_at_most or 0
+        n = min(most, _MOST_BITS)
+        subject = str(source.provenance) + ("" if n == most else f"; the first {n} bits are judged")
         found = judge_bits(kept, np.unpackbits(source.take(n), count=n), lanes=source.lanes, subject=subject)
         say_read(source)
         read = {"input": input_of(source)}
     else:
         refuse_recording(recording, "--junction has none: they belong to --bits")
+        if condition:
+            raise InputError(f"--conditioning {condition} is of recorded bits; --junction takes none, so leave it out")
         read = {}
         cell = chosen_junction(junction, changes)
         given = dict(assigned("--deviation", text, _DEVIATIONS) for text in deviations or ())

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from voltaspin.core.quantity import Estimate as Estimate
     from voltaspin.noise.analysis import BitStatistics as BitStatistics
     from voltaspin.noise.analysis import bit_statistics as bit_statistics
-    from voltaspin.noise.chain import conditioned as conditioned
     from voltaspin.noise.checked import HealthChecked as HealthChecked
     from voltaspin.noise.conditioner import Conditioner as Conditioner
     from voltaspin.noise.conditioning import xor_bias as xor_bias
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from voltaspin.noise.gaussian import Popcount as Popcount
     from voltaspin.noise.gaussian import Requantised as Requantised
     from voltaspin.noise.gaussian import Shaping as Shaping
+    from voltaspin.noise.grammar import build as build
+    from voltaspin.noise.grammar import conditioned as conditioned
     from voltaspin.noise.hashing import Sha256 as Sha256
     from voltaspin.noise.hashing import Toeplitz as Toeplitz
     from voltaspin.noise.health import Alarm as Alarm

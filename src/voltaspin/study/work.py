@@ -17,7 +17,7 @@ from voltaspin.diffusion.grids import grid_png
 from voltaspin.memory import ArraySpec, Imperfections, MagnetoelectricMemory, convert
 from voltaspin.memory.imperfections import Slopes
 from voltaspin.metrics import Extractor, reference, score_features
-from voltaspin.noise import LoopedSource, MemorySource, NoiseSource, PseudoSource, Requantised
+from voltaspin.noise import LoopedSource, MemorySource, NoiseSource, PseudoSource, Requantised, build
 from voltaspin.noise.gaussian import named_shaping
 from voltaspin.study.cells import Cells
 from voltaspin.study.runner import folder_of
@@ -42,12 +42,6 @@ def source_of(
         InputError: an unknown noise, fields that the array, its cells, its imperfections or the source do not have, or
             cells of a noise that has none.
     """
-    if noise in ("software", "software-16"):
-        if cells or source:
-            raise InputError(f"noise {noise!r} has no memory whose cells or source could differ; use memory-raw")
-        return PseudoSource(seed=seed, precision=16 if noise == "software-16" else "full")
-    if noise not in ("memory-raw", "memory-xor"):
-        raise InputError(f"noise {noise!r} of a study is unknown; use software, software-16, memory-raw or memory-xor")
     fields = dict(source or {})
     try:
         if "shaping" in fields:
@@ -55,12 +49,13 @@ def source_of(
         if "period" in fields:
             if memory or imperfections or cells or noise != "memory-raw":
                 raise InputError("a looped source has no cells: give its period with memory-raw and nothing else")
-            return LoopedSource(seed=seed, draws=draws, **fields)
-        given = {} if not cells else Cells(**cells).memory()
-        array = MagnetoelectricMemory(**{"seed": seed, **given, **(memory or {})})
-        moved = replace(Imperfections.none(), **_with_slopes(imperfections)) if imperfections else None
-        k = 1 if noise == "memory-raw" else 2
-        return MemorySource(memory=array, seed=seed, k=k, imperfections=moved, **fields)
+            return build("periodic", seed=seed, draws=draws, **fields)
+        if cells or noise.startswith("memory"):
+            given = {} if not cells else Cells(**cells).memory()
+            fields["memory"] = MagnetoelectricMemory(**{"seed": seed, **given, **(memory or {})})
+        if imperfections:
+            fields["imperfections"] = replace(Imperfections.none(), **_with_slopes(imperfections))
+        return build(noise, seed=seed, **fields)
     except TypeError as error:
         raise InputError(f"the condition's cells, source, memory or imperfections: {error}") from None
 
