@@ -288,7 +288,7 @@ def control_arm(seed: int) -> Arm:
     biased = MagnetoelectricMemory(
         model=SwitchingModel.constant(0.55, 0.45), K_eff_spread=0, stray_field_spread=0, seed=seed
     )
-    source = build("memory:k=1,shaping=popcount,bits=16", memory=biased, seed=seed)
+    source = build("memory:k=1,transform=popcount,bits_per_sample=16", memory=biased, seed=seed)
     return Arm("control", "Control: p = 0.55, popcount", source)
 
 

@@ -6,12 +6,12 @@ import pytest
 from voltaspin.core.errors import InputError
 from voltaspin.memory import Imperfections, MagnetoelectricMemory
 from voltaspin.noise import (
+    Feedback,
     HealthChecked,
-    LoopedSource,
     MemorySource,
+    PeriodicSource,
     PseudoSource,
     RecordedSource,
-    Stabilised,
     VonNeumann,
     Xor,
     build,
@@ -36,10 +36,10 @@ def test_words_build_what_the_classes_build(array):
     same(build("memory-raw", memory=array(), seed=1), MemorySource(memory=array(), seed=1, k=1))
     same(build("memory:rows=32,columns=32,seed=2"), MemorySource(memory=array(), seed=2, k=2))
     same(
-        build("memory:4,mapping=rotated,reset,seed=1", memory=array()),
+        build("memory:k=4,mapping=rotated,reset,seed=1", memory=array()),
         MemorySource(memory=array(), seed=1, k=4, mapping="rotated", reset=True),
     )
-    same(build("periodic:1023", seed=5), LoopedSource(period=1023, seed=5))
+    same(build("periodic:1023", seed=5), PeriodicSource(period=1023, seed=5))
     assert build("system").provenance.kind == "operating system"
 
 
@@ -51,7 +51,7 @@ def test_stages_stand_behind_each_other(array):
          Xor(HealthChecked(raw, H=0.5, a=30), k=2))  # fmt: skip
     for words in ("feedback:0.1 | xor:2", "stabilise:gain=0.1,xor:2"):
         ideal = MemorySource(memory=array(), seed=3, k=1, imperfections=Imperfections.none())
-        same(build("memory", conditioning=words, memory=array(), seed=3), Xor(Stabilised(ideal, gain=0.1), k=2))
+        same(build("memory", conditioning=words, memory=array(), seed=3), Xor(Feedback(ideal, gain=0.1), k=2))
 
 
 def test_a_file_of_any_name_is_recorded(tmp_path):
@@ -79,7 +79,8 @@ def test_one_pulse_gives_an_image():
     ("software:precision=8", {"precision": 9}, "given twice"), ("software:seed=1,seed=2", {}, "give it once"),
     ("memory:k=1.5", {}, "whole number"), ("memory:k=2V", {}, "no unit"), ("memory:mapping=spiral", {}, "'spiral'"),
     ("memory:stray_field_spread=1m", {}, "no unit of field"), ("memory:voltage=1V", {}, "give junction"),
-    ("memory:imperfections=1", {}, "in Python"), ("recorded", {}, "needs a value of path"),
+    ("memory:imperfections=1", {}, "in Python"), ("memory:4", {}, "no parameter"),
+    ("recorded", {}, "needs a value of path"),
     ("memory:k=1 | xor:2 | feedback", {}, "behind memory"), ("software | von-neumann | health", {}, "before it"),
     ("software | sha256", {}, "H_min or assessed"), ("", {}, "is unknown"), ("software |", {}, "is unknown"),
     ("memory:rows=8", {"memory": MagnetoelectricMemory(rows=8, columns=8)}, "leave memory= out"),

@@ -310,7 +310,7 @@ def randomness(
             show = bar_per_part(bars)
 
             def progress(part: str, done: int, total: int) -> None:
-                if (part, done) == ("bits read", 0) and (takes := seconds(total, source.lanes)) >= 2:
+                if (part, done) == ("bits read", 0) and (takes := seconds(total, source.n_cells)) >= 2:
                     bars.console.print(f"{total} bits are read: about {takes:.0f} s on one core")
                 show(part, done, total)
 

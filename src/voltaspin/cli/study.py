@@ -196,7 +196,7 @@ def spec(
         most = source.bits_at_most or 0
         n = min(most, _MOST_BITS)
         subject = str(source.provenance) + ("" if n == most else f"; the first {n} bits are judged")
-        found = judge_bits(kept, np.unpackbits(source.take(n), count=n), lanes=source.lanes, subject=subject)
+        found = judge_bits(kept, np.unpackbits(source.take(n), count=n), lanes=source.n_cells, subject=subject)
         say_read(source)
         read = {"input": input_of(source)}
     else:

@@ -18,8 +18,8 @@ from voltaspin.memory.access import Access
 from voltaspin.memory.imperfections import Disturbance, Imperfections
 from voltaspin.memory.lines import Line
 from voltaspin.memory.logic import RowLogic
-from voltaspin.memory.pulse import GROUP, pulse_and_xor
 from voltaspin.memory.variation import QUANTITIES, SCREENING, Variation
+from voltaspin.random.bernoulli import GROUP, pulse_and_xor
 from voltaspin.random.streams import Stream, derive_key
 
 if TYPE_CHECKING:

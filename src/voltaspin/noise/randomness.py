@@ -307,7 +307,7 @@ def examine(
             "shorter ones"
         )
     planned = n_bits * sequences if left is None else left
-    reader = Reader(planned, lanes=source.lanes, H=H)
+    reader = Reader(planned, lanes=source.n_cells, H=H)
 
     def draw(n: int) -> NDArray[np.uint8]:
         packed = source.bits(n)

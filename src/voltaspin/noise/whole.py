@@ -137,8 +137,9 @@ class Reader:
     def __init__(self, n_bits: int, *, lanes: int = 1, H: float = 0.9) -> None:
         self.lanes = lanes if lanes <= MOST_CELLS else 1
         self.seen = 0
-        self._health = HealthTests(H=H, a=fitted_a(n_bits, H=H, lanes=self.lanes, false_alarm=SHARE), lanes=self.lanes)
-        self._standard = HealthTests(H=H, a=_STANDARD, lanes=self.lanes).cutoffs
+        a = fitted_a(n_bits, H=H, n_cells=self.lanes, false_alarm=SHARE)
+        self._health = HealthTests(H=H, a=a, n_cells=self.lanes)
+        self._standard = HealthTests(H=H, a=_STANDARD, n_cells=self.lanes).cutoffs
         self._planned = n_bits
         self._state = [np.full(self.lanes, 2, np.uint8), *(np.zeros(self.lanes, np.int64) for _ in range(3))]
         self._alarms = np.zeros(5, np.int64)
@@ -193,10 +194,11 @@ class Reader:
         assessed = min((s.estimates.minimum for s in segments), default=1.0)
         health: dict[str, Any] = {}
         if self.seen:
-            a20 = expected_alarms(self.seen, _STANDARD, H=self._health.H, lanes=self.lanes)
+            a20 = expected_alarms(self.seen, _STANDARD, H=self._health.H, n_cells=self.lanes)
+            planned = expected_alarms(self._planned, self._health.a, H=self._health.H, n_cells=self.lanes)
             health = {
                 **self._health.to_json(),
-                "false_alarm": sum(expected_alarms(self._planned, self._health.a, H=self._health.H, lanes=self.lanes)),
+                "false_alarm": sum(planned),
                 "longest_run": int(self._alarms[2]), "longest_run_ends": int(self._alarms[3]),
                 "standard": {
                     "a": _STANDARD, "repetition_cutoff": self._standard[0], "proportion_cutoff": self._standard[1],
@@ -278,7 +280,7 @@ def assessed(source: NoiseSource) -> tuple[float, str]:
     left = source.bits_left
     n = SEGMENT if left is None else left
     state = None if left is None else source.state_dict()
-    found = assess(source.take, n, lanes=source.lanes)
+    found = assess(source.take, n, lanes=source.n_cells)
     if state is not None:
         source.load_state_dict(state)
     H = found.assessed

@@ -121,23 +121,14 @@ def _fresh(seed: int, device: str) -> bytes:
     return torch.Generator(device=device).manual_seed(seed).get_state().numpy().tobytes()
 
 
-class Remembered:
+class Remembered(OrderedDict[torch.Generator, Place]):
     """The last places of generators, for those that draw elsewhere between two blocks and then go on."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        # PyTorch hands a mode another Python object than the user's, but the same one as long as somebody keeps it.
-        self._places: OrderedDict[torch.Generator, Place] = OrderedDict()
+    # PyTorch hands a mode another Python object than the user's, but the same one as long as somebody keeps it.
 
-    def get(self, generator: torch.Generator) -> Place | None:
-        place = self._places.get(generator)
-        return place if place is not None and place.seed == generator.initial_seed() else None
-
-    def keep(self, generator: torch.Generator, place: Place) -> None:
-        self._places[generator] = place
-        self._places.move_to_end(generator)
-        if len(self._places) > self._size:
-            self._places.popitem(last=False)
-
-    def clear(self) -> None:
-        self._places.clear()
+    def keep(self, generator: torch.Generator, place: Place, *, most: int) -> None:
+        """Remember a place, of at most so many generators."""
+        self[generator] = place
+        self.move_to_end(generator)
+        if len(self) > most:
+            self.popitem(last=False)

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 
 from voltaspin.core.errors import InputError
-from voltaspin.noise.drive_draws import REFUSED, SERVED
 from voltaspin.noise.processes import parts_for_process, rebuilt
+from voltaspin.noise.torch_draws import REFUSED, SERVED
 
-Block = Any  #: a :class:`voltaspin.noise.drive.DrivenTorch`, which builds on this module
+Block = Any  #: a :class:`voltaspin.noise.torch_rng.DrivenTorch`, which builds on this module
 _LEVEL = "BackendSelect"
 _open: list[tuple[int, Block]] = []
 _library: Any = None
