@@ -106,7 +106,7 @@ def test_an_endless_stream_ends_when_its_reader_has_enough():
     (["bits", "--out", "x"], "needs --count"), (["bits", "--out", "-", "--format", "hex"], "'hex'"),
     (["bits", "--count", "8", "--out", "-", "--condition", "bleach"], "bleach"),
     (["bits", "--count", "8", "--out", "-", "--noise", "software", "--imperfect"], "'imperfect' is no parameter"),
-    (["bits", "--count", "8", "--out", "-", "--condition", "stabilised"], "did you mean stabilise"),
+    (["bits", "--count", "8", "--out", "-", "--condition", "stabilised"], "did you mean 'stabilise'"),
 ])  # fmt: skip
 def test_bad_requests_are_one_line(capsys, arguments, said):
     assert said in refused(capsys, *arguments)

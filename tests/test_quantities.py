@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from voltaspin.cli.app import main
 from voltaspin.cli.device import chosen_junction
-from voltaspin.cli.terminal import count, quantity
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
-from voltaspin.core.units import parse_quantity
+from voltaspin.core.units import parse_count, parse_quantity
 from voltaspin.cost.claims import FAIR, claim
 from voltaspin.device import Pulse, llg, presets
 from voltaspin.memory import MagnetoelectricMemory
@@ -85,7 +84,7 @@ def test_celsius_has_another_zero():
     for text in ("85degC", "85 °C", "358.15K"):
         assert parse_quantity(text, units.TEMPERATURE, name="t") == pytest.approx(358.15)
     assert parse_quantity("-40degC", units.TEMPERATURE, name="t") == pytest.approx(233.15)
-    assert quantity("celsius", "85", units.TEMPERATURE, bare="degC") == pytest.approx(358.15)
+    assert parse_quantity("85", units.TEMPERATURE, name="celsius", bare="degC") == pytest.approx(358.15)
     with pytest.raises(InputError, match="is no unit of difference of temperature"):
         parse_quantity("5degC", units.TEMPERATURE_CHANGE, name="drift")
 
@@ -93,7 +92,7 @@ def test_celsius_has_another_zero():
 @given(st.text(max_size=20) | st.floats().map(str) | st.integers().map(str))
 def test_any_text_is_a_count_within_its_limits_or_refused(text):
     try:
-        value = count("devices", text, least=3, most=10**6)
+        value = parse_count(text, name="devices", least=3, most=10**6)
     except InputError as error:
         refused = str(error)
         assert "\n" not in refused

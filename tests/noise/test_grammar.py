@@ -72,10 +72,10 @@ def test_one_pulse_gives_an_image():
 
 
 @pytest.mark.parametrize(("words", "options", "said"), [
-    ("memry", {}, "did you mean memory"), ("lab.csv", {}, "no file of recorded bits"),
-    ("software | bleach", {}, "use feedback, health"), ("software | von-newmann", {}, "did you mean von-neumann"),
+    ("memry", {}, "did you mean 'memory'"), ("lab.csv", {}, "no file of recorded bits"),
+    ("software | bleach", {}, "use feedback, health"), ("software | von-newmann", {}, "did you mean 'von-neumann'"),
     ("xor:2", {}, "stands behind a source"), ("software | system", {}, "begins a description"),
-    ("memory:kk=2", {}, "did you mean k"), ("system", {"k": 1}, "'k' is no parameter"),
+    ("memory:kk=2", {}, "did you mean 'k'"), ("system", {"k": 1}, "'k' is no parameter"),
     ("software:precision=8", {"precision": 9}, "given twice"), ("software:seed=1,seed=2", {}, "give it once"),
     ("memory:k=1.5", {}, "whole number"), ("memory:k=2V", {}, "no unit"), ("memory:mapping=spiral", {}, "'spiral'"),
     ("memory:stray_field_spread=1m", {}, "no unit of field"), ("memory:voltage=1V", {}, "give junction"),

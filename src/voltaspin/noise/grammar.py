@@ -14,12 +14,11 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from voltaspin.core.errors import InputError
-from voltaspin.core.units import COUNT, FIELD, NUMBER, PULSE_WIDTH, RATIO, VOLTAGE, Dimension, parse_quantity
+from voltaspin.core.errors import InputError, nearest
+from voltaspin.core.units import FIELD, NUMBER, PULSE_WIDTH, RATIO, VOLTAGE, Dimension, parse_count, parse_quantity
 from voltaspin.device import Junction, Pulse, SwitchingModel, presets
 from voltaspin.memory import Imperfections, MagnetoelectricMemory
 from voltaspin.noise.conditioning import Peres, VonNeumann, Xor
@@ -79,7 +78,7 @@ class Word:
             if name not in known:
                 raise InputError(
                     f"{word}: {name!r} is no parameter of it; "
-                    + (f"it takes {', '.join(known)}{_nearest(name, known)}" if known else "it takes none")
+                    + (f"it takes {', '.join(known)}{nearest(name, known)}" if known else "it takes none")
                 )
 
     def read(self, word: str, text: str) -> dict[str, Any]:
@@ -114,12 +113,9 @@ class Word:
         if float in kinds:
             return parse_quantity(text, NUMBER, name=where)
         if int in kinds:
-            count = int(text) if text.isdecimal() else parse_quantity(text, COUNT, name=where)
-            if count != int(count):
-                raise InputError(f"{where} {text} must be a whole number")
-            return int(count)
+            return int(text) if text.isdecimal() else parse_count(text, name=where, least=0, most=10**18)
         if words:
-            raise InputError(f"{where} {text!r} is unknown; use one of {', '.join(words)}{_nearest(text, words)}")
+            raise InputError(f"{where} {text!r} is unknown; use one of {', '.join(words)}{nearest(text, words)}")
         raise InputError(f"{where} is an object: give it in Python")
 
 
@@ -128,11 +124,6 @@ def _kinds(annotation: Any) -> tuple[set[type], list[str]]:
     parts = [annotation] if get_origin(annotation) is Literal else [*(get_args(annotation) or [annotation])]
     words = [w for part in parts if get_origin(part) is Literal for w in get_args(part)]
     return {part for part in parts if part in (bool, int, float, str)}, words
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    near = get_close_matches(word, list(known), n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _cell(
@@ -240,7 +231,7 @@ def _stage(text: str, *, source: bool) -> _Stage:
         also = " and no file of recorded bits" if source else ""
         raise InputError(
             f"{what} {text.strip()!r} is unknown{also}; use {', '.join(known)}"
-            + _nearest(given, known + [a for a, of in ALIASES.items() if of.partition(":")[0] in known])
+            + nearest(given, known + [a for a, of in ALIASES.items() if of.partition(":")[0] in known])
         )  # fmt: skip
     entry = WORDS[word]
     own = entry.read(given, rest)

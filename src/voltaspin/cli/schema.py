@@ -1,0 +1,30 @@
+"""``voltaspin schema``: what the JSON of every result looks like."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from voltaspin.core.errors import InputError, nearest
+
+
+def schema(
+    kind: Annotated[str, typer.Argument(help="Kind of a result, as its JSON says; default: list them.")] = "",
+) -> None:
+    """List the kinds of results, or print the JSON schema of one.
+
+    Example: [bold]voltaspin schema cost-claim[/bold]
+    """
+    from voltaspin.core.result import every_kind
+
+    known = every_kind()
+    if not kind:
+        wide = max(map(len, known))
+        for name, result in known.items():
+            print(f"{name:<{wide}}  {(result.__doc__ or '').splitlines()[0]}")
+        return
+    if kind not in known:
+        raise InputError(f"KIND {kind!r} is unknown{nearest(kind, known)}; `voltaspin schema` lists them")
+    print(json.dumps(known[kind].schema_of(), indent=1))
