@@ -69,7 +69,7 @@ class DiscreteGaussian:
         return int(self.values[-1])
 
     def moment(self, order: int) -> float:
-        """Exact raw moment of the integers."""
+        """Return the exact raw moment of the integers."""
         return float(self.probabilities @ self.values.astype(np.float64) ** order)
 
     @property
@@ -107,7 +107,7 @@ class DiscreteGaussian:
         return counts, np.array([i for of in labels for i in of], np.int64)
 
     def sample(self, source: NoiseSource, n: int) -> NDArray[np.int64]:
-        """``n`` integers from the next bits of a source.
+        """Return ``n`` integers from the next bits of a source.
 
         Args:
             source: of fair bits; what is left of the last bits drawn for this is thrown away.

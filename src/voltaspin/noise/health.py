@@ -26,7 +26,7 @@ _BLOCK = 1 << 23  # bits drawn and tested at once
 
 
 def repetition_cutoff(H: float, a: float = 20) -> int:
-    """Equal bits in a row that raise an alarm: ``1 + ceil(a / H)``.
+    """Return the number of equal bits in a row that raises an alarm: ``1 + ceil(a / H)``.
 
     Args:
         H: min-entropy per bit, above 0 and at most 1.
@@ -37,7 +37,7 @@ def repetition_cutoff(H: float, a: float = 20) -> int:
 
 
 def proportion_cutoff(H: float, a: float = 20, window: int = 1024) -> int:
-    """Bits equal to the first of a window, itself included, that raise an alarm.
+    """Return the number of bits equal to the first of a window, itself included, that raises an alarm.
 
     ``1 + critbinom(window, 2**-H, 1 - 2**-a)``; at most ``window + 1``, which no window reaches.
 
@@ -62,7 +62,7 @@ def _check(H: float, a: float) -> None:
 
 
 def expected_alarms(n_bits: int, a: float, *, H: float, n_cells: int = 1, window: int = 1024) -> tuple[float, float]:
-    """Alarms of either test that ideal bits raise on average, counting a run and a window once.
+    """Return the alarms of either test that ideal bits raise on average, counting a run and a window once.
 
     Half the bits begin a run, and the first of every cell does; a run has C bits with ``2**-(C - 1)``. A window has
     ``C - 1`` of its other bits equal to the first with a binomial probability.
@@ -80,7 +80,7 @@ def expected_alarms(n_bits: int, a: float, *, H: float, n_cells: int = 1, window
 
 
 def fitted_a(n_bits: int, *, H: float, n_cells: int = 1, false_alarm: float = 0.01, window: int = 1024) -> float:
-    """The smallest whole ``a`` from 20 on at which ideal bits raise an alarm in at most this share of the recordings.
+    """Return the smallest whole ``a`` from 20 on at which ideal bits raise alarms in at most this share of recordings.
 
     Args:
         n_bits: of a recording, all cells together.
@@ -117,7 +117,7 @@ class Alarm:
 
 @renamed(lanes="n_cells")
 class HealthTests:
-    """The two tests on a stream of bits, with their state.
+    """Both tests on a stream of bits, with their state.
 
     Args:
         H: min-entropy per bit that the source is said to have.
@@ -176,7 +176,7 @@ class HealthTests:
         return self.alarm
 
     def on_demand(self, packed: NDArray[np.uint8], n: int | None = None) -> Alarm | None:
-        """The same tests of a stretch of its own, at least 1024 bits; the running state is left alone."""
+        """Run the same tests on a separate stretch of at least 1024 bits; the running state does not change."""
         bits = 8 * np.asarray(packed).size if n is None else n
         if bits < START_UP:
             raise InputError(f"{bits} bits are too few for a start-up or on-demand test; give at least {START_UP}")
@@ -205,7 +205,7 @@ class HealthTests:
             own[:] = stored
 
     def to_json(self) -> dict[str, Any]:
-        """Cut-offs, bits seen and the alarm, JSON-able."""
+        """Return cut-offs, bits seen and the alarm, JSON-able."""
         return {
             "H": self.H, "a": self.a, "window": self.window, "lanes": self.n_cells,
             "repetition_cutoff": self.cutoffs[0], "proportion_cutoff": self.cutoffs[1], "bits": self.seen,

@@ -166,7 +166,7 @@ class MemorySource(AddressableSource):
         )
 
     def cells(self, size: int, *, step: int = 0) -> NDArray[np.int64]:
-        """Cells behind the bits of a draw of ``size`` numbers at a step: int64 (k, size * bits_per_sample)."""
+        """Return the cells behind the bits of a draw of ``size`` numbers at a step: int64 (k, size * bits_per_sample)."""
         return cells_of_bits(
             n_bits=size * self.transform.bits_per_sample, k=self.k, cells=self.memory.cells,
             mapping=self.mapping, step=step, seed=self.seed,
@@ -175,7 +175,7 @@ class MemorySource(AddressableSource):
     def samples(
         self, draws: int, *, size: int, stream: int = 0, start: int = 0
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """The bits before and after conditioning, for tests of the source; nothing is counted.
+        """Return the bits before and after conditioning, for tests of the source; nothing is counted.
 
         Args:
             draws: successive steps, from ``start``.
@@ -219,7 +219,7 @@ class MemorySource(AddressableSource):
             self._count_normals(out.shape[0])
 
     def _state_after(self, stream: int, step: int, n_bits: int, bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """State of the cells after draw ``step``; its bits go into ``bits`` unless that is empty."""
+        """Return the state of the cells after draw ``step``; its bits go into ``bits`` unless that is empty."""
         with self._lock:
             last, state = self._states.pop((stream, n_bits), (-1, np.empty(0, np.uint8)))
             self._bytes -= state.nbytes
@@ -238,7 +238,7 @@ class MemorySource(AddressableSource):
         return state
 
     def _found(self, stream: int, span: int) -> NDArray[np.uint8]:
-        """The first ``span`` cells as a stream finds them."""
+        """Return the first ``span`` cells as a stream finds them."""
         if self.init == "reset":
             return np.zeros(span, np.uint8)
         words = Stream.of(self.seed, "noise", "settled", stream=stream).words(span)

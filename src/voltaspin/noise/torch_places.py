@@ -1,4 +1,4 @@
-"""Where a torch.Generator stands among the numbers of a source, written into the generator's own state.
+"""The place of a torch.Generator among the numbers of a source, written into the generator's own state.
 
 A generator that is newly seeded names a stream at step 0. After a draw that a source served, four words of that newly
 seeded state are replaced by the place, so that a state that is saved, restored, copied or forked (``get_state``,
@@ -51,12 +51,12 @@ class Place:
 
 
 def tag_of(*parts: object) -> int:
-    """64 bits that stand for some values; 0 for none."""
+    """Return 64 bits that stand for some values; 0 for none."""
     return int.from_bytes(blake2b(repr(parts).encode(), digest_size=8).digest(), "little") if parts else 0
 
 
 def place_in(generator: torch.Generator) -> Place | None:
-    """The place that the state of a generator names; None for one that has drawn elsewhere."""
+    """Return the place that the state of a generator names; None for one that has drawn elsewhere."""
     seed, state = generator.initial_seed(), generator.get_state().numpy()
     if _last_put is not None and state.tobytes() == _last_put[0]:
         return _last_put[1]  # almost always: nobody has touched it since; saves a third of the time of a small draw
@@ -117,7 +117,7 @@ def _far_place(seed: int, offset: int) -> Place | None:
 
 @lru_cache(maxsize=1024)
 def _fresh(seed: int, device: str) -> bytes:
-    """State of a generator that is newly seeded."""
+    """Return the state of a generator that is newly seeded."""
     return torch.Generator(device=device).manual_seed(seed).get_state().numpy().tobytes()
 
 

@@ -1,4 +1,4 @@
-"""PyTorch's random numbers from a source, for code that knows nothing of sources.
+"""PyTorch's random numbers from a source, for code that does not know sources.
 
 PyTorch offers no hook for a generator of one's own, so the draws are caught on their way to the kernels, in every
 thread while a block is open (:mod:`voltaspin.noise.torch_reach`) and in the processes that are started there. What a
@@ -293,7 +293,7 @@ class DrivenTorch(Travels, TorchDispatchMode):
         return out
 
     def _place(self, generator: torch.Generator | None) -> Place | None:
-        """The stream and step to serve; None for the sequence, which then stands where the generator asks."""
+        """Return the stream and step to serve; None for the sequence, which then stands where the generator asks."""
         place = None if generator is None else self._meet(generator)
         if place is not None and place.kind == "stream":
             return place if self.source.addressable else None
@@ -367,7 +367,7 @@ class DrivenTorch(Travels, TorchDispatchMode):
         return place
 
     def _cards_moved(self) -> bool:
-        """Whether the default generator of a GPU is not where it was; what is served leaves it there."""
+        """Return whether the default generator of a GPU is not where it was; what is served leaves it there."""
         now = _card_states()
         moved = any(now[i] != state for i, state in self._cards.items() if i in now)
         self._cards = {**now, **self._cards}  # those that came into use since
@@ -429,14 +429,14 @@ def _is_random(func: Any) -> bool:
 
 
 def _card_states() -> dict[int, bytes]:
-    """States of the default generators of the GPUs in use."""
+    """Return the states of the default generators of the GPUs in use."""
     if not torch.cuda.is_initialized():
         return {}
     return {i: g.get_state().numpy().tobytes() for i, g in enumerate(torch.cuda.default_generators)}
 
 
 def _bytes_of(mark: Any) -> int:
-    """Memory that a position keeps, about; shared arrays are counted each time."""
+    """Return about the memory that a position keeps; shared arrays are counted each time."""
     if isinstance(mark, tuple):
         return sum(map(_bytes_of, mark))
     return mark.nbytes if isinstance(mark, np.ndarray) else 32
