@@ -195,11 +195,11 @@ def test_older_conditions_keep_their_keys():
     ("fields", "message"),
     [
         ({"cells": {"colour": 1}}, "cells, source, memory or imperfections"),
-        ({"source": {"colour": 1}}, "cells, source, memory or imperfections"),
+        ({"source": {"colour": 1}}, "'colour' is no parameter"),
         ({"source": {"period": 100}, "cells": {"p01": 0.5}}, "a looped source has no cells"),
         ({"source": {"shaping": ["dice", 4]}}, "transform 'dice' is unknown"),
         ({"imperfections": {"slopes": {"colour": [1, 1]}}}, "cells, source, memory or imperfections"),
-        ({"sample": "software-16", "cells": {"p01": 0.5}}, "has no memory"),
+        ({"sample": "software-16", "cells": {"p01": 0.5}}, "'memory' is no parameter"),
     ],
 )
 def test_conditions_that_no_source_can_be_are_refused(fields, message):

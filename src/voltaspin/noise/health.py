@@ -284,12 +284,8 @@ class HealthChecked(Stage):
 
     def on_demand(self) -> Alarm | None:
         """Test fresh bits of the source, which are thrown away; an alarm stands as any other does."""
-        return self._tested_start()
-
-    def _tested_start(self) -> Alarm | None:
         n = self._start_up_bits
-        packed = self.source.take(n)
-        self.tests.start_up(packed, n)
+        self.tests.start_up(self.source.take(n), n)
         self._place_alarm(self._drawn)
         self._drawn += n
         return self.tests.alarm
@@ -301,7 +297,7 @@ class HealthChecked(Stage):
 
     def _packed(self, n: int) -> NDArray[np.uint8]:
         if self.tests.alarm is None and not self._started:
-            self._tested_start()
+            self.on_demand()
             self._started = self.tests.alarm is None
         out = np.empty(-(-n // 8), np.uint8)
         for at in range(0, n, _BLOCK):

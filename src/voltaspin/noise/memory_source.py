@@ -166,7 +166,7 @@ class MemorySource(AddressableSource):
         )
 
     def cells(self, size: int, *, step: int = 0) -> NDArray[np.int64]:
-        """Return the cells behind the bits of a draw of ``size`` numbers at a step: int64 (k, size * bits_per_sample)."""
+        """Return the cells behind the bits of a draw of ``size`` numbers at a step: int64 (k, size b)."""
         return cells_of_bits(
             n_bits=size * self.transform.bits_per_sample, k=self.k, cells=self.memory.cells,
             mapping=self.mapping, step=step, seed=self.seed,
