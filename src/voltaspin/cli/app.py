@@ -7,7 +7,7 @@ import errno
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -21,12 +21,9 @@ from voltaspin.cli.options import AsJson, Force, OptionError, Out, Seed, count
 from voltaspin.cli.schema import schema
 from voltaspin.cli.study import spec, study
 from voltaspin.cli.terminal import progress_of, show
-from voltaspin.core.console import abandon_output, check_argument, one_line, take_anything
+from voltaspin.core.console import abandon_output, as_options, check_argument, one_line, take_anything
 from voltaspin.core.errors import InputError
 from voltaspin.core.stopping import Stopped, stoppable
-
-if TYPE_CHECKING:
-    pass
 
 INTERRUPTED = 130  #: exit status after Ctrl-C, as shells have it
 NO_READER = 141  #: and where the reader of standard output went away before all was printed
@@ -82,8 +79,10 @@ for command in (bits, randomness, study, spec, cost, train, sample, evaluate, sc
 def _errors_in_one_line(arguments: list[str] | None) -> Iterator[None]:
     try:
         yield
-    except (InputError, OptionError) as error:
+    except OptionError as error:
         _fail(str(error))
+    except InputError as error:
+        _fail(as_options(str(error), _options_of(sys.argv[1:] if arguments is None else arguments)))
     except Stopped as stopped:
         print(f"voltaspin: {stopped}", file=sys.stderr)
         sys.exit(stopped.status)
@@ -114,6 +113,14 @@ def _errors_in_one_line(arguments: list[str] | None) -> Iterator[None]:
             sys.exit(2)
         given = " ".join(sys.argv[1:] if arguments is None else arguments)
         _fail(f"{error.format_message()} in: {given}; see --help")
+
+
+def _options_of(arguments: list[str]) -> dict[str, str]:
+    """The options of the command that was asked for, by the names of its arguments."""
+    command: Any = typer.main.get_command(app)
+    for word in arguments:
+        command = getattr(command, "commands", {}).get(word, command)
+    return {p.name: p.opts[0] for p in command.params if p.name and p.opts[0].startswith("--")}
 
 
 def _no_reader() -> NoReturn:

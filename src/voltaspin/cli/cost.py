@@ -28,7 +28,9 @@ def cost(
         typer.Option("--against", help="Key of a generator in the cost table, repeatable; default: all."),
     ] = None,
     cells_per_bit: Annotated[
-        int, count("--cells-per-bit", most=1000, why="which is no XOR", help="Cells combined by XOR into a bit.")
+        int,
+        count("--cells-per-bit", most=16, why="the most that are priced",
+              help="Cells combined by XOR into a bit; more where the pulse needs it."),
     ] = 2,
     reset: Annotated[bool, typer.Option("--reset/--no-reset", help="Whether a write precedes every pulse.")] = True,
     samples: Annotated[
@@ -109,9 +111,10 @@ def cost(
         if work:
             from voltaspin.cost.jobs import work_of_model
 
+            assert found.cells_per_bit is not None
             priced = work_of_model(
                 model, draws, table, image_steps=image_steps or 50, training_steps=training_steps, batch=batch,
-                cells_per_bit=cells_per_bit, resets=float(reset), measure=measure or "auto", seed=seed,
+                cells_per_bit=found.cells_per_bit, resets=float(reset), measure=measure or "auto", seed=seed,
             )  # fmt: skip
             found = found.model_copy(update={"work": priced})
         if out is not None:

@@ -20,7 +20,7 @@ from voltaspin.core.units import Dimension
 
 if TYPE_CHECKING:
     from voltaspin.device.characterise import Characterisation
-    from voltaspin.device.junction import Junction, Pulse
+    from voltaspin.device.junction import Junction
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich", add_completion=False)
 
@@ -44,9 +44,7 @@ SETTABLE: dict[str, Dimension] = {
     "V_h": units.JUNCTION_VOLTAGE,
     "Nz": units.RATIO.within(1e-9, 1e3),
 }
-#: Memory of a trajectory and seconds of one core for each of its turns (measured: 84 to 156, 1.6e-7 to 1.8e-7).
-_BYTES, _SECONDS = 100, 1.7e-7
-_MOST_DEVICES, _MOST_TURNS = 20_000_000, 1e11
+_BYTES, _MOST_DEVICES = 100, 20_000_000  #: memory of a trajectory (measured: 84 to 156), and the most of them
 
 
 def chosen_junction(preset: str, changes: list[str] | None) -> Junction:
@@ -80,12 +78,6 @@ def chosen_junction(preset: str, changes: list[str] | None) -> Junction:
     return replace(junction, name=", ".join([preset, *(text.strip() for text in changes or ())]))
 
 
-def _turns(junction: Junction, pulse: Pulse) -> float:
-    """About how often the magnetisation turns during a pulse and after it, which is what a trajectory costs."""
-    field = max(abs(junction.B_k(pulse.voltage)), abs(junction.B_k(0.0))) + junction.B_in_plane
-    return units.gamma_e * field * (pulse.duration + 10e-9) / 6.28
-
-
 @app.callback()
 def device(
     context: typer.Context,
@@ -114,12 +106,6 @@ def device(
 
     junction = presets.get(preset)
     pulse = Pulse(voltage=junction.V_c if voltage is None else voltage, width=width)
-    if (turns := _turns(junction, pulse)) * devices > _MOST_TURNS:
-        raise InputError(
-            f"--devices {devices} --width {width:g}s: {devices:,} trajectories of {turns:,.0f} turns of the "
-            f"magnetisation take about {2 * turns * devices * _SECONDS / 3600:,.0f} hours; give fewer or a shorter "
-            "pulse"
-        )
     result: dict[str, Any] = {
         "preset": preset,
         "Delta": junction.Delta(),

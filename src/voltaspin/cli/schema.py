@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
+from pkgutil import walk_packages
 from typing import Annotated
 
 import typer
 
+import voltaspin
 from voltaspin.core.errors import InputError, nearest
 
 
@@ -17,9 +20,12 @@ def schema(
 
     Example: [bold]voltaspin schema cost-claim[/bold]
     """
-    from voltaspin.core.result import every_kind
+    from voltaspin.core.result import kinds
 
-    known = every_kind()
+    for module in walk_packages(voltaspin.__path__, "voltaspin."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+    known = kinds()
     if not kind:
         wide = max(map(len, known))
         for name, result in known.items():

@@ -17,7 +17,6 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib import import_module
-from pkgutil import walk_packages
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -169,16 +168,6 @@ def kinds() -> dict[str, type[Result]]:
         if kind.KIND != Result.KIND:
             found[kind.KIND] = kind
     return dict(sorted(found.items()))
-
-
-def every_kind() -> dict[str, type[Result]]:
-    """Return every kind of result of the package, whose modules are all imported for it."""
-    import voltaspin
-
-    for module in walk_packages(voltaspin.__path__, "voltaspin."):
-        if not module.name.endswith("__main__"):
-            import_module(module.name)
-    return kinds()
 
 
 @lru_cache

@@ -28,7 +28,7 @@ from voltaspin.metrics.features import FEATURES, SIDE, Extractor, check_images
 from voltaspin.metrics.manifold import precision_of, recall_of
 from voltaspin.metrics.shipped import SETS, Reference, reference
 
-_OTHER = "score them by --extractor inception --reference-images (real images)"
+_OTHER = "score them by extractor='inception' reference_images= (real images)"
 Metric = Literal["KID", "FD", "precision", "recall"]
 Progress = Callable[[int, int], None]
 

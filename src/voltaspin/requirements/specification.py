@@ -138,9 +138,7 @@ class NoiseSpecification(Spec):
         """
         found = {v.name: Measured.of(v) for v in verdicts}
         if missing := [n for n in (HALVED, CONTROL) if n not in found]:
-            raise InputError(
-                f"study {spec.name!r} has no condition {missing[0]!r}; write its file with {COMMAND} --write"
-            )
+            raise InputError(f"study {spec.name!r} has no condition {missing[0]!r}; let {COMMAND} write its file")
         limits = []
         for axis in axes:
             if not all(condition in found for _, condition in axis.points):
@@ -156,7 +154,7 @@ class NoiseSpecification(Spec):
                 points=points, said=at.said, value=at.value, low=at.low, high=at.high,
             ))  # fmt: skip
         if not limits:
-            raise InputError(f"study {spec.name!r} has no whole axis; write its file with {COMMAND} --write")
+            raise InputError(f"study {spec.name!r} has no whole axis; let {COMMAND} write its file")
         return cls(
             margin=spec.margin, images=max(v.images for v in verdicts),
             steps=spec.named()[spec.baseline].steps, baseline=spec.baseline,
