@@ -67,9 +67,13 @@ class Word:
         """Parameter that needs no name: the first one of a conditioner, or the one that a source requires; or none."""
         return next((n for n, p in self.parameters.items() if p.default is p.empty or not self.source), "")
 
-    def missing(self, given: Mapping[str, Any]) -> list[str]:
-        """Return the parameters without a default that are not given."""
-        return [n for n, p in self.parameters.items() if p.default is p.empty and n not in given]
+    def make(self, word: str, given: Mapping[str, Any], *source: NoiseSource) -> NoiseSource:
+        """Return the source, or the conditioner behind one; raises InputError where a parameter is missing."""
+        for name, parameter in self.parameters.items():
+            if parameter.default is parameter.empty and name not in given:
+                also = " or assessed" if name == "H_min" else ""
+                raise InputError(f"{word} needs a value of {name}{also}: {word}:{name}=...")
+        return self.build(*source, **given)
 
     def check(self, word: str, names: Iterable[str]) -> None:
         """Raise InputError where a parameter does not apply."""
@@ -284,8 +288,7 @@ def build(
         given.setdefault("k", 1)
         if stages[0][0] == "feedback" and not given.get("imperfect"):
             given.setdefault("imperfections", Imperfections.none())
-    _check_required(word, given)
-    return _behind(entry.build(**given), stages, of=word)
+    return _behind(entry.make(word, given), stages, of=word)
 
 
 def conditioned(source: NoiseSource, conditioning: str) -> NoiseSource:
@@ -304,17 +307,10 @@ def conditioned(source: NoiseSource, conditioning: str) -> NoiseSource:
 def _behind(source: NoiseSource, stages: list[_Stage], *, of: str) -> NoiseSource:
     before = [of]
     for word, given in stages:
-        _check_required(word, given)
         if word == "feedback" and len(before) > 1:
             raise InputError(f"feedback behind {before[-1]}: it adjusts the memory's pulse; put it behind memory")
         if word == "health" and (hides := [w for w in before if w in _HIDE_CELLS]):
             raise InputError(f"health behind {hides[0]}: its output hides a cell that fails; put health before it")
-        source = WORDS[word].build(source, **given)
+        source = WORDS[word].make(word, given, source)
         before.append(word)
     return source
-
-
-def _check_required(word: str, given: Mapping[str, Any]) -> None:
-    for name in WORDS[word].missing(given):
-        also = " or assessed" if name == "H_min" else ""
-        raise InputError(f"{word} needs a value of {name}{also}: {word}:{name}=...")
