@@ -13,9 +13,9 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.renamed import renamed
 from voltaspin.noise import conditioning_kernels as kernels
 from voltaspin.noise.conditioning import BLOCK, Conditioner
+from voltaspin.noise.examination.whole import assessed
 from voltaspin.noise.gaussian import GaussianTransform
 from voltaspin.noise.source import NoiseSource
-from voltaspin.noise.whole import assessed
 from voltaspin.random.streams import Stream
 
 
@@ -34,8 +34,8 @@ class Toeplitz(Conditioner):
 
     Args:
         source: any bits.
-        H_min: min-entropy per bit of the source; ``"assessed"`` or None assesses its bits
-            (:func:`voltaspin.noise.whole.assessed`).
+        H_min: min-entropy per bit of the source; ``"assessed"`` or None assesses its bits (see
+            ``examination.whole.assessed``).
         n_in: bits per block.
         n_out: bits out of each; None takes the most that is allowed.
         epsilon: distance from uniform, of each block.
@@ -115,8 +115,8 @@ class Sha256(Conditioner):
 
     Args:
         source: any bits.
-        H_min: min-entropy per bit of the source; ``"assessed"`` or None assesses its bits
-            (:func:`voltaspin.noise.whole.assessed`).
+        H_min: min-entropy per bit of the source; ``"assessed"`` or None assesses its bits (see
+            ``examination.whole.assessed``).
         n_in: bits per block, a multiple of 8; None takes the fewest that hold 320 bits of min-entropy.
     """
 

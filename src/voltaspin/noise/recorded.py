@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.core.renamed import renamed
-from voltaspin.noise.bit_files import Recording, open_bits
-from voltaspin.noise.file_options import (
+from voltaspin.noise.gaussian import GaussianTransform, transform_of
+from voltaspin.noise.importer.bit_file import Recording, open_bits
+from voltaspin.noise.importer.options import (
     BitOrder,
     ByteOrder,
     FileOptions,
@@ -21,8 +22,7 @@ from voltaspin.noise.file_options import (
     SampleType,
     Understood,
 )
-from voltaspin.noise.gaussian import GaussianTransform, transform_of
-from voltaspin.noise.populations import TwoPopulations
+from voltaspin.noise.importer.populations import TwoPopulations
 from voltaspin.noise.source import Provenance, SequentialSource, aligned
 
 __all__ = ["RecordedSource", "Recording"]
@@ -40,7 +40,7 @@ class RecordedSource(SequentialSource):
     blocks and may be larger than memory; any content but packed bits is read once when the source is made and
     kept as packed bits in a temporary file, an eighth of a byte per bit.
 
-    The content is recognised (:mod:`voltaspin.noise.bit_files`); ``understood`` says in one line as what. Everything
+    The content is recognised (:mod:`voltaspin.noise.importer`); ``understood`` says in one line as what. Everything
     but ``path``, ``bits_per_sample`` and ``transform`` is explained in :class:`voltaspin.noise.FileOptions`.
 
     Args:
@@ -153,7 +153,7 @@ class RecordedSource(SequentialSource):
         if self.threshold is not None:
             details["threshold"], details["unit"] = self.threshold, understood.unit
         if self.populations is not None:
-            details["populations"] = self.populations.to_json()
+            details["populations"] = self.populations.model_dump(mode="json", exclude={"environment"})
         if self.n_cells > 1:
             details["lanes"] = self.n_cells
         if self.origin is not None:

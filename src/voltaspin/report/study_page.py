@@ -1,4 +1,4 @@
-"""How a study's findings are shown: a table, a figure, and one page."""
+"""The findings of a study as a table, a figure and one page."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import csv
 import io
 import re
 import warnings
-from collections.abc import Iterable
 from dataclasses import asdict
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
 from voltaspin.core.files import read_object
+from voltaspin.report.page import data_uri, render
 from voltaspin.study.judgement import Verdict, factors, standing
 from voltaspin.study.runner import folder_of
 from voltaspin.study.specification import StudySpec
@@ -31,36 +31,6 @@ def table_csv(verdicts: list[Verdict]) -> str:
 
 def _no_formula(text: str) -> str:
     return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
-
-
-def verdicts_png(spec: StudySpec, verdicts: list[Verdict]) -> bytes:
-    """Differences with 95 % intervals, and the margin."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    from voltaspin.plots.drawing import BLUE, DPI, GREEN, INK, ORANGE, STYLE, figure_png
-
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.6, 1.3 + 0.36 * len(verdicts)), dpi=DPI, layout="constrained")
-        axes = figure.subplots()
-        axes.axvspan(-1e3 * spec.margin, 1e3 * spec.margin, color=GREEN, alpha=0.18, lw=0)
-        axes.axvline(0, color=INK, lw=0.8)
-        for i, v in enumerate(verdicts):
-            colour = BLUE if v.equivalent else ORANGE
-            axes.plot([1e3 * v.low, 1e3 * v.high], [i, i], color=colour, lw=2)
-            axes.plot(1e3 * v.difference, i, "o", color=colour, ms=5)
-        axes.set_yticks(range(len(verdicts)), [v.name for v in verdicts], parse_math=False)
-        axes.set_ylim(len(verdicts) - 0.4, -0.6)
-        if max(abs(end) for v in verdicts for end in (v.low, v.high)) > 6 * spec.margin:
-            axes.set_xscale("symlog", linthresh=2e3 * spec.margin)
-            axes.xaxis.set_major_formatter("{x:,g}")
-        axes.set_xlabel(
-            f"KID less that of {spec.baseline}, x 1000; 95 % intervals; green: the margin", parse_math=False
-        )
-        axes.set_title(spec.name, parse_math=False)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the page has the name as text
-            return figure_png(figure)
 
 
 HEAD = ("condition", "trainings", "images", "KID × 1000", "KID less baseline × 1000", "FD less baseline",
@@ -135,42 +105,31 @@ def _code(text: str) -> str:
     return f"{fence}{text}{fence}" if len(fence) == 1 else f"{fence} {text} {fence}"
 
 
+def verdicts_png(spec: StudySpec, verdicts: list[Verdict]) -> bytes:
+    """Return the figure of the differences as PNG."""
+    from voltaspin.plots.drawing import png
+    from voltaspin.plots.study import differences
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the page has the name as text
+        return png(differences(spec, verdicts))
+
+
 def page(spec: StudySpec, verdicts: list[Verdict], out: Path, command: str) -> str:
-    """One HTML page that asks nobody: question, figure, table, images."""
-    from base64 import b64encode
-
-    from markupsafe import escape
-
-    def picture(data: bytes, text: str) -> str:
-        return f'<img alt="{escape(text)}" src="data:image/png;base64,{b64encode(data).decode()}">'
-
-    def line(cells: Iterable[str], tag: str = "td") -> str:
-        return "<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>"
-
-    shown: dict[str, Path] = {}
+    """Return one self-contained HTML page: question, figure, table, images."""
+    pictures: dict[str, Path] = {}
     for run in spec.runs():
-        shown.setdefault(run.name, folder_of(out, run) / "images.png")
-    body = [
-        f"<h1>{escape(spec.name)}</h1>",
-        *(f"<p>{escape(p)}</p>" for p in explained(spec, verdicts)),
-        *(
-            [
-                picture(verdicts_png(spec, verdicts), "Differences in KID with intervals"),
-                f"<table>{line(HEAD, 'th')}{''.join(map(line, rows(verdicts)))}</table>",
-            ]
-            if verdicts
-            else []
-        ),
-        *(f"<h2>{escape(n)}</h2>{picture(p.read_bytes(), n)}" for n, p in shown.items() if p.is_file()),
-        f"<footer><code>{escape(command)}</code> {escape(effort(spec, out))}</footer>",
-    ]
-    style = ("body{font:16px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;padding:0 1rem;color:#1f2430}"
-             "p{max-width:60rem}table{border-collapse:collapse;font-size:.9rem}"
-             "td,th{padding:.2rem .6rem;text-align:left;border-bottom:1px solid #e4e7ee}"
-             "img{max-width:100%}")  # fmt: skip
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(spec.name)}</title>'
-        f"<style>{style}</style></head><body>{''.join(body)}</body></html>"
+        pictures.setdefault(run.name, folder_of(out, run) / "images.png")
+    return render(
+        "study",
+        title=spec.name,
+        paragraphs=explained(spec, verdicts),
+        figure=data_uri(verdicts_png(spec, verdicts)) if verdicts else "",
+        head=HEAD,
+        rows=rows(verdicts),
+        images=[(name, data_uri(p.read_bytes())) for name, p in pictures.items() if p.is_file()],
+        command=command,
+        effort=effort(spec, out),
     )
 
 
