@@ -8,7 +8,7 @@ from voltaspin.core.compiled import numba
 
 
 @numba.njit(inline="always")
-def _bit(b, cell, fresh, cutoff_run, cutoff_share, last, run, first, count):  # type: ignore[no-untyped-def]
+def watch_bit(b, cell, fresh, cutoff_run, cutoff_share, last, run, first, count):  # type: ignore[no-untyped-def]
     """One bit of one cell: 0, or 1 after a repetition count, 2 after an adaptive proportion."""
     if b == last[cell]:
         run[cell] += 1
@@ -104,7 +104,7 @@ def watch(packed, n, seen, cells, window, cutoff_run, cutoff_share, last, run, f
                 place = (place + 8) % window
                 continue
         b = (packed[i >> 3] >> (7 - (i & 7))) & 1
-        found = _bit(b, cell, place == 0, cutoff_run, cutoff_share, last, run, first, count)
+        found = watch_bit(b, cell, place == 0, cutoff_run, cutoff_share, last, run, first, count)
         if found:
             return i, found - 1, cell
         i += 1
