@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from voltaspin.core.errors import InputError, nearest
 from voltaspin.core.units import FIELD, NUMBER, PULSE_WIDTH, RATIO, VOLTAGE, Dimension, parse_count, parse_quantity
-from voltaspin.device import Junction, Pulse, SwitchingModel, presets
+from voltaspin.device import Junction, Pulse, SwitchingModel
 from voltaspin.memory import Imperfections, MagnetoelectricMemory
 from voltaspin.noise.conditioning import Peres, VonNeumann, Xor
 from voltaspin.noise.feedback import Feedback
@@ -142,7 +142,7 @@ def _cell(
         return {} if model is None else {"model": model}
     if model is not None:
         raise InputError("memory: model and junction both say what a cell does; give one of them")
-    cell, fair = presets.get(junction) if isinstance(junction, str) else junction, SwitchingModel.shipped()
+    cell, fair = Junction.of(junction) if isinstance(junction, str) else junction, SwitchingModel.shipped()
     if cell == fair.junction and voltage is None and width is None:
         return {"model": fair}
     if width is None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.memory import MagnetoelectricMemory
-from voltaspin.memory.imperfections import Disturbance
+from voltaspin.memory.dynamics import Disturbance
 from voltaspin.noise.mapping import affine_map
 from voltaspin.noise.source import SEQUENCE, Leftover
 from voltaspin.random.bernoulli import GROUP, pulse_and_xor

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from voltaspin.core.errors import InputError
 from voltaspin.core.renamed import renamed
 from voltaspin.memory import MagnetoelectricMemory
-from voltaspin.memory.imperfections import Disturbance, Imperfections
+from voltaspin.memory.dynamics import Disturbance, Imperfections
 from voltaspin.noise.gaussian import GaussianTransform, transform_of
 from voltaspin.noise.mapping import affine_map, cells_of_bits, check_room, checked_mapping
 from voltaspin.noise.memory_sequence import ArraySequence

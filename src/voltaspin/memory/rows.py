@@ -19,7 +19,7 @@ Bits = NDArray[np.uint8]
 
 
 class RowLogic:
-    """What an array does with whole rows, from what it does with cells."""
+    """Operations on whole rows, built from sensing and toggling of cells."""
 
     rows: int
     columns: int

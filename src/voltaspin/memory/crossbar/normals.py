@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from voltaspin.core.compiled import numba
@@ -137,8 +138,6 @@ def _pool(process: int) -> tuple[ThreadPoolExecutor, int]:
 
 def over_images(work: Callable[[int, int], None], images: int) -> None:
     """``work(first, last)`` on shares of the images, one thread each."""
-    import torch
-
     pool, most = _pool(os.getpid())
     parts = min(most, torch.get_num_threads(), images)
     if parts <= 1:
@@ -148,7 +147,7 @@ def over_images(work: Callable[[int, int], None], images: int) -> None:
     list(pool.map(work, edges[:-1].tolist(), edges[1:].tolist()))
 
 
-class Chance:
+class ReadNoise:
     """The random numbers of one layer.
 
     Args:
@@ -195,6 +194,10 @@ class Chance:
         out = np.empty((len(counters), each), np.float32)
         over_images(lambda a, b: _fill(a, b, self._mix, counters, normal_table(), out), len(counters))
         return out
+
+    def like(self, x: torch.Tensor, counters: NDArray[np.uint64]) -> torch.Tensor:
+        """Normals in the shape and on the device of ``x`` (images, ...)."""
+        return torch.from_numpy(self.normals(counters, x[0].numel())).view(x.shape).to(x.device)
 
     def finish(
         self, counters: NDArray[np.uint64], y: NDArray[np.float32], *, variance: NDArray[np.float32] | None,

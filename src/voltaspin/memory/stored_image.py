@@ -2,53 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.result import Array, Result, Unit
 from voltaspin.device import SwitchingModel, at_temperature, presets
 from voltaspin.memory.array import MagnetoelectricMemory
 
 MOST = 1 << 23  #: cells that a picture may take, half a gigabyte of simulation
 
 
-@dataclass(frozen=True)
-class Kept:
-    """What became of a picture.
+class StoredImage(Result):
+    """A picture that waited in an array.
 
     Args:
         preset: of the junctions.
-        seconds, temperature: that it waited [s], [K].
-        picture: as read back, uint8 (height, width).
+        seconds, temperature: that it waited.
+        picture: as read back, uint8 (height, width); not part of the JSON, so that a loaded result has none.
         bits: that were stored.
         lost: share of them that were read as the other.
         expected: of that share, from the cells' Fokker-Planck rates.
-        barrier: of the nominal cell at that temperature [k_B T].
+        barrier: of the nominal cell at that temperature.
     """
 
+    KIND: ClassVar[str] = "stored-image"
     preset: str
-    seconds: float
-    temperature: float
-    picture: NDArray[np.uint8]
+    seconds: Annotated[float, Unit("s")]
+    temperature: Annotated[float, Unit("K")]
+    picture: Annotated[Array | None, Field(exclude=True)] = None
     bits: int
-    lost: float
-    expected: float
-    barrier: float
-
-    def to_json(self) -> dict[str, Any]:
-        return {k: v for k, v in vars(self).items() if k != "picture"}
-
-    def __str__(self) -> str:
-        return (
-            f"{self.preset}: {self.lost:.3%} of {self.bits:,} bits lost after {self.seconds:.4g} s at "
-            f"{self.temperature - 273.15:.0f} C ({self.expected:.3%} expected); barrier {self.barrier:.1f} k_B T there"
-        )
+    lost: Annotated[float, Field(title="share of bits lost")]
+    expected: Annotated[float, Field(title="expected share")]
+    barrier: Annotated[float, Unit("k_B T")]
 
 
-def keep(picture: NDArray[np.uint8], preset: str, *, seconds: float, temperature: float | None, seed: int = 0) -> Kept:
+def retention_demo(
+    picture: NDArray[np.uint8], preset: str, *, seconds: float, temperature: float | None, seed: int = 0
+) -> StoredImage:
     """Store the bits of a picture in an array of a preset's junctions, age it, and read it.
 
     Args:
@@ -77,7 +71,7 @@ def keep(picture: NDArray[np.uint8], preset: str, *, seconds: float, temperature
     memory.age(seconds, temperature=temperature)
     read = memory.read()
     kelvin = junction.temperature if temperature is None else temperature
-    return Kept(
+    return StoredImage(
         preset=preset, seconds=seconds, temperature=kelvin, picture=np.packbits(read, axis=1), bits=bits.size,
         lost=float((read != bits).mean()), expected=float(np.where(bits, p1, p0).mean()),
         barrier=float(at_temperature(junction, kelvin).barrier()),

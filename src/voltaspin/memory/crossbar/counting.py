@@ -269,7 +269,7 @@ def _unfused() -> Iterator[None]:
 
 
 def counted(model: nn.Module, batch: Any) -> tuple[Count, Any]:
-    """What one call of the model computes, and its result; paths that fuse matrix products are off."""
+    """Count one call of the model and return its result; paths that fuse matrix products are off."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     count = Count()

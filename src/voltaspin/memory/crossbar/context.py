@@ -1,4 +1,4 @@
-"""What the layers of one converted model share: counts, time steps, and whose numbers are drawn."""
+"""The context that the layers of one converted model share: counts, time steps, and the position of the noise."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch import nn
 from voltaspin.core.context import current
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
-from voltaspin.memory.counting import first_tensor
+from voltaspin.memory.crossbar.counting import first_tensor
 
 OTHER = "attention and other products"  #: name in the ledger of work that belongs to no layer
 NETWORK = "network"  #: name in the ledger of the evaluations of the whole model, one for each image
 
 
 @dataclass
-class Machine:
-    """What the converted layers of one model share.
+class CrossbarContext:
+    """The context of the converted layers of one model.
 
     Args:
         ledger: counts per layer, and per step where a run context says which.
@@ -64,7 +64,7 @@ class Machine:
             self.bucket = buckets.pop()
 
     def position(self, layer: str, images: int) -> tuple[tuple[int, ...], int]:
-        """Which numbers a layer draws now: an identifier per image, and a step."""
+        """Return the address of the numbers that a layer draws now: an identifier per image, and a step."""
         context = current()
         use = self.uses[layer]
         self.uses[layer] += 1
@@ -97,16 +97,16 @@ class DigitalCount:
     """A hook that counts the work of a layer that stays digital.
 
     Args:
-        machine: whose ledger.
+        context: whose ledger.
         name: of the layer.
     """
 
-    machine: Machine
+    context: CrossbarContext
     name: str
 
     def __call__(self, module: Any, args: tuple[Any, ...], output: torch.Tensor) -> None:
-        if self.machine.recording or self.machine.bypass:
+        if self.context.recording or self.context.bypass:
             return
-        ledger = self.machine.ledger_of(self.name)
+        ledger = self.context.ledger_of(self.name)
         ledger.count("mac", macs_of(module, args, output))
         ledger.count("byte", args[0].numel() + 2 * output.numel())

@@ -1,17 +1,28 @@
-"""What a crossbar is built of, as versioned data."""
+"""The specification of a crossbar as versioned data, and the circuits that its words choose.
+
+``mode`` chooses a :class:`Column`, and ``inputs`` one of the column's drives (``drive.py``). ``readout.py`` chooses the
+readout. No other code asks for these words.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import as_object
 from voltaspin.core.spec import Spec
+from voltaspin.core.units import e_charge, k_B
+from voltaspin.memory.crossbar.drive import Drive, Levels, Serial, Weighted
 
 Mode = Literal["digital", "analog", "resistance_sum"]
+Inputs = Literal["multilevel", "bit-serial"]
+Converter = Literal["exact", "statistical"]
 _BITS = ("weight_bits", "input_bits", "adc_bits")
 _NOT_NEGATIVE = (
     "resistance_spread", "read_noise", "wire_resistance", "retention_rate", "age", "line_capacitance",
@@ -86,8 +97,8 @@ class ArraySpec(Spec):
     resistance_spread: float = 0.0
     read_noise: float | None = 0.0
     write_error_rate: float = 0.0
-    inputs: Literal["multilevel", "bit-serial"] = "multilevel"
-    adc_model: Literal["exact", "statistical"] = "statistical"
+    inputs: Inputs = "multilevel"
+    adc_model: Converter = "statistical"
     seed: int = 0
     signed: Literal["differential", "offset"] = "differential"
     dummy_column: bool = True
@@ -180,16 +191,11 @@ class ArraySpec(Spec):
         if self.bandwidth is None and self.line_capacitance == 0:
             raise ValueError("line_capacitance = 0 F leaves the bandwidth open; give bandwidth in Hz")
         if self.string_voltage > self.supply_voltage * (1 + 1e-9):
-            what = (
-                f"puts up to {self.string_voltage:.3g} V on {self.rows} cells in series"
-                if self.mode == "resistance_sum"
-                else "lies on a cell"
-            )
             most = self.cell_voltage * self.supply_voltage / self.string_voltage
+            where, remedy = self.column.overload()
             raise ValueError(
-                f"read_voltage = {self.cell_voltage:g} V {what}, more than supply_voltage = {self.supply_voltage:g} V; "
-                f"give a read_voltage of at most {math.floor(most * 1e4) / 1e4:g} V"
-                + (" or fewer rows" if self.mode == "resistance_sum" else "")
+                f"read_voltage = {self.cell_voltage:g} V {where}, more than supply_voltage = {self.supply_voltage:g} "
+                f"V; give a read_voltage of at most {math.floor(most * 1e4) / 1e4:g} V{remedy}"
             )
         for pattern, fields in self.layers.items():
             if fields != "digital":
@@ -209,7 +215,7 @@ class ArraySpec(Spec):
     @property
     def slices(self) -> int:
         """Bits of a weight's magnitude, each on cells of its own."""
-        return self.weight_bits if self.signed == "offset" and self.weight_bits > 1 else max(self.weight_bits - 1, 1)
+        return self.weight_bits if self.offset else max(self.weight_bits - 1, 1)
 
     @property
     def columns_per_output(self) -> int:
@@ -218,13 +224,23 @@ class ArraySpec(Spec):
 
     @property
     def offset(self) -> int:
-        """What is added to a weight before it is written; 0 with differential columns."""
+        """The number that is added to a weight before it is written; 0 with differential columns."""
         return 1 << (self.weight_bits - 1) if self.signed == "offset" and self.weight_bits > 1 else 0
+
+    @property
+    def column(self) -> Column:
+        """The circuit that reads a column of cells, chosen by ``mode``."""
+        return COLUMNS[self.mode](self)
+
+    @property
+    def drive(self) -> Drive:
+        """The circuit that drives the rows, chosen by ``inputs`` among those of the column."""
+        return self.column.drives[self.inputs](self.phases)
 
     @property
     def dummies(self) -> int:
         """Dummy columns of a tile."""
-        return int(self.dummy_column and self.offset > 0 and self.mode != "digital")
+        return int(self.dummy_column and self.offset > 0 and self.column.converted)
 
     @property
     def outputs_per_tile(self) -> int:
@@ -252,19 +268,14 @@ class ArraySpec(Spec):
         return max(self.input_bits - 1, 1)
 
     @property
-    def _series(self) -> float:
-        """Voltage of a string over that of one cell at 1: all cells of a resistance sum at the high resistance."""
-        return self.rows * (1 + self.TMR) if self.mode == "resistance_sum" else 1.0
-
-    @property
     def cell_voltage(self) -> float:
         """Voltage on one cell at 1 for the largest input [V]."""
-        return min(0.1, self.supply_voltage / self._series) if self.read_voltage is None else self.read_voltage
+        return self.read_voltage or min(0.1, self.supply_voltage / self.column.cells_at_most)
 
     @property
     def string_voltage(self) -> float:
         """Largest voltage that the reading of a column puts on the cells between two lines [V]."""
-        return self.cell_voltage * self._series
+        return self.cell_voltage * self.column.cells_at_most
 
     @property
     def noise_bandwidth(self) -> float:
@@ -272,9 +283,7 @@ class ArraySpec(Spec):
         return 1 / (4 * self.R_P * self.line_capacitance) if self.bandwidth is None else self.bandwidth
 
     def override(self, name: str) -> Literal["digital"] | dict[str, Any] | None:
-        """What ``layers`` says of a layer: the first pattern that matches, or None."""
-        from fnmatch import fnmatchcase
-
+        """Fields of ``layers`` for one layer: those of the first pattern that matches, or None."""
         return next((fields for pattern, fields in self.layers.items() if fnmatchcase(name, pattern)), None)
 
     def of_layer(self, name: str) -> ArraySpec | None:
@@ -291,6 +300,106 @@ class ArraySpec(Spec):
             raise InputError(f"array preset {name!r} is unknown; use {', '.join(PRESETS)} or a JSON file")
         return cls(**PRESETS[name])
 
+
+class CellNoise(NamedTuple):
+    """Coefficients of the read noise of one cell.
+
+    One read of a cell of conductance g [counts] at an input of q steps adds a variance [counts^2] of
+    ``relative**2 g**2 q**2 + g (per_step |q| + always)``.
+    """
+
+    relative: float = 0.0
+    per_step: float = 0.0
+    always: float = 0.0
+
+    @property
+    def silent(self) -> bool:
+        return not any(self)
+
+
+@dataclass(frozen=True)
+class Column:
+    """The cells of one column, and the circuit that reads them.
+
+    Sums of a column are counted in units of one cell at 1 minus one cell at 0, for one step of the input.
+
+    Attributes:
+        drives: of the rows, by ``ArraySpec.inputs``.
+        converted: whether sums of cells are converted; a cell is sensed alone otherwise.
+        wired: whether the resistance of the lines is modelled.
+    """
+
+    spec: ArraySpec
+    drives: ClassVar[Mapping[Inputs, type[Drive]]] = {"multilevel": Levels, "bit-serial": Serial}
+    converted: ClassVar[bool] = True
+    wired: ClassVar[bool] = False
+
+    @property
+    def cells_at_most(self) -> float:
+        """Largest voltage between the two lines of a column over that of one cell at 1."""
+        return 1.0
+
+    def overload(self) -> tuple[str, str]:
+        """Return the place of a voltage above the supply, and a remedy beside a lower read voltage."""
+        return "lies on a cell", ""
+
+    def noise(self) -> CellNoise:
+        """Return the read noise of one cell during one phase of the input.
+
+        A number in the specification is a share of the cell's own current. Without one, the noise is computed from
+        ``R_P``, ``cell_voltage``, ``noise_bandwidth`` and ``temperature``.
+        """
+        return self.physical_noise() if self.spec.read_noise is None else CellNoise(self.spec.read_noise)
+
+    def physical_noise(self) -> CellNoise:
+        """Return shot noise ``2 e I B`` and Johnson noise ``4 k T G B`` of each cell's current."""
+        s = self.spec
+        count = (1 - 1 / (1 + s.TMR)) / s.R_P  # G_P - G_AP
+        step = s.cell_voltage / (s.input_top if s.drive.multilevel else 1)
+        return CellNoise(0.0, 2 * e_charge * s.noise_bandwidth / (step * count),
+                         4 * k_B * s.temperature * s.noise_bandwidth / (step**2 * count))  # fmt: skip
+
+
+class CurrentSum(Column):
+    """The currents of the cells add up on the bit line."""
+
+    wired = True
+
+
+class SensedAlone(Column):
+    """Every cell is compared with a reference halfway between its two conductances."""
+
+    converted = False
+
+    def noise(self) -> CellNoise:
+        """Return silence: a cell is read right or wrong."""
+        return CellNoise()
+
+
+class ResistanceSum(Column):
+    """The cells lie in series, and their resistances add up."""
+
+    drives: ClassVar[Mapping[Inputs, type[Drive]]] = {"multilevel": Weighted, "bit-serial": Serial}
+
+    @property
+    def cells_at_most(self) -> float:
+        """A string in which all cells have the high resistance."""
+        return self.spec.rows * (1 + self.spec.TMR)
+
+    def overload(self) -> tuple[str, str]:
+        """Return the place of a voltage above the supply, and a remedy beside a lower read voltage."""
+        return f"puts up to {self.spec.string_voltage:.3g} V on {self.spec.rows} cells in series", " or fewer rows"
+
+    def physical_noise(self) -> CellNoise:
+        """Return the Johnson voltage ``4 k T R B`` of each cell at the current ``cell_voltage / R_P``."""
+        s = self.spec
+        swing = s.R_P * s.TMR  # R_AP - R_P
+        thermal = 4 * k_B * s.temperature * s.noise_bandwidth
+        return CellNoise(always=thermal / ((s.cell_voltage / s.R_P) ** 2 * swing))
+
+
+#: The column that each mode stands for.
+COLUMNS: dict[Mode, type[Column]] = {"analog": CurrentSum, "digital": SensedAlone, "resistance_sum": ResistanceSum}
 
 #: Arrays to start from. Spread, noise and error rates are assumed; the sizes follow published chips.
 PRESETS: dict[str, dict[str, Any]] = {

@@ -1,4 +1,4 @@
-"""Put the layers of a torch model into crossbars, and say what was done."""
+"""Put the layers of a torch model into crossbars, and report what was done."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import nn
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
-from voltaspin.memory.attention import ProjectedAttention, split_projections
-from voltaspin.memory.counting import Count, as_found, call, counted, first_tensor
-from voltaspin.memory.coverage import Coverage, LayerCoverage
-from voltaspin.memory.layers import MemoryLayer
-from voltaspin.memory.machine import OTHER, DigitalCount, Machine
-from voltaspin.memory.plain import compare, kind_of, obstacle, outputs_differ, refuse_empty
-from voltaspin.memory.ranges import settle
-from voltaspin.memory.specification import ArraySpec
+from voltaspin.memory.crossbar.attention import ProjectedAttention, split_projections
+from voltaspin.memory.crossbar.context import OTHER, CrossbarContext, DigitalCount
+from voltaspin.memory.crossbar.counting import Count, as_found, counted, first_tensor
+from voltaspin.memory.crossbar.coverage import Coverage, LayerCoverage
+from voltaspin.memory.crossbar.layer import MemoryLayer
+from voltaspin.memory.crossbar.plain import compare, kind_of, obstacle, outputs_differ, refuse_empty
+from voltaspin.memory.crossbar.ranges import calibrate
+from voltaspin.memory.crossbar.spec import ArraySpec
 
 #: Modules whose weights form one piece with those of their children.
 _UNITS = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
@@ -33,7 +33,7 @@ def convert(
     calibration: Callable[[nn.Module], object] | Iterable[Any] | None = None,
     inplace: bool = False,
 ) -> tuple[nn.Module, Coverage]:
-    """Put every layer that can be into crossbars.
+    """Put every layer that allows it into crossbars.
 
     Linear, Conv1d, Conv2d and ConvTranspose2d go into memory, and the projections of ``nn.MultiheadAttention``, which
     becomes a module with a layer for each. A subclass goes in where its forward gives the plain layer's numbers on
@@ -48,7 +48,7 @@ def convert(
     Args:
         model: any torch model. It is copied unless ``inplace``.
         spec: of the arrays.
-        example: what one call takes (a tensor, a tuple of arguments or a dict of keywords), best for one image. The
+        example: arguments of one call (a tensor, a tuple of arguments or a dict of keywords), best for one image. The
             share of multiply-accumulates is known only with it. The converted model without imperfections is
             compared with the float one on it. A diffusers ``UNet2DModel`` says its own input, so that it needs none.
         calibration: fixes the ranges, see :func:`calibrate`. Without it each image's inputs are scaled by
@@ -88,23 +88,23 @@ def convert(
     layers, blocked, pieces = _layers(model, compared)
     reasons = _reasons(model, spec, layers)
     _refuse_nothing(model, layers, {**reasons, **blocked})
-    machine = Machine(Ledger("compute"), time_steps=spec.time_steps, time_buckets=spec.time_buckets)
+    context = CrossbarContext(Ledger("compute"), time_steps=spec.time_steps, time_buckets=spec.time_buckets)
     chosen = {}
     for name, layer in layers.items():
         if name not in reasons:
             own = spec.of_layer(name)
             assert own is not None
-            chosen[name] = MemoryLayer(layer, own, name or "model", machine)
+            chosen[name] = MemoryLayer(layer, own, name or "model", context)
             chosen[name].train(layer.training)
     converted = _swapped(model, {layers[n]: new for n, new in chosen.items()})
     count = None
     if example is not None:
-        count, result = _bypassed(converted, machine, example)
+        count, result = _bypassed(converted, context, example)
         for name in [n for n in chosen if not count.of(n)]:
             reasons[name] = "the model computes with it without calling it"
             converted = _swapped(converted, {chosen.pop(name): layers[name]})
         _refuse_nothing(model, layers, {**reasons, **blocked})
-        if (far := outputs_differ(output, result)) > _SAME and _repeats(converted, machine, example, result):
+        if (far := outputs_differ(output, result)) > _SAME and _repeats(converted, context, example, result):
             raise InputError(
                 f"without any imperfection the converted {type(model).__name__} differs from the float one by "
                 f"{far:.2g} on the example; keep the layers that the model uses in a way of its own digital, by the "
@@ -115,13 +115,13 @@ def convert(
         macs = None if count is None else count.of(name)
         weights = layer.weight.numel()
         if name in reasons:
-            report.append(LayerCoverage(name, type(layer).__name__, False, reasons[name], macs, weights))
-            layer.register_forward_hook(DigitalCount(machine, name))
+            report.append(_covered(name, layer, macs, weights, reasons[name]))
+            layer.register_forward_hook(DigitalCount(context, name))
         else:
             new = chosen[name]
             new.program()
-            cells, tiles = new.size
-            report.append(LayerCoverage(name, type(layer).__name__, True, "", macs, weights, cells, tiles))
+            cells, tiles = new.crossbar.readout.size(new.crossbar.geometry.shape)
+            report.append(_covered(name, layer, macs, weights, cells=cells, tiles=tiles))
     for name, reason in blocked.items():
         module = converted.get_submodule(name)
         macs = None if count is None else sum(
@@ -129,59 +129,22 @@ def convert(
             if at == name or (f"{name}." in pieces and at.startswith(f"{name}."))
         )  # fmt: skip
         parameters = module.parameters(recurse=isinstance(module, _UNITS) or kind_of(module) is not None)
-        report.append(
-            LayerCoverage(name, type(module).__name__, False, reason, macs, sum(p.numel() for p in parameters))
-        )
+        report.append(_covered(name, module, macs, sum(p.numel() for p in parameters), reason))
         if macs:
-            machine.fixed[name or "the model itself"] = macs
+            context.fixed[name or "the model itself"] = macs
     coverage = _coverage(report, converted, count, example, spec, pieces)
-    _count_the_rest(machine, coverage, example)
+    # every call counts the work that no hook sees, in proportion to the size of its input
+    if coverage.other_macs:
+        context.fixed[OTHER] = coverage.other_macs
+    x = first_tensor(example)
+    context.size = 1 if x is None else max(x.numel(), 1)
     for module in converted.modules():
         if isinstance(module, nn.TransformerEncoderLayer) and any(isinstance(m, MemoryLayer) for m in module.modules()):
             module.activation_relu_or_gelu = 0  # torch's fused kernel would compute with the float weights
-    converted.register_forward_pre_hook(machine.begin, with_kwargs=True)
+    converted.register_forward_pre_hook(context.begin, with_kwargs=True)
     if calibration is not None:
         calibrate(converted, calibration)
     return converted, coverage
-
-
-def machine_of(model: nn.Module) -> Machine:
-    """What the converted layers of ``model`` share, its ledger among it; raises InputError where it has none."""
-    for module in model.modules():
-        if isinstance(module, MemoryLayer):
-            return module.machine
-    raise InputError(f"this {type(model).__name__} has no layer in memory; convert(model, spec) makes one")
-
-
-def calibrate(model: nn.Module, run: Callable[[nn.Module], object] | Iterable[Any]) -> dict[str, float]:
-    """Fix the ranges of inputs and converters from typical work, which the ledger does not count.
-
-    Args:
-        model: converted.
-        run: calls the model (a function of it), or arguments to call it with, one batch after another. With several
-            time buckets each must occur; one that does not takes its neighbour's ranges.
-
-    Returns:
-        Share of clipped conversions per layer; more than ``clip_share`` of the specification is a warning.
-    """
-    machine = machine_of(model)
-    layers = [m for m in model.modules() if isinstance(m, MemoryLayer)]
-    machine.recording = True
-    try:
-        with torch.no_grad():
-            if callable(run):
-                run(model)
-            else:
-                for batch in run:
-                    call(model, batch)
-    finally:
-        machine.recording = False
-    unseen = [layer.name for layer in layers if not layer.seen]
-    if unseen:
-        for layer in layers:
-            layer.seen = {}
-        raise InputError(f"the calibration never reached {', '.join(unseen[:5])}; run the whole model")
-    return {layer.name: settle(layer) for layer in layers}
 
 
 def _copied(model: nn.Module) -> nn.Module:
@@ -190,9 +153,9 @@ def _copied(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, {id(t): t.detach().clone() for t in kept})
 
 
-def _bypassed(model: nn.Module, machine: Machine, example: Any) -> tuple[Count, Any]:
-    """What one call computes, and its result, with layers in memory that compute as the float ones."""
-    machine.bypass = True
+def _bypassed(model: nn.Module, context: CrossbarContext, example: Any) -> tuple[Count, Any]:
+    """Count one call and return its result, with layers in memory that compute as the float ones."""
+    context.bypass = True
     try:
         with as_found(model):
             return counted(model, example)
@@ -202,12 +165,12 @@ def _bypassed(model: nn.Module, machine: Machine, example: Any) -> tuple[Count, 
             "that the model uses in a way of its own digital, by the layers of the ArraySpec"
         ) from error
     finally:
-        machine.bypass = False
+        context.bypass = False
 
 
-def _repeats(model: nn.Module, machine: Machine, example: Any, result: Any) -> bool:
+def _repeats(model: nn.Module, context: CrossbarContext, example: Any, result: Any) -> bool:
     """Whether a second call gives the same; a model with a memory or chance of its own does not."""
-    return outputs_differ(_bypassed(model, machine, example)[1], result) <= _SAME
+    return outputs_differ(_bypassed(model, context, example)[1], result) <= _SAME
 
 
 def _swapped(model: nn.Module, new: dict[Any, nn.Module]) -> nn.Module:
@@ -289,12 +252,19 @@ def _reasons(model: nn.Module, spec: ArraySpec, layers: dict[str, Any]) -> dict[
     return reasons
 
 
+def _covered(
+    name: str, module: nn.Module, macs: int | None, weights: int, reason: str = "", *, cells: int = 0, tiles: int = 0
+) -> LayerCoverage:
+    return LayerCoverage(name=name, kind=type(module).__name__, in_memory=not reason, reason=reason, macs=macs,
+                         weights=weights, cells=cells, tiles=tiles)  # fmt: skip
+
+
 def _coverage(
     report: list[LayerCoverage], model: nn.Module, count: Count | None, example: Any, spec: ArraySpec,
     pieces: tuple[str, ...],
 ) -> Coverage:  # fmt: skip
     if count is None:
-        return Coverage(tuple(report), None, "no example", spec.rows, spec.columns)
+        return Coverage.of(report, other=None, counted="no example", rows=spec.rows, columns=spec.columns)
     listed = {layer.name for layer in report}
     other: dict[str, int] = {}
     for (at, operation), macs in count.macs.items():
@@ -305,16 +275,10 @@ def _coverage(
     x = first_tensor(example)
     images = 1 if x is None else max(len(x), 1)
     how = f"{'one image' if images == 1 else f'{images} images'}, everything that the model computes"
-    return Coverage(tuple(report), sum(other.values()), how, spec.rows, spec.columns, images, other,
-                    tuple(sorted(count.uncounted)))  # fmt: skip
-
-
-def _count_the_rest(machine: Machine, coverage: Coverage, example: Any) -> None:
-    """Let every call of the model count the work that no hook sees, in proportion to the size of its input."""
-    if coverage.other_macs:
-        machine.fixed[OTHER] = coverage.other_macs
-    x = first_tensor(example)
-    machine.size = 1 if x is None else max(x.numel(), 1)
+    return Coverage.of(
+        report, other=other, counted=how, rows=spec.rows, columns=spec.columns, images=images,
+        uncounted=tuple(sorted(count.uncounted)),
+    )  # fmt: skip
 
 
 def _device(model: nn.Module) -> torch.device:

@@ -10,7 +10,7 @@ from torch import nn
 
 
 class ProjectedAttention(nn.Module):
-    """What ``nn.MultiheadAttention`` does, its packed projections split into four linear layers.
+    """``nn.MultiheadAttention`` with its packed projections split into four linear layers.
 
     It takes the same arguments and gives the same results; ``state_dict`` has other names, ``load_state_dict`` takes
     either. The products of queries and keys, and of weights and values, stay digital.

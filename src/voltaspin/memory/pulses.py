@@ -1,4 +1,4 @@
-"""Pulses that flip a cell with a wanted probability: what a junction can be set to, and what its cells make of it.
+"""Pulses, their way along a word line, and the response of cells to them.
 
 A driver has a few voltages and a clock, so there are finitely many pulses. Each is solved for the nominal cell and
 for the few that fix a polynomial of the logits of p01 and p10 in what a cell has of its own.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,12 @@ Halves = tuple[tuple[str, float], ...]  # (quantity, half range), in the order o
 VOLTAGES = np.array([0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4])  #: over V_c: three bits of a driver [assumed]
 CLOCK = 10e-12  #: steps of the width [s] [assumed]
 _TOLERANCE = 0.02  # farthest from what was asked for
+_LINE_NODES = 5  # places along a word line where the pulse is solved
 
 
 @dataclass(frozen=True)
-class Answer:
-    """How the cells of an array answer to one pulse.
+class PulseResponse:
+    """The response of the cells of an array to one pulse.
 
     Args:
         pulse: the pulse.
@@ -122,14 +123,14 @@ def _coefficients(values: Floats, halves: Halves) -> Floats:
 
 
 @lru_cache(maxsize=64)
-def answer(junction: Junction, pulse: Pulse, halves: Halves) -> Answer:
-    """How cells of that junction answer to a pulse; some Fokker-Planck solutions, a second or so."""
+def response(junction: Junction, pulse: Pulse, halves: Halves) -> PulseResponse:
+    """Solve the response of a junction's cells to a pulse: some Fokker-Planck solutions, a second or so."""
     from voltaspin.device.fokker_planck import switching_probability
 
     wells: tuple[Well, Well] = ("up", "down")
     p = [[switching_probability(junction.with_variation(**cell), pulse, initial=w).value for w in wells]
          for cell in _designs(halves)]  # fmt: skip
-    return Answer(pulse, halves, _coefficients(logit(p), halves).T)
+    return PulseResponse(pulse, halves, _coefficients(logit(p), halves).T)
 
 
 def _save(path: Path, values: Floats) -> None:
@@ -144,7 +145,7 @@ class PulseLibrary:
     Args:
         voltages: [V], (n,).
         widths: [s], (m,).
-        halves: see :class:`Answer`.
+        halves: see :class:`PulseResponse`.
         logits: float64 (n, m, 2, terms).
     """
 
@@ -205,10 +206,10 @@ class PulseLibrary:
         """(p01, p10) of the nominal cell for each pulse: float64 (n, m, 2)."""
         return logistic(self.logits[..., 0])
 
-    def at(self, i: int, j: int) -> Answer:
-        """How cells answer to voltage ``i`` and width ``j``."""
+    def at(self, i: int, j: int) -> PulseResponse:
+        """Return the response of cells to voltage ``i`` and width ``j``."""
         pulse = Pulse(voltage=float(self.voltages[i]), width=float(self.widths[j]))
-        return Answer(pulse, self.halves, self.logits[i, j])
+        return PulseResponse(pulse, self.halves, self.logits[i, j])
 
     def over_cells(self, spreads: Mapping[str, float]) -> tuple[Floats, Floats]:
         """Cells that stand for all those of an array: weights (k,), and (p01, p10) of each pulse (k, n, m, 2).
@@ -219,7 +220,7 @@ class PulseLibrary:
         nodes = _gauss(self.halves, spreads)
         return np.array([w for w, _ in nodes]), np.stack([logistic(self.logits @ cell) for _, cell in nodes])
 
-    def choose(self, probability: float, spreads: Mapping[str, float]) -> Answer:
+    def choose(self, probability: float, spreads: Mapping[str, float]) -> PulseResponse:
         """The pulse whose flips come nearest to ``probability`` in the mean square over cells and both directions.
 
         Args:
@@ -245,3 +246,82 @@ class PulseLibrary:
                 )
             return self.at(i, j)
         return chosen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A word line that drives the cells of one row from column 0.
+
+    Args:
+        resistance: from one cell to the next [ohm].
+        capacitance: per cell [F].
+        driver: output resistance of the driver [ohm].
+
+    Raises:
+        InputError: a negative value.
+    """
+
+    resistance: float = 1.0
+    capacitance: float = 0.2e-15
+    driver: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, unit in (("resistance", "ohm"), ("capacitance", "F"), ("driver", "ohm")):
+            value = getattr(self, name)
+            if not math.isfinite(value) or value < 0:
+                raise InputError(f"line {name} = {value} {unit} must be finite and not negative")
+
+    def droop(self, columns: int, cell: float) -> Floats:
+        """Share of the voltage that is lost at each cell of a row whose cells all conduct: float64 (columns,).
+
+        Args:
+            columns: cells of the row.
+            cell: resistance of one [ohm].
+        """
+        if self.resistance == 0:
+            drop = self.driver * columns / cell
+            return np.full(columns, drop / (1 + drop))
+        from scipy.linalg import solveh_banded
+
+        # Kirchhoff's laws of the ladder; without a driver's resistance the first node is the source
+        wire = self.resistance
+        diagonal = np.full(columns, 2 / wire + 1 / cell)
+        diagonal[-1] -= 1 / wire
+        feed = 1 / (wire + self.driver)
+        diagonal[0] += feed - 1 / wire
+        bands = np.vstack([np.full(columns, -1 / wire), diagonal])
+        source = np.zeros(columns)
+        source[0] = feed
+        return np.asarray(1 - solveh_banded(bands, source))
+
+    def delay(self, columns: int) -> Floats:
+        """Elmore delay to each cell [s], the time constant of the low-pass that the pulse has passed there.
+
+        Source: W. C. Elmore, J. Appl. Phys. 19, 55 (1948).
+        """
+        downstream = (columns - np.arange(columns)) * self.capacitance
+        return np.asarray(self.driver * columns * self.capacitance + np.cumsum(self.resistance * downstream))
+
+    def shifts(self, junction: Junction, pulse: Pulse, columns: int) -> tuple[Floats, Floats]:
+        """What is added to the logits of p01 and p10 of each column, solved at five places along the line."""
+        cell = 1 / float(junction.conductance(0.0, pulse.voltage))
+        droop, delay = self.droop(columns, cell), self.delay(columns)
+        at = np.unique(np.linspace(0, columns - 1, min(_LINE_NODES, columns)).round().astype(int))
+        here = []
+        for i in at:
+            # linear edges of the variance of the low-pass's, which are solved a hundred times faster
+            edge = min(math.sqrt(12) * float(delay[i]), pulse.width)
+            rise, fall = math.hypot(pulse.rise, edge), math.hypot(pulse.fall, edge)
+            seen = replace(pulse, voltage=pulse.voltage * (1 - droop[i]), rise=rise, fall=fall)
+            here.append(response(junction, seen, ()))
+        base = response(junction, pulse, ()).logits[:, 0]
+        moved = np.array([a.logits[:, 0] - base for a in here])
+        if len(at) == 1:
+            return np.full(columns, moved[0, 0]), np.full(columns, moved[0, 1])
+        from scipy.interpolate import PchipInterpolator
+
+        curve = PchipInterpolator(at, moved)(np.arange(columns))
+        return np.asarray(curve[:, 0]), np.asarray(curve[:, 1])
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)

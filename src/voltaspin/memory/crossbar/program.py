@@ -10,16 +10,19 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 
 from voltaspin.core.errors import InputError
-from voltaspin.memory.chance import Chance
-from voltaspin.memory.periphery import FIRST_ORDER, line_drop, read_noise, resistive_network
-from voltaspin.memory.specification import ArraySpec
+from voltaspin.memory.crossbar.geometry import Geometry
+from voltaspin.memory.crossbar.normals import ReadNoise
+from voltaspin.memory.crossbar.spec import ArraySpec
+from voltaspin.memory.crossbar.wires import with_lines
 
-_NETWORK = 1 << 16  # cells of a layer that the network is solved for: some 12 s as one tile, 3 s as tiles of 64 x 64
+_EXACT = 2.0**24  # integers up to here are exact in float32, and so is any sum of them that stays below
+LARGE = 2.0**60  #: beyond which, or below the inverse of which, numbers are scaled before float32 takes them
 
 
 @dataclass
@@ -30,8 +33,8 @@ class Programmed:
         bits: uint8 (signs, slices, groups, outputs, inputs): what the cells hold.
         value: float32 (slices, groups, outputs, inputs): what a slice's column counts per step of an input.
         weight: float32 (groups, outputs, inputs): the slices together, the offset taken off.
-        linear, square: float32 like ``weight``: sums over the cells of a weight of ``4**slice`` times g and g**2,
-            for the read noise; None where nothing is noisy.
+        noise: float32 like ``weight``: sum over the cells of a weight of ``4**slice`` times ``slice_noise``; None where
+            nothing is noisy.
         slice_noise: float32 like ``value``: ``relative**2 g**2`` or g, whichever the noise needs.
         dummy_noise: float32 (blocks, groups, inputs): the same of the dummy column of each block of outputs.
         wrong: cells that do not hold what was written.
@@ -70,8 +73,8 @@ def quantise_weights(weight: torch.Tensor, spec: ArraySpec) -> tuple[torch.Tenso
     largest = weight.abs().amax(1)
     whole = bool((weight == weight.round()).all()) and float(largest.max()) <= top
     if whole:
-        fixed = spec.mode == "digital" or not (spec.resistance_spread or spec.wire_resistance)
-        if fixed and read_noise(spec).silent:
+        fixed = not (spec.column.converted and (spec.resistance_spread or spec.wire_resistance))
+        if fixed and spec.column.noise().silent:
             return weight.clone(), torch.ones_like(largest)
         common = np.gcd.reduce(weight.abs().cpu().numpy().astype(np.int64), axis=1)
         unit = torch.from_numpy(common).to(weight).clamp_min(1)
@@ -92,7 +95,7 @@ def quantise_weights(weight: torch.Tensor, spec: ArraySpec) -> tuple[torch.Tenso
 
 
 def cell_bits(integers: torch.Tensor, spec: ArraySpec) -> torch.Tensor:
-    """What is to be written: uint8 (signs, slices, *shape of integers)."""
+    """Return the bits to be written: uint8 (signs, slices, *shape of integers)."""
     w = integers.to(torch.int32)
     shift = torch.arange(spec.slices, dtype=torch.int32, device=w.device).view(-1, *[1] * w.dim())
     if spec.offset:
@@ -102,7 +105,7 @@ def cell_bits(integers: torch.Tensor, spec: ArraySpec) -> torch.Tensor:
     return ((signs[:, None] >> shift[None]) & 1).to(torch.uint8)
 
 
-def _failed(bits: torch.Tensor, spec: ArraySpec, chance: Chance) -> tuple[torch.Tensor, int]:
+def _failed(bits: torch.Tensor, spec: ArraySpec, chance: ReadNoise) -> tuple[torch.Tensor, int]:
     """The bits after write errors, ageing and stuck cells, and how many are wrong."""
     shape = bits.shape
     held = bits.cpu().numpy().reshape(shape[0], shape[1], -1).copy()
@@ -122,14 +125,14 @@ def _failed(bits: torch.Tensor, spec: ArraySpec, chance: Chance) -> tuple[torch.
     return found, int((found != bits).sum())
 
 
-def _spread(shape: torch.Size, spec: ArraySpec, chance: Chance, purpose: str) -> torch.Tensor:
+def _spread(shape: torch.Size, spec: ArraySpec, chance: ReadNoise, purpose: str) -> torch.Tensor:
     """Factor of each cell's conductance (or resistance, in a resistance sum): lognormal of mean 1."""
     s = math.sqrt(math.log1p(spec.resistance_spread**2))
     z = torch.from_numpy(chance.cells(purpose, math.prod(shape)).reshape(shape))
     return torch.exp(s * z - s * s / 2)
 
 
-def program(integers: torch.Tensor, spec: ArraySpec, chance: Chance) -> Programmed:
+def program(integers: torch.Tensor, spec: ArraySpec, chance: ReadNoise) -> Programmed:
     """Write integers into cells.
 
     Args:
@@ -139,49 +142,43 @@ def program(integers: torch.Tensor, spec: ArraySpec, chance: Chance) -> Programm
     wanted = cell_bits(integers, spec)
     used = wanted.flatten(2).amax(2).amax(0) > 0
     bits, wrong = _failed(wanted, spec, chance)
-    groups, outputs, inputs = integers.shape
-    four = torch.tensor([4.0**s for s in range(spec.slices)], device=bits.device).view(-1, 1, 1, 1)
-    two = torch.tensor([2.0**s for s in range(spec.slices)], device=bits.device).view(-1, 1, 1, 1)
-    if spec.mode == "digital":
+    outputs = integers.shape[1]
+    two = powers(2.0, spec, bits.device).view(-1, 1, 1, 1)
+    dummy = noise = slice_noise = dummy_noise = None
+    if not spec.column.converted:
         if spec.resistance_spread:
             bits = _sensed(bits, spec, chance)
             wrong = int((bits != wanted).sum())
-        value = bits[0].float() - bits[1].float() if not spec.offset else bits[0].float()
-        value = value * used.view(-1, 1, 1, 1)
-        weight = (value * two).sum(0) - spec.offset
-        return Programmed(bits, value, weight, None, None, None, wrong, used)
-    g, dummy = conductances(bits, spec, chance, used)
-    if spec.offset:
-        base = torch.full((1, groups, 1, inputs), 1 / spec.TMR, device=g.device)
-        if dummy is not None:
-            base = dummy.repeat_interleave(spec.outputs_per_tile, 0)[:outputs].permute(1, 0, 2)[None]
-        value = g[0] - base
+        value = bits[0].float() if spec.offset else bits[0].float() - bits[1].float()
     else:
-        value = g[0] - g[1]
+        g, dummy = conductances(bits, spec, chance, used)
+        if not spec.offset:
+            value = g[0] - g[1]
+        elif dummy is None:
+            value = g[0] - 1 / spec.TMR
+        else:
+            value = g[0] - dummy.repeat_interleave(spec.outputs_per_tile, 0)[:outputs].permute(1, 0, 2)[None]
+        cell = spec.column.noise()
+        if not cell.silent:
+
+            def of(conductance: torch.Tensor) -> torch.Tensor:
+                return (cell.relative * conductance) ** 2 if cell.relative else conductance
+
+            slice_noise = of(g).sum(0)
+            noise = (slice_noise * powers(4.0, spec, bits.device).view(-1, 1, 1, 1)).sum(0)
+            dummy_noise = None if dummy is None else of(dummy)
     value = value * used.view(-1, 1, 1, 1)
     weight = (value * two).sum(0) - spec.offset
-    noise = read_noise(spec)
-    if noise.silent:
-        return Programmed(bits, value, weight, None, None, None, wrong, used)
+    return Programmed(bits, value, weight, noise, slice_noise, dummy_noise, wrong, used)
 
-    def of(conductance: torch.Tensor) -> torch.Tensor:
-        return (noise.relative * conductance) ** 2 if noise.relative else conductance
 
-    per_slice = of(g).sum(0)
-    return Programmed(
-        bits,
-        value,
-        weight,
-        (per_slice * four).sum(0),
-        per_slice,
-        None if dummy is None else of(dummy),
-        wrong,
-        used,
-    )
+def powers(base: float, spec: ArraySpec, device: torch.device | None = None) -> torch.Tensor:
+    """Return ``base`` to the power of each slice: float32 (slices,)."""
+    return torch.tensor([base**s for s in range(spec.slices)], device=device)
 
 
 def conductances(
-    bits: torch.Tensor, spec: ArraySpec, chance: Chance, used: torch.Tensor
+    bits: torch.Tensor, spec: ArraySpec, chance: ReadNoise, used: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Conductance of every cell as its column sees it, and of the dummies: in counts, a cell at 1 less one at 0.
 
@@ -193,8 +190,8 @@ def conductances(
     if spec.resistance_spread:
         g *= _spread(g.shape, spec, chance, "spread").to(g.device)
     g *= used.view(-1, 1, 1, 1)
-    if spec.wire_resistance and spec.mode == "analog":
-        g = _lines(g, spec)
+    if spec.wire_resistance and spec.column.wired:
+        g = with_lines(g, spec)
     if not spec.dummies:
         return g, None
     _, _, groups, outputs, inputs = bits.shape
@@ -204,56 +201,80 @@ def conductances(
     return g, dummy
 
 
-def _sensed(bits: torch.Tensor, spec: ArraySpec, chance: Chance) -> torch.Tensor:
-    """What sensing each cell alone finds: a cell whose conductance is on the wrong side is always read wrongly."""
+def _sensed(bits: torch.Tensor, spec: ArraySpec, chance: ReadNoise) -> torch.Tensor:
+    """Return the bits that sensing each cell alone finds: a conductance on the wrong side is always read wrongly."""
     off = 1 / spec.TMR
     g = (bits.float() + off) * _spread(bits.shape, spec, chance, "spread").to(bits.device)
     return (g > off + 0.5).to(torch.uint8)
 
 
-def _lines(g: torch.Tensor, spec: ArraySpec) -> torch.Tensor:
-    """Conductances with the lines' resistance, tile by tile: to first order where that holds, else of the network.
+@dataclass
+class Written:
+    """Programmed cells in the shapes that a layer computes with.
 
-    Raises:
-        InputError: the first order does not hold and the tiles are too many or too large for the network's solution.
+    Args:
+        cells: as they stand in the arrays.
+        source, scale: weights that were written, and the power of two that they were divided by.
+        step: of each output channel.
+        step_weight, step_out: the same, to multiply the layer's weight and output.
+        weight: effective weights in steps, in the shape of the layer's weight.
+        noise, always: the same for the read noise that depends on the input, and for the rest; None where silent.
+        exact: whether float32 holds every sum exactly.
+        whole: whether every count is a whole number.
+        tile_rows: rows of a tile.
     """
-    signs, slices, groups, outputs, inputs = g.shape
-    resistance = spec.wire_resistance * (1 - 1 / (1 + spec.TMR)) / spec.R_P
-    seen = torch.empty_like(g)
-    far: list[tuple[slice, slice, torch.Tensor]] = []
-    worst = 0.0
 
-    def put(tile: torch.Tensor, some: slice, rows: slice) -> None:
-        parts = tile.view(groups, rows.stop - rows.start, some.stop - some.start, slices, signs)
-        seen[:, :, :, some, rows] = parts.permute(4, 3, 0, 2, 1)
+    cells: Programmed
+    source: torch.Tensor
+    scale: float
+    step: torch.Tensor
+    step_weight: torch.Tensor
+    step_out: torch.Tensor
+    weight: torch.Tensor
+    noise: torch.Tensor | None
+    always: torch.Tensor | None
+    exact: bool
+    whole: bool
+    tile_rows: int
 
-    for first in range(0, outputs, spec.outputs_per_tile):
-        some = slice(first, min(first + spec.outputs_per_tile, outputs))
-        for top in range(0, inputs, spec.rows):
-            rows = slice(top, min(top + spec.rows, inputs))
-            # columns lie in the order output, slice, sign
-            tile = g[:, :, :, some, rows].permute(2, 4, 3, 1, 0).reshape(groups, rows.stop - rows.start, -1)
-            share = line_drop(tile, resistance)
-            loss = float((1 / share - 1).max())
-            if loss > FIRST_ORDER:
-                far.append((some, rows, tile))
-                worst = max(worst, loss)
-            else:
-                put(tile * share, some, rows)
-    if sum(tile.numel() for _, _, tile in far) > _NETWORK:
-        raise InputError(_too_long(spec, worst))
-    for some, rows, tile in far:
-        solved = [resistive_network(t, resistance) for t in tile.double().cpu().numpy()]
-        put(torch.from_numpy(np.stack(solved)).to(tile), some, rows)
-    return seen
+    @classmethod
+    def of(cls, weight: torch.Tensor, spec: ArraySpec, geometry: Geometry, chance: ReadNoise) -> Written:
+        """Quantise weights and write them."""
+        scale = power_of_two(float(weight.abs().amax()))
+        source = weight.to(torch.promote_types(weight.dtype, torch.float32), copy=True)
+        integers, step = quantise_weights(geometry.rows((source / scale).float()), spec)
+        cells = program(geometry.matrices(integers), spec, chance)
+        cell, drive = spec.column.noise(), spec.drive
+        noise = always = None
+        if cells.noise is not None:
+            noise = geometry.weight(cells.noise).contiguous()
+            always = geometry.always(cells.noise.sum(2) * cell.always * drive.read_power * drive.plane_power)
+        fixed = spec.resistance_spread or spec.wire_resistance or not cell.silent
+        return cls(
+            cells, source, scale, step, geometry.per_weight(step), geometry.per_output(step),
+            geometry.weight(cells.weight).contiguous(), noise, always,
+            exact=float(cells.weight.abs().sum(2).max()) * spec.input_top < _EXACT,
+            whole=spec.column.converted and not fixed, tile_rows=spec.rows,
+        )  # fmt: skip
+
+    @cached_property
+    def tile_moments(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sums of the squared counts of each column, and squares of the sums: (tiles, slices, groups, outputs)."""
+        tiles = self.cells.value.split(self.tile_rows, -1)
+        squares, totals = [(t**2).sum(-1) for t in tiles], [t.sum(-1) ** 2 for t in tiles]
+        return torch.stack(squares), torch.stack(totals)
 
 
-def _too_long(spec: ArraySpec, loss: float) -> str:
-    # half of the cells conduct, and the farthest cell's loss goes with the square of the tile's size
-    size = int(math.sqrt(FIRST_ORDER / loss) * min(spec.rows, spec.columns))
-    return (
-        f"wire_resistance = {spec.wire_resistance:g} ohm with R_P = {spec.R_P:g} ohm in tiles of {spec.rows} x "
-        f"{spec.columns} loses {loss:.2g} times the current that arrives at the farthest cell; line drop is computed "
-        f"to first order up to {FIRST_ORDER:g}, and from the network for {_NETWORK:,} cells of a layer at most: take "
-        f"rows and columns of at most {size}, a larger R_P or a smaller wire_resistance"
-    )
+def require_finite(x: torch.Tensor, where: str) -> None:
+    """Raise InputError where a tensor holds values that are NaN or infinite."""
+    bad = ~torch.isfinite(x.detach())
+    if bool(bad.any()):
+        raise InputError(
+            f"{where} holds {int(bad.sum())} values that are NaN or infinite; an array stores and takes finite numbers "
+            "only: look for the step that made them"
+        )
+
+
+def power_of_two(largest: float) -> float:
+    """Return the power of two that brings ``largest`` near 1 where it lies far from it; 1 elsewhere."""
+    return 2.0 ** (math.frexp(largest)[1] - 1) if largest > LARGE or 0 < largest < 1 / LARGE else 1.0

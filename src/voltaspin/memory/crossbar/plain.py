@@ -1,4 +1,4 @@
-"""Which modules behave as the plain layer of their kind, so that crossbars can take their place."""
+"""Find the modules that behave as the plain layer of their kind, so that crossbars can take their place."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import copy
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from voltaspin.core.errors import InputError
-from voltaspin.memory.counting import as_found, call
-from voltaspin.memory.layers import KINDS
+from voltaspin.memory.crossbar.counting import as_found, call
+from voltaspin.memory.crossbar.geometry import KINDS, geometry_of
 from voltaspin.random.streams import Stream
 
 _SAME = 1e-4  # relative difference up to which a forward is the plain layer's, in float32; 1e-2 in half precision
@@ -79,19 +78,6 @@ def refuse_empty(model: nn.Module) -> None:
             raise InputError(f"{name} lies on the meta device and holds no values; load the weights, then convert it")
 
 
-def plain(layer: Any, x: torch.Tensor) -> torch.Tensor:
-    """What the plain layer computes with this layer's weight and bias."""
-    if isinstance(layer, nn.Linear):
-        return F.linear(x, layer.weight, layer.bias)
-    if isinstance(layer, nn.ConvTranspose2d):
-        padding: Any = layer.padding
-        return F.conv_transpose2d(
-            x, layer.weight, layer.bias, layer.stride, padding, layer.output_padding, layer.groups, layer.dilation
-        )
-    of = F.conv1d if isinstance(layer, nn.Conv1d) else F.conv2d
-    return of(x, layer.weight, layer.bias, layer.stride, layer.padding, layer.dilation, layer.groups)
-
-
 def compare(model: nn.Module, example: Any) -> tuple[dict[nn.Module, str], Any]:
     """Run the example and compare every layer whose class has a forward of its own with the plain layer.
 
@@ -142,7 +128,9 @@ def _difference(module: nn.Module, x: torch.Tensor) -> str:
                 trial.train(training)
                 for other in (x, _normals(x, "input")):
                     for _ in range(2):
-                        if (far := _distance(trial(other), plain(trial, other))) > _tolerance(x):
+                        if (
+                            far := _distance(trial(other), geometry_of(trial).apply(other, trial.weight, trial.bias))
+                        ) > _tolerance(x):
                             return f"its own forward differs from {kind.__name__}'s by {far:.2g} on the example"
                         trial.weight.add_(_normals(trial.weight, "weight") * trial.weight.std(correction=0))
     except Exception as error:

@@ -1,32 +1,60 @@
-"""Ranges of inputs and converters, chosen from what a layer has seen."""
+"""Ranges of inputs and converters, chosen from the inputs that a layer has seen."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from voltaspin.memory.layers import MemoryLayer
-from voltaspin.memory.periphery import (
-    adc,
-    adc_step,
-    charge,
-    converter_step,
-    loading,
-    phase_weight_inside,
-    phases_of,
-    read_noise,
-)
+from voltaspin.core.errors import InputError
+from voltaspin.memory.crossbar.converters import adc, adc_step, converter_step, loading
+from voltaspin.memory.crossbar.counting import call
+from voltaspin.memory.crossbar.layer import MemoryLayer, context_of
+from voltaspin.memory.crossbar.readout import Converted
 
 _SUMS = 1 << 16  # on which ranges are tried
 _TRIALS = 25  # ranges
 _STEP = 1 << 61  # from which on the choice of ranges draws its read noise
-_LEAST_GAIN = 1e-3  # below which converters say next to nothing of their sums
+_LEAST_GAIN = 1e-3  # below which a converter's output hardly depends on its sum
 
 
 class ClippingWarning(UserWarning):
     """A range clips more than the specification admits."""
+
+
+def calibrate(model: nn.Module, run: Callable[[nn.Module], object] | Iterable[Any]) -> dict[str, float]:
+    """Fix the ranges of inputs and converters from typical work, which the ledger does not count.
+
+    Args:
+        model: converted.
+        run: calls the model (a function of it), or arguments to call it with, one batch after another. With several
+            time buckets each must occur; one that does not takes its neighbour's ranges.
+
+    Returns:
+        Share of clipped conversions per layer; more than ``clip_share`` of the specification is a warning.
+    """
+    context = context_of(model)
+    layers = [m for m in model.modules() if isinstance(m, MemoryLayer)]
+    context.recording = True
+    try:
+        with torch.no_grad():
+            if callable(run):
+                run(model)
+            else:
+                for batch in run:
+                    call(model, batch)
+    finally:
+        context.recording = False
+    unseen = [layer.name for layer in layers if not layer.seen]
+    if unseen:
+        for layer in layers:
+            layer.seen = {}
+        raise InputError(f"the calibration never reached {', '.join(unseen[:5])}; run the whole model")
+    return {layer.name: settle(layer) for layer in layers}
 
 
 @torch.no_grad()
@@ -47,8 +75,8 @@ def settle(layer: MemoryLayer) -> float:
         layer.input_step[bucket] = step
         columns = torch.cat([c for _, c, _ in seen], 1)
         q = (columns / step).round().clamp(spec.input_bottom, spec.input_top)
-        if spec.mode != "digital":
-            layer.clipped[bucket] = _settle_converters(layer, q, bucket)
+        if isinstance(layer.crossbar.readout, Converted):
+            layer.clipped[bucket] = _settle_converters(layer, layer.crossbar.readout, q, bucket)
     missing = [b for b in range(spec.time_buckets) if b not in layer.seen]
     for b in missing:
         near = min(layer.seen, key=lambda k: abs(k - b))
@@ -58,26 +86,26 @@ def settle(layer: MemoryLayer) -> float:
     return float(layer.clipped.max())
 
 
-def _settle_converters(layer: MemoryLayer, q: torch.Tensor, bucket: int) -> float:
+def _settle_converters(layer: MemoryLayer, readout: Converted, q: torch.Tensor, bucket: int) -> float:
     """Choose each slice's range by the mean square that conversion loses of the recorded sums, and keep what all
     conversions together do to each output: the part of the loss that goes with the output, and the variance of the
     rest, with all correlations over phases, slices and tiles."""
     spec = layer.spec
-    phases = phases_of(q.transpose(1, 2)[None], spec)
+    planes = readout.drive.planes(q.transpose(1, 2)[None])
     lost: torch.Tensor | float = 0.0
     clipped = 0.0
     for s in range(spec.slices):
         sums = [
-            torch.stack([_sums(layer, x[0, :, top : top + spec.rows], s, top, phase)
+            torch.stack([_sums(layer, readout, x[0, :, top : top + spec.rows], s, top, phase)
                          for top in range(0, layer.in_features, spec.rows)])
-            for phase, (_, x) in enumerate(phases)
+            for phase, (_, x) in enumerate(planes)
         ]  # fmt: skip
         limit = torch.tensor(spec.adc_range or _best_limit(torch.cat([y.reshape(-1) for y in sums]), spec.adc_bits))
         layer.adc_limit[bucket, s] = limit.clamp_min(1e-6)
         step = converter_step(limit, spec)
         reach = float(step) * 2 ** (spec.adc_bits - 1)
         clipped = max(clipped, float(torch.stack([(y.abs() > reach).float().mean() for y in sums]).mean()))
-        for (weight, _), y in zip(phases, sums, strict=True):
+        for (weight, _), y in zip(planes, sums, strict=True):
             lost = lost + weight * 2.0**s * (adc(y, step, spec.adc_bits) - y).sum(0)
     assert torch.is_tensor(lost)
     gain, shift, rest = _regression(torch.matmul(layer.cells.weight, q.transpose(1, 2)), lost)
@@ -101,19 +129,17 @@ def _regression(y: torch.Tensor, lost: torch.Tensor) -> tuple[torch.Tensor, torc
     return slope, l0[..., 0] - slope * y0[..., 0], rest
 
 
-def _sums(layer: MemoryLayer, x: torch.Tensor, s: int, top: int, phase: int) -> torch.Tensor:
+def _sums(layer: MemoryLayer, readout: Converted, x: torch.Tensor, s: int, top: int, plane: int) -> torch.Tensor:
     """Sums of slice ``s`` in the tiles that begin at row ``top``, with read noise: (groups, outputs, positions)."""
-    cells, spec = layer.cells, layer.spec
-    y = torch.matmul(cells.value[s, :, :, top : top + spec.rows], x)
+    cells, noise = layer.cells, layer.crossbar.noise
+    y = torch.matmul(cells.value[s, :, :, top : top + layer.spec.rows], x)
     if cells.slice_noise is None:
         return y
-    own = cells.slice_noise[s, :, :, top : top + spec.rows]
-    always = read_noise(spec).always * phase_weight_inside(spec) * own.sum(2, keepdim=True)
-    variance = torch.matmul(own, charge(x, spec)) + always
+    own = cells.slice_noise[s, :, :, top : top + layer.spec.rows]
+    always = readout.cell.always * readout.drive.read_power * own.sum(2, keepdim=True)
+    variance = torch.matmul(own, readout.charge(x)) + always
     # numbers that no image of a run draws
-    counters = layer._chance.counters((top,), _STEP + (s << 8) + phase)
-    white = torch.from_numpy(layer._chance.normals(counters, y.numel())).view(y.shape)
-    return y + variance.clamp_min(0).sqrt() * white.to(y.device)
+    return y + variance.clamp_min(0).sqrt() * noise.like(y[None], noise.counters((top,), _STEP + (s << 8) + plane))[0]
 
 
 def _best_limit(y: torch.Tensor, bits: int) -> float:

@@ -1,4 +1,4 @@
-"""What moves the probabilities of a real array while it runs, and what is read wrongly.
+"""Imperfections of an array while it runs: drift, noise and neighbours move its probabilities, and reads go wrong.
 
 A cell in state s goes to 1 with a probability that depends on the time t of the pulse and on its neighbours:
 
@@ -96,7 +96,7 @@ def _solved_slopes(junction: Junction, pulse: Pulse) -> Slopes:
 
 @dataclass(frozen=True, kw_only=True)
 class Imperfections:
-    """Which imperfections an array has, and how large they are. Zero switches one off.
+    """The imperfections of an array and their sizes. Zero switches one off.
 
     The defaults stand for a good laboratory and are assumed where no source is named.
 

@@ -1,4 +1,4 @@
-"""How long each cell of an array keeps its bit, and how many pulses its oxide bears."""
+"""Retention and wear: how long each cell of an array keeps its bit, and how many pulses its oxide survives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the bits of an array are turned over and read, and how often that fails: the device's own numbers."""
+"""Writing and reading of cells: how often a toggle fails, and which currents a sense amplifier compares."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ READ = ReadScheme(voltage=-0.1, integration_time=25e-9, line_capacitance=50e-15,
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """What it takes to change and to see a bit.
+    """The numbers of the device for changing and reading a bit.
 
-    A voltage pulse turns a bit over, whatever it is, so a write is a read, and a toggle of the cells that hold the
-    wrong bit.
+    A voltage pulse turns a bit over, whatever it is. A write is therefore a read, and a toggle of the cells that hold
+    the wrong bit.
 
     Args:
         toggle_error: probability that a toggle leaves a 0, and a 1, as it was.
@@ -58,7 +58,7 @@ class Access:
 
     @classmethod
     def of(cls, junction: Junction, *, write: Pulse | None = None, scheme: ReadScheme = READ) -> Access:
-        """From a junction's physics.
+        """Compute the numbers from a junction's physics.
 
         Args:
             junction: of the nominal cell.
