@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from voltaspin.core.errors import InputError
 from voltaspin.device import Pulse
 from voltaspin.memory.cells import Cells
-from voltaspin.memory.pulse import GROUP, pulse_and_xor
 from voltaspin.memory.rows import RowLogic
+from voltaspin.random.bernoulli import GROUP, pulse_and_xor
 from voltaspin.random.streams import Stream
 
 if TYPE_CHECKING:

@@ -1,16 +1,12 @@
-"""Random bits of whole words of cells at once: the engine of long sequences.
+"""Bits of 64 cells at a time with given probabilities: the engine of long sequences.
 
 Sixty-four cells lie in one 64-bit word, in the order of packed bytes (first cell, highest bit of the first
 byte), so that a pulse leaves the bytes that a user gets. A cell answers a 16-bit uniform ``w`` with ``w < q``,
 computed for 64 cells together from the lowest bit of q up: ``lt = (q & ~w) | (lt & ~(q ^ w))``, one random
 word and a few operations per bit of q. Nothing is approximated: the probability is q / 65536 exactly.
 
-*Generator.* Word ``n`` is a bijection of the counter: ``x = (n + k0) G``, then twice an xor-shift and an odd
-multiplication, with a second key between them, and a last xor-shift. Without the second key this is SplitMix64
-(Steele, Lea and Flood, OOPSLA 2014, doi 10.1145/2660193.2660195; its finaliser is Stafford's variant 13),
-which passes BigCrush; the second key keeps the sequences of two seeds apart even where their counters meet.
-Philox, which addresses the draws of images, costs five times as much and would leave no room for sixteen words
-per word of bits.
+The words come from :mod:`~voltaspin.random.splitmix`: Philox, which addresses the draws of images
+(:mod:`~voltaspin.random.bernoulli`), would leave no room for sixteen words per word of bits.
 
 *One probability.* Only a cell whose upper eight bits tie with those of q, one in 256, needs the lower eight.
 Eight rows of words therefore share one row of lower comparisons. Where two of the eight want the same bit of
@@ -23,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.compiled import numba
+from voltaspin.random.splitmix import GOLDEN, keyed_word
 from voltaspin.random.streams import derive_key
 
 WORD = 64  #: cells in a word
@@ -31,10 +28,8 @@ _ROWS = 8  # rows that share their lower comparisons
 GROUP_WORDS = _ROW * _ROWS  #: words of one group of the one-probability engine
 _GROUP_COUNTERS = np.uint64((8 + 8 * _ROWS + 8 * _ROWS) * _ROW)  # lower planes, upper planes, fresh ones
 
-GOLDEN, _C1, _C2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _ROW_STEP = np.uint64(0x9E3779B97F4A7C15 * _ROW % 2**64)
 _OFFSETS = np.arange(_ROW, dtype=np.uint64) * GOLDEN
-_27, _30, _31 = np.uint64(27), np.uint64(30), np.uint64(31)
 _ZERO = np.uint64(0)
 _ONE, _8, _BYTE = np.uint64(1), np.uint64(8), np.uint64(0xFF)
 
@@ -58,14 +53,6 @@ def sliced(q: NDArray[np.int32]) -> NDArray[np.uint64]:
     padded[: q.size] = q
     bits = (padded >> np.arange(17, dtype=np.int32)[:, None] & 1).astype(np.uint8)
     return np.packbits(bits, axis=1).view(np.uint64).copy()
-
-
-@numba.njit(inline="always")
-def keyed_word(x, key):  # type: ignore[no-untyped-def]
-    """The random word of a counter that was already multiplied by G."""
-    x = (x ^ (x >> _30)) * _C1
-    x = (x ^ (key ^ (x >> _27))) * _C2
-    return x ^ (x >> _31)
 
 
 @numba.njit(inline="always")

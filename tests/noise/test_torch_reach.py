@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 from torch.utils.data import DataLoader, Dataset
 
 from voltaspin.core.errors import InputError
-from voltaspin.noise import MemorySource, PseudoSource, SystemSource
+from voltaspin.noise import MemorySource, PseudoSource, SystemSource, torch_reach
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 
@@ -162,7 +162,7 @@ def test_states_of_elsewhere_are_refused():
 
 
 def test_old_places_are_refused(monkeypatch):
-    monkeypatch.setattr("voltaspin.noise.drive._MARKS", 10)
+    monkeypatch.setattr("voltaspin.noise.torch_rng._MARKS", 10)
     with PseudoSource(seed=1).drive_torch():
         torch.randn(1)
         state = torch.get_rng_state()
@@ -174,13 +174,12 @@ def test_old_places_are_refused(monkeypatch):
 
 
 def test_a_draw_that_nobody_saw_ends_the_block_with_an_error():
-    from voltaspin.noise import drive_reach
 
     before = torch.get_rng_state()
-    with pytest.raises(InputError, match="has moved inside"), PseudoSource(seed=1).drive_torch(), drive_reach.passed():
+    with pytest.raises(InputError, match="has moved inside"), PseudoSource(seed=1).drive_torch(), torch_reach.passed():
         torch.randn(3)
     assert torch.equal(torch.get_rng_state(), before)
-    with pytest.raises(ZeroDivisionError), PseudoSource(seed=1).drive_torch(), drive_reach.passed():
+    with pytest.raises(ZeroDivisionError), PseudoSource(seed=1).drive_torch(), torch_reach.passed():
         _ = torch.randn(3).sum() / (1 // 0)
     assert torch.equal(torch.get_rng_state(), before)
 

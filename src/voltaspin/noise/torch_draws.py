@@ -1,4 +1,4 @@
-"""How each random operation of PyTorch is made of the normals and the bits of a source.
+"""Each random operation of PyTorch, made of the normals and the bits of a source.
 
 ``SERVED`` holds one function per operation. It takes the operation's arguments by name and a :class:`Numbers`, and
 returns what the operation returns. It raises :class:`LeftToTorch` where PyTorch refuses the arguments or draws nothing.
@@ -26,7 +26,7 @@ class LeftToTorch(Exception):  # no error: PyTorch has its own words for what it
 
 
 class Numbers:
-    """What one operation draws.
+    """The numbers of one operation.
 
     Args:
         normals: gives float32 of a shape.
@@ -41,12 +41,12 @@ class Numbers:
         self.used = 0  #: numbers that the operation asked for
 
     def uniforms(self, n: int, digits: int = 53) -> NDArray[np.float64]:
-        """``n`` numbers k / 2**digits from whole bytes: float64 (n,)."""
+        """Return ``n`` numbers k / 2**digits from whole bytes: float64 (n,)."""
         size = -(-digits // 8)
         return np.asarray((self._whole(n, size) >> np.uint64(8 * size - digits)) * 2.0**-digits, np.float64)
 
     def integers(self, n: int, span: int) -> NDArray[np.uint64]:
-        """``n`` integers from 0 to ``span - 1``, each as likely: uint64 (n,). Those that do not fit are drawn again."""
+        """Return ``n`` equally likely integers from 0 to ``span - 1``: uint64 (n,). Larger ones are drawn again."""
         width = max(1, (span - 1).bit_length())
         size = -(-width // 8)
         out = self._whole(n, size) >> np.uint64(8 * size - width)
@@ -55,11 +55,11 @@ class Numbers:
         return out
 
     def exponentials(self, n: int) -> NDArray[np.float64]:
-        """``n`` numbers of mean 1, none of them 0: float64 (n,)."""
+        """Return ``n`` numbers of mean 1, none of them 0: float64 (n,)."""
         return -np.log(self.open_uniforms(n))
 
     def open_uniforms(self, n: int) -> NDArray[np.float64]:
-        """``n`` numbers strictly between 0 and 1: float64 (n,)."""
+        """Return ``n`` numbers strictly between 0 and 1: float64 (n,)."""
         return self.uniforms(n, 52) + 2.0**-53
 
     def chances(self, shape: tuple[int, ...], p: Any) -> NDArray[np.bool_]:
@@ -122,7 +122,7 @@ def _uniform(func: Any, given: dict[str, Any], numbers: Numbers) -> torch.Tensor
 
 
 def _target(packet: Any, given: dict[str, Any]) -> torch.Tensor:
-    """The tensor to fill with normal or uniform numbers."""
+    """Return the tensor to fill with normal or uniform numbers."""
     out: torch.Tensor
     options = {k: v for k, v in given.items() if k in ("dtype", "layout", "device", "pin_memory")}
     if packet in (_aten.normal_, _aten.uniform_):
@@ -147,7 +147,7 @@ def _target(packet: Any, given: dict[str, Any]) -> torch.Tensor:
 
 
 def _broadcast(given: dict[str, Any]) -> tuple[Any, torch.Tensor | None]:
-    """Size of ``normal(mean, std)`` or ``normal(mean, std, size)``, and the tensor that it takes its type from."""
+    """Return the size of ``normal(mean, std)`` or ``normal(mean, std, size)``, and the tensor that gives its type."""
     tensors = [a for a in (given["mean"], given.get("std")) if isinstance(a, torch.Tensor)]
     if not tensors:
         return given["size"], None
@@ -333,7 +333,7 @@ _SWITCHED = {_aten.native_dropout, _aten.rrelu_with_noise, _aten.rrelu_with_nois
 
 
 def bound(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of an operation by their names, with the numbers that stand for those left out."""
+    """Return the arguments of an operation by name, with defaults for those left out."""
     names, defaults = _names(func)
     return {**defaults, **dict(zip(names, args, strict=False)), **kwargs}
 
@@ -346,7 +346,7 @@ def _names(func: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
 
 
 def switched_off(func: Any, given: dict[str, Any]) -> bool:
-    """Whether an operation that can be random is not, as attention without dropout."""
+    """Return whether an operation that can be random is not, as attention without dropout."""
     if func.overloadpacket in SERVED and func.overloadpacket not in _SWITCHED:
         return False
     for argument in func._schema.arguments:
@@ -358,7 +358,7 @@ def switched_off(func: Any, given: dict[str, Any]) -> bool:
 
 
 def seeds_a_compiled_function(func: Any, given: dict[str, Any]) -> bool:
-    """Whether a draw only seeds the generator that a compiled function carries in itself."""
+    """Return whether a draw only seeds the generator that a compiled function carries in itself."""
     low, high = given.get("low", given.get("from")), given.get("high", given.get("to"))
     return low == -(2**63) and high == 2**63 - 1 and func.overloadpacket in (_aten.randint, _aten.random_)
 

@@ -1,4 +1,4 @@
-"""How a drive_torch block reaches draws outside of the thread that opened it.
+"""Reach of a drive_torch block: draws outside of the thread that opened it.
 
 A mode of PyTorch acts in one thread. So while a block is open, the kernels of random operations are wrapped at a level
 of the dispatcher that every thread passes, and processes that ``multiprocessing`` starts are given the block.
@@ -16,10 +16,10 @@ from typing import Any
 import torch
 
 from voltaspin.core.errors import InputError
-from voltaspin.noise.drive_draws import REFUSED, SERVED
 from voltaspin.noise.processes import parts_for_process, rebuilt
+from voltaspin.noise.torch_draws import REFUSED, SERVED
 
-Block = Any  #: a :class:`voltaspin.noise.drive.DrivenTorch`, which builds on this module
+Block = Any  #: a :class:`voltaspin.noise.torch_rng.DrivenTorch`, which builds on this module
 _LEVEL = "BackendSelect"
 _open: list[tuple[int, Block]] = []
 _library: Any = None
@@ -63,7 +63,7 @@ def arrived() -> None:
 
 @contextlib.contextmanager
 def passed() -> Iterator[None]:
-    """Draws inside go to PyTorch."""
+    """Let draws inside go to PyTorch."""
     before = passing()
     _here.passing = True
     try:
@@ -73,7 +73,7 @@ def passed() -> Iterator[None]:
 
 
 def passing() -> bool:
-    """Whether draws of this thread go to PyTorch."""
+    """Return whether draws of this thread go to PyTorch."""
     return getattr(_here, "passing", False)
 
 
@@ -95,7 +95,7 @@ def _unwrap() -> None:
 
 @cache
 def _wrapped() -> list[Any]:
-    """Random operations with kernels of their own, which all the others end in."""
+    """Return the random operations with kernels of their own, in which all the others end."""
     has = torch._C._dispatch_has_kernel_for_dispatch_key
     found = []
     for packet in (*SERVED, *REFUSED):

@@ -22,7 +22,7 @@ from __future__ import annotations
 import numpy as np
 
 from voltaspin.core.compiled import numba
-from voltaspin.random.streams import high32, low32, philox4x32
+from voltaspin.random.philox import high32, low32, philox4x32
 
 GROUP = 128  #: bits served by one group of sixteen Philox blocks
 BLOCKS = np.uint64(16)  #: Philox blocks per group
@@ -55,36 +55,6 @@ def fair_bits(key, stream, first_block, out):  # type: ignore[no-untyped-def]
         fill_group(key, stream, first_block + np.uint64(g) * BLOCKS, lanes, words)
         for r in range(GROUP):
             out[g * GROUP + r] = np.uint8(words[r] < HALF)
-
-
-@numba.njit(cache=True, nogil=True)
-def shape_bits(bits, coins, count_ones, table, out):  # type: ignore[no-untyped-def]
-    """Numbers from coins: ``table`` at the integer (first bit highest) or at the count of ``coins`` bits.
-
-    bits: uint8, one bit a byte. table: float32 (2**coins,) or (coins + 1,). out: float32 (n,).
-    """
-    n = out.shape[0]
-    if count_ones:
-        for i in range(n):
-            total = 0
-            for m in range(coins):
-                total += bits[i * coins + m]
-            out[i] = table[total]
-    elif coins == 16:
-        # Eight bytes to eight bits by one multiplication: 1.5 instead of 8 ns per number.
-        eight = bits[: 16 * n].view(np.uint64)
-        magic = np.uint64(0x8040201008040201)
-        top = np.uint64(56)
-        for i in range(n):
-            high = (eight[2 * i] * magic) >> top
-            low = (eight[2 * i + 1] * magic) >> top
-            out[i] = table[(high << np.uint64(8)) | low]
-    else:
-        for i in range(n):
-            level = 0
-            for m in range(coins):
-                level = 2 * level + bits[i * coins + m]
-            out[i] = table[level]
 
 
 @numba.njit(inline="always")

@@ -1,7 +1,7 @@
-"""PyTorch's random numbers from a source, for code that knows nothing of sources.
+"""PyTorch's random numbers from a source, for code that does not know sources.
 
 PyTorch offers no hook for a generator of one's own, so the draws are caught on their way to the kernels, in every
-thread while a block is open (:mod:`voltaspin.noise.drive_reach`) and in the processes that are started there. What a
+thread while a block is open (:mod:`voltaspin.noise.torch_reach`) and in the processes that are started there. What a
 source cannot serve is refused.
 """
 
@@ -22,9 +22,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
-from voltaspin.noise import drive_reach as reach
+from voltaspin.noise import torch_reach as reach
 from voltaspin.noise.base import SEQUENCE, BitSource
-from voltaspin.noise.drive_draws import (
+from voltaspin.noise.processes import Travels
+from voltaspin.noise.torch_draws import (
     SERVED,
     STILL,
     LeftToTorch,
@@ -34,16 +35,15 @@ from voltaspin.noise.drive_draws import (
     seeds_a_compiled_function,
     switched_off,
 )
-from voltaspin.noise.drive_places import Place, Remembered, place_in, put, tag_of
-from voltaspin.noise.drive_tally import Tally
-from voltaspin.noise.processes import Travels
+from voltaspin.noise.torch_places import Place, Remembered, place_in, put, tag_of
+from voltaspin.noise.torch_tally import Tally
 from voltaspin.random.streams import derive_key
 
 _REMEMBERED = 1 << 14  # generators whose place is known; each keeps 5 kB alive
 _MARKS, _MARK_BYTES = 1 << 16, 1 << 28  # positions of the sequence that a block can go back to
 
 _serving = threading.RLock()  # one draw at a time, whatever the thread
-_remembered = Remembered(_REMEMBERED)
+_remembered = Remembered()
 
 
 @final
@@ -134,17 +134,17 @@ class DrivenTorch(Travels, TorchDispatchMode):
     @property
     def served(self) -> int:
         """Draws served (calls, not numbers), those of other processes included."""
-        return self._tally.read().served
+        return self._tally.read()[0]
 
     @property
     def numbers(self) -> int:
         """Numbers served, those of other processes included."""
-        return self._tally.read().numbers
+        return self._tally.read()[1]
 
     @property
     def seconds(self) -> float:
         """Time of the source, that of other processes included [s]."""
-        return self._tally.read().seconds
+        return self._tally.read()[2] * 1e-9
 
     def __str__(self) -> str:
         streams = f", {len(self.streams)} streams" if self.streams else ""
@@ -284,7 +284,7 @@ class DrivenTorch(Travels, TorchDispatchMode):
             moved = Place(place.seed, place.number + 1, "stream", tag_of(*self.source._path))
             chosen = torch.default_generator if generator is None else generator
             put(chosen, moved)
-            _remembered.keep(chosen, moved)
+            _remembered.keep(chosen, moved, most=_REMEMBERED)
         else:
             self._issued += 1
             self._number = self._issued
@@ -293,7 +293,7 @@ class DrivenTorch(Travels, TorchDispatchMode):
         return out
 
     def _place(self, generator: torch.Generator | None) -> Place | None:
-        """The stream and step to serve; None for the sequence, which then stands where the generator asks."""
+        """Return the stream and step to serve; None for the sequence, which then stands where the generator asks."""
         place = None if generator is None else self._meet(generator)
         if place is not None and place.kind == "stream":
             return place if self.source.addressable else None
@@ -349,7 +349,7 @@ class DrivenTorch(Travels, TorchDispatchMode):
             return Place(seed)
         if place is None:
             place = _remembered.get(generator)
-        if place is None:
+        if place is None or place.seed != seed:
             raise InputError(
                 f"the generator of seed {seed} has drawn outside of drive_torch, so its step is unknown; seed it anew "
                 f"(generator.manual_seed({seed})) or give a new torch.Generator"
@@ -367,7 +367,7 @@ class DrivenTorch(Travels, TorchDispatchMode):
         return place
 
     def _cards_moved(self) -> bool:
-        """Whether the default generator of a GPU is not where it was; what is served leaves it there."""
+        """Return whether the default generator of a GPU is not where it was; what is served leaves it there."""
         now = _card_states()
         moved = any(now[i] != state for i, state in self._cards.items() if i in now)
         self._cards = {**now, **self._cards}  # those that came into use since
@@ -429,14 +429,14 @@ def _is_random(func: Any) -> bool:
 
 
 def _card_states() -> dict[int, bytes]:
-    """States of the default generators of the GPUs in use."""
+    """Return the states of the default generators of the GPUs in use."""
     if not torch.cuda.is_initialized():
         return {}
     return {i: g.get_state().numpy().tobytes() for i, g in enumerate(torch.cuda.default_generators)}
 
 
 def _bytes_of(mark: Any) -> int:
-    """Memory that a position keeps, about; shared arrays are counted each time."""
+    """Return about the memory that a position keeps; shared arrays are counted each time."""
     if isinstance(mark, tuple):
         return sum(map(_bytes_of, mark))
     return mark.nbytes if isinstance(mark, np.ndarray) else 32

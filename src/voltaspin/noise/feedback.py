@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.ledger import Ledger
+from voltaspin.core.renamed import renamed
 from voltaspin.memory.dynamics import Slopes
-from voltaspin.noise.gaussian import Shaping
+from voltaspin.noise.gaussian import GaussianTransform
 from voltaspin.noise.memory_source import MemorySource
-from voltaspin.noise.sequential import SequentialSource
-from voltaspin.noise.source import Provenance, aligned
+from voltaspin.noise.source import Leftover, Provenance, Stage
 
 Actuator = Literal["voltage", "width", "B_z"]
 
@@ -24,7 +23,8 @@ _UNITS = {"voltage": "V", "width": "s", "B_z": "T"}
 
 
 @final
-class Stabilised(SequentialSource):
+@renamed(shaping="transform")
+class Feedback(Stage):
     """The raw bits of a memory whose pulse follows their share of ones.
 
     After every pulse of the array an integral controller moves the actuator by ``gain (1/2 - ones) / slope``,
@@ -39,11 +39,13 @@ class Stabilised(SequentialSource):
         actuator: what is moved: the pulse's ``voltage`` or ``width``, or a field ``B_z`` along z; None takes the
             one with the largest effect within its ``REACH``. In the fair pulse of the shipped generator the
             voltage and the width hardly move the share of ones, the field does.
-        shaping: how bits become numbers; None takes the 16-bit inverse CDF.
+        transform: how bits become numbers; None takes the 16-bit inverse CDF.
 
     Raises:
         InputError: another source, or an actuator that does not move the share of ones.
     """
+
+    source: MemorySource
 
     def __init__(
         self,
@@ -51,13 +53,12 @@ class Stabilised(SequentialSource):
         *,
         gain: float = 0.05,
         actuator: Actuator | None = None,
-        shaping: Shaping | None = None,
+        transform: GaussianTransform | None = None,
     ) -> None:
-        super().__init__(shaping)
         if not isinstance(source, MemorySource) or source.k != 1 or source.disturbance is None:
             raise InputError(
-                "a stabiliser needs the raw bits of a simulated array: give MemorySource(k=1, "
-                "imperfections=Imperfections()) and combine the cells afterwards, e.g. Xor(Stabilised(...), k=2)"
+                "a feedback needs the raw bits of a simulated array: give MemorySource(k=1, "
+                "imperfections=Imperfections()) and combine the cells afterwards, e.g. Xor(Feedback(...), k=2)"
             )
         if not 0 < gain < 2:
             raise InputError(f"gain = {gain} would not settle; give a number above 0 and below 2, e.g. 0.05")
@@ -73,20 +74,13 @@ class Stabilised(SequentialSource):
                 f"within its reach of {REACH[self.actuator]:g} {_UNITS[self.actuator]} is nothing; use another "
                 "actuator or pulse"
             )
-        self.source, self.gain = source, float(gain)
-        self.name = f"{source.name}, stabilised"
-        self.ledger = Ledger(self.name)
-        self.ledger.children[source.ledger.name] = source.ledger
-        self._left = np.empty(0, np.uint8)
-        self._skip = 0
-
-    @property
-    def lanes(self) -> int:
-        return self.source.lanes
+        super().__init__(source, "stabilised", transform)
+        self.gain = float(gain)
+        self._left = Leftover()
 
     @property
     def trim(self) -> float:
-        """What stands on the actuator now, in its unit."""
+        """Present setting of the actuator, in its unit."""
         return self.source.sequence.trim.get(self.actuator, 0.0)
 
     @property
@@ -94,36 +88,30 @@ class Stabilised(SequentialSource):
         """Whether the actuator has reached its end, so that the share of ones is no longer held."""
         return abs(self.trim) >= REACH[self.actuator]
 
+    def _about(self, inner: Mapping[str, Any]) -> dict[str, Any]:
+        return {"stabiliser": {"gain": self.gain, "actuator": self.actuator}}
+
     @property
     def provenance(self) -> Provenance:
-        inner = self.source.provenance
-        details = {**inner.details, "stabiliser": {"gain": self.gain, "actuator": self.actuator}}
-        return Provenance(inner.kind, f"{inner.description}, stabilised by {self.actuator}", details)
+        found = super().provenance
+        return Provenance(found.kind, f"{found.description} by {self.actuator}", found.details)
 
     def _packed(self, n: int) -> NDArray[np.uint8]:
-        parts, have = [self._left], 8 * self._left.size - self._skip
-        pulse = self.source.lanes * (8 if self.source.lanes % 8 else 1)
-        while have < n:
+        pulse, reach = self.n_cells * (8 if self.n_cells % 8 else 1), REACH[self.actuator]
+        while self._left.bits < n:
             fresh = self.source.take(pulse)
             ones = int(np.bitwise_count(fresh).sum(dtype=np.int64)) / pulse
-            reach = REACH[self.actuator]
             moved = self.trim + self.gain * (0.5 - ones) / self.slope
             self.source.sequence.trim = {self.actuator: min(max(moved, -reach), reach)}
-            parts.append(fresh)
-            have += pulse
-        joined = np.concatenate(parts)
-        out = aligned(joined, self._skip, n)
-        self._left, self._skip = joined[(self._skip + n) // 8 :].copy(), (self._skip + n) % 8
-        return out
+            self._left.put(fresh, pulse)
+        return self._left.take(n)
 
     def state_dict(self) -> dict[str, Any]:
-        left = {"left": self._left.tobytes().hex(), "skip": self._skip}
-        return {**super().state_dict(), **left, "source": self.source.state_dict()}
+        return {**super().state_dict(), **self._left.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        self.source.load_state_dict(state["source"])
-        self._left, self._skip = np.frombuffer(bytes.fromhex(state["left"]), np.uint8).copy(), int(state["skip"])
+        self._left.load_state_dict(state)
 
 
 def steering(slopes: Slopes, source: MemorySource) -> dict[Actuator, float]:
@@ -135,3 +123,6 @@ def steering(slopes: Slopes, source: MemorySource) -> dict[Actuator, float]:
         # Without a reset the share of ones is p01 / (p01 + p10), with one it is p01.
         out[name] = d01 if source.reset else (d01 * p10 - p01 * d10) / (p01 + p10) ** 2
     return out
+
+
+Stabilised = Feedback  #: old name

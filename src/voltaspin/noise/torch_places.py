@@ -1,4 +1,4 @@
-"""Where a torch.Generator stands among the numbers of a source, written into the generator's own state.
+"""The place of a torch.Generator among the numbers of a source, written into the generator's own state.
 
 A generator that is newly seeded names a stream at step 0. After a draw that a source served, four words of that newly
 seeded state are replaced by the place, so that a state that is saved, restored, copied or forked (``get_state``,
@@ -51,12 +51,12 @@ class Place:
 
 
 def tag_of(*parts: object) -> int:
-    """64 bits that stand for some values; 0 for none."""
+    """Return 64 bits that stand for some values; 0 for none."""
     return int.from_bytes(blake2b(repr(parts).encode(), digest_size=8).digest(), "little") if parts else 0
 
 
 def place_in(generator: torch.Generator) -> Place | None:
-    """The place that the state of a generator names; None for one that has drawn elsewhere."""
+    """Return the place that the state of a generator names; None for one that has drawn elsewhere."""
     seed, state = generator.initial_seed(), generator.get_state().numpy()
     if _last_put is not None and state.tobytes() == _last_put[0]:
         return _last_put[1]  # almost always: nobody has touched it since; saves a third of the time of a small draw
@@ -117,27 +117,18 @@ def _far_place(seed: int, offset: int) -> Place | None:
 
 @lru_cache(maxsize=1024)
 def _fresh(seed: int, device: str) -> bytes:
-    """State of a generator that is newly seeded."""
+    """Return the state of a generator that is newly seeded."""
     return torch.Generator(device=device).manual_seed(seed).get_state().numpy().tobytes()
 
 
-class Remembered:
+class Remembered(OrderedDict[torch.Generator, Place]):
     """The last places of generators, for those that draw elsewhere between two blocks and then go on."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        # PyTorch hands a mode another Python object than the user's, but the same one as long as somebody keeps it.
-        self._places: OrderedDict[torch.Generator, Place] = OrderedDict()
+    # PyTorch hands a mode another Python object than the user's, but the same one as long as somebody keeps it.
 
-    def get(self, generator: torch.Generator) -> Place | None:
-        place = self._places.get(generator)
-        return place if place is not None and place.seed == generator.initial_seed() else None
-
-    def keep(self, generator: torch.Generator, place: Place) -> None:
-        self._places[generator] = place
-        self._places.move_to_end(generator)
-        if len(self._places) > self._size:
-            self._places.popitem(last=False)
-
-    def clear(self) -> None:
-        self._places.clear()
+    def keep(self, generator: torch.Generator, place: Place, *, most: int) -> None:
+        """Remember a place, of at most so many generators."""
+        self[generator] = place
+        self.move_to_end(generator)
+        if len(self) > most:
+            self.popitem(last=False)

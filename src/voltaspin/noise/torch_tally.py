@@ -12,7 +12,6 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +23,8 @@ from voltaspin.core.ledger import ACTIONS, Ledger
 _HEAD = 3  # draws, numbers and nanoseconds stand in front of the counts of the ledger
 
 
-@dataclass
-class Counts:
-    """Draws served, numbers served and seconds of the source."""
-
-    served: int = 0
-    numbers: int = 0
-    seconds: float = 0.0
-
-
 class Tally:
-    """What a block has served, here and in the processes that were started inside it.
+    """Draws, numbers and nanoseconds of a block, here and in the processes that were started inside it.
 
     Args:
         ledger: of the source; what other processes count is added to it when this process reads.
@@ -42,7 +32,7 @@ class Tally:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._own = Counts()
+        self._own = np.zeros(_HEAD, np.int64)
         self._folder: Path | None = None
         self._names: list[str] = []
         self._merged: dict[str, NDArray[np.int64]] = {}
@@ -52,17 +42,14 @@ class Tally:
 
     def add(self, numbers: int, seconds: float) -> None:
         """Count one draw."""
-        self._own.served += 1
-        self._own.numbers += numbers
-        self._own.seconds += seconds
+        self._own += (1, numbers, round(seconds * 1e9))
         if self._reports:
             self._report()
 
-    def read(self) -> Counts:
-        """All counts so far; adds what is new of other processes to the ledger."""
-        total = Counts(self._own.served, self._own.numbers, self._own.seconds)
+    def read(self) -> list[int]:
+        """Return all draws, numbers and nanoseconds so far; add the new counts of other processes to the ledger."""
         if self._folder is None or self._reports:
-            return total
+            return self._own.tolist()
         for file in sorted(self._folder.glob("*.counts")):
             with contextlib.suppress(OSError):
                 page = np.fromfile(file, np.int64)
@@ -70,11 +57,7 @@ class Tally:
                     before = self._merged.get(file.name, np.zeros_like(page))
                     _add(self._ledger, self._names, (page - before)[_HEAD:])
                     self._merged[file.name] = page
-        for page in self._merged.values():
-            total.served += int(page[0])
-            total.numbers += int(page[1])
-            total.seconds += int(page[2]) * 1e-9
-        return total
+        return np.sum([self._own, *(page[:_HEAD] for page in self._merged.values())], axis=0).tolist()
 
     @property
     def processes(self) -> int:
@@ -91,7 +74,7 @@ class Tally:
 
     def leave(self, ledger: Ledger) -> None:
         """Called in another process, whose source counts into ``ledger``: report from now on, from 0."""
-        self._own, self._ledger, self._page = Counts(), ledger, None
+        self._own[:], self._ledger, self._page = 0, ledger, None
         self._reports = self._folder is not None
         self._merged = {}
         self._base = _counts(ledger, self._names)
@@ -105,7 +88,7 @@ class Tally:
             size = _HEAD + self._base.size
             self._page = np.memmap(name, np.int64, "w+", shape=(size,))
         self._page[_HEAD:] = _counts(self._ledger, self._names) - self._base
-        self._page[:_HEAD] = self._own.served, self._own.numbers, round(self._own.seconds * 1e9)
+        self._page[:_HEAD] = self._own
 
     def __getstate__(self) -> dict[str, Any]:
         return {"ledger": self._ledger, "folder": self._folder, "names": self._names}
@@ -131,13 +114,6 @@ def _counts(ledger: Ledger, names: list[str]) -> NDArray[np.int64]:
 
 
 def _add(ledger: Ledger, names: list[str], counts: NDArray[np.int64]) -> None:
-    nodes = dict(_nodes(ledger))
+    nodes = dict(ledger.walk())
     for name, row in zip(names, counts.reshape(len(names), -1), strict=True):
-        for action, n in zip(ACTIONS, row, strict=True):
-            if n > 0:
-                nodes[name].count(action, int(n))
-
-
-def _nodes(ledger: Ledger, path: str = "") -> list[tuple[str, Ledger]]:
-    here = f"{path}/{ledger.name}" if path else ledger.name
-    return [(here, ledger), *(pair for child in ledger.children.values() for pair in _nodes(child, here))]
+        nodes[name].update({action: int(n) for action, n in zip(ACTIONS, row, strict=True) if n > 0})

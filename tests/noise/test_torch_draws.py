@@ -10,7 +10,7 @@ from scipy import stats
 
 from voltaspin.core.errors import InputError
 from voltaspin.noise import PseudoSource
-from voltaspin.noise.drive_draws import REFUSED, SERVED, STILL
+from voltaspin.noise.torch_draws import REFUSED, SERVED, STILL
 
 CHANCE = 2 * stats.norm.sf(4.5)  # of a false alarm of one test
 N = 100_000

@@ -8,13 +8,13 @@ from voltaspin.core.compiled import numba
 
 
 @numba.njit(cache=True, nogil=True)
-def von_neumann(bits, lanes, out):  # type: ignore[no-untyped-def]
-    """Von Neumann's bits of successive pairs of rows of ``lanes`` bits into ``out``; how many."""
+def von_neumann(bits, cells, out):  # type: ignore[no-untyped-def]
+    """Von Neumann's bits of successive pairs of rows of ``cells`` bits into ``out``; how many."""
     made = 0
-    for r in range(0, bits.shape[0] // lanes - 1, 2):
-        one = bits[r * lanes : (r + 1) * lanes]
-        two = bits[(r + 1) * lanes : (r + 2) * lanes]
-        for c in range(lanes):
+    for r in range(0, bits.shape[0] // cells - 1, 2):
+        one = bits[r * cells : (r + 1) * cells]
+        two = bits[(r + 1) * cells : (r + 2) * cells]
+        for c in range(cells):
             out[made] = one[c]
             made += one[c] ^ two[c]
     return made
@@ -49,7 +49,7 @@ def _peres(s, n, depth, scratch, out, made):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def peres(cells, depth, out):  # type: ignore[no-untyped-def]
-    """Peres' bits of each row (the bits of one cell) of uint8 (lanes, n), row after row: (how many, pairs seen)."""
+    """Peres' bits of each row (the bits of one cell) of uint8 (cells, n), row after row: (how many, pairs seen)."""
     scratch = np.empty(2 * cells.shape[1] + 2, np.uint8)
     made, pairs = 0, 0
     for c in range(cells.shape[0]):

@@ -64,7 +64,7 @@ def test_a_test_on_demand_raises_the_alarm_too(stuck):
 def test_every_cell_of_an_array_is_watched(memory):
     array = memory(0.5, 0.5, rows=32, columns=32)
     checked = HealthChecked(MemorySource(memory=array, k=1), H=0.9)
-    assert checked.lanes == 1024
+    assert checked.n_cells == 1024
     assert checked.tests.a == 30
     assert checked.bits(100 * 1024).size == 100 * 128
 

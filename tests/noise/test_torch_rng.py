@@ -10,7 +10,7 @@ from scipy import stats
 from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.core.ledger import Ledger
 from voltaspin.noise import MemorySource, Provenance, PseudoSource
-from voltaspin.noise.sequential import SequentialSource
+from voltaspin.noise.source import SequentialSource
 
 CHANCE = 2 * stats.norm.sf(4.5)  # of a false alarm of one test
 

@@ -13,8 +13,8 @@ from scipy import stats
 from voltaspin.core.errors import InputError, NoiseExhaustedError, NoiseHealthError
 from voltaspin.core.ledger import Ledger
 from voltaspin.noise import MemorySource, NoiseSource, Provenance, PseudoSource, RecordedSource, SystemSource
-from voltaspin.noise.adapters import BitGenerator
-from voltaspin.noise.checked import HealthChecked
+from voltaspin.noise.health import HealthChecked
+from voltaspin.noise.numpy_rng import BitGenerator
 
 CHANCE = 2 * stats.norm.sf(4.5)  # of a false alarm of one test
 

@@ -7,7 +7,7 @@ import pytest
 
 from voltaspin.core.errors import InputError
 from voltaspin.memory import Imperfections, Slopes
-from voltaspin.noise import MemorySource, Stabilised
+from voltaspin.noise import Feedback, MemorySource
 
 SLOPES = Slopes(temperature=(0.02, 0.02), voltage=(0.5, 0.5), width=(0, 0), B_z=(-6, 6))
 
@@ -21,12 +21,12 @@ def drifting(memory, p=0.5, reset=True, period=20_000, drift=2.0, **options):
 
 
 def ones_in_time(source, pulses):
-    return np.unpackbits(source.bits(pulses * source.lanes)).reshape(pulses, source.lanes).mean(axis=1)
+    return np.unpackbits(source.bits(pulses * source.n_cells)).reshape(pulses, source.n_cells).mean(axis=1)
 
 
 def test_a_deviation_decays_geometrically_and_leaves_the_noise_of_the_loop(memory):
     gain = 0.1
-    ones = ones_in_time(Stabilised(drifting(memory, p=0.53, drift=0.0), gain=gain), 3000)
+    ones = ones_in_time(Feedback(drifting(memory, p=0.53, drift=0.0), gain=gain), 3000)
     noise = np.sqrt(0.25 / 4096 * (1 + gain / (2 - gain)))  # of one pulse: shot noise and the loop's own
     early = ones[:30] - 0.5 - 0.03 * (1 - gain) ** np.arange(30)
     assert np.abs(early).max() < 4.5 * noise
@@ -41,7 +41,7 @@ def test_a_drift_leaves_its_rate_over_the_gain(memory):
     gain, period = 0.1, 2000
     source = drifting(memory, period=period)
     free = ones_in_time(drifting(memory, period=period), 4000)
-    held = ones_in_time(Stabilised(source, gain=gain, actuator="voltage"), 4000)
+    held = ones_in_time(Feedback(source, gain=gain, actuator="voltage"), 4000)
     amplitude = 0.02 * 2.0 * np.sqrt(2)
     assert np.std(free) == pytest.approx(amplitude / np.sqrt(2), rel=0.05)
     left = amplitude * (2 * np.pi / period) / gain  # amplitude of the residual sine
@@ -54,26 +54,26 @@ def test_a_drift_leaves_its_rate_over_the_gain(memory):
 
 
 def test_without_a_reset_the_field_steers_and_the_voltage_is_refused(memory):
-    held = Stabilised(drifting(memory, p=0.505, reset=False, drift=0.0))
+    held = Feedback(drifting(memory, p=0.505, reset=False, drift=0.0))
     assert held.actuator == "B_z"
     ones = ones_in_time(held, 2000)[200:]
     # what stands on the actuator bounds the sum of its 1800 steps: 2 mT at 6 per tesla and a gain of 0.05
     assert abs(ones.mean() - 0.5) < 2e-3 * 6 / 0.05 / 1800 / 10
     with pytest.raises(InputError, match="voltage moves the share of ones"):
-        Stabilised(drifting(memory, reset=False), actuator="voltage")
+        Feedback(drifting(memory, reset=False), actuator="voltage")
 
 
 def test_an_actuator_stops_at_its_reach(memory):
-    held = Stabilised(drifting(memory, p=0.8, drift=0.0), actuator="voltage", gain=0.5)
-    held.bits(100 * held.lanes)
+    held = Feedback(drifting(memory, p=0.8, drift=0.0), actuator="voltage", gain=0.5)
+    held.bits(100 * held.n_cells)
     assert held.at_its_limit
     assert abs(held.trim) == 0.2
 
 
 def test_the_loop_continues_after_a_restart(memory):
-    source = Stabilised(drifting(memory))
+    source = Feedback(drifting(memory))
     source.bits(12_345)
-    again = Stabilised(drifting(memory))
+    again = Feedback(drifting(memory))
     again.load_state_dict(json.loads(json.dumps(source.state_dict())))
     assert np.array_equal(again.bits(50_001), source.bits(50_001))
     assert again.trim == source.trim != 0
@@ -82,7 +82,7 @@ def test_the_loop_continues_after_a_restart(memory):
 def test_what_cannot_be_stabilised_is_refused(memory):
     for source in (MemorySource(memory=memory(), k=1), drifting(memory, p=0.5).__class__(memory=memory(), k=2)):
         with pytest.raises(InputError, match="raw bits of a simulated array"):
-            Stabilised(source)
+            Feedback(source)
     for options, said in (({"gain": 2.0}, "settle"), ({"actuator": "heat"}, "unknown")):
         with pytest.raises(InputError, match=said):
-            Stabilised(drifting(memory), **options)
+            Feedback(drifting(memory), **options)
