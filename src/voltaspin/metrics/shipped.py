@@ -75,6 +75,15 @@ class Reference:
         """What the held-out images cover, for the precision of every score."""
         return Manifold.of(self.target)
 
+    def labels_of(self, noise: str, shared: str) -> dict[str, str]:
+        """Return the labels of a score against this reference."""
+        return {
+            "extractor": self.extractor,
+            "extractor_sha256": self.extractor_sha256,
+            "noise": noise,
+            "shared": shared,
+        }
+
     def check(self, extractor: Extractor) -> None:
         """Refuse an extractor other than the one that made these features."""
         if extractor.sha256 != self.extractor_sha256:

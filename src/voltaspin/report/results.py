@@ -73,8 +73,8 @@ class Score(Part):
 
     @classmethod
     def of(cls, score: Any) -> Self:
-        """From a dataclass with the same fields, such as ``voltaspin.metrics.distance.Score``."""
-        return cls(**asdict(score))
+        """From a dataclass with these fields, such as ``voltaspin.metrics.distance.Score``."""
+        return cls(**{name: value for name, value in asdict(score).items() if name in cls.model_fields})
 
 
 # 1 device ---------------------------------------------------------------------------------------------
