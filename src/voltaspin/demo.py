@@ -34,7 +34,8 @@ from voltaspin.cost.table import CellPulse, CostTable, price
 from voltaspin.device import Pulse, SwitchingModel, fair_pulse, presets
 from voltaspin.diffusion.backend import bf16_is_faster
 from voltaspin.diffusion.grids import grid_png, strip_png
-from voltaspin.diffusion.sampling import Pipeline, load_pipeline, sample, shipped_model
+from voltaspin.diffusion.pipelines import Pipeline, load_pipeline, shipped_model
+from voltaspin.diffusion.sampling import sample
 from voltaspin.memory import ArraySpec, MagnetoelectricMemory
 from voltaspin.metrics import Extractor, Row, garments, paired_difference, reference, score_features
 from voltaspin.noise import MemorySource, NoiseSource, PseudoSource

@@ -259,8 +259,8 @@ def sample(
     batch = whole("batch", at_once, most=_MOST_AT_ONCE, why="which the network cannot hold in memory at once")
     part = Part.of(first=first, count=count, batch=batch, shard=shard, resume=resume, force=force)
     from voltaspin.diffusion.bitflip import is_bit_model
+    from voltaspin.diffusion.pipelines import shipped_model
     from voltaspin.diffusion.published import Unmodified, open_model
-    from voltaspin.diffusion.sampling import shipped_model
 
     if sampler not in ("", "ddpm", "ddim"):
         raise InputError(f"sampler {sampler!r} is unknown; use ddpm or ddim")

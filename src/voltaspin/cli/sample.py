@@ -20,8 +20,9 @@ from voltaspin.core.ledger import Ledger
 from voltaspin.core.stopping import Stopped
 
 if TYPE_CHECKING:
+    from voltaspin.diffusion.pipelines import Pipeline
     from voltaspin.diffusion.published import Unmodified
-    from voltaspin.diffusion.sampling import Pipeline, Samples
+    from voltaspin.diffusion.sampling import Samples
     from voltaspin.memory import ArraySpec
     from voltaspin.noise import NoiseSource
     from voltaspin.report.images import ImageRun

@@ -28,7 +28,7 @@ from voltaspin.random.streams import Stream
 
 if TYPE_CHECKING:
     from voltaspin.cost.network import ComputeCost
-    from voltaspin.diffusion.sampling import Pipeline
+    from voltaspin.diffusion.pipelines import Pipeline
 
 BITS = 16  #: of a Gaussian number by inverse CDF
 ARRAY = "analog"  #: preset of the arrays that the network is priced in
@@ -146,7 +146,7 @@ def work_of_model(
         InputError: no pipeline folder, steps that its schedule lacks, or nothing can be measured that must be.
     """
     from voltaspin.cost.network import cost_of_images
-    from voltaspin.diffusion.sampling import load_pipeline, shipped_model
+    from voltaspin.diffusion.pipelines import load_pipeline, shipped_model
     from voltaspin.memory import ArraySpec
 
     processors, notes = software(table, measure=measure)

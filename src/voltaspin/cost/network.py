@@ -26,7 +26,7 @@ from voltaspin.cost.table import BOUNDARIES, CostTable, Span, si, weakest
 if TYPE_CHECKING:
     from torch import nn
 
-    from voltaspin.diffusion.sampling import Pipeline
+    from voltaspin.diffusion.pipelines import Pipeline
     from voltaspin.memory import ArraySpec, Coverage
 
 ACTIONS = ("product", "drive", "conversion", "add", "mac", "byte")

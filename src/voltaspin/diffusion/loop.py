@@ -14,9 +14,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +28,7 @@ from voltaspin.core.capacity import check_memory, memory_errors
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import read_object
 from voltaspin.core.folders import RECORD, OutputFolder
+from voltaspin.core.result import Result, Unit
 from voltaspin.core.spec import Spec, environment
 from voltaspin.core.stopping import on_signal
 from voltaspin.diffusion import checkpoints
@@ -75,9 +75,8 @@ class LoopSpec(Spec):
 S = TypeVar("S", bound=LoopSpec)
 
 
-@dataclass(frozen=True)
-class TrainResult:
-    """What a training run leaves behind.
+class TrainResult(Result):
+    """The outcome of a training run.
 
     Args:
         folder: the model (moving-average weights) with ``train.json`` and ``log.jsonl``.
@@ -88,11 +87,12 @@ class TrainResult:
         signum: of the signal that stopped the run, if one did.
     """
 
+    KIND: ClassVar[str] = "train-result"
     folder: Path
     step: int
     finished: bool
     loss: float | None
-    seconds: float
+    seconds: Annotated[float, Unit("s")]
     signum: int | None = None
 
 
@@ -231,7 +231,7 @@ def run(
         finished=finished,
         loss=float(np.mean(losses[-50:])) if losses else None,
         seconds=time.monotonic() - started,
-        signum=stop[0] if stop else None,
+        signum=int(stop[0]) if stop else None,
     )
 
 

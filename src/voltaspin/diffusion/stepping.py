@@ -16,7 +16,7 @@ import torch
 from diffusers import UNet2DModel
 from diffusers.utils.torch_utils import randn_tensor
 
-from voltaspin.diffusion.sampling import shape_of
+from voltaspin.diffusion.pipelines import shape_of
 
 #: Schedules of diffusers that step a DDPM's network; the tests compare each with diffusers' loop.
 STEPPED = (

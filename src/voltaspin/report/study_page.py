@@ -1,4 +1,4 @@
-"""How a study's findings are shown: a table, a figure, and one page."""
+"""The views of a study: a table, a figure, and one page."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ import csv
 import io
 import re
 import warnings
-from collections.abc import Iterable
-from dataclasses import asdict
-from dataclasses import fields as dataclass_fields
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from voltaspin.core.files import read_object
-from voltaspin.study.judgement import Verdict, factors, standing
+from voltaspin.study.equivalence import Equivalence, factors, standing
 from voltaspin.study.runner import folder_of
 from voltaspin.study.specification import StudySpec
 
 
-def table_csv(verdicts: list[Verdict]) -> str:
+def table_csv(verdicts: Sequence[Equivalence]) -> str:
     """The verdicts as CSV; a name that a spreadsheet would take for a formula begins with an apostrophe."""
     buffer = io.StringIO()
-    fields = [f.name for f in dataclass_fields(Verdict) if f.name != "by_training"]
+    fields = [name for name in Equivalence.model_fields if name != "by_training"]
     writer = csv.DictWriter(buffer, fields, lineterminator="\n")
     writer.writeheader()
     for v in verdicts:
@@ -33,7 +31,7 @@ def _no_formula(text: str) -> str:
     return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
 
 
-def verdicts_png(spec: StudySpec, verdicts: list[Verdict]) -> bytes:
+def verdicts_png(spec: StudySpec, verdicts: Sequence[Equivalence]) -> bytes:
     """Differences with 95 % intervals, and the margin."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -63,11 +61,30 @@ def verdicts_png(spec: StudySpec, verdicts: list[Verdict]) -> bytes:
             return figure_png(figure)
 
 
+def axes_png(spec: StudySpec, verdicts: Sequence[Equivalence]) -> bytes:
+    """Differences in KID and FD along each axis of a study, a panel each."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    from voltaspin.plots.drawing import DPI, STYLE, figure_png
+    from voltaspin.plots.study_axes import along_axis
+
+    rows = -(-len(spec.axes) // 3)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(10.5, 3.2 * rows), dpi=DPI, layout="constrained")
+        panels = figure.subplots(rows, 3, squeeze=False).ravel()
+        for path, ax in zip(spec.axes, panels, strict=False):
+            along_axis(spec, verdicts, path, ax=ax)
+        for ax in panels[len(spec.axes) :]:
+            ax.set_axis_off()
+        return figure_png(figure)
+
+
 HEAD = ("condition", "trainings", "images", "KID × 1000", "KID less baseline × 1000", "FD less baseline",
         "precision less baseline", "recall less baseline", "verdict", "power")  # fmt: skip
 
 
-def rows(verdicts: list[Verdict]) -> list[list[str]]:
+def rows(verdicts: Sequence[Equivalence]) -> list[list[str]]:
     """The cells below ``HEAD``, with 95 % intervals."""
 
     def less(value: float | None, std: float | None, trainings: int, digits: int) -> str:
@@ -76,7 +93,8 @@ def rows(verdicts: list[Verdict]) -> list[list[str]]:
         return f"{value:.{digits}f} ± {factors(trainings)[0] * std:.{digits}f}"
 
     return [
-        [v.name, str(v.trainings), str(v.images), "–" if v.kid is None else f"{1e3 * v.kid:.1f}",
+        [v.name + (f" (less {v.against})" if v.against else ""), str(v.trainings), str(v.images),
+         "–" if v.kid is None else f"{1e3 * v.kid:.1f}",
          f"{1e3 * v.difference:.2f} ({1e3 * v.low:.2f} to {1e3 * v.high:.2f})",
          less(v.fd, v.fd_std, v.trainings, 2), less(v.precision, v.precision_std, v.trainings, 3),
          less(v.recall, v.recall_std, v.trainings, 3), v.said, f"{v.power:.0%}"]
@@ -84,8 +102,8 @@ def rows(verdicts: list[Verdict]) -> list[list[str]]:
     ]  # fmt: skip
 
 
-def explained(spec: StudySpec, verdicts: list[Verdict]) -> list[str]:
-    """What a reader must know before the table, a paragraph each."""
+def explained(spec: StudySpec, verdicts: Sequence[Equivalence]) -> list[str]:
+    """Return the paragraphs that a reader needs before the table."""
     if not verdicts:
         alone = f"Baseline: {spec.baseline}, the only condition: there is nothing to compare it with."
         return [p for p in (spec.question, alone) if p]
@@ -101,6 +119,9 @@ def explained(spec: StudySpec, verdicts: list[Verdict]) -> list[str]:
         "Conditions are paired by common random numbers: equal seeds share initial weights, batches, latents and the "
         "uniform words behind every bit, so cells that flip with 1/2 exactly would give the software's 16-bit images "
         "by construction. All arrays are simulated: their noise is pseudo-random underneath.",
+        "Bit-flip and real images share nothing with the others: their differences are those of independent images."
+        if any(c.diffusion != "gaussian" for c in spec.named().values())
+        else "",
     ]
     return [p for p in paragraphs if p]
 
@@ -116,13 +137,54 @@ def effort(spec: StudySpec, out: Path) -> str:
     return f"Time in all processes: {', '.join(parts)}."
 
 
-def summary(spec: StudySpec, verdicts: list[Verdict], out: Path, command: str) -> str:
+def facts(spec: StudySpec, out: Path) -> dict[str, list[tuple[str, str]]]:
+    """Rows of (name, value) that each condition's first run recorded beside its scores, and those of the trainings."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for run in spec.runs():
+        if run.name not in found:
+            found[run.name] = list(_recorded(_record(folder_of(out, run))))
+    for training in spec.trainings():
+        record = _record(folder_of(out, training))
+        of = record.get("spec", {})
+        found[training.name] = [
+            ("steps x batch", f"{training.steps:,} x {of['batch']}"), ("learning rate", f"{of['learning_rate']:g}"),
+            ("minutes", f"{record['seconds'] / 60:.1f}"), ("last loss", f"{record['loss']:.4f}"),
+        ] if of else []  # fmt: skip
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    file = folder / "result.json"
+    return read_object(file) if file.is_file() else {}
+
+
+def _recorded(record: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    for head in ("output_error", "schedule", "rounding", "per_image"):
+        for name, value in record.get(head, {}).items():
+            yield f"{head}: {name}".replace("_", " "), f"{value:.4g}"
+    if "losses" in record:
+        first, last = (sum(part) / len(part) for part in (record["losses"][:20], record["losses"][-20:]))
+        yield "loss of the tuning, first and last 20 steps", f"{first:.4f}, {last:.4f}"
+    for head, name in (("arithmetic", "variance of the arithmetic, each step"), ("levels", "flip probabilities used")):
+        if record.get(head):
+            yield name, ", ".join(f"{v:.2g}" for v in record[head])
+    for line in record.get("price", "").splitlines():
+        cells = [cell.strip() for cell in line.strip("| ").split("|")]
+        if not set(line) <= set("|- "):
+            yield f"price of an image: {cells[0]}", "; ".join(cells[1:])
+
+
+def summary(spec: StudySpec, verdicts: Sequence[Equivalence], out: Path, command: str) -> str:
     """The same as the page in Markdown, for a document of one's own."""
     lines = [HEAD, ("---",) * len(HEAD), *([_literal(cell) for cell in row] for row in rows(verdicts))]
     table = ["\n".join(f"| {' | '.join(line)} |" for line in lines)] if verdicts else []
     made = f"Made by {_code(command)}. {effort(spec, out)}"
     words = [_literal(p) for p in explained(spec, verdicts)]
-    return "\n\n".join([f"# {_literal(spec.name)}", made, *words, *table]) + "\n"
+    more = [
+        f"## {_literal(name)}\n\n" + "\n".join(f"- {_literal(k)}: {_literal(v)}" for k, v in rows_)
+        for name, rows_ in facts(spec, out).items()
+    ]  # fmt: skip
+    return "\n\n".join([f"# {_literal(spec.name)}", made, *words, *table, *more]) + "\n"
 
 
 def _literal(text: str) -> str:
@@ -135,7 +197,7 @@ def _code(text: str) -> str:
     return f"{fence}{text}{fence}" if len(fence) == 1 else f"{fence} {text} {fence}"
 
 
-def page(spec: StudySpec, verdicts: list[Verdict], out: Path, command: str) -> str:
+def page(spec: StudySpec, verdicts: Sequence[Equivalence], out: Path, command: str) -> str:
     """One HTML page that asks nobody: question, figure, table, images."""
     from base64 import b64encode
 
@@ -147,21 +209,28 @@ def page(spec: StudySpec, verdicts: list[Verdict], out: Path, command: str) -> s
     def line(cells: Iterable[str], tag: str = "td") -> str:
         return "<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>"
 
-    shown: dict[str, Path] = {}
+    shown: dict[str, list[Path]] = {}
     for run in spec.runs():
-        shown.setdefault(run.name, folder_of(out, run) / "images.png")
+        shown.setdefault(run.name, [folder_of(out, run) / name for name in ("images.png", "path.png")])
+    told = facts(spec, out)
     body = [
         f"<h1>{escape(spec.name)}</h1>",
         *(f"<p>{escape(p)}</p>" for p in explained(spec, verdicts)),
         *(
             [
                 picture(verdicts_png(spec, verdicts), "Differences in KID with intervals"),
+                picture(axes_png(spec, verdicts), "The same along each axis") if spec.axes else "",
                 f"<table>{line(HEAD, 'th')}{''.join(map(line, rows(verdicts)))}</table>",
             ]
             if verdicts
             else []
         ),
-        *(f"<h2>{escape(n)}</h2>{picture(p.read_bytes(), n)}" for n, p in shown.items() if p.is_file()),
+        *(
+            f"<h2>{escape(n)}</h2>"
+            + "".join(picture(p.read_bytes(), n) for p in shown.get(n, ()) if p.is_file())
+            + (f"<table>{''.join(map(line, told[n]))}</table>" if n in told else "")
+            for n in dict.fromkeys((*shown, *told))
+        ),
         f"<footer><code>{escape(command)}</code> {escape(effort(spec, out))}</footer>",
     ]
     style = ("body{font:16px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;padding:0 1rem;color:#1f2430}"
@@ -172,10 +241,3 @@ def page(spec: StudySpec, verdicts: list[Verdict], out: Path, command: str) -> s
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(spec.name)}</title>'
         f"<style>{style}</style></head><body>{''.join(body)}</body></html>"
     )
-
-
-def to_json(spec: StudySpec, verdicts: list[Verdict]) -> dict[str, Any]:
-    """Specification, verdicts and what the study says of its own worth."""
-    return {"kind": "study-verdicts", "schema_version": 1, "study": spec.to_json(),
-            "standing": standing(spec, verdicts),
-            "verdicts": [{**asdict(v), "detected": v.detected} for v in verdicts]}  # fmt: skip

@@ -1,21 +1,21 @@
-"""Whether recorded bits keep to the specification of a noise device, and how many bits it takes to say so."""
+"""Compliance of recorded bits with the specification of a noise device, and the number of bits that it takes."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Z95
 from voltaspin.noise.analysis import bit_statistics
 from voltaspin.noise.entropy import SEGMENT, guess
 from voltaspin.noise.whole_parts import LongLags
 from voltaspin.requirements.compliance import (
     MAPPINGS,
     TREATMENTS,
-    DeviceVerdict,
+    Compliance,
     Interval,
     Row,
     Said,
@@ -31,22 +31,22 @@ _PERIODIC = 2**22  # bits in which a period is looked for
 
 def judge_bits(
     spec: NoiseSpecification, bits: NDArray[np.uint8], *, lanes: int = 1, subject: str = "bits"
-) -> DeviceVerdict:
-    """Recorded bits against the specification.
+) -> Compliance:
+    """Compare recorded bits with the specification.
 
-    Judged: bias, lag-1 correlation of each cell's bits, spread of the bias over the cells (with two lanes or more), a
-    common drift between 16 stretches of the recording, and a period, which only an exact repetition is. Not judged:
-    what bits do not show, such as quantisation, or telegraph noise slower than the recording.
+    Compared: bias, lag-1 correlation of each cell's bits, spread of the bias over the cells (with two lanes or more), a
+    common drift between 16 stretches of the recording, and a period, which only an exact repetition is. Not compared:
+    defects that bits do not show, such as quantisation, or telegraph noise slower than the recording.
 
     Args:
-        spec: what must be kept.
+        spec: the specification.
         bits: uint8 (n,), one bit a byte, raw; bit j comes from cell ``j % lanes``.
         lanes: cells that were read in turn.
-        subject: what they are.
+        subject: a name for them.
 
-    What no axis covers is looked for, too: how well the bits can be guessed (the predictors of SP 800-90B) and the
-    strongest correlation at any lag up to half a million. Where that is more than the axes judged explain, the bits are
-    not shown to meet the specification, which was never asked about it.
+    Defects that no axis covers are searched for, too: how well the bits can be guessed (the predictors of SP 800-90B)
+    and the strongest correlation at any lag up to half a million. Where that is more than the axes compared explain,
+    the bits are not shown to meet the specification, which has no limit for it.
 
     A period is judged as far as the recording shows one, half of its length; it decides nothing about how many bits
     are needed.
@@ -101,17 +101,17 @@ def judge_bits(
         if limit is not None:
             seen = float(min(n, _PERIODIC) // 2)
             row = row_of(limit, (float(repeats),) * 3 if repeats else (seen, seen, math.inf))
-            judged.append(replace(row, treatment=t))
+            judged.append(row.model_copy(update={"treatment": t}))
     if repeats is None:
         explained = max(map(abs, numbers["bias"])) + max(map(abs, numbers["correlation"])) / 2
         explained += numbers["drift"][2] + (numbers["spread"][2] if lanes > 1 else 0.0)
         judged += _dependence(bits[:n], lanes, explained)
     assumed = (f"{n} bits, bit j from cell j % {lanes}; XOR takes two cells that are independent and alike",)
-    return DeviceVerdict(subject, tuple(judged), assumed)
+    return Compliance(subject=subject, rows=tuple(judged), assumed=assumed)
 
 
 def _dependence(bits: NDArray[np.uint8], lanes: int, explained: float) -> list[Row]:
-    """Rows for what the axes do not cover: how much better than by halves a bit is guessed.
+    """Return rows for dependence that the axes do not cover: how much better than one half a bit is guessed.
 
     A bit of bias b is guessed with 1/2 + b, one of lag-1 correlation rho with 1/2 + rho / 2, and no better than by the
     sum where effects come together; the XOR of two such bits, each guessed with 1/2 + e, with 1/2 + 2 e**2.
@@ -144,26 +144,25 @@ def _dependence(bits: NDArray[np.uint8], lanes: int, explained: float) -> list[R
         least, value, most, known = (
             (x if t == "raw" else 2 * x * x) for x in (low, found, high, explained)
         )  # fmt: skip
-        rows.append(
-            Row(
-                "dependence", "guesses right beyond one half", "", 1.0, t, value, least, most,
-                f"not asked; the axes explain {known:.3g}", said, left,
-            )
-        )  # fmt: skip
+        rows.append(Row(
+            axis="dependence", title="guesses right beyond one half", unit="", per_unit=1.0, treatment=t,
+            amplitude=value, low=least, high=most, limit=f"not asked; the axes explain {known:.3g}", said=said,
+            margin_left=left,
+        ))  # fmt: skip
     return rows
 
 
 def bits_needed(spec: NoiseSpecification, lanes: int = 1) -> tuple[int, str]:
-    """The fewest raw bits of which ideal ones are shown within every raw limit, and the axis that needs them.
+    """Return the minimum sample size that verifies an ideal device, and the limiting axis.
 
-    Half the 95 % interval must be less than what is surely borne (or, where not even the first amplitude is, than that
-    amplitude): for the bias ``t / (2 sqrt(n))``, for the correlation ``t / sqrt(n)``, with Student's t of the cells;
-    for a spread or a drift the upper end for no spread, from the chi-square of the cells or stretches.
+    Half the 95 % interval must be less than the amplitude that is surely tolerated (or, where not even the first one
+    is, than that one): for the bias ``t / (2 sqrt(n))``, for the correlation ``t / sqrt(n)``, with Student's t of the
+    cells; for a spread or a drift the upper end for no spread, from the chi-square of the cells or stretches.
     """
     from scipy.stats import chi2, t
 
     freedom = lanes - 1
-    z = float(t.ppf(0.975, freedom)) if lanes > 1 else 1.959963984540054
+    z = float(t.ppf(0.975, freedom)) if lanes > 1 else Z95
     found: list[tuple[float, str]] = [(float(BLOCKS * 4 * lanes), "the number of stretches of a drift")]
 
     def upper(freedom: int) -> float:

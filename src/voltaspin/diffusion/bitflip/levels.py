@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.diffusion.bitflip.flips import TOLERANCE, Driven
+from voltaspin.diffusion.bitflip.schedules import TOLERANCE, Driven
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.memory.programmable import Answer
 

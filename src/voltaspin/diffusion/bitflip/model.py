@@ -15,10 +15,10 @@ from voltaspin.core.capacity import check_memory
 from voltaspin.core.errors import InputError
 from voltaspin.core.spec import Spec
 from voltaspin.device import SwitchingModel, presets
-from voltaspin.diffusion.bitflip.flips import Flips
 from voltaspin.diffusion.bitflip.network import evidence
 from voltaspin.diffusion.bitflip.process import Process
-from voltaspin.diffusion.sampling import check_folder, load_part
+from voltaspin.diffusion.bitflip.schedules import PulseSchedule
+from voltaspin.diffusion.pipelines import check_folder, load_part
 from voltaspin.memory import MagnetoelectricMemory, Variation
 from voltaspin.memory.programmable import Answer
 
@@ -86,7 +86,7 @@ class BitModelSpec(Spec):
         return self.channels * self.bits
 
 
-def steps_of(flips: Flips) -> tuple[StepPulse, ...]:
+def steps_of(flips: PulseSchedule) -> tuple[StepPulse, ...]:
     """The record of a schedule's pulses."""
     made = []
     for k, pulse in enumerate(flips.pulses):
