@@ -159,7 +159,7 @@ def test_a_spread_of_the_cells_on_either_side(spec, spread, said):
     own = 0.5 + spread * Stream.of(4, "test", "own").normals(lanes)
     own -= own.mean() - 0.5
     u = Stream.of(5, "test", "spread").uniforms(cycles * lanes).reshape(cycles, lanes)
-    found = rows_of(judge_bits(spec, (u < own).astype(np.uint8).ravel(), lanes=lanes))
+    found = rows_of(judge_bits(spec, (u < own).astype(np.uint8).ravel(), n_cells=lanes))
     assert found["spread-fixed"].said == said
     assert found["spread-fixed"].low <= own.std(ddof=1) * 1.05
     assert found["spread-fixed"].high >= own.std(ddof=1) * 0.95
@@ -220,8 +220,8 @@ def test_how_many_bits_are_needed_comes_from_the_binomial_interval(spec, cheap):
         with pytest.raises(
             InputError, match=rf"too few for a verdict: {needed} are needed.*record {needed} bits or more"
         ):
-            judge_bits(spec, bits(needed - 1), lanes=lanes)
-        assert isinstance(judge_bits(spec, bits(needed), lanes=lanes), Compliance)
+            judge_bits(spec, bits(needed - 1), n_cells=lanes)
+        assert isinstance(judge_bits(spec, bits(needed), n_cells=lanes), Compliance)
 
 
 def test_ideal_bits_of_the_number_needed_mostly_meet_every_limit(spec):

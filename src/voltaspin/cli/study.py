@@ -191,7 +191,7 @@ def spec(
         source = opened(str(bits), recording)
         n = min(source.bits_left, _MOST_BITS)
         subject = str(source.provenance) + ("" if n == source.bits_left else f"; the first {n} bits are judged")
-        found = judge_bits(kept, np.unpackbits(source.take(n), count=n), lanes=source.lanes, subject=subject)
+        found = judge_bits(kept, np.unpackbits(source.take(n), count=n), n_cells=source.lanes, subject=subject)
         say_read(source)
         read = {"input": input_of(source)}
     else:

@@ -1,8 +1,8 @@
 """The training loop that every kind of diffusion shares.
 
-What is ours is that a run which was killed continues to the same weights, bit for bit. For that, everything random in
-a step is a function of (seed, step): which images, which time steps, and the chance of an addressable source; what is
-not, an objective keeps in the checkpoint. An :class:`Objective` says what is learned and where its chance comes from.
+A run that was killed continues to the same weights, bit for bit. For that, everything random in a step is a function
+of (seed, step): which images, which time steps, and the numbers of an addressable source. An objective keeps the rest
+in the checkpoint. An :class:`Objective` defines the loss and the source of its randomness.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ NETWORK = ("unet/config.json", "unet/diffusion_pytorch_model.safetensors")  #: f
 
 
 class LoopSpec(Spec):
-    """What the loop needs to know, and the network."""
+    """The settings of the loop and of the network."""
 
     #: Fields that change no weight. The data are compared by hash: their path may be written in another way.
     FREE: ClassVar[frozenset[str]] = frozenset({"checkpoint_every", "data"})
@@ -97,7 +97,7 @@ class TrainResult(Result):
 
 
 class Objective(Protocol):
-    """What is learned, and where its chance comes from."""
+    """The quantity that is learned, and the source of its randomness."""
 
     EXPORTS: ClassVar[tuple[str, ...]]  #: the files of its model
 
@@ -111,7 +111,7 @@ class Objective(Protocol):
         """Of one batch, uint8 (batch, channels, size, size)."""
 
     def state(self) -> dict[str, Any]:
-        """What ``state.json`` keeps of it."""
+        """Return its part of ``state.json``."""
 
     def save(self, folder: Path) -> None:
         """Files of a checkpoint beside it."""

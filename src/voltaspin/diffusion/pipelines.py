@@ -44,7 +44,7 @@ class Pipeline:
 
 
 def shape_of(unet: UNet2DModel) -> tuple[int, int, int]:
-    """Channels, height and width of what a network takes."""
+    """Return channels, height and width of a network's input."""
     size = unet.config.sample_size
     height, width = (size, size) if isinstance(size, int) else size
     return unet.config.in_channels, height, width
@@ -96,7 +96,7 @@ def check_folder(folder: Path) -> None:
 
 
 def load_part(folder: Path, name: str, kind: type[Any]) -> tuple[Any, str]:
-    """A network of a pipeline folder and the SHA-256 of its weights; nothing is left to chance or unpickled.
+    """Load a network of a pipeline folder, and the SHA-256 of its weights; nothing is random or unpickled.
 
     Args:
         folder: the pipeline's.
@@ -136,7 +136,7 @@ def load_part(folder: Path, name: str, kind: type[Any]) -> tuple[Any, str]:
 
 
 def load_schedule(folder: Path, kind: type[Any] = DDPMScheduler) -> Any:
-    """The schedule of a pipeline folder as one of ``kind``; raises InputError for a damaged one."""
+    """Load the schedule of a pipeline folder as one of ``kind``; raises InputError for a damaged one."""
     config = _object(part_home(folder, "scheduler") / "scheduler_config.json", folder)
     check_schedule_config(folder, config, kind)
     try:
@@ -151,7 +151,7 @@ def load_schedule(folder: Path, kind: type[Any] = DDPMScheduler) -> Any:
 
 
 def unsupported(scheduler: DDPMScheduler) -> str:
-    """What of a schedule the steps below do not know, and the remedy; empty if they know all of it."""
+    """Return the property of a schedule that our steps do not support, with the remedy; empty if they support all."""
     config = scheduler.config
     if config.prediction_type not in ("epsilon", "v_prediction", "sample"):
         return f"prediction_type={config.prediction_type!r} is not supported; use epsilon, v_prediction or sample"
@@ -164,7 +164,7 @@ def unsupported(scheduler: DDPMScheduler) -> str:
 
 
 def part_home(folder: Path, part: str) -> Path:
-    """Where the files of a part lie: in its own folder, or beside the others as in the first models of the hub."""
+    """Return the folder of a part's files: its own, or that of all parts as in the first models of the hub."""
     return folder / part if (folder / part).is_dir() else folder
 
 

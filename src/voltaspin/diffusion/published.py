@@ -186,7 +186,7 @@ def _load_stepped(folder: Path, schedule: str) -> Unmodified:
 
 
 def _ends_at_the_image(folder: Path) -> bool:
-    """Whether the last step of a DDIM schedule leads to alpha_bar = 1, as our DDIM step does."""
+    """Return whether the last step of a DDIM schedule leads to alpha_bar = 1, as our DDIM step does."""
     config = read_object(part_home(folder, "scheduler") / "scheduler_config.json")
     return config.get("_class_name") != DDIMScheduler.__name__ or bool(config.get("set_alpha_to_one", True))
 

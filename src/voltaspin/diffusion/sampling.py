@@ -106,7 +106,7 @@ def in_batches(
 
 
 def time_steps(scheduler: DDPMScheduler, steps: int) -> list[int]:
-    """The descending time steps of ``steps`` network evaluations, as diffusers spaces them."""
+    """Return the descending time steps of ``steps`` network evaluations, as diffusers spaces them."""
     total = scheduler.config.num_train_timesteps
     if not 1 <= steps <= total:
         raise InputError(f"{steps} sampling steps: give 1 to {total}, the number of steps of the schedule")
@@ -127,7 +127,7 @@ def time_steps(scheduler: DDPMScheduler, steps: int) -> list[int]:
 def predict_x0(
     output: torch.Tensor, x: torch.Tensor, alpha_bar: float, scheduler: DDPMScheduler
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Clean image (clipped as the schedule asks) and noise that a network output stands for at ``x``."""
+    """Return the clean image (clipped as the schedule asks) and noise that a network output stands for at ``x``."""
     signal, noise = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
     kind = scheduler.config.prediction_type
     if kind == "epsilon":
@@ -194,14 +194,14 @@ def _alpha_bar(scheduler: DDPMScheduler, t: int) -> float:
 
 
 def step_adds_noise(scheduler: DDPMScheduler, t: int, t_prev: int, *, sampler: str, eta: float) -> bool:
-    """Whether the step from ``t`` to ``t_prev`` draws; DDPM's last one only with ``fixed_large``, never at t = 0."""
+    """Return whether the step ``t`` to ``t_prev`` draws; DDPM's last one only with ``fixed_large``, never at t = 0."""
     if sampler == "ddim":
         return eta > 0 and t_prev >= 0
     return t > 0 and (t_prev >= 0 or scheduler.config.variance_type == "fixed_large")
 
 
 def normals_per_image(pipeline: Pipeline, *, steps: int, sampler: Literal["ddpm", "ddim"], eta: float = 0.0) -> int:
-    """Gaussian numbers that one image takes: the first latent, then one per pixel for each noisy step."""
+    """Return the number of Gaussian numbers of one image: the first latent, then one per pixel for each noisy step."""
     pairs = itertools.pairwise([*time_steps(pipeline.scheduler, steps), -1])
     noisy = sum(step_adds_noise(pipeline.scheduler, t, before, sampler=sampler, eta=eta) for t, before in pairs)
     return (1 + noisy) * int(np.prod(pipeline.image_shape))
@@ -308,7 +308,7 @@ def check_bits(source: NoiseSource, *, images: int, per_image: int, steps: int) 
 
 
 def rows_for(shape: tuple[int, int, int]) -> int:
-    """How many images the network should see at once, so that the pixels depend on no split of a run.
+    """Return how many images the network should see at once, so that the pixels depend on no split of a run.
 
     Libraries choose their kernels by the number of rows, and other kernels round differently. Four small images at
     once cost 8 % more than 64 (measured on one core); a large one gains nothing from company.
@@ -334,6 +334,6 @@ def _evaluated(unet: UNet2DModel, x: torch.Tensor, t: int, first: int, rows: int
 
 
 def to_uint8(x: torch.Tensor) -> NDArray[np.uint8]:
-    """[-1, 1] to grey levels, rounded as diffusers rounds them."""
+    """Convert [-1, 1] to grey levels, rounded as diffusers rounds them."""
     scaled = ((x / 2 + 0.5).clamp(0, 1) * 255).round()
     return np.asarray(scaled.to(torch.uint8).cpu().numpy())

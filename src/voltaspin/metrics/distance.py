@@ -2,8 +2,8 @@
 
 Both distances are smooth functions of independent images, so their intervals come from the influence of
 each image (the first-order term), images of both sets being random. KID also gets its second-order term,
-which rules when the two sets have one distribution. The naive bootstrap is not used: it biases an FD
-upward. Measured coverage of the 95 % intervals stands in ``tests/metrics/test_coverage.py``.
+which dominates if the two sets have one distribution. The naive bootstrap is not used: it biases an FD
+upward. The measured coverage of the 95 % intervals is in ``tests/metrics/test_coverage.py``.
 """
 
 from __future__ import annotations
@@ -253,7 +253,7 @@ def gaussian_fd(mean_x: ArrayLike, cov_x: ArrayLike, mean_y: ArrayLike, cov_y: A
 
 
 def _influence(x: Array, y: Array) -> Array:
-    """How much each image of ``x`` moves the FD (n,): the gradient in mean and covariance at that image.
+    """Return the influence of each image of ``x`` on the FD (n,): the gradient in mean and covariance at that image.
 
     The gradient in the covariance is the identity less the optimal map from one Gaussian to the other.
     """

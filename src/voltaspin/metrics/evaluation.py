@@ -1,4 +1,4 @@
-"""Score images: distances from held-out real ones, beside the floor and two yardsticks at the same n."""
+"""Score images: distances from held-out real ones, beside the floor and two degraded sets of the same n."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Comparison(Result):
 
     @property
     def notes(self) -> list[str]:
-        """Where the noise came from, and why a score is missing."""
+        """Return lines on the origin of the noise and on a missing score."""
         noise = self.images.kid.noise
         return [line for line in (f"Noise: {noise}." if noise else "", self.images.reason) if line]
 

@@ -1,4 +1,4 @@
-"""FID proper, and its kin in DINOv2: distances in the features that torch-fidelity extracts, with our intervals.
+"""FID, and its counterpart in DINOv2: distances in the features that torch-fidelity extracts, with our intervals.
 
 torch-fidelity (extra ``fid``) brings the networks, their preprocessing (a resize to 299 or 224 pixels, which is part of
 the number) and the FID's value; KID and all intervals are ours. "FID" is said of the Inception network only, whose

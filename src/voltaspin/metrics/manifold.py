@@ -70,7 +70,7 @@ class Manifold:
         return cls(points, radii)
 
     def covers(self, x: Array) -> NDArray[np.bool_]:
-        """Whether each of ``x`` is within reach of the set, then of it without each group: bool (1 + groups, n)."""
+        """Return whether each of ``x`` is within reach of the set, then without each group: bool (1 + groups, n)."""
         found = np.empty((len(self.radii), len(x)), bool)
         for i in range(0, len(x), _CHUNK):
             d = _squared_distances(x[i : i + _CHUNK], self.points)

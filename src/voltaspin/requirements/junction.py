@@ -199,7 +199,7 @@ def _tolerated(
         return worst
 
     def crossing(which: str) -> float | None:
-        """Where the limits are left; None if not up to the end."""
+        """Return the deviation at which the limits are left; None if none of the curve leaves them."""
         before_x, before = 0.0, max(excess(which, n) for n in curve[0][1])
         if before > 1:
             return 0.0

@@ -176,7 +176,7 @@ class NoiseSpecification(Result):
 
     @property
     def margin_said(self) -> str:
-        """Whether the margin is less than what halving the steps does, and whether the control was found."""
+        """Say whether the margin is below the effect of halving the steps, and whether the control was found."""
         low = self.halved.difference - Z95 * self.halved.std
         less = low > self.margin
         halved = f"Halving the {self.steps} steps gives {self.halved.text} ({self.halved.images:,} images), " + (

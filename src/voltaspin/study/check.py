@@ -134,7 +134,7 @@ def leaves(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def idle(condition: Condition, path: str, known: dict[str, bool] | None = None, *, varied: bool = False) -> str:
-    """Why a field does not act on a condition; empty where it does.
+    """Return why a field does not act on a condition; empty if it does.
 
     Args:
         condition: whose field it is.
@@ -240,7 +240,7 @@ def _varied(value: Any, turn: int) -> Any:
 
 
 def _noise(fields: dict[str, Any]) -> str | None:
-    """What a source draws for two images, until every cell has served again; None where it cannot be built."""
+    """Hash the noise of two images, until every cell has served again; None if the source cannot be built."""
     from voltaspin.study.work import built_source
 
     try:
@@ -252,7 +252,7 @@ def _noise(fields: dict[str, Any]) -> str | None:
 
 
 def _arithmetic(fields: dict[str, Any]) -> str | None:
-    """What a small network of the same layers gives in arrays; None where it cannot be built."""
+    """Hash the output of a small network of the same layers in arrays; None if it cannot be built."""
     import torch
 
     try:

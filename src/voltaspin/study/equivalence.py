@@ -66,7 +66,7 @@ class Equivalence(Part):
 
     @property
     def detected(self) -> bool:
-        """Whether the 95 % interval leaves out zero."""
+        """True if the 95 % interval excludes zero."""
         return self.low > 0 or self.high < 0
 
     @property

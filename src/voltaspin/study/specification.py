@@ -232,7 +232,7 @@ class StudySpec(Spec):
         return math.prod(len(values) for values in self.grid.values()) if self.grid else 0
 
     def fields_of(self, name: str) -> dict[str, Any]:
-        """What a condition sets itself, beside ``base``."""
+        """Return the fields that a condition sets itself, beside ``base``."""
         return self._own()[name]
 
     def _own(self) -> dict[str, dict[str, Any]]:

@@ -42,7 +42,7 @@ class CellSpec(Spec):
 
 
 class StepPulse(Spec):
-    """What one step of the forward process does.
+    """One step of the forward process.
 
     Args:
         wanted: flip probability that the schedule asks for.
@@ -62,7 +62,7 @@ class StepPulse(Spec):
 
 
 class BitModelSpec(Spec):
-    """What a network of clean bits is for.
+    """The images and the array that a network of clean bits was trained for.
 
     Args:
         channels, size: of the images.
@@ -139,7 +139,7 @@ class BitModel:
 
 
 def is_bit_model(folder: Path | str) -> bool:
-    """Whether a folder says that it holds a bit-flip model."""
+    """Return whether a folder holds a bit-flip model."""
     return (Path(folder) / FILE).is_file()
 
 

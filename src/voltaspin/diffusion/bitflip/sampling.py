@@ -185,7 +185,7 @@ class BitSampler:
         return from_planes(bits.reshape(self.size, *shape), bits=spec.bits, gray=spec.gray)
 
     def samples(self, count: int, *, seconds: float) -> BitSamples:
-        """What all batches so far have counted, for ``count`` images of theirs; black images stand for them."""
+        """Return the record of all batches so far for ``count`` of their images, which are black here."""
         spec, steps, made = self.model.spec, len(self.model.process), self.batches * self.size
         moved = moved_per_step(
             spec.planes * spec.size**2, len(self._chosen.flips), self_condition=spec.self_condition,
