@@ -1,6 +1,7 @@
 """Quantities with units on the command line, what they refuse, and options that do not apply."""
 
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -10,12 +11,11 @@ from hypothesis import strategies as st
 
 from voltaspin.cli.app import main
 from voltaspin.cli.device import chosen_junction
-from voltaspin.cli.terminal import count, quantity
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
-from voltaspin.core.units import parse_quantity
+from voltaspin.core.units import parse_count, parse_quantity
 from voltaspin.cost.claims import FAIR, claim
-from voltaspin.device import Pulse, llg, presets
+from voltaspin.device import Pulse, SwitchingModel, fair_pulse, llg, presets
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.memory.keeping import keep
 
@@ -85,7 +85,7 @@ def test_celsius_has_another_zero():
     for text in ("85degC", "85 °C", "358.15K"):
         assert parse_quantity(text, units.TEMPERATURE, name="t") == pytest.approx(358.15)
     assert parse_quantity("-40degC", units.TEMPERATURE, name="t") == pytest.approx(233.15)
-    assert quantity("celsius", "85", units.TEMPERATURE, bare="degC") == pytest.approx(358.15)
+    assert parse_quantity("85", units.TEMPERATURE, name="celsius", bare="degC") == pytest.approx(358.15)
     with pytest.raises(InputError, match="is no unit of difference of temperature"):
         parse_quantity("5degC", units.TEMPERATURE_CHANGE, name="drift")
 
@@ -93,7 +93,7 @@ def test_celsius_has_another_zero():
 @given(st.text(max_size=20) | st.floats().map(str) | st.integers().map(str))
 def test_any_text_is_a_count_within_its_limits_or_refused(text):
     try:
-        value = count("devices", text, least=3, most=10**6)
+        value = parse_count(text, name="devices", least=3, most=10**6)
     except InputError as error:
         refused = str(error)
         assert "\n" not in refused
@@ -135,9 +135,63 @@ def test_trajectories_are_counted_before_they_are_made():
         llg.switching_probability(presets.generator, replace(pulse, voltage=1e9), n_devices=10)
 
 
-def test_only_a_random_pulse_has_a_price_and_says_how_random():
-    from voltaspin.device import SwitchingModel
+LONG = Pulse(voltage=1.2, width=20e-6)
+#: Each is small in devices and small in steps; their product takes days.
+TOO_LARGE = {
+    "a probability": lambda: llg.switching_probability(presets.generator, LONG, n_devices=1_000_000),
+    "a shaped pulse": lambda: llg.switching_probability(
+        presets.generator, replace(LONG, tau=1e-10, jitter=1e-11), n_devices=1_000_000
+    ),
+    "a curve": lambda: llg.switching_curve(
+        presets.generator, voltage=1.2, widths=np.linspace(1e-9, 2e-9, 5000), n_devices=1_000_000
+    ),
+    "a run": lambda: llg.run(presets.generator, np.tile([0.0, 0.0, 1.0], (1_000_000, 1)), duration=20e-6),
+    "a run in float64": lambda: llg.run(
+        presets.generator, np.tile([0.0, 0.0, 1.0], (20_000, 1)), duration=20e-6, dtype=np.float64
+    ),
+    "a trajectory": lambda: llg.trajectory(
+        presets.generator, np.tile([0.0, 0.0, 1.0], (1_000_000, 1)), duration=20e-6, samples=2
+    ),
+    "thermalising": lambda: llg.thermalise(replace(presets.generator, alpha_G=1e-5), 10_000_000),
+    "a fair pulse": lambda: fair_pulse(presets.generator, relax=1e-6, n_devices=1_000_000),
+    "a model": lambda: SwitchingModel.from_llg(presets.generator, LONG, n_devices=1_000_000),
+}
 
+
+@pytest.mark.parametrize("case", TOO_LARGE)
+def test_devices_times_steps_are_estimated_before_any_is_made(monkeypatch, case):
+    def made(*_, **__):
+        raise AssertionError("something was made")
+
+    for module, name in ((llg, "equilibrium"), (llg, "advance"), (llg, "advance64"), (llg, "_cell_fields")):
+        monkeypatch.setattr(module, name, made)
+    with pytest.raises(
+        InputError, match=r"devices of .* steps each take about .* hours of one core, more than 4 hours"
+    ):
+        TOO_LARGE[case]()
+
+
+def test_what_a_trajectory_keeps_counts_as_memory():
+    start = np.tile([0.0, 0.0, 1.0], (10_000, 1))
+    with pytest.raises(InputError, match="GB of memory"):
+        llg.trajectory(presets.generator, start, duration=1e-9, samples=10_000_000, dt=1e-12)
+
+
+def test_the_estimated_time_is_about_the_time_that_it_takes():
+    """Within a factor of ten on any machine."""
+    start = np.tile([0.0, 0.0, 1.0], (4096, 1))
+    for dtype, n in ((np.float32, 4096), (np.float64, 256)):
+        llg.run(presets.generator, start[:8], duration=1e-12, dtype=dtype, threads=1)  # compiled
+        taken = []
+        for _ in range(3):
+            begun = time.thread_time()
+            llg.run(presets.generator, start[:n], duration=1e-9, dt=1e-12, dtype=dtype, threads=1)
+            taken.append(time.thread_time() - begun)
+        estimated = 1000 * n * (llg._FAST if dtype == np.float32 else llg._SLOW)
+        assert 0.1 < estimated / min(taken) < 10
+
+
+def test_only_a_random_pulse_has_a_price_and_says_how_random():
     fair = SwitchingModel.shipped().pulse
     assert fair is not None
     priced = claim(presets.generator, fair, samples=100)

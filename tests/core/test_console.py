@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voltaspin.core.console import LONGEST, one_line
+from voltaspin.core import console
+from voltaspin.core.console import LONGEST, as_options, one_line
 
 
 @given(st.text(st.characters(codec=None), max_size=3 * LONGEST))  # surrogates included
@@ -69,3 +73,53 @@ def test_no_home_and_no_folder_that_can_be_written_for_caches(tmp_path):
     )
     done = voltaspin('V device export --format ngspice --out "$1"', str(tmp_path / "cell.sp"), **nowhere)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+SOURCE = Path(console.__file__).parents[1]
+#: Options of other programs that we start.
+FOREIGN = ("--query-gpu=", "--format=csv", "--id=0", "--loop-ms=")
+
+
+def texts_of(tree):
+    """Every text of a module but its docstrings, an f-string as one text with {} in it."""
+    inner = {id(v) for n in ast.walk(tree) if isinstance(n, ast.JoinedStr) for v in n.values}
+    inner |= {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+    for node in ast.walk(tree):
+        if id(node) in inner:
+            continue
+        if isinstance(node, ast.JoinedStr):
+            yield node.lineno, "".join(v.value if isinstance(v, ast.Constant) else "{}" for v in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, node.value
+
+
+def test_nothing_below_the_command_line_names_an_option():
+    found = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        if path.name.startswith("cli") or path.name == "terminal.py":
+            continue
+        for line, text in texts_of(ast.parse(path.read_text(encoding="utf-8"))):
+            if text.startswith((*FOREIGN, "<!DOCTYPE")):
+                continue
+            # a line that is a command, on a page or in a record, is shown as it would be typed
+            said = [one for one in text.split("\n") if not re.match(r"\s*`?(voltaspin|\{\}) ", one)]
+            if any(re.search(r"(^|[\s'\"`(])--[a-zA-Z]", one) for one in said):
+                found.append(f"{path.relative_to(SOURCE)}:{line}: {text[:80]}")
+    assert not found
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("continue that run with resume=True", "continue that run with --resume"),
+        ("use extractor='inception'", "use --extractor inception"),
+        ("by extractor='inception' reference_images= (real)", "by --extractor inception --reference-images (real)"),
+        ("shard='9/2': give i/N", "--shard 9/2: give i/N"),
+        ("steps = 5: give these, and steps == 5", "--steps 5: give these, and steps == 5"),
+        ("choose another folder with out=, or", "choose another folder with --out, or"),
+        ("RecordedSource(out=3) and about=1, x.out=True", "RecordedSource(out=3) and about=1, x.out=True"),
+    ],
+)
+def test_arguments_become_options_on_the_command_line(message, shown):
+    names = ("resume", "extractor", "reference_images", "shard", "out", "steps")
+    assert as_options(message, {name: "--" + name.replace("_", "-") for name in names}) == shown

@@ -81,6 +81,23 @@ REFUSED: list[list[str]] = [
 ]
 
 # fmt: off
+#: What no number is, and what no count, share, time and temperature is.
+_NO_NUMBER = ["", "nan", "inf", "-inf", "-5", "1e308", "-1e308", "1,5", "7 furlong"]
+_NO_COUNT = [*_NO_NUMBER, "0", "-1", "2.5", "0x10", "999999999999999999999999"]
+_NO_SHARE = [*_NO_NUMBER, "-0.01", "-1%", "1.01", "101%", "1e-12", "5 s"]
+_NO_TIME = [*_NO_NUMBER, "-5s", "-1e-9", "1e-300", "1e30", "5 V"]
+#: Every option of the commands of ``memory`` that takes a number, and values that it must refuse.
+MEMORY_REFUSED: dict[tuple[str, ...], dict[str, list[str]]] = {
+    ("yield",): {"--rows": _NO_COUNT, "--columns": _NO_COUNT, "--K-eff-spread": _NO_SHARE, "--eps": [*_NO_SHARE, "0.6"],
+                 "--seconds": _NO_TIME, "--seed": _NO_NUMBER},
+    ("store", "garment.png"): {"--years": _NO_TIME, "--celsius": [*(t for t in _NO_NUMBER if t != "-5"), "-300", "-1K"],
+                               "--seed": _NO_NUMBER},
+    ("cost",): {"--steps": _NO_COUNT},
+}
+NUMBERS_REFUSED: list[list[str]] = [
+    ["memory", *command, f"{option}={value}"]
+    for command, options in MEMORY_REFUSED.items() for option, values in options.items() for value in values
+]
 ODD_NUMBERS = [
     "0", "-1", "1", "2", "7", "1e308", "-1e308", "1e20", "nan", "inf", "-inf", "", " ", "0x10", "1_000", "1e999",
     "999999999999999999999999", "0.5", "-0.0", "1,5", "½", "٣", "1e-320",

@@ -229,8 +229,19 @@ def test_what_the_fuzzer_changes_is_accepted_as_it_stands(pool):
 
 def test_what_must_be_refused_is_refused(pool):
     run, _ = pool
-    results = run(try_command, inputs.REFUSED)
-    assert not any(results), [line for line, ok in zip(inputs.REFUSED, results, strict=True) if ok]
+    lines = inputs.REFUSED + inputs.NUMBERS_REFUSED
+    results = run(try_command, lines)
+    assert not any(results), [line for line, ok in zip(lines, results, strict=True) if ok]
+
+
+def test_every_number_of_a_memory_command_is_among_what_must_be_refused():
+    texts = {"--model", "--spec", "--out"}
+    asked = {}
+    for path, command in COMMANDS.items():
+        if path[:1] == ("memory",) and len(path) == 2:
+            options = {p.opts[0] for p in command.params if p.opts[0].startswith("--") and not p.is_flag}
+            asked[path[1]] = options - texts - {"--help"}
+    assert asked == {"coverage": set()} | {c[0]: set(options) for c, options in inputs.MEMORY_REFUSED.items()}
 
 
 def test_files_that_are_whole_are_read(pool):

@@ -152,7 +152,7 @@ def test_folders_that_cannot_be_scored_are_refused(folder, tmp_path):
     extra.write_bytes(whole[: len(whole) // 2])
     refused("zzz.png cannot be read as an image")
     Image.fromarray(np.full((28, 28, 3), (9, 0, 0), np.uint8)).save(extra)
-    refused("zzz.png is in colour.*--extractor inception --reference-images")
+    refused("zzz.png is in colour.*extractor='inception' reference_images=")
     Image.fromarray(np.zeros((28, 28), np.uint16)).save(extra)
     refused("more than 8 bit")
     for file in folder.glob("*.png"):

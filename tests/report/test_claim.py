@@ -1,6 +1,7 @@
 """The Monte Carlo over grades against closed forms, and the command."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,22 @@ from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
 from voltaspin.core.quantity import Sourced
-from voltaspin.cost.claims import FACTORS, METRICS, action_draws, claim, drawn, table_draws
+from voltaspin.cost.claims import (
+    FACTORS,
+    FAIR,
+    METRICS,
+    MOST_CELLS,
+    action_draws,
+    claim,
+    claim_text,
+    drawn,
+    randomness,
+    table_draws,
+)
 from voltaspin.cost.table import CellPulse, CostTable, price
 from voltaspin.device import SwitchingModel
+from voltaspin.memory import MagnetoelectricMemory
+from voltaspin.noise import MemorySource
 from voltaspin.plots.cost import claim_png
 from voltaspin.random.streams import Stream
 
@@ -96,6 +110,72 @@ def test_a_claim_prices_what_a_ledger_would_count():
         values = row.energy_per_bit, row.area_um2, row.energy_area, row.energy_over_area
         for metric, value in zip(METRICS, values, strict=True):
             assert found.own[row.boundary][metric].low < value < found.own[row.boundary][metric].high
+
+
+def shortened(share):
+    """The shipped pulse, cut to a share of its width, and so less than even."""
+    assert MODEL.pulse is not None
+    return replace(MODEL.pulse, width=share * MODEL.pulse.width)
+
+
+@pytest.mark.parametrize("reset", [True, False])
+@pytest.mark.parametrize(("share", "stray"), [(1.0, 0.0), (0.5, 0.0), (1.6, 0.0), (0.5, 6e-3)])
+def test_the_bias_that_is_left_is_that_of_a_simulated_memory(share, stray, reset):
+    """Given the states that the cells held, no bit of the memory is further from 1/2 than the price says."""
+    found = randomness(MODEL.junction.with_variation(B_z=stray), shortened(share), reset=float(reset))
+    k, bits = found.cells_per_bit, 16 * 64
+    assert found.residual_bias <= FAIR
+    if k > 1:  # one cell fewer is not enough
+        fewer = max(abs(1 - 2 * p) for p in ((found.p01,) if reset else (found.p01, found.p10))) ** (k - 1) / 2
+        assert fewer > FAIR
+    memory = MagnetoelectricMemory(
+        rows=64, columns=k * bits // 64, model=SwitchingModel.constant(found.p01, found.p10), K_eff_spread=0.0
+    )
+    raw, conditioned = MemorySource(memory=memory, k=k, reset=reset, seed=5).samples(400, size=64)
+    held = raw[:-1].sum(axis=1) if not reset else np.zeros_like(conditioned[1:], int)  # ones among the k cells
+    worst = 0.0
+    for ones in range(k + 1):
+        chosen = conditioned[1:][held == ones]
+        if chosen.size < 1000:
+            continue
+        # the closed form: each cell reads 1 with p01 from 0 and 1 - p10 from 1
+        left = (1 - 2 * found.p01) ** (k - ones) * (2 * found.p10 - 1) ** ones / 2
+        error = 0.5 / np.sqrt(chosen.size) + 2**-16  # a threshold has 16 bits
+        assert abs(0.5 - left - chosen.mean()) < 4 * error
+        worst = max(worst, abs(chosen.mean() - 0.5) - 4 * error)
+    assert worst <= found.residual_bias
+
+
+def test_conditioning_is_part_of_the_price():
+    """A pulse that is not even pays for every cell of its XOR, in energies and in ratios alike."""
+    draws = action_draws(MODEL.junction, shortened(0.5), samples=100)
+    raw = claim(MODEL.junction, MODEL.pulse, cells_per_bit=1, samples=100, against=("intel-14",))
+    found = claim(
+        MODEL.junction, shortened(0.5), cells_per_bit=1, samples=100, against=("intel-14",), draws=draws, reset=False
+    )
+    assert (raw.cells_per_bit, raw.bit) == (1, {"pulse": 1, "reset": 1, "read": 1})
+    assert (found.cells_per_bit, found.bit) == (3, {"pulse": 3, "read": 3, "xor": 2})
+    assert found.residual_bias == pytest.approx((1 - 2 * found.p01) ** 3 / 2, rel=0.05)
+    three = 1e12 * np.median(draws.bit("macro", cells_per_bit=3, resets=0.0))
+    assert found.own["macro"]["energy"].value == pytest.approx(three, rel=1e-12)
+    assert "XOR of 3 cells: 3 bits of the pulse per bit" in claim_text(found)
+    assert "raw bits, at most" in claim_text(raw)
+    assert claim(MODEL.junction, shortened(0.5), cells_per_bit=5, samples=100).cells_per_bit == 5  # as asked for
+    with pytest.raises(InputError, match=f"XOR of {MOST_CELLS} cells is still further"):
+        randomness(MODEL.junction, shortened(0.25))
+
+
+def test_the_command_prices_every_job_with_the_conditioning(capsys):
+    short = ("--voltage", "1.5357", "--width", "0.14", "--samples", "100", "--against", "intel-14")
+    code, said = run(capsys, *short, "--measure", "never", "--image-steps", "2", "--training-steps", "1", "--json")
+    found = json.loads(said.out)
+    assert (code, found["cells_per_bit"], found["bit"]["pulse"]) == (0, 3, 3.0)
+    assert 0 < found["residual_bias"] <= FAIR
+    assert all(job["pulses"] == 3 * job["bits"] for job in found["work"]["jobs"])
+    memory = next(s for s in found["work"]["supplies"] if s["key"] == "ours-macro")
+    assert memory["per_bit"]["value"] == pytest.approx(found["own"]["macro"]["energy"]["value"], rel=1e-12)
+    code, said = run(capsys, *short[:2], "--width", "0.05", "--no-work")
+    assert (code, "give the pulse that 'voltaspin device characterise' finds" in said.err) == (2, True)
 
 
 def test_bad_requests():

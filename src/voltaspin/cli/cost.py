@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from voltaspin.cli.device import Changes, chosen_junction, voltage_of
-from voltaspin.cli.terminal import Force, at_least, count, print_json, quantity
-from voltaspin.core import units
+from voltaspin.cli.device import chosen_junction
+from voltaspin.cli.options import AsJson, Changes, Force, Model, Seed, Voltage, Width, count, word
+from voltaspin.cli.terminal import print_json
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_bytes
 from voltaspin.core.folders import claimed_file
@@ -21,35 +21,40 @@ def cost(
         str, typer.Option("--junction", help="A preset; `voltaspin device list` names them.")
     ] = "generator",
     changes: Changes = None,
-    voltage: Annotated[
-        str | None, typer.Option("--voltage", help="Of the pulse, 1.5V; a number alone is in V.")
-    ] = None,
-    width: Annotated[str | None, typer.Option("--width", help="Of the pulse, 0.3ns; a number alone is in ns.")] = None,
+    voltage: Voltage = None,
+    width: Width = None,
     against: Annotated[
         list[str] | None,
         typer.Option("--against", help="Key of a generator in the cost table, repeatable; default: all."),
     ] = None,
-    cells_per_bit: Annotated[int, typer.Option("--cells-per-bit", help="Cells combined by XOR into a bit.")] = 2,
+    cells_per_bit: Annotated[
+        int,
+        count("--cells-per-bit", most=16, why="the most that are priced",
+              help="Cells combined by XOR into a bit; more where the pulse needs it."),
+    ] = 2,
     reset: Annotated[bool, typer.Option("--reset/--no-reset", help="Whether a write precedes every pulse.")] = True,
-    samples: Annotated[str, typer.Option("--samples", help="Draws of the Monte Carlo over the grades.")] = "1000",
-    seed: Annotated[int, typer.Option("--seed", help="Of the draws.")] = 0,
-    model: Annotated[
-        Path | None,
-        typer.Option("--model", help="Pipeline folder whose images are priced; default: the shipped model."),
-    ] = None,
+    samples: Annotated[
+        int,
+        count("--samples", least=100, most=10**6, why="which take hours",
+              help="Draws of the Monte Carlo over the grades."),
+    ] = 1000,
+    seed: Seed = 0,
+    model: Model = None,
     image_steps: Annotated[
-        int | None, typer.Option("--image-steps", help="Ancestral steps of an image; default: 50.")
+        int | None, count("--image-steps", help="Ancestral steps of an image; default: 50.")
     ] = None,
     training_steps: Annotated[
-        int | None, typer.Option("--training-steps", help="Of a training run; default: the model's own, else 12000.")
+        int | None,
+        count("--training-steps", help="Of a training run; default: the model's own, else 12000."),
     ] = None,
     batch: Annotated[
-        int | None, typer.Option("--training-batch", help="Images a training step; default: the model's own, else 64.")
+        int | None,
+        count("--training-batch", help="Images a training step; default: the model's own, else 64."),
     ] = None,
     measure: Annotated[
-        str | None,
-        typer.Option(
-            "--measure",
+        Literal["auto", "always", "never"] | None,
+        word(
+            "--measure", words=("auto", "always", "never"),
             help="Software's random numbers: auto, the default (counters where there are any, else rates timed here), "
             "always (refuse without counters), never (the cost table alone).",
         ),
@@ -59,38 +64,28 @@ def cost(
     ] = True,
     out: Annotated[Path | None, typer.Option("--out", help="A figure of every ratio, and of an image.")] = None,
     force: Force = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
-) -> None:
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
     """Energy, area, energy x area and energy / area of a random bit, with ranges, beside conventional generators;
     and what an image and a training run take of them, beside a CPU's and a GPU's random numbers.
 
     Example: [bold]voltaspin cost --junction generator --against intel-14[/bold]
     """
-    at_least(0, seed=seed)
-    at_least(1, cells_per_bit=cells_per_bit)
-    of_work = {"image_steps": image_steps, "training_steps": training_steps, "training_batch": batch}
-    at_least(1, **{k: v for k, v in of_work.items() if v is not None})
     if not work:
+        of_work = {"image_steps": image_steps, "training_steps": training_steps, "training_batch": batch}
         given = [k for k, v in {**of_work, "model": model, "measure": measure}.items() if v is not None]
         if given:
             raise InputError(f"--no-work prices no image; leave out --{given[0].replace('_', '-')}")
-    draws_wanted = count("samples", samples, least=100, most=1_000_000, why="which take hours")
     from voltaspin.cost.claims import action_draws, claim, claim_text
-    from voltaspin.cost.processors import MEASURES
     from voltaspin.cost.table import CostTable
     from voltaspin.device import Pulse, SwitchingModel
 
-    how = next((m for m in MEASURES if m == (measure or "auto")), None)
-    if how is None:
-        raise InputError(f"--measure {measure!r}: give {', '.join(MEASURES)}")
     chosen = chosen_junction(junction, changes)
     shipped = SwitchingModel.shipped()
     if (voltage is None) != (width is None):
         raise InputError("--voltage and --width make a pulse together; give both or neither")
     if voltage is not None and width is not None:
-        V = voltage_of(voltage)
-        assert V is not None
-        pulse = Pulse(voltage=V, width=quantity("width", width, units.PULSE_WIDTH, bare="ns"))
+        pulse = Pulse(voltage=voltage, width=width)
     elif junction == "generator" and not changes:
         assert shipped.pulse is not None
         pulse = shipped.pulse
@@ -101,7 +96,7 @@ def cost(
         )
     with contextlib.nullcontext() if out is None else claimed_file(out, force=force):
         table = CostTable.default()
-        draws = action_draws(chosen, pulse, table=table, samples=draws_wanted, seed=seed)
+        draws = action_draws(chosen, pulse, table=table, samples=samples, seed=seed)
         found = claim(
             chosen,
             pulse,
@@ -109,16 +104,17 @@ def cost(
             reset=reset,
             against=tuple(against or ()),
             table=table,
-            samples=draws_wanted,
+            samples=samples,
             seed=seed,
             draws=draws,
         )
         if work:
             from voltaspin.cost.jobs import work_of_model
 
+            assert found.cells_per_bit is not None
             priced = work_of_model(
                 model, draws, table, image_steps=image_steps or 50, training_steps=training_steps, batch=batch,
-                cells_per_bit=cells_per_bit, resets=float(reset), measure=how, seed=seed,
+                cells_per_bit=found.cells_per_bit, resets=float(reset), measure=measure or "auto", seed=seed,
             )  # fmt: skip
             found = found.model_copy(update={"work": priced})
         if out is not None:

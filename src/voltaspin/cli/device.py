@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from voltaspin.cli.terminal import Force, at_least, bar_per_part, count, print_json, progress_bars, quantity, run_record
+from voltaspin.cli.options import AsJson, Changes, Force, Out, Seed, SpinTorque, Voltage, Width, assigned, count
+from voltaspin.cli.terminal import print_json, progress_of
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import opened_whole
 from voltaspin.core.folders import OutputFolder, claimed_file
-from voltaspin.core.units import Dimension, parse_quantity
+from voltaspin.core.result import RunRecord
+from voltaspin.core.units import Dimension
 
 if TYPE_CHECKING:
     from voltaspin.device.characterise import Characterisation
-    from voltaspin.device.junction import Junction, Pulse
+    from voltaspin.device.junction import Junction
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich", add_completion=False)
 
 Preset = Annotated[str, typer.Option("--preset", help="A preset; `voltaspin device list` names them.")]
-Changes = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        help="NAME=VALUE, repeated: changes a parameter: --set t_F=1.2nm --set B_x=20mT; a number alone is in SI.",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
-SpinTorque = Annotated[bool, typer.Option("--spin-torque", help="Add the torque of the tunnel current.")]
-
 #: What --set takes; the first unit of each is SI, and a number alone is in it.
 SETTABLE: dict[str, Dimension] = {
     "diameter": units.JUNCTION_LENGTH,
@@ -53,9 +44,7 @@ SETTABLE: dict[str, Dimension] = {
     "V_h": units.JUNCTION_VOLTAGE,
     "Nz": units.RATIO.within(1e-9, 1e3),
 }
-#: Memory of a trajectory and seconds of one core for each of its turns (measured: 84 to 156, 1.6e-7 to 1.8e-7).
-_BYTES, _SECONDS = 100, 1.7e-7
-_MOST_DEVICES, _MOST_TURNS = 20_000_000, 1e11
+_BYTES, _MOST_DEVICES = 100, 20_000_000  #: memory of a trajectory (measured: 84 to 156), and the most of them
 
 
 def chosen_junction(preset: str, changes: list[str] | None) -> Junction:
@@ -89,40 +78,16 @@ def chosen_junction(preset: str, changes: list[str] | None) -> Junction:
     return replace(junction, name=", ".join([preset, *(text.strip() for text in changes or ())]))
 
 
-def assigned(option: str, text: str, known: Mapping[str, Dimension]) -> tuple[str, float]:
-    """``"t_F=1.2nm"`` to its name and its value in SI, in which a number alone is.
-
-    Raises:
-        InputError: an unknown name, or a value that is no quantity of that kind.
-    """
-    name, equals, value = (part.strip() for part in text.partition("="))
-    if not equals or name not in known:
-        raise InputError(f"{option} {text}: give NAME=VALUE with one of the names {', '.join(known)}")
-    si = next(iter(known[name].units))
-    return name, parse_quantity(value, known[name], name=f"{option} {name} =", bare=si, signed=True)
-
-
-def voltage_of(text: str | None) -> float | None:
-    """``--voltage`` of a pulse, where it was given."""
-    return None if text is None else quantity("voltage", text, units.JUNCTION_VOLTAGE, bare="V", signed=True)
-
-
-def _turns(junction: Junction, pulse: Pulse) -> float:
-    """About how often the magnetisation turns during a pulse and after it, which is what a trajectory costs."""
-    field = max(abs(junction.B_k(pulse.voltage)), abs(junction.B_k(0.0))) + junction.B_in_plane
-    return units.gamma_e * field * (pulse.duration + 10e-9) / 6.28
-
-
 @app.callback()
 def device(
     context: typer.Context,
     preset: Preset = "generator",
-    voltage: Annotated[
-        str | None, typer.Option("--voltage", help="Of the pulse, 1.2V; a number alone is in V; default: V_c.")
-    ] = None,
-    width: Annotated[str, typer.Option("--width", help="Of the pulse, 0.6ns; a number alone is in ns.")] = "0.6",
-    devices: Annotated[str, typer.Option("--devices", help="Trajectories, such as 20k.")] = "20000",
-    seed: Annotated[int, typer.Option("--seed", help="Decides every simulated random number.")] = 0,
+    voltage: Voltage = None,
+    width: Width = 0.6e-9,
+    devices: Annotated[
+        int, count("--devices", most=_MOST_DEVICES, why="which take too much memory", help="Trajectories, such as 20k.")
+    ] = 20000,
+    seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """One junction: derived values and its switching probability under one pulse, or one of the commands below.
@@ -136,19 +101,11 @@ def device(
                 option = "json" if name == "as_json" else name
                 raise InputError(f"--{option} stands before {context.invoked_subcommand}; write it behind")
         return
-    at_least(0, seed=seed)
-    n = count("devices", devices, most=_MOST_DEVICES, why=f"which take {_BYTES * _MOST_DEVICES / 1e9:.0f} GB of memory")
-    V = voltage_of(voltage)
-    duration = quantity("width", width, units.PULSE_WIDTH, bare="ns")
+    assert width is not None
     from voltaspin.device import Pulse, llg, presets
 
     junction = presets.get(preset)
-    pulse = Pulse(voltage=junction.V_c if V is None else V, width=duration)
-    if (turns := _turns(junction, pulse)) * n > _MOST_TURNS:
-        raise InputError(
-            f"--devices {devices} --width {width}: {n:,} trajectories of {turns:,.0f} turns of the magnetisation take "
-            f"about {2 * turns * n * _SECONDS / 3600:,.0f} hours; give fewer or a shorter pulse"
-        )
+    pulse = Pulse(voltage=junction.V_c if voltage is None else voltage, width=width)
     result: dict[str, Any] = {
         "preset": preset,
         "Delta": junction.Delta(),
@@ -157,13 +114,13 @@ def device(
         "B_k_mT": junction.B_k() * 1e3,
         "K_eff_J_per_m3": junction.K_eff(),
         "R_P_ohm": junction.R_P,
-        "pulse": {"voltage_V": pulse.voltage, "width_ns": float(f"{duration * 1e9:.12g}")},
+        "pulse": {"voltage_V": pulse.voltage, "width_ns": float(f"{width * 1e9:.12g}")},
         "seed": seed,
     }
     wells: tuple[tuple[str, Literal["up", "down"]], ...] = (("p01", "up"), ("p10", "down"))
     for name, initial in wells:
-        found = llg.switching_probability(junction, pulse, initial=initial, n_devices=n, seed=seed)
-        result[name] = {"value": found.value, "error": found.error, "n": n}
+        found = llg.switching_probability(junction, pulse, initial=initial, n_devices=devices, seed=seed)
+        result[name] = {"value": found.value, "error": found.error, "n": devices}
     if as_json:
         print_json(result)
         return
@@ -173,12 +130,12 @@ def device(
     )
     for name in ("p01", "p10"):
         value = result[name]
-        print(f"{name} = {value['value']:.4f} +- {value['error']:.4f} at {pulse.voltage:.3f} V, {duration * 1e9:g} ns")
+        print(f"{name} = {value['value']:.4f} +- {value['error']:.4f} at {pulse.voltage:.3f} V, {width * 1e9:g} ns")
 
 
 @app.command()
 def characterise(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the results; made if it does not exist.")],
+    out: Out,
     preset: Preset = "generator",
     changes: Changes = None,
     quick: Annotated[
@@ -203,20 +160,20 @@ def characterise(
     arguments = {"preset": preset, "set": changes, "quick": quick, "spin_torque": spin_torque}
     with OutputFolder.claim(out, command="device characterise", arguments=arguments, force=force) as folder:
         folder.plan(["device.json", "index.html"])
-        with progress_bars() as bars:
+        with progress_of() as progress:
             result = run(
                 junction,
                 effort=QUICK if quick else Effort(),
                 spin_torque=spin_torque,
                 line_capacitance=si(CostTable.default().line_capacitance),
-                progress=bar_per_part(bars),
+                progress=progress,
             )
         pictures = device_charts(result)
         for name, picture in pictures.items():
             folder.write_bytes(f"{name}.png", picture)
         folder.write_bytes("index.html", device_page(result, pictures).encode())
         folder.write_json("device.json", result.to_json())
-        folder.finish(run_record())
+        folder.finish(RunRecord().to_json())
     if as_json:
         print_json(result.to_json())
         return

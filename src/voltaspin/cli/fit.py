@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from voltaspin.cli.device import AsJson, Changes, Preset, SpinTorque, chosen_junction
+from voltaspin.cli.device import Preset, chosen_junction
+from voltaspin.cli.options import AsJson, Changes, Force, Out, SpinTorque, count
 from voltaspin.cli.tables import KINDS, by_quantity, column_names, digests, joined, kind_of, measurements_of
-from voltaspin.cli.terminal import Force, now_and_then, print_json, progress_bars, run_record
+from voltaspin.cli.terminal import now_and_then, print_json, progress_bars
 from voltaspin.core.errors import InputError
 from voltaspin.core.folders import OutputFolder
+from voltaspin.core.result import RunRecord
 
 if TYPE_CHECKING:
     from voltaspin.device.fit.likelihood import FitResult
@@ -36,7 +38,7 @@ _SHOWN = {
 
 def fit(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Measurements: CSV or HDF5.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the results; made if it does not exist.")],
+    out: Out,
     kind: Annotated[
         str | None, typer.Option("--kind", help=f"{', '.join(KINDS)}; default: what the columns tell.")
     ] = None,
@@ -58,7 +60,13 @@ def fit(
         typer.Option("--fixed", help="QUANTITY=VALUE, repeated, where no column has it: --fixed trials=1000."),
     ] = None,
     degree: Annotated[
-        int | None, typer.Option("--degree", help="Harmonics of a switching fit; default: by the barrier.")
+        int | None,
+        count(
+            "--degree",
+            most=10_000,
+            why="which no fit resolves",
+            help="Harmonics of a switching fit; default: by the barrier.",
+        ),
     ] = None,
     spin_torque: SpinTorque = False,
     force: Force = False,
@@ -141,7 +149,7 @@ def fit(
             folder.write_json("junction.json", JunctionSpec.of(made).to_json())
         folder.write_bytes("fit.png", picture)
         folder.write_json("fit.json", record)
-        folder.finish(run_record())
+        folder.finish(RunRecord().to_json())
     if as_json:
         print_json(record)
         return

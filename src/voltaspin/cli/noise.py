@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voltaspin.cli.files import Given, check_recording, file_options, input_of, opened, say_read
-from voltaspin.cli.terminal import Force, at_least, bar_per_part, print_json, progress_bars
+from voltaspin.cli.options import AsJson, Force, Seed
+from voltaspin.cli.options import count as number
+from voltaspin.cli.terminal import bar_per_part, print_json, progress_bars
 from voltaspin.core.errors import InputError, NoiseExhaustedError, NoiseStoppedError
 from voltaspin.core.files import is_stream, opened_whole, sha256_of, write_bytes
 from voltaspin.core.folders import claimed_file
@@ -29,8 +31,6 @@ FORMATS = ("packed", "bytes", "text")
 #: What the suffix of a file of bits says of its format.
 SUFFIXES = {"": "packed", ".bin": "packed", ".dat": "packed", ".raw": "packed", ".txt": "text"}
 
-Seed = Annotated[int, typer.Option("--seed", help="Decides every simulated random number.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Noise = Annotated[
     str,
     typer.Option(
@@ -109,7 +109,8 @@ def make_source(
 def bits(
     out: Annotated[str, typer.Option("--out", help="File for the bits, - for standard output.")],
     count: Annotated[
-        int | None, typer.Option("--count", help="How many bits; without it, endless, to standard output.")
+        int | None,
+        number("--count", most=2**52, help="How many bits, such as 8M; without it, endless, to standard output."),
     ] = None,
     noise: Noise = "memory",
     raw: Raw = False,
@@ -134,15 +135,12 @@ def bits(
     Example: [bold]voltaspin bits --count 8000000 --out bits.bin[/bold], or as a stream that does not end:
     [bold]voltaspin bits --condition von-neumann --out - | dieharder -a -g 200[/bold]
     """
-    at_least(0, seed=seed)
     if format is None:
         format = "packed" if out == "-" or is_stream(out) else _format_by_suffix(out)
     if format not in FORMATS:
         raise InputError(f"--format {format!r} is unknown; use one of {', '.join(FORMATS)}")
     if count is None and out != "-":
         raise InputError(f"--out {out} needs --count: a file cannot be endless")
-    if count is not None:
-        at_least(1, count=count)
     source = make_source(
         noise, seed=seed, raw=raw, imperfect=imperfect, condition=condition, recording=recording
     )  # fmt: skip
@@ -283,9 +281,9 @@ def randomness(
         str | None, typer.Option("--source", "--noise", help="software, memory or system, instead of a file.")
     ] = None,
     bits: Annotated[
-        int | None, typer.Option("--bits", help="Of one sequence; default: 1000000, or what a file holds.")
+        int | None, number("--bits", most=2**52, help="Of one sequence; default: 1000000, or what a file holds.")
     ] = None,
-    sequences: Annotated[int, typer.Option("--sequences", help="For the second level; 55 or more are useful.")] = 1,
+    sequences: Annotated[int, number("--sequences", help="For the second level; 55 or more are useful.")] = 1,
     constants: Annotated[str, typer.Option("--constants", help="nist (as NIST's program) or corrected.")] = "nist",
     H: Annotated[float, typer.Option("--H", help="Min-entropy per bit at which the health tests are set.")] = 0.9,
     figure: Annotated[
@@ -307,10 +305,6 @@ def randomness(
     Example: [bold]voltaspin randomness bits.bin --bits 1000000[/bold], or of a source:
     [bold]voltaspin randomness --source memory --raw --figure raw.png[/bold]
     """
-    at_least(0, seed=seed)
-    at_least(1, sequences=sequences)
-    if bits is not None:
-        at_least(1, bits=bits)
     if (file is None) == (noise is None):
         raise InputError("give either a file of bits or --source (software, memory or system)")
     if constants not in ("nist", "corrected"):

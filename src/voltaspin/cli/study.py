@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from voltaspin.cli.device import Changes, assigned, chosen_junction, voltage_of
+from voltaspin.cli.device import chosen_junction
 from voltaspin.cli.files import Given, file_options, input_of, opened, refuse_recording, say_read
-from voltaspin.cli.terminal import Force, at_least, print_json, progress_bars, quantity, run_record
+from voltaspin.cli.options import AsJson, Changes, Force, Voltage, Width, assigned, count, quantity, ratio
+from voltaspin.cli.terminal import print_json, progress_bars
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
 from voltaspin.core.folders import OutputFolder
+from voltaspin.core.result import RunRecord
 
 if TYPE_CHECKING:
     from voltaspin.device import Junction, Pulse
@@ -31,7 +33,7 @@ def study(
     file: Annotated[Path, typer.Argument(help="JSON of a study: conditions or a grid, seeds, and the margin.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of results; finished runs in it are not repeated.")],
     shard: Annotated[str, typer.Option("--shard", help="Do only part i/N of the runs, on this machine.")] = "",
-    workers: Annotated[int, typer.Option("--workers", help="Processes on this machine.")] = 1,
+    workers: Annotated[int, count("--workers", most=1024, why="more than any machine has", help="Processes here.")] = 1,
     scheduler: Annotated[str, typer.Option("--scheduler", help="Address of a dask scheduler, to run there.")] = "",
     tls: Annotated[
         tuple[Path, Path, Path] | None,
@@ -41,7 +43,7 @@ def study(
         bool, typer.Option("--dry-run", help="Check the study, print its size and an estimate of its time, do nothing.")
     ] = False,
     force: Force = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train, sample and score every condition with every seed, once, and compare each with the baseline.
 
@@ -50,7 +52,6 @@ def study(
 
     Example: [bold]voltaspin study study.json --out results --workers 2[/bold]
     """
-    at_least(1, workers=workers)
     if workers > 1 and scheduler:
         raise InputError("--workers are processes here and --scheduler has its own; give one of them")
     from voltaspin.report.study_page import page, summary, table_csv, verdicts_png
@@ -111,7 +112,7 @@ def study(
         folder.write_bytes("index.html", page(spec, each, out, command).encode())
         folder.write_bytes("summary.md", summary(spec, each, out, command).encode())
         folder.write_json("verdicts.json", result.to_json())
-        folder.finish(run_record())
+        folder.finish(RunRecord().to_json())
     if as_json:
         print_json(result.to_json())
         return
@@ -134,20 +135,21 @@ def spec(
         Path | None, typer.Option("--bits", help="Recorded file of raw bits, in place of a junction.")
     ] = None,
     changes: Changes = None,
-    voltage: Annotated[
-        str | None,
-        typer.Option("--voltage", help="Of the pulse, 1.2V; a number alone is in V; default: the generator's, or V_c."),
-    ] = None,
-    width: Annotated[
-        str | None,
-        typer.Option("--width", help="Of the pulse, 0.3ns; a number alone is in ns; only the generator needs none."),
-    ] = None,
-    spread: Annotated[str | None, typer.Option("--spread", help="Of K_eff over its mean, cell to cell: 5%.")] = None,
+    voltage: Voltage = None,
+    width: Width = None,
+    spread: Annotated[float | None, ratio("--spread", help="Of K_eff over its mean, cell to cell: 5%.")] = None,
     stray: Annotated[
-        str | None, typer.Option("--stray-field", help="Spread of it, 1mT; a number alone is in mT.")
+        float | None,
+        quantity("--stray-field", dimension=units.FIELD, bare="mT", help="Spread of it, 1mT; a number alone is in mT."),
     ] = None,
     drift: Annotated[
-        str | None, typer.Option("--drift", help="Of the common temperature, rms, 2K; a number alone is in K.")
+        float | None,
+        quantity(
+            "--drift",
+            dimension=units.TEMPERATURE_CHANGE,
+            bare="K",
+            help="Of the common temperature, rms, 2K; a number alone is in K.",
+        ),
     ] = None,
     deviations: Annotated[
         list[str] | None,
@@ -159,7 +161,7 @@ def spec(
     specification: Annotated[
         Path | None, typer.Option("--specification", help="Another one than the package's: JSON.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON on standard output.")] = False,
+    as_json: AsJson = False,
     *,
     recording: Given,
 ) -> None:
@@ -199,13 +201,9 @@ def spec(
         read = {}
         cell = chosen_junction(junction, changes)
         given = dict(assigned("--deviation", text, _DEVIATIONS) for text in deviations or ())
-        share = units.RATIO.within(1e-9, 1)
         around: dict[str, Any] = {
             **given, "reset": reset,
-            "K_eff_spread": None if spread is None else quantity("spread", spread, share, bare=""),
-            "stray_field_spread": None if stray is None else quantity("stray-field", stray, units.FIELD, bare="mT"),
-            "temperature_drift":
-                None if drift is None else quantity("drift", drift, units.TEMPERATURE_CHANGE, bare="K"),
+            "K_eff_spread": spread, "stray_field_spread": stray, "temperature_drift": drift,
         }  # fmt: skip
         conditions = OperatingConditions(**{name: value for name, value in around.items() if value is not None})
         found = judge_junction(kept, cell, _pulse_of(junction, cell, voltage, width), around=conditions)
@@ -214,10 +212,8 @@ def spec(
         print("the specification is a trial of few images and steps: no result", file=sys.stderr)
 
 
-def _pulse_of(preset: str, junction: Junction, voltage_text: str | None, width_text: str | None) -> Pulse:
+def _pulse_of(preset: str, junction: Junction, voltage: float | None, width: float | None) -> Pulse:
     """The pulse of the options; of the generator the fair one, where nothing is said."""
-    voltage = voltage_of(voltage_text)
-    width = None if width_text is None else quantity("width", width_text, units.PULSE_WIDTH, bare="ns")
     from voltaspin.device import Pulse, SwitchingModel
 
     if preset == "generator":

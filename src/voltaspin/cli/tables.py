@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from voltaspin.cli.device import assigned
+from voltaspin.cli.options import assigned
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import Dimension, listed_units

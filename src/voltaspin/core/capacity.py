@@ -1,4 +1,4 @@
-"""How much memory this process may still take, asked before much is allocated."""
+"""How much memory this process may still take and how long work may last, asked before any is begun."""
 
 from __future__ import annotations
 
@@ -49,6 +49,23 @@ def check_memory(needed: float, *, what: str, remedy: str) -> None:
     if left is not None and needed > left:
         raise InputError(
             f"{what} takes at least {needed / 1e9:.1f} GB of memory, and {left / 1e9:.1f} GB are available; {remedy}"
+        )
+
+
+def check_time(seconds: float, *, most: float, what: str, remedy: str) -> None:
+    """Refuse work that would take too long.
+
+    Args:
+        seconds: of one core, estimated from above.
+        most: that is begun [s].
+        what: takes them, and ``remedy``: what to do, both for the message.
+
+    Raises:
+        InputError: ``seconds`` is above ``most``, or no number.
+    """
+    if not seconds <= most:
+        raise InputError(
+            f"{what} take about {seconds / 3600:,.3g} hours of one core, more than {most / 3600:g} hours; {remedy}"
         )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
+from collections.abc import Mapping
 
 from voltaspin.core.errors import InputError
 
@@ -31,6 +33,24 @@ def _escaped(character: str) -> str:
     if 0xDC80 <= number <= 0xDCFF:  # a byte that Python could not decode
         return f"\\x{number - 0xDC00:02x}"
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def as_options(message: str, options: Mapping[str, str]) -> str:
+    """Return a message whose arguments, such as ``resume=True`` or ``steps = 5``, are written as options.
+
+    Args:
+        message: of an error below the command line, which names arguments.
+        options: of the command, by the names of its arguments: ``{"resume": "--resume"}``.
+    """
+    if not options:
+        return message
+    names = "|".join(map(re.escape, sorted(options, key=len, reverse=True)))
+
+    def option(found: re.Match[str]) -> str:
+        name, value = found.groups()
+        return options[name] + ("" if value in (None, "True") else f" {value.strip(chr(39))}")
+
+    return re.sub(rf"(?<![\w.(=-])({names}) ?= ?(True\b|'[^']*'|[\w./+-]*[\w/])?(?![\w(=])", option, message)
 
 
 def check_argument(word: str) -> None:

@@ -1,5 +1,8 @@
 """The one error that means: what you gave cannot be used, and here is what to do."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """Bad input from a user: the message names the value, its unit and the remedy.
@@ -24,3 +27,9 @@ class NoiseExhaustedError(NoiseStoppedError):
 
 class NoiseHealthError(NoiseStoppedError):
     """A health test of a source of random bits has raised an alarm; nothing is delivered until a reset."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the known word that is closest, empty where none is close."""
+    found = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {found[0]!r}?" if found else ""

@@ -239,7 +239,7 @@ class OutputFolder:
                     self._remove(name)
             else:
                 self._new |= self._own
-            self._save({**self._run, "finished": finished, **(record or {})}, self._new)
+            self._save({**(record or {}), **self._run, "finished": finished}, self._new)
             self._begun = True
 
     def only_one(self) -> contextlib.AbstractContextManager[None]:

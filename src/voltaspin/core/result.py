@@ -13,6 +13,7 @@ a JSON schema need no table of their own::
 from __future__ import annotations
 
 import html
+import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib import import_module
@@ -89,7 +90,10 @@ class Part(Spec):
         more = ", ..." if len(rows) > _SHORT else ""
         return f"{type(self).__name__}({', '.join(rows[:_SHORT])}{more})"
 
-    __str__ = __repr__
+    def __str__(self) -> str:
+        rows = self.summary()
+        wide = max((len(name) for name, _ in rows), default=0)
+        return "\n".join(f"{name:<{wide}}  {text}" for name, text in rows)
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -130,6 +134,29 @@ class Result(Part):
         schema["properties"] = head | schema["properties"]
         schema["required"] = [*head, *schema.get("required", [])]
         return schema
+
+
+class RunRecord(Result):
+    """What ``run.json`` of an output folder says of the command that made it.
+
+    Args:
+        argv: the command line.
+        command, arguments: what decides the files.
+        files: that belong to the command, by their names in the folder.
+        finished: false where the command was stopped.
+    """
+
+    KIND: ClassVar[str] = "run"
+
+    argv: tuple[str, ...] = Field(default_factory=lambda: ("voltaspin", *sys.argv[1:]))
+    command: str | None = None
+    arguments: dict[str, Any] | None = None
+    files: tuple[str, ...] | None = None
+    finished: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields that are set, as JSON data."""
+        return {name: value for name, value in super().to_json().items() if value is not None}
 
 
 def kinds() -> dict[str, type[Result]]:

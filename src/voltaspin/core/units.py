@@ -172,6 +172,26 @@ def parse_quantity(
     return value
 
 
+def parse_count(text: str, *, name: str, least: int = 1, most: int, why: str = "") -> int:
+    """Read ``"8000"``, ``"20k"`` or ``"8M"`` as a whole number.
+
+    Args:
+        text: the number; name: of the argument, for the message.
+        least, most: that are taken; why: not more, for the message.
+
+    Raises:
+        InputError: no whole number, or one outside the limits.
+    """
+    value = parse_quantity(text, COUNT.within(0, math.inf), name=name, signed=True)
+    if value != round(value):
+        raise InputError(f"{name} {_cut(text)}: give a whole number, such as 8000, 20k or 8M")
+    if value < least:
+        raise InputError(f"{name} {_cut(text)}: give at least {least}")
+    if value > most:
+        raise InputError(f"{name} {_cut(text)} is more than {most:,}" + (f", {why}" if why else "") + "; give fewer")
+    return int(value)
+
+
 def format_quantity(value: float, unit: str, *, digits: int = 4) -> str:
     """Write an SI value with the prefix that keeps it readable: ``6e-10, "s"`` as ``600 ps``."""
     if value == 0 or not math.isfinite(value) or not unit:
@@ -200,5 +220,9 @@ def listed_units(dimension: Dimension) -> str:
     return ", ".join(u for u in list(dimension.units)[:8] if u and not u.startswith(("µ", "μ")))
 
 
+def _cut(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 def _shown(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:57] + "...")
+    return repr(_cut(text))

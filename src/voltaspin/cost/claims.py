@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,8 @@ from voltaspin.core.result import Boundary
 from voltaspin.cost.results import ABOUT_A_THOUSAND, CLAIM, Claim, Metric, Reading
 from voltaspin.cost.table import BOUNDARIES, CellPulse, CostTable, RandomSource, action_energies, si
 from voltaspin.device.fokker_planck import switching_probability
-from voltaspin.device.junction import Junction, Pulse, Well
+from voltaspin.device.junction import Junction, Pulse
+from voltaspin.noise.conditioning import xor_bias
 from voltaspin.random.streams import Stream
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -33,8 +34,10 @@ FACTORS: dict[Grade, float] = {
 #: Choices of a design, which are what they are.
 CHOSEN = frozenset({"feature_size", "read_voltage", "read_width"})
 _BOUND = 10.0  # how far below its value a number may lie of which only an upper bound is known [assumed]
-#: Largest distance of p01 from 1/2 at which a pulse counts as random: XOR of two cells leaves 0.005 of it.
+#: Largest distance from 1/2 of the probability of a one at which a bit counts as random [chosen].
 FAIR = 0.05
+#: Most cells that the XOR of a bit takes [chosen]: their pulses flip, or fail to flip, at least once in 15.
+MOST_CELLS = 16
 _QUANTILES = (0.05, 0.5, 0.95)
 
 
@@ -153,7 +156,7 @@ def claim(
 
     Args:
         junction, pulse: of the nominal cell.
-        cells_per_bit: combined by XOR.
+        cells_per_bit: combined by XOR; more where the pulse needs them, see :func:`randomness`.
         reset: whether every pulse begins with a deterministic write, which costs one pulse; or which share of them do.
         cells: of the array, whose periphery the macro shares.
         against: keys of the table's generators; all that were measured or simulated with an energy where empty.
@@ -163,7 +166,7 @@ def claim(
         draws: of :func:`action_draws` with the same arguments, where they were made already.
 
     Raises:
-        InputError: an unknown generator, or counts that make no sense.
+        InputError: an unknown generator, counts that make no sense, or a pulse that is not random enough.
     """
     table = table or CostTable.default()
     if cells_per_bit < 1 or samples < 100 or not 0 <= reset <= 1:
@@ -172,14 +175,14 @@ def claim(
             f"reset = {reset} from 0 to 1"
         )
     sources = _sources(table, against)
-    p01 = _fair(junction, pulse, reset=float(reset))
+    bits = randomness(junction, pulse, cells_per_bit=cells_per_bit, reset=float(reset))
+    k = bits.cells_per_bit
     if draws is None:
         draws = action_draws(junction, pulse, cells=cells, table=table, samples=samples, seed=seed, grade=grade)
-    bit = {"pulse": cells_per_bit, "reset": cells_per_bit * float(reset), "read": cells_per_bit,
-           "xor": cells_per_bit - 1}  # fmt: skip
+    bit = {"pulse": k, "reset": k * float(reset), "read": k, "xor": k - 1}
     own: dict[Boundary, dict[Metric, NDArray[np.float64]]] = {}
     for b in BOUNDARIES:
-        E, A = 1e12 * draws.bit(b, cells_per_bit=cells_per_bit, resets=float(reset)), 1e12 * draws.area[b]
+        E, A = 1e12 * draws.bit(b, cells_per_bit=k, resets=float(reset)), 1e12 * draws.area[b]
         own[b] = {"energy": E, "area": A, "energy x area": E * A, "energy / area": E / A}
     readings = []
     for source in sources:
@@ -204,35 +207,63 @@ def claim(
         junction=junction.name, pulse=f"{pulse.voltage:.3g} V for {pulse.width * 1e9:.3g} ns",
         bit={k: float(v) for k, v in bit.items() if v},
         own={b: {m: spread(v) for m, v in by.items()} for b, by in own.items()}, readings=tuple(readings),
-        samples=samples, factors=dict(FACTORS), p01=p01,
+        samples=samples, factors=dict(FACTORS), **bits._asdict(),
     )  # fmt: skip
 
 
-def _fair(junction: Junction, pulse: Pulse, *, reset: float) -> float:
-    """p01 of a pulse that is random enough to be priced as a source of bits.
+class Randomness(NamedTuple):
+    """How random the pulses behind a bit are, and what XOR makes of them.
+
+    Args:
+        p01, p10: of the pulse.
+        cells_per_bit: different cells in the XOR.
+        residual_bias: largest distance from 1/2 of the probability of a one, whatever the cells held before. The
+            numerical error of ``p01`` and ``p10`` is included.
+    """
+
+    p01: float
+    p10: float
+    cells_per_bit: int
+    residual_bias: float
+
+
+def randomness(junction: Junction, pulse: Pulse, *, cells_per_bit: int = 1, reset: float = 1.0) -> Randomness:
+    """Find how many cells the XOR of a bit must combine for a pulse.
+
+    After a reset a cell reads 1 with ``p01``. Without one it reads 1 with ``p01`` or ``1 - p10``, by its state before
+    the pulse, so the one that is further from 1/2 decides. This bounds the bias and the correlation in time at once.
+
+    Args:
+        junction, pulse: of the nominal cell.
+        cells_per_bit: least number of cells.
+        reset: share of the pulses that begin with a reset; below 1 both directions count.
 
     Raises:
-        InputError: p01, or without a reset p10 too, is further than FAIR from 1/2.
+        InputError: more than ``MOST_CELLS`` are needed to come within ``FAIR`` of 1/2.
     """
-    ways: tuple[tuple[str, Well], ...] = (("p01", "up"), ("p10", "down"))
-    found = {}
-    for name, well in ways if reset < 1 else ways[:1]:
-        found[name] = switching_probability(junction, pulse, initial=well, rtol=0.05).value
-        if abs(found[name] - 0.5) > FAIR:
-            raise InputError(
-                f"{name} = {found[name]:.3g} of {junction.name} at {pulse.voltage:g} V for {pulse.width:.3g} s is "
-                f"further than {FAIR:g} from 1/2, so its bits are not random and have no price; give the pulse that "
-                "'voltaspin device characterise' finds"
-            )
-    return found["p01"]
+    up, down = (switching_probability(junction, pulse, initial=well, rtol=0.05) for well in ("up", "down"))
+    bounds = [b for p in ((up, down) if reset < 1 else (up,)) for b in (p.low, p.high)]
+    worst = max(bounds, key=lambda p: abs(p - 0.5))
+    for k in range(cells_per_bit, max(MOST_CELLS, cells_per_bit) + 1):
+        if (left := xor_bias(worst, k)) <= FAIR:
+            return Randomness(up.value, down.value, k, left)
+    raise InputError(
+        f"p01 = {up.value:.3g} and p10 = {down.value:.3g} of {junction.name} at {pulse.voltage:g} V for "
+        f"{pulse.width:.3g} s: the XOR of {MOST_CELLS} cells is still further than {FAIR:g} from 1/2, so its bits "
+        "are not random and have no price; give the pulse that 'voltaspin device characterise' finds"
+    )
 
 
 def claim_text(found: Claim) -> str:
     """The claim for a terminal."""
-    random = "" if found.p01 is None else f", p01 {found.p01:.3f}"
     per_bit = ", ".join(f"{n:.3g} {a}" for a, n in found.bit.items())
-    lines = [f"{found.junction}; {found.pulse}{random}; per bit {per_bit}",
-             f"{'':14} " + " ".join(f"{b:>28}" for b in BOUNDARIES)]  # fmt: skip
+    lines = [f"{found.junction}; {found.pulse}; per bit {per_bit}"]
+    if found.residual_bias is not None:
+        k = found.cells_per_bit
+        how = "raw bits" if k == 1 else f"XOR of {k} cells: {k} bits of the pulse per bit"
+        lines.append(f"p01 {found.p01:.3f}, p10 {found.p10:.3f}; {how}, at most {found.residual_bias:.2g} from 1/2 "
+                     "whatever the cells held before")  # fmt: skip
+    lines += [f"{'':14} " + " ".join(f"{b:>28}" for b in BOUNDARIES)]  # fmt: skip
     lines += [f"{m:14} " + " ".join(f"{spread_text(found.own[b][m]):>28}" for b in BOUNDARIES) + f"  {UNITS[m]}"
               for m in METRICS]  # fmt: skip
     lines.append("conventional over memory: smallest and largest median; generators for which about 10^3 is likely")

@@ -60,7 +60,7 @@ class CounterMeter:
         used = 0
         for a, b, span in zip(before, after, self.ranges, strict=True):
             if b < a and span is None:
-                raise InputError(f"an energy counter of {self.name} ran backwards; use --measure never")
+                raise InputError(f"an energy counter of {self.name} ran backwards; use measure='never'")
             used += b - a if b >= a else b + (span or 0) - a
         return used * 1e-6, seconds, done
 
@@ -94,7 +94,7 @@ def cpu_meter(powercap: Path = POWERCAP, hwmon: Path = HWMON) -> CounterMeter:
         raise InputError(
             f"no energy counters of the processor: {powercap} has no zone named package-*, {hwmon} no amd_energy "
             "(virtual machines hide both); measure on the machine itself, or let the table's power stand with "
-            "--measure auto"
+            "measure='auto'"
         )
     for file in files:
         try:
@@ -104,7 +104,7 @@ def cpu_meter(powercap: Path = POWERCAP, hwmon: Path = HWMON) -> CounterMeter:
                 f"energy counter {file} cannot be read ({error.strerror}); Linux shows it to root only: run as root"
             ) from None
         except ValueError:
-            raise InputError(f"energy counter {file} holds no number; use --measure never") from None
+            raise InputError(f"energy counter {file} holds no number; use measure='never'") from None
     return CounterMeter(f"{method}, {len(files)} package{'s' if len(files) > 1 else ''}", files, ranges)
 
 
@@ -145,15 +145,15 @@ def gpu_meter() -> NvidiaMeter:
     """The first NVIDIA card, where nvidia-smi reports its power; raises InputError where it does not."""
     program = shutil.which("nvidia-smi")
     if program is None:
-        raise InputError("no NVIDIA card: nvidia-smi is not there; let the table's numbers stand with --measure auto")
+        raise InputError("no NVIDIA card: nvidia-smi is not there; let the table's numbers stand with measure='auto'")
     query = [program, "--query-gpu=name,power.draw", "--format=csv,noheader,nounits", "--id=0"]
     try:
         said = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False).stdout
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise InputError(f"nvidia-smi does not answer ({error}); use --measure never") from None
+        raise InputError(f"nvidia-smi does not answer ({error}); use measure='never'") from None
     card, _, power = said.strip().rpartition(",")
     if not _is_number(power):
-        raise InputError(f"nvidia-smi reports no power ({said.strip() or 'nothing'!r}); use --measure never")
+        raise InputError(f"nvidia-smi reports no power ({said.strip() or 'nothing'!r}); use measure='never'")
     return NvidiaMeter(card.strip(), program)
 
 

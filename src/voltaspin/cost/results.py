@@ -194,6 +194,9 @@ class Claim(Part):
         bit: actions behind one bit.
         own: metric and boundary to median and 90 % interval.
         readings: all ratios.
+        p01, p10: of the pulse.
+        cells_per_bit: different cells that XOR combines: bits of the pulse per bit.
+        residual_bias: largest distance of a bit's probability from 1/2, whatever the cells held before.
         samples: draws behind each.
         factors: up and down, that holds 90 % of what a number of a grade may be.
         work: an image and a training run.
@@ -206,6 +209,9 @@ class Claim(Part):
     own: dict[Boundary, dict[Metric, Estimate]]
     readings: tuple[Reading, ...]
     p01: float | None = None
+    p10: float | None = None
+    cells_per_bit: int | None = None
+    residual_bias: float | None = None
     samples: int
     factors: dict[Grade, float]
     work: Work | None = None

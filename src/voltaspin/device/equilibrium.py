@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from voltaspin.core.compiled import numba
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import k_B
-from voltaspin.device.junction import Junction, Well
+from voltaspin.device.junction import Junction, Well, require_count
 from voltaspin.random.streams import Stream, derive_key, high32, low32, philox4x32
 
 _GRID = 20001
@@ -68,8 +68,7 @@ def equilibrium(
     from scipy.special import i0e
 
     sign = well_sign(well)
-    if n < 0:
-        raise InputError(f"n = {n} devices cannot be drawn; give a count")
+    require_count("n", n, least=0, most=1_000_000_000)
     if junction.temperature == 0:
         return np.tile(well_bottom(junction, well).astype(np.float32), (n, 1))
     to_kT = junction.Ms * junction.volume / (k_B * junction.temperature)

@@ -33,6 +33,18 @@ def require_positive(name: str, value: float, unit: str, remedy: str, *, zero: b
         raise InputError(f"{name} = {value!r} {unit} must be finite and {allowed}; {remedy}")
 
 
+def require_voltage(name: str, value: float) -> None:
+    """Raise InputError unless ``value`` [V] is finite and below 1e12, where a field no longer overflows."""
+    if not abs(value) < 1e12:
+        raise InputError(f"{name} = {value!r} V must be finite, and of the size of a voltage; give volts, e.g. 1.2")
+
+
+def require_count(name: str, value: float, *, least: int = 1, most: int = 2**62) -> None:
+    """Raise InputError unless ``value`` is a whole number from ``least`` to ``most``."""
+    if not least <= value <= most or value != round(value):
+        raise InputError(f"{name} = {value!r} must be a whole number from {least} to {most:,}")
+
+
 def cylinder_demagnetisation(*, diameter: float, height: float) -> tuple[float, float, float]:
     """Magnetometric demagnetising factors (Nx, Ny, Nz) of a uniformly magnetised round cylinder.
 
@@ -337,8 +349,7 @@ class Pulse:
     jitter: float = 0.0
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.voltage):
-            raise InputError(f"pulse voltage {self.voltage!r} V must be finite; give volts, e.g. 1.2")
+        require_voltage("pulse voltage", self.voltage)
         require_positive("width", self.width, "s", "give the width at half height, e.g. 0.3 * ns")
         for name in ("rise", "fall", "tau", "jitter"):
             require_positive(name, getattr(self, name), "s", "give zero for none", zero=True)

@@ -23,10 +23,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from voltaspin.core.capacity import check_memory, check_time
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import gamma_e, k_B
 from voltaspin.device.equilibrium import equilibrium, well_bottom, well_sign
-from voltaspin.device.junction import Junction, Pulse, Well, require_positive
+from voltaspin.device.junction import Junction, Pulse, Well, require_count, require_positive
 from voltaspin.device.kernel import HEUN, LANES, ROTATION, advance, advance64
 from voltaspin.device.response import QUANTITIES, Quantity
 from voltaspin.device.torque import spin_torque_field as spin_torque_field
@@ -40,7 +41,13 @@ Progress = Callable[[int, int], None]
 
 SCHEMES: dict[str, int] = {"heun": HEUN, "rotation": ROTATION}
 
-_MOST_DEVICES, _MOST_STEPS = 1_000_000_000, 1e8  #: 100 GB of memory; about a second for one trajectory
+_MOST_DEVICES, _MOST_STEPS = 1_000_000_000, 1e8  #: 100 GB of memory; ten seconds for one trajectory
+#: Seconds of one core that the runs of one call may take together [chosen].
+MOST_SECONDS = 4 * 3600.0
+#: Seconds of one core for a step of a device, float32 and float64 (measured: 2.5e-9 to 4.7e-9 and 1e-7 to 2.9e-7).
+_FAST, _SLOW = 5e-9, 3e-7
+#: Bytes of a device and of a step of its waveform (measured for a device: 84 to 156).
+_BYTES, _BYTES_OF_STEP = 84, 40
 
 # --- thermal field -------------------------------------------------------------------------------------
 
@@ -120,6 +127,24 @@ def time_step_limit(
     return min(limits)
 
 
+def check_size(n_devices: float, steps: float, *, dtype: DTypeLike = np.float32, kept: float = 0.0) -> None:
+    """Refuse an ensemble that would not fit into memory or would take too long, before any of it is made.
+
+    Args:
+        n_devices: that move at once.
+        steps: of each of them, in all runs together.
+        dtype: see :func:`run`.
+        kept: bytes of results.
+
+    Raises:
+        InputError: more memory than there is, or more than ``MOST_SECONDS`` of one core.
+    """
+    what = f"{n_devices:,.6g} devices of {steps:,.3g} steps each"
+    check_memory(_BYTES * n_devices + kept, what=what, remedy="give fewer devices, in several runs")
+    seconds = steps * (_FAST * max(n_devices, LANES) if np.dtype(dtype) == np.float32 else _SLOW * n_devices)
+    check_time(seconds, most=MOST_SECONDS, what=what, remedy="give fewer or a shorter pulse")
+
+
 def run(
     junction: Junction,
     m: ArrayLike,
@@ -163,19 +188,23 @@ def run(
 
     Raises:
         InputError: a time step beyond :func:`time_step_limit`, a bad duration, bad start vectors, an unknown
-            quantity, scheme or type.
+            quantity, scheme or type, or more devices and steps than :func:`check_size` allows.
 
     Source: Heun scheme for the Stratonovich equation, J. L. Garcia-Palacios and F. J. Lazaro, Phys. Rev. B
     58, 14937 (1998); on the rotation group, S. J. A. Malham and A. Wiese, SIAM J. Sci. Comput. 30, 597 (2008).
     """
     if scheme not in SCHEMES:
         raise InputError(f"scheme {scheme!r} is unknown; use {' or '.join(map(repr, SCHEMES))}")
+    require_count("first_step", first_step, least=0)
+    require_positive("duration", duration, "s", "give the time to simulate, e.g. 1 * ns", zero=True)
+    duration = float(duration)
     state = _unit_vectors(m, dtype)
     wave = _waveform(voltage, duration)
     probe = wave(np.linspace(0, duration, 65))
     if not np.isfinite(probe).all():
         raise InputError(f"voltage = {voltage!r} V must be finite")
     steps, dt = _steps(junction, duration, dt, float(probe.min()), float(probe.max()), scheme=scheme, cells=cells)
+    check_size(len(state), steps, dtype=dtype, kept=_BYTES_OF_STEP * steps)
     volts = np.asarray(wave(np.linspace(0, duration, steps + 1)), np.float64)
     ends = np.stack([volts[:-1], volts[1:]], axis=1).astype(state.dtype)
     cell = _cell_fields(junction, len(state), dt, cells, spin_torque, state.dtype)
@@ -229,12 +258,16 @@ def trajectory(
     """
     if samples < 1:
         raise InputError(f"samples = {samples} must be at least 1")
+    require_count("samples", samples)
+    require_positive("duration", duration, "s", "give the time to simulate, e.g. 1 * ns", zero=True)
+    duration = float(duration)
     piece = duration / samples
     wave = _waveform(voltage, duration)
     probe = wave(np.linspace(0, duration, 65))
     # Every piece takes as many steps as the stiffest, so that the noise goes on where it stopped.
     steps, _ = _steps(junction, piece, dt, float(probe.min()), float(probe.max()), scheme=scheme)
     path: list[Floats] = [_unit_vectors(m, options.get("dtype", np.float32))]
+    check_size(len(path[0]), samples * steps, dtype=path[0].dtype, kept=2 * (samples + 1) * path[0].nbytes)
     for k in range(samples):
 
         def shifted(t: NDArray[np.float64], begin: float = k * piece) -> NDArray[np.float64]:
@@ -285,8 +318,8 @@ def _spread(cells: Cells | None, n: int) -> dict[Quantity, NDArray[np.float64]]:
         if name not in QUANTITIES:
             raise InputError(f"{name!r} is no quantity of a cell; known: {', '.join(QUANTITIES)}")
         array = np.asarray(values, np.float64)
-        if not np.isfinite(array).all() or (name != "B_z" and not (array > 0).all()):
-            raise InputError(f"{name} holds a value that is not finite, or a factor that is not positive")
+        if not array.size or not np.isfinite(array).all() or (name != "B_z" and not (array > 0).all()):
+            raise InputError(f"{name} holds no value, one that is not finite, or a factor that is not positive")
         if n > 1 and array.shape not in ((), (1,), (n,)):
             raise InputError(f"{name} has shape {array.shape}; {n} devices need as many values, or one")
         out[name] = np.broadcast_to(array, (n,)) if n > 1 else array.ravel()
@@ -337,8 +370,7 @@ def _unit_vectors(m: ArrayLike, dtype: DTypeLike) -> Floats:
 def _threads(threads: int | None) -> int:
     if threads is None:
         return os.cpu_count() or 1
-    if threads < 1:
-        raise InputError(f"threads = {threads} must be at least 1, or None for all cores")
+    require_count("threads", threads)
     return int(threads)
 
 
@@ -359,8 +391,10 @@ def thermalise(
     Raises:
         InputError: as :func:`run`.
     """
-    start = np.tile(well_bottom(junction, well), (n, 1))
+    require_count("n", n, least=0, most=_MOST_DEVICES)
     duration = 5 * junction.relaxation_time
+    check_size(n, _steps(junction, duration, dt, scheme=options.get("scheme", "rotation"))[0])
+    start = np.tile(well_bottom(junction, well), (n, 1))
     return run(junction, start, duration=duration, dt=dt, seed=seed, ensemble=f"thermalise/{well}", **options)
 
 
@@ -426,21 +460,27 @@ def switching_curve(
         (value, error), float64 (len(widths),) each: the share that flipped and its binomial error.
 
     Raises:
-        InputError: widths that do not ascend, fewer than one device, or as :func:`run`.
+        InputError: widths that do not ascend, fewer than one device, more devices and steps than
+            :func:`check_size` allows, or as :func:`run`.
     """
     pulses = [Pulse(voltage=voltage, width=float(w), rise=rise, fall=fall) for w in widths]
     if not pulses or any(b.width <= a.width for a, b in pairwise(pulses)):
         raise InputError("widths must hold at least one width and ascend; sort them and drop the doubles")
     _at_least_one(n_devices)
+
+    def steps_of(duration: float, *volts: float) -> int:
+        return _steps(junction, duration, dt, *volts, scheme=scheme, cells=cells)[0]
+
+    branch_steps = len(pulses) * (steps_of(fall, voltage) + steps_of(relax))
+    check_size(n_devices, steps_of(pulses[-1].duration - fall, voltage) + branch_steps)
     name = f"pulse/{voltage!r}/{rise!r}/{initial}"
 
     def move(m: Floats, duration: float, volts: tuple[float, float], *, part: str, at: int) -> tuple[Floats, int]:
-        steps, _ = _steps(junction, duration, dt, *volts, scheme=scheme, cells=cells)
         moved = run(
             junction, m, duration=duration, voltage=volts, dt=dt, seed=seed, ensemble=f"{name}/{part}",
             first_step=at, cells=cells, spin_torque=spin_torque, scheme=scheme, threads=threads,
         )  # fmt: skip
-        return moved, at + steps
+        return moved, at + steps_of(duration, *volts)
 
     m: Floats = equilibrium(junction, n_devices, well=initial, seed=seed, ensemble=name)
     m, step = move(m, rise, (0.0, voltage), part="top", at=0)
@@ -492,15 +532,16 @@ def switching_probability(
         return SwitchingResult(float(value[0]), float(error[0]), n_devices)
     _at_least_one(n_devices)
     name = f"shaped/{pulse!r}/{initial}"
+    if dt is None and pulse.tau > 0:
+        limit = time_step_limit(junction, pulse.voltage, tolerance=USUAL_BIAS, scheme=scheme, cells=cells)
+        dt = min(limit, pulse.tau / 4)
+    check_size(n_devices, _steps(junction, pulse.duration + relax, dt, pulse.voltage, scheme=scheme, cells=cells)[0])
     start = equilibrium(junction, n_devices, well=initial, seed=seed, ensemble=name)
     widths = np.full(n_devices, pulse.width)
     if pulse.jitter > 0:
         widths += pulse.jitter * Stream.of(seed, "llg", "jitter", name).normals(n_devices)
         grain = pulse.jitter / 4
         widths = pulse.width + grain * np.rint((widths - pulse.width) / grain)
-    if dt is None and pulse.tau > 0:
-        limit = time_step_limit(junction, pulse.voltage, tolerance=USUAL_BIAS, scheme=scheme, cells=cells)
-        dt = min(limit, pulse.tau / 4)
     flipped = 0
     for width in np.unique(widths):
         chosen = np.flatnonzero(widths == width)
@@ -538,6 +579,8 @@ def _of(cells: Cells | None, chosen: NDArray[np.intp], n: int) -> Cells | None:
 def _at_least_one(n_devices: int) -> None:
     if n_devices < 1:
         raise InputError(f"n_devices = {n_devices} must be at least 1")
+    if math.isfinite(n_devices):
+        require_count("n_devices", n_devices, most=10**300)
     if not n_devices <= _MOST_DEVICES:
         raise InputError(
             f"n_devices = {n_devices:g} trajectories take about {n_devices * 100 / 1e9:.3g} GB of memory; give at most "

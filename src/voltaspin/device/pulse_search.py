@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.device.junction import Junction, Pulse, Well
+from voltaspin.device.junction import Junction, Pulse, Well, require_positive
 
 Progress = Callable[[int, int], None]
 
@@ -110,6 +110,7 @@ def fair_pulse(
     from voltaspin.device.llg import (
         USUAL_BIAS,
         binomial_error,
+        check_size,
         switching_curve,
         switching_probability,
         time_step_limit,
@@ -117,7 +118,7 @@ def fair_pulse(
 
     if voltages is None:
         voltages = (junction.V_c, 1.3 * junction.V_c)
-    if not 0 < tolerance < 0.5 or not 0 <= K_eff < 1 or B_z < 0 or not voltages:
+    if not 0 < tolerance < 0.5 or not 0 <= K_eff < 1 or B_z < 0 or not len(voltages):
         raise InputError(
             f"tolerance = {tolerance!r}, K_eff = {K_eff!r}, B_z = {B_z!r} T, voltages = {voltages!r}: give a "
             "tolerance between 0 and 0.5, a relative K_eff from 0 to 1, B_z >= 0 and at least one voltage"
@@ -131,7 +132,12 @@ def fair_pulse(
     if dt is None:
         stiffest = junction.with_variation(K_eff_scale=1 + K_eff, B_z=math.copysign(B_z, junction.B_bias[2]))
         dt = time_step_limit(stiffest, *voltages, tolerance=USUAL_BIAS)
+    require_positive("dt", dt, "s", "give the time step, e.g. 1 * ps")
     few = max(n_devices // 16, 1)
+    # two wells of curves with a sixteenth of the devices, of screens with a quarter, of full boxes with all
+    screens, boxes = len(voltages) * (_CANDIDATES + 1) * 5 / 4, _FINAL * 9
+    moves = 2 * ((max(widths, default=0.0) + relax) * (screens + boxes) + len(voltages) * len(widths) * relax / 16)
+    check_size(n_devices, moves / dt)
     wells: tuple[Well, ...] = ("up", "down")
     total = len(voltages) * (2 * len(widths) + 4 * 5) + 2 * 9
     done = 0

@@ -21,7 +21,7 @@ from voltaspin.core.units import gamma_e, k_B
 from voltaspin.device import axial, over_saddle
 from voltaspin.device.escape import LEAST_SHARE, SlowMode, log_flux_rate, slow_mode
 from voltaspin.device.fokker_planck import MAX_DEGREE, least_degree, term_weights
-from voltaspin.device.junction import Junction, Well, require_positive
+from voltaspin.device.junction import Junction, Well, require_positive, require_voltage
 from voltaspin.device.landscape import Landscape
 from voltaspin.device.over_saddle import SADDLE_FIELD, depopulation
 from voltaspin.device.torque import spin_torque_field
@@ -95,8 +95,7 @@ def log_flip_rate(
     Source: Y. P. Kalmykov, J. Appl. Phys. 96, 1138 (2004) (saddle); W. F. Brown, Phys. Rev. 130, 1677 (1963).
     """
     require_positive("temperature", junction.temperature, "K", "nothing flips at zero kelvin")
-    if not math.isfinite(voltage):
-        raise InputError(f"voltage = {voltage!r} V must be finite")
+    require_voltage("voltage", voltage)
     if well not in get_args(Well):
         raise InputError(f"well {well!r} is unknown; use 'up' (parallel, bit 0) or 'down' (bit 1)")
     if method is not None and method not in get_args(Method):

@@ -19,7 +19,7 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.files import cached as kept
 from voltaspin.core.files import read_object, write_json
 from voltaspin.core.spec import Spec, built, environment
-from voltaspin.device.junction import Junction, Pulse, Well
+from voltaspin.device.junction import Junction, Pulse, Well, require_positive
 from voltaspin.device.response import UNITS, Quantity, Response, Variable, logistic, nominal
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class SwitchingModel:
         Raises:
             InputError: an empty range, a range without its nominal point, too few points, or as the LLG.
         """
-        from voltaspin.device.llg import USUAL_BIAS, switching_probability, time_step_limit
+        from voltaspin.device.llg import USUAL_BIAS, check_size, switching_probability, time_step_limit
 
         _check_range("K_eff_range", K_eff_range, 1.0)
         _check_range("B_z_range", B_z_range, 0.0)
@@ -219,6 +219,8 @@ class SwitchingModel:
         if dt is None:
             cells = (junction.with_variation(K_eff_scale=s, B_z=b) for s, b in grid)
             dt = min(time_step_limit(c, pulse.voltage, tolerance=USUAL_BIAS) for c in cells)
+        require_positive("dt", dt, "s", "give the time step, e.g. 1 * ps")
+        check_size(n_devices, len(wells) * len(grid) * (pulse.duration + relax) / dt)
         flips = np.empty((len(wells), len(grid)))
         for done, (w, g) in enumerate(np.ndindex(flips.shape), start=1):
             cell = junction.with_variation(K_eff_scale=grid[g][0], B_z=grid[g][1])

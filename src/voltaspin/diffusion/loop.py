@@ -266,11 +266,11 @@ def entered(
         raise InputError("resume goes on with a run and force begins it again; choose one of them")
     out = Path(out)
     if resume and not (out / "train.json").is_file() and checkpoints.latest(out) is None:
-        raise InputError(f"{out} has no run to resume; start it without --resume")
+        raise InputError(f"{out} has no run to resume; start it without resume=True")
     if not (resume or force):
         there = {p.name for p in out.iterdir()} if out.is_dir() else set()
         if {name for name in there if not name.startswith(".")} - _BEFORE_FIRST_CHECKPOINT:
-            raise InputError(f"{out} is not empty; choose another folder, or continue that run with --resume")
+            raise InputError(f"{out} is not empty; choose another folder, or continue that run with resume=True")
     # A run of 0.1.0 listed no files: these are its own.
     adopt = ["train.json", "log.jsonl", *objective.EXPORTS] if _is_training(out) else []
     arguments = {k: v for k, v in spec.to_json().items() if k not in spec.FREE} | {"data_sha256": images.sha256}
@@ -286,7 +286,7 @@ def entered(
                 checkpoints.remove(checkpoint)
         last = checkpoints.latest(out)
         if last is not None and not resume:
-            raise InputError(f"{out} is not empty; choose another folder, or continue that run with --resume")
+            raise InputError(f"{out} is not empty; choose another folder, or continue that run with resume=True")
         if last is not None:
             spec = _same_run(spec, read_object(last / "state.json"), images, out)
         # Else new, or stopped before its first checkpoint: nothing is lost by beginning again.

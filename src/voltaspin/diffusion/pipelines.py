@@ -74,8 +74,8 @@ def load_pipeline(folder: Path | str) -> Pipeline:
     named = _object(part_home(folder, "scheduler") / "scheduler_config.json", folder).get("_class_name")
     if str(named) not in ("None", "DDPMScheduler", "DDIMScheduler"):
         raise InputError(
-            f"{folder} has a {named}, and another schedule would not give its images; sample it with 'voltaspin sample "
-            "--model', or save the model with a DDPMScheduler or DDIMScheduler"
+            f"{folder} has a {named}, and another schedule would not give its images; sample it with "
+            "'voltaspin sample', or save the model with a DDPMScheduler or DDIMScheduler"
         )
     scheduler = load_schedule(folder)
     if reason := unsupported(scheduler):
@@ -92,7 +92,7 @@ def check_folder(folder: Path) -> None:
             f"{folder} is a file; give the pipeline folder that holds model_index.json, unet and scheduler"
         )
     if not folder.is_dir():
-        raise InputError(f"model folder {folder} does not exist; train one with 'voltaspin train --out {folder}'")
+        raise InputError(f"model folder {folder} does not exist; train one with 'voltaspin train' and out='{folder}'")
 
 
 def load_part(folder: Path, name: str, kind: type[Any]) -> tuple[Any, str]:

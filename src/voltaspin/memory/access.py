@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -47,13 +48,13 @@ class Access:
         for p in self.toggle_error:
             if not 0 <= p <= 1:
                 raise InputError(f"toggle_error = {self.toggle_error} must be probabilities from 0 to 1")
-        if not self.current_0 > self.current_1 > 0:
+        if not math.inf > self.current_0 > self.current_1 > 0:
             raise InputError(
                 f"current_0 = {self.current_0} A must be above current_1 = {self.current_1} A, which must be positive; "
                 "a junction without TMR cannot be read"
             )
-        if min(self.noise_0, self.noise_1, self.offset) < 0:
-            raise InputError("noise_0, noise_1 and offset are standard deviations [A] and must not be negative")
+        if not all(0 <= spread < math.inf for spread in (self.noise_0, self.noise_1, self.offset)):
+            raise InputError("noise_0, noise_1 and offset are standard deviations [A]: finite and not negative")
 
     @classmethod
     def of(cls, junction: Junction, *, write: Pulse | None = None, scheme: ReadScheme = READ) -> Access:

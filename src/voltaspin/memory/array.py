@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -279,9 +280,9 @@ class MagnetoelectricMemory(RowLogic):
         """Probability that each cell is found at the other bit after a time, from 0 and from 1: (rows, columns)."""
         from voltaspin.memory.ageing import after, flip_rates
 
-        if not np.isfinite(seconds) or seconds < 0:
+        if not math.isfinite(seconds) or seconds < 0:
             raise InputError(f"seconds = {seconds} s must be finite and not negative")
-        if temperature is not None and not (np.isfinite(temperature) and temperature > 0):
+        if temperature is not None and not (math.isfinite(temperature) and temperature > 0):
             raise InputError(f"temperature = {temperature} K must be finite and positive")
         junction = self._known("nothing says how long it keeps a bit")
         rates = flip_rates(junction, self._cells, temperature=temperature or junction.temperature)

@@ -13,6 +13,7 @@ Every effect is a function of the time and of a seed, so any draw can be compute
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
@@ -144,12 +145,12 @@ class Imperfections:
         }  # fmt: skip
         for name, unit in units.items():
             value = getattr(self, name)
-            if not np.isfinite(value) or value < 0:
+            if not math.isfinite(value) or value < 0:
                 raise InputError(f"{name} = {value} {unit}".rstrip() + " must be finite and not negative")
         for name, unit in (("drift_period", "s"), ("flicker_corner", "Hz"), ("telegraph_dwell", "s"), ("cycle", "s"),
                            ("step", "s")):  # fmt: skip
             value = getattr(self, name)
-            if not np.isfinite(value) or value <= 0:
+            if not math.isfinite(value) or value <= 0:
                 raise InputError(f"{name} = {value} {unit} must be finite and positive")
         if self.telegraph > 1 or self.read_error > 0.5:
             raise InputError(

@@ -36,7 +36,7 @@ class Line:
     def __post_init__(self) -> None:
         for name, unit in (("resistance", "ohm"), ("capacitance", "F"), ("driver", "ohm")):
             value = getattr(self, name)
-            if not np.isfinite(value) or value < 0:
+            if not math.isfinite(value) or value < 0:
                 raise InputError(f"line {name} = {value} {unit} must be finite and not negative")
 
     def droop(self, columns: int, cell: float) -> Floats:

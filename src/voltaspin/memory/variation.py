@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -66,16 +67,16 @@ class Variation:
         for name in QUANTITIES:
             spread, unit = getattr(self, name), " T" if name == "stray_field" else ""
             label = f"{name}_spread" if name in ("K_eff", "stray_field") else name
-            if not np.isfinite(spread) or spread < 0:
+            if not math.isfinite(spread) or spread < 0:
                 raise InputError(f"{label} = {spread}{unit} must be finite and not negative")
             if name != "stray_field" and spread * SCREENING >= 1:
                 raise InputError(
                     f"{label} = {spread} would give cells without any {name}; give less than {1 / SCREENING}"
                 )
-        if not 0 <= self.correlated <= 1 or not self.correlation_length > 0:
+        if not 0 <= self.correlated <= 1 or not 0 < self.correlation_length < math.inf:
             raise InputError(
                 f"correlated = {self.correlated} is a share from 0 to 1 and correlation_length = "
-                f"{self.correlation_length} cells must be positive"
+                f"{self.correlation_length} cells must be positive and finite"
             )
         for name in (*self.gradient, *self.wafer):
             if name not in QUANTITIES:

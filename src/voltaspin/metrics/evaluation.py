@@ -30,7 +30,7 @@ from voltaspin.metrics.manifold import precision_of, recall_of
 from voltaspin.metrics.shipped import SETS, Reference
 from voltaspin.metrics.shipped import reference as shipped_reference
 
-_OTHER = "score them by --extractor inception --reference-images (real images)"
+_OTHER = "score them by extractor='inception' reference_images= (real images)"
 Metric = Literal["KID", "FD", "precision", "recall"]
 Progress = Callable[[int, int], None]
 

@@ -79,7 +79,7 @@ class FidelityExtractor:
             reason = (str(error).splitlines() or [""])[0]
             raise InputError(
                 f"torch-fidelity cannot load {name} ({type(error).__name__}: {reason}); its code and weights are "
-                "fetched when they are first needed, so go online once, or use --extractor inception"
+                "fetched when they are first needed, so go online once, or use extractor='inception'"
             ) from None
         sha256 = WEIGHTS_SHA256 if extractor == "inception" else _weights_hash(model)
         frechet = "FID" if extractor == "inception" else "FD"

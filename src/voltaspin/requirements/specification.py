@@ -135,9 +135,7 @@ class NoiseSpecification(Result):
         """
         found = {v.name: Measured.of(v) for v in verdicts}
         if missing := [n for n in (HALVED, CONTROL) if n not in found]:
-            raise InputError(
-                f"study {spec.name!r} has no condition {missing[0]!r}; write its file with {COMMAND} --write"
-            )
+            raise InputError(f"study {spec.name!r} has no condition {missing[0]!r}; let {COMMAND} write its file")
         limits = []
         for axis in axes:
             if not all(condition in found for _, condition in axis.points):
@@ -153,7 +151,7 @@ class NoiseSpecification(Result):
                 points=tuple(points), said=at.said, value=at.value, low=at.low, high=at.high,
             ))  # fmt: skip
         if not limits:
-            raise InputError(f"study {spec.name!r} has no whole axis; write its file with {COMMAND} --write")
+            raise InputError(f"study {spec.name!r} has no whole axis; let {COMMAND} write its file")
         return cls(
             margin=spec.margin, images=max(m.images for m in found.values()),
             steps=spec.named()[spec.baseline].steps, baseline=spec.baseline,

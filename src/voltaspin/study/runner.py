@@ -67,12 +67,12 @@ def prepare(out: Path, *, force: bool = False) -> None:
         kind, version = data.get("kind"), data.get("schema_version")
         if kind != KIND or version != VERSION:
             raise InputError(
-                f"{out} holds {kind!r} version {version!r}, not {KIND!r} version {VERSION}; choose another folder with "
-                "--out, or the version of voltaspin that wrote it"
+                f"{out} holds {kind!r} version {version!r}, not {KIND!r} version {VERSION}; choose another "
+                "folder with out=, or the version of voltaspin that wrote it"
             )
         return
     if not force and out.is_dir() and any(p.name[0] != "." and p.name != RECORD for p in out.iterdir()):
-        raise InputError(f"{out} is not empty and holds no study; choose another folder with --out")
+        raise InputError(f"{out} is not empty and holds no study; choose another folder with out=")
     (out / "runs").mkdir(parents=True, exist_ok=True)
     write_json(mark, {"kind": KIND, "schema_version": VERSION})
 
@@ -118,7 +118,7 @@ def shard_of(runs: Iterable[Run], shard: str) -> list[Run]:
     """
     first, _, count = shard.partition("/")
     if not (first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
-        raise InputError(f"--shard {shard!r}: give i/N, with i from 1 to N, e.g. 2/4")
+        raise InputError(f"shard={shard!r}: give i/N, with i from 1 to N, e.g. 2/4")
     return [r for r in runs if int(r.key, 16) % int(count) == int(first) - 1]
 
 
@@ -269,7 +269,7 @@ def _client(address: str | None, certificates: Certificates | None) -> Iterator[
     except (OSError, TimeoutError, ValueError) as error:
         raise InputError(
             f"the scheduler {address} does not answer within {ANSWERS_WITHIN:g} s ({type(error).__name__}); start it "
-            "with 'dask scheduler', or leave --scheduler out"
+            "with 'dask scheduler', or leave scheduler= out"
         ) from None
     try:
         yield client

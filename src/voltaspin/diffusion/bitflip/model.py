@@ -154,7 +154,7 @@ def load_model(folder: Path | str) -> BitModel:
     if not is_bit_model(folder):
         raise InputError(
             f"{folder} holds no {FILE}, so it is no bit-flip model; train one with "
-            f"'voltaspin train --diffusion bitflip --out {folder}'"
+            "bitflip.train, which 'voltaspin train' does for diffusion='bitflip'"
         )
     spec = BitModelSpec.load(folder / FILE)
     unet, sha256 = load_part(folder, "unet", UNet2DModel)

@@ -1,0 +1,283 @@
+"""``voltaspin train``, ``sample`` and ``evaluate``: images from models, and how good they are."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from voltaspin.cli.files import Given, check_recording, file_options, input_of, refuse_recording, say_read
+from voltaspin.cli.memory import array_spec
+from voltaspin.cli.noise import Chain, Noise, make_source
+from voltaspin.cli.options import AsJson, Background, Force, Out, Resume, Seed, count, ratio, word
+from voltaspin.cli.terminal import progress_of, show
+from voltaspin.core.errors import InputError
+from voltaspin.core.folders import check_writable
+from voltaspin.core.stopping import Stopped
+
+if TYPE_CHECKING:
+    from voltaspin.noise import NoiseSource
+    from voltaspin.report.sampling import SampleRun
+
+_MOST_AT_ONCE = 4096  # images; the shipped network takes 6 MB for each in training, 2 MB in sampling (measured)
+Batch = Annotated[
+    int,
+    count("--batch", most=_MOST_AT_ONCE, why="which the network cannot hold in memory at once", help="Images at once."),
+]
+
+
+@file_options
+def train(
+    out: Out,
+    data: Annotated[
+        str,
+        typer.Option(
+            "--data",
+            help="fashion-mnist, mnist, cifar10, a folder of images, a Parquet file or a folder of them, or a data set "
+            "of the hub (owner/name).",
+        ),
+    ] = "fashion-mnist",
+    background: Background = None,
+    noise: Noise = "software",
+    condition: Chain = "",
+    diffusion: Annotated[
+        str,
+        word("--diffusion", words=("gaussian", "bitflip"),
+             help="gaussian, or bitflip: bits that flip in the array that stores them."),
+    ] = "gaussian",
+    planes: Annotated[
+        int | None, count("--planes", most=8, help="Bits of a grey level, of --diffusion bitflip; default: 4.")
+    ] = None,
+    cells: Annotated[
+        str | None,
+        typer.Option(
+            "--cells", help="Junction of the array of --diffusion bitflip: a preset, or ideal; default: generator."
+        ),
+    ] = None,
+    steps: Annotated[int, count("--steps", help="Optimizer steps in all, such as 12k.")] = 12000,
+    batch: Batch = 64,
+    seed: Seed = 0,
+    resume: Resume = False,
+    checkpoint_every: Annotated[int, count("--checkpoint-every", help="Steps between checkpoints.")] = 500,
+    force: Force = False,
+    as_json: AsJson = False,
+    *,
+    recording: Given,
+) -> None:  # fmt: skip
+    """Train a diffusion model with the noise of a source; leaves a diffusers pipeline folder, or a bit-flip model.
+
+    Example: [bold]voltaspin train --data fashion-mnist --noise memory --steps 12000 --out model[/bold]
+    """
+    if diffusion == "bitflip":
+        refuse_recording(recording, "--diffusion bitflip draws in its own array")
+        if condition or noise not in ("software", "memory"):  # the first is the command's default
+            given = f"--condition {condition}" if condition else f"--noise {noise}"
+            raise InputError(f"{given}: with --diffusion bitflip the array that holds the images flips them")
+    check_recording(noise, recording)
+    if diffusion == "gaussian" and (planes is not None or cells is not None):
+        option = "--planes" if planes is not None else "--cells"
+        raise InputError(f"{option} is of --diffusion bitflip and has no effect on gaussian noise; leave it out")
+    check_writable(out)
+    from voltaspin.diffusion import TrainSpec, bitflip, load_images
+    from voltaspin.diffusion import train as run_training
+    from voltaspin.diffusion.bitflip.model import CellSpec
+
+    with progress_of("decode") as progress:
+        images = load_images(data, split="train", background=background, progress=progress)
+    fields: dict[str, Any] = {
+        "data": data, "seed": seed, "steps": steps, "batch": batch, "checkpoint_every": checkpoint_every
+    }  # fmt: skip
+    source: NoiseSource | None = None
+    with progress_of("train, loss {:.4f}") as progress:
+        how: dict[str, Any] = {"resume": resume, "force": force, "progress": progress}
+        if diffusion == "bitflip":
+            flips = bitflip.BitTrainSpec(
+                bits=4 if planes is None else planes, cells=CellSpec(junction=cells or "generator"), **fields
+            )
+            result = bitflip.train(images, out, spec=flips, **how)
+        else:
+            source = make_source(
+                noise, seed=seed, condition=condition, recording=recording, numbers=images.images[0].size
+            )
+            result = run_training(images, source, out, spec=TrainSpec(noise=noise, **fields), **how)
+    if not result.finished:
+        stopped = Stopped(result.signum or signal.SIGINT)
+        stopped.kept = f"step {result.step} of {steps} is saved in {out}; continue with --resume"
+        raise stopped
+    if source is not None:
+        say_read(source)
+    if as_json:
+        read = {} if source is None else {"input": input_of(source)}
+        about = {"model": str(out), "steps": result.step, "loss": result.loss, "seconds": result.seconds}
+        print(json.dumps(about | read, indent=1))
+    else:
+        loss = "nothing left to do" if result.loss is None else f"mean loss of the last 50 {result.loss:.4f}"
+        print(f"{out}: {result.step} steps, {loss}, {result.seconds:.0f} s")
+
+
+@file_options
+def sample(
+    out: Out,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            help="Folder, or name on the hub (owner/name), of an unconditional diffusers pipeline; default: the "
+            "shipped Fashion-MNIST model. A folder of `train --diffusion bitflip` is sampled in its array.",
+        ),
+    ] = "",
+    noise: Noise = "memory",
+    images: Annotated[int, count("--count", most=10**8, help="Images, such as 64 or 10k.")] = 64,
+    steps: Annotated[int, count("--steps", most=10**6, help="Network evaluations per image.")] = 50,
+    sampler: Annotated[
+        str,
+        word(
+            "--sampler", words=("ddpm", "ddim"),
+            help="ddpm (ancestral, the default) or ddim; neither for a pipeline that is sampled in its own loop, with "
+            "every draw served.",
+        ),
+    ] = "",
+    eta: Annotated[
+        float | None, ratio("--eta", low=0.0, help="Noise of --sampler ddim, 0 to 1 or in %; default: 0.")
+    ] = None,
+    batch: Batch = 64,
+    condition: Chain = "",
+    compute: Annotated[
+        str,
+        word("--compute", words=("digital", "memory"),
+             help="Where the network computes: digital, or memory (its crossbars)."),
+    ] = "digital",
+    spec: Annotated[
+        str,
+        typer.Option(
+            "--spec", help="Of --compute memory: digital, analog, analog-fine, resistance-sum or a JSON file."
+        ),
+    ] = "",
+    seed: Seed = 0,
+    first: Annotated[
+        int, count("--first", least=0, most=2**52, help="Number of the first image: a part of a larger run.")
+    ] = 0,
+    shard: Annotated[
+        str, typer.Option("--shard", help="Make only part i/N of the images; all parts go into one --out.")
+    ] = "",
+    resume: Resume = False,
+    force: Force = False,
+    as_json: AsJson = False,
+    *,
+    recording: Given,
+) -> None:  # fmt: skip
+    """Generate images: one PNG each as soon as it is finished, at the end a grid, and run.json that says how.
+
+    Example: [bold]voltaspin sample --noise memory --count 64 --steps 50 --out images[/bold]
+
+    A published model: [bold]voltaspin sample --model google/ddpm-cifar10-32 --steps 100 --out images[/bold]
+    """
+    check_recording(noise, recording)
+    part, _, parts = (shard or "1/1").partition("/")
+    if not (part.isdecimal() and parts.isdecimal()):
+        raise InputError(f"--shard {shard!r}: give i/N, with i from 1 to N, e.g. 2/4")
+    if eta is not None and sampler != "ddim":
+        raise InputError(f"--eta {eta:g} is of --sampler ddim and has no effect on any other; leave it out")
+    if spec and compute != "memory":
+        raise InputError(f"--spec {spec!r} is of --compute memory; give both or neither")
+    from voltaspin.report.sampling import BitFlipRun, GaussianRun, Share, sample_into
+
+    share = Share(first, images, batch, (int(part), int(parts)), resume, force)
+    from voltaspin.diffusion.bitflip import is_bit_model
+    from voltaspin.diffusion.pipelines import shipped_model
+    from voltaspin.diffusion.published import open_model
+
+    source: NoiseSource | None = None
+    run: SampleRun
+    if model and is_bit_model(model):
+        refuse_recording(recording, f"{model} is a bit-flip model, whose array draws by itself")
+        others = {"noise": noise != "memory" and noise, "sampler": sampler, "eta": eta, "condition": condition,
+                  "compute": compute != "digital" and compute}  # fmt: skip
+        if given := next((f"--{name} {value}" for name, value in others.items() if value), ""):
+            raise InputError(f"{model} is a bit-flip model, whose array draws by itself; leave {given} out")
+        run = BitFlipRun(share, Path(model), steps=steps, seed=seed)
+    else:
+        chosen = array_spec(spec or "analog") if compute == "memory" else None
+        pipeline = open_model(model or shipped_model())
+        source = make_source(
+            noise, seed=seed, condition=condition, recording=recording, numbers=math.prod(pipeline.image_shape)
+        )
+        run = GaussianRun(
+            share, pipeline=pipeline, source=source, steps=steps, sampler=sampler, eta=eta or 0.0, spec=chosen,
+            folder=model, settings={
+                "noise": noise, "seed": seed, "condition": condition, "recording": recording, "input": input_of(source),
+            },
+        )  # fmt: skip
+    with progress_of() as progress:
+        result = sample_into(out, run, progress=progress, say=partial(print, file=sys.stderr))
+    if source is not None:
+        say_read(source)
+    show(result, as_json)
+
+
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="Folder of images of one size, or one that `sample` wrote.")],
+    reference: Annotated[
+        str, typer.Option("--reference", help="Reference statistics of the shipped extractor.")
+    ] = "fashion-mnist",
+    extractor: Annotated[
+        str,
+        word(
+            "--extractor", words=("shipped", "inception", "dinov2"),
+            help="shipped (grey 28x28 garments: FD), inception (FID) or dinov2 (FD), the last two for images of any "
+            "size and colour, by torch-fidelity (extra fid). dinov2 fetches code of facebookresearch and runs it.",
+        ),
+    ] = "shipped",
+    reference_images: Annotated[
+        str,
+        typer.Option(
+            "--reference-images",
+            help="Real images for inception and dinov2: a folder, a Parquet file, cifar10, another data set's name.",
+        ),
+    ] = "",
+    reference_split: Annotated[
+        Literal["test", "train"],
+        word("--reference-split", words=("test", "train"),
+             help="Of --reference-images: test (held out) or train, as in published FIDs of CIFAR-10."),
+    ] = "test",
+    background: Background = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Score a folder of images against real ones: KID and FD or FID, with intervals.
+
+    Example: [bold]voltaspin evaluate images --reference fashion-mnist[/bold]
+
+    In colour: [bold]voltaspin evaluate images --extractor inception --reference-images cifar10[/bold]
+    """
+    from voltaspin.diffusion import load_images
+    from voltaspin.metrics import FidelityExtractor, evaluate_fidelity, evaluate_folder, read_images
+
+    if extractor == "shipped":
+        if reference_images:
+            raise InputError(
+                "--reference-images is for --extractor inception or dinov2; the shipped extractor has --reference"
+            )
+        show(evaluate_folder(folder, reference=reference, background=background, seed=seed), as_json)
+        return
+    if not reference_images:
+        raise InputError(
+            f"--extractor {extractor} needs real images to compare with; give --reference-images with a folder, a "
+            "Parquet file or a data set such as cifar10"
+        )
+    images = read_images(folder, background=background)
+    network = FidelityExtractor.load(extractor)
+    with progress_of("decode") as progress:
+        real = load_images(reference_images, split=reference_split, background=background, progress=progress)
+    with progress_of("features") as progress:
+        scores = evaluate_fidelity(
+            images, real.images, extractor=network, progress=progress,
+            reference=f"{real.name}, {reference_split}" if real.labels is not None else real.name,
+        )  # fmt: skip
+    show(scores, as_json)

@@ -1,0 +1,36 @@
+"""``voltaspin schema``: what the JSON of every result looks like."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pkgutil import walk_packages
+from typing import Annotated
+
+import typer
+
+import voltaspin
+from voltaspin.core.errors import InputError, nearest
+
+
+def schema(
+    kind: Annotated[str, typer.Argument(help="Kind of a result, as its JSON says; default: list them.")] = "",
+) -> None:
+    """List the kinds of results, or print the JSON schema of one.
+
+    Example: [bold]voltaspin schema cost-claim[/bold]
+    """
+    from voltaspin.core.result import kinds
+
+    for module in walk_packages(voltaspin.__path__, "voltaspin."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+    known = kinds()
+    if not kind:
+        wide = max(map(len, known))
+        for name, result in known.items():
+            print(f"{name:<{wide}}  {(result.__doc__ or '').splitlines()[0]}")
+        return
+    if kind not in known:
+        raise InputError(f"KIND {kind!r} is unknown{nearest(kind, known)}; `voltaspin schema` lists them")
+    print(json.dumps(known[kind].schema_of(), indent=1))
