@@ -16,15 +16,14 @@ from pathlib import Path
 from voltaspin.cli.terminal import bar_per_part, progress_bars
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_text
+from voltaspin.core.format import duration, energies, number
 from voltaspin.core.spec import environment
-from voltaspin.cost.comparison import energy_text
-from voltaspin.cost.table import BOUNDARIES, CellPulse, CostTable, action_energies, si
+from voltaspin.cost.pricing import Draws, Prices, price
+from voltaspin.cost.table import BOUNDARIES, CellPulse, CostTable, si
 from voltaspin.device import presets
 from voltaspin.device.characterisation import Characterisation, JunctionSpec, PulseRecord
 from voltaspin.device.characterise import QUICK, Effort, characterise
 from voltaspin.device.fokker_planck import ROUNDING
-from voltaspin.report.device_page import life_text
-from voltaspin.report.page import number
 
 HEADINGS = (
     "preset", "Delta", "barrier (k_B T)", "V_c (V)", "period (ns)", "coin pulse", "its worst deviation from 1/2",
@@ -62,11 +61,11 @@ Nothing here is measured: each row follows from the numbers of a preset, which a
 """
 
 
-def energies(record: Characterisation, pulse: PulseRecord, table: CostTable) -> list[str]:
-    """Energy of one pulse at each boundary."""
+def pulse_energies(pulse: PulseRecord, table: CostTable) -> list[str]:
+    """Energy of one pulse at each boundary, with its 90 % range."""
     cell = CellPulse(voltage=pulse.voltage, ohmic=pulse.energy.ohmic, charging=pulse.energy.capacitive)
-    prices = (action_energies(pulses={"pulse": cell}, boundary=b, table=table)["pulse"][0] for b in BOUNDARIES)
-    return [energy_text(price.value * 1e12) for price in prices]
+    found = price({"pulse": 1}, Prices.of_pulses({"pulse": cell}, draws=Draws(table)))
+    return [energies(found[boundary]) for boundary in BOUNDARIES]
 
 
 def cells(record: Characterisation, costs: CostTable, note: Notes) -> list[str]:
@@ -90,7 +89,7 @@ def cells(record: Characterisation, costs: CostTable, note: Notes) -> list[str]:
             row.append(f"{number(coin.worst_deviation or 0.0, 2)} ({coin.worst_case})")
         fair = "the pulse itself is further than 0.01 from 1/2"
         row.append(f"{number(coin.band[0] * 1e9)} to {number(coin.band[1] * 1e9)}" if coin.band else note(fair))
-        row += energies(record, coin, costs)
+        row += pulse_energies(coin, costs)
     if (write := record.write) is None:
         row += [blank("write")] * 2
     else:
@@ -103,7 +102,7 @@ def cells(record: Characterisation, costs: CostTable, note: Notes) -> list[str]:
             why = reasons.get("search for the write pulse", "a quick run")
             row[-2] += " " + note.mark(f"the best of a map: {why}")
     life = record.retention.life if record.retention else None
-    row.append(life_text(life) if life else blank("life" if record.retention else "retention"))
+    row.append(duration(life) if life else blank("life" if record.retention else "retention"))
     return row
 
 

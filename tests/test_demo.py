@@ -49,12 +49,12 @@ def test_the_page_is_one_file_that_asks_nobody(run):
 
 def test_arms_controls_and_verdicts(run):
     _, results, _ = run
-    assert [a.key for a in results.reverse.arms] == ["software", "software16", "raw", "conditioned"]
-    assert [a.provenance for a in results.reverse.arms] == ["pseudo", "pseudo", "simulated", "simulated"]
+    assert [a.key for a in results.reverse.conditions] == ["software", "software16", "raw", "conditioned"]
+    assert [a.provenance for a in results.reverse.conditions] == ["pseudo", "pseudo", "simulated", "simulated"]
     live = results.quality.live
     assert live.n == 6
     assert live.control is not None
-    assert [d.arm for d in live.differences] == ["software16", "raw", "conditioned"]
+    assert [d.condition for d in live.differences] == ["software16", "raw", "conditioned"]
     assert all(row.fd is None and "128" in row.fd_reason for row in live.rows)
 
 
@@ -99,7 +99,7 @@ def test_the_study_that_ships_is_of_the_model_that_ships():
     assert study is not None
     assert study.n >= 5000
     assert study.steps == 50
-    assert [row.arm for row in study.rows] == ["software", "software16", "raw", "conditioned"]
+    assert [row.condition for row in study.rows] == ["software", "software16", "raw", "conditioned"]
     assert study.control is not None
     assert study.control.detected
     assert study.control.difference.kid.low > 0

@@ -14,7 +14,7 @@ from voltaspin.cli.device import chosen_junction
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import parse_count, parse_quantity
-from voltaspin.cost.claims import FAIR, claim
+from voltaspin.cost.merit import FAIR, figure_of_merit
 from voltaspin.device import Pulse, SwitchingModel, fair_pulse, llg, presets
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.memory.keeping import keep
@@ -44,7 +44,10 @@ REFUSED = {
     "a wrong unit": (["device", "--width", "0.6V"], "'V' is no unit of time"),
     "no number": (["device", "--width", "nan"], "--width 'nan' is no time"),
     "a voltage that hung": (["device", "--voltage", "1e6"], "1e+06 V, which is no voltage of this kind"),
-    "devices beyond memory": (["device", "--devices", "1e20"], "GB of memory; give fewer"),
+    "devices beyond memory": (
+        ["device", "--devices", "1e20"],
+        "--devices 1e+20 trajectories take about 1e+13 GB",
+    ),
     "devices and time": (["device", "--devices", "20M", "--width", "1us"], "hours; give fewer or a shorter pulse"),
     "half a device": (["device", "--devices", "1.5"], "give a whole number"),
     "no devices": (["device", "--devices", "0"], "give at least 1"),
@@ -194,8 +197,8 @@ def test_the_estimated_time_is_about_the_time_that_it_takes():
 def test_only_a_random_pulse_has_a_price_and_says_how_random():
     fair = SwitchingModel.shipped().pulse
     assert fair is not None
-    priced = claim(presets.generator, fair, samples=100)
+    priced = figure_of_merit(presets.generator, fair)
     assert priced.p01 is not None
     assert abs(priced.p01 - 0.5) <= FAIR
     with pytest.raises(InputError, match=r"p01 = .* further than 0\.05 from 1/2"):
-        claim(presets.generator, replace(fair, voltage=0.4 * fair.voltage), samples=100)
+        figure_of_merit(presets.generator, replace(fair, voltage=0.4 * fair.voltage))

@@ -10,9 +10,10 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,30 +26,27 @@ from voltaspin.core.files import opened_whole, read_object, sha256_of, write_jso
 from voltaspin.core.folders import RECORD, OutputFolder
 from voltaspin.core.ledger import Ledger
 from voltaspin.core.spec import environment
-from voltaspin.cost.claims import action_draws, claim
-from voltaspin.cost.comparison import compare
-from voltaspin.cost.jobs import ARRAY, image_job, network_seconds, networks_of, training_job, work
-from voltaspin.cost.network import ComputeCost, cost_of_images, network_section
-from voltaspin.cost.processors import software
-from voltaspin.cost.table import CellPulse, CostTable, price
+from voltaspin.cost.comparison import Cost, compare
+from voltaspin.cost.jobs import ARRAY, image_job, network_seconds, training_job, workload
+from voltaspin.cost.merit import figure_of_merit
+from voltaspin.cost.network import priced_network
+from voltaspin.cost.pricing import Prices
+from voltaspin.cost.processors import processor_rng
 from voltaspin.device import Pulse, SwitchingModel, fair_pulse, presets
 from voltaspin.diffusion.backend import bf16_is_faster
 from voltaspin.diffusion.grids import grid_png, strip_png
 from voltaspin.diffusion.pipelines import Pipeline, load_pipeline, shipped_model
 from voltaspin.diffusion.sampling import sample
 from voltaspin.memory import ArraySpec, MagnetoelectricMemory
-from voltaspin.metrics import Extractor, Row, garments, paired_difference, reference, score_features
+from voltaspin.metrics import Extractor, garments, reference
+from voltaspin.metrics.conditions import ConditionComparison, ConditionImages, compare_conditions
 from voltaspin.noise import MemorySource, NoiseSource, PseudoSource
-from voltaspin.noise.analysis import BitStatistics, bit_statistics
-from voltaspin.plots.demo import charts
+from voltaspin.noise.examination.statistics import BitStatistics, bit_statistics
 from voltaspin.report import results as r
-from voltaspin.report.page import write_page
+from voltaspin.report.demo_page import pictures_of, write_page
 
 Progress = Callable[[str, int, int], None]
 
-#: Largest difference of KID from software noise that still counts as equal; declared before any arm was
-#: scored, as a quarter of what a 3x3 mean blur adds to real images in the same extractor.
-MARGIN_SHARE_OF_BLUR = 0.25
 K_EFF_SPREAD, STRAY_SPREAD = 0.05, 0.5e-3  # assumed: no published array states them for such junctions
 CYCLES = 2000
 SHARED = (
@@ -81,13 +79,12 @@ class Arm:
     name: str
     source: NoiseSource
     images: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 1, 28, 28), np.uint8))
-    features: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 64), np.float32))
     ledger: Ledger = field(default_factory=Ledger)
     steps: int = 0
 
-    def described(self) -> r.Arm:
+    def described(self) -> r.Condition:
         provenance = self.source.provenance
-        return r.Arm(key=self.key, name=self.name, noise=provenance.description, provenance=provenance.kind)
+        return r.Condition(key=self.key, name=self.name, noise=provenance.description, provenance=provenance.kind)
 
 
 def run_demo(
@@ -148,17 +145,16 @@ def _run(folder: OutputFolder, *, images: int, steps: int, seed: int, progress: 
         for arm in (*arms, control):
             draw_images(arm, pipeline, images=images, steps=steps, out=out, settings=settings, progress=progress)
     reverse = r.Reverse(
-        arms=tuple(a.described() for a in arms),
+        conditions=tuple(a.described() for a in arms),
         sampler="ancestral DDPM",
         steps=steps,
         nfe=steps,
-        images_per_arm=images,
+        images_per_condition=images,
         shared=SHARED,
     )
     command = command_of(images=images, steps=steps, seed=seed)
     with clock("quality"):
         live = quality_section(arms, control, steps=steps, command=command, progress=progress)
-        study = shipped_study()
     with clock("cost"):
         cost = cost_section(conditioned, memory, pulse, pipeline, progress)
     results = r.DemoResults(
@@ -172,17 +168,16 @@ def _run(folder: OutputFolder, *, images: int, steps: int, seed: int, progress: 
             "precision": "bf16" if bf16_is_faster("cpu") else "float32",
             "argv": sys.argv[1:],
         },
-        environment=environment(),
         seconds=clock.seconds,
         device=device,
         memory=bits,
         forward=forward,
         reverse=reverse,
-        quality=r.QualityPair(live=live, study=study, study_reason="" if study else "no study ships with this version"),
+        quality=r.QualityPair(live=live, study=shipped_study()),
         cost=cost,
     )
     progress("page", 0, 1)
-    pictures = charts(results) | {
+    pictures = pictures_of(results) | {
         "main": grid_png(conditioned.images[:48], 8, scale=2, paper=(17, 21, 31)),
         "forward": strip,
         **{f"arm:{arm.key}": grid_png(arm.images[:32], 8) for arm in arms},
@@ -409,157 +404,47 @@ def draw_images(
     write_json(record, found | {"seconds": made.seconds})
 
 
-def quality_section(arms: tuple[Arm, ...], control: Arm, *, steps: int, command: str, progress: Progress) -> r.Quality:
-    """Scores of each arm, paired differences from software noise, floor, yardsticks, and the control."""
-    part, everything = "5 quality", (*arms, control)
-    extractor, against = Extractor.load(), reference("fashion-mnist")
-    n, total = len(control.images), 2 * len(everything) + 3
-    rows: dict[str, r.QualityRow] = {}
-    for done, arm in enumerate(everything):
-        progress(part, done, total)
-        arm.features = extractor.features(arm.images)
-        scored = score_features(
-            arm.features, against, subject=arm.name, noise=arm.source.provenance.description, shared=SHARED
-        )
-        rows[arm.key] = quality_row(arm.key, arm.name, scored)
-    real = {}
-    for done, (key, name) in enumerate((("real", "Other real images"), ("blur", "Real, 3x3 mean blur"),
-                                        ("noise", "Real, noise of sigma 0.05"))):  # fmt: skip
-        progress(part, len(everything) + done, total)
-        real[key] = quality_row(key, name, score_features(against.features[key][:n], against, subject=name))
-    # From all blurred images, whatever n is here: the margin is a property of the extractor, not of this run.
-    margin = MARGIN_SHARE_OF_BLUR * score_features(against.features["blur"], against).kid.value
-    baseline, differences = arms[0], []
-    for done, arm in enumerate(everything[1:]):
-        progress(part, len(everything) + 3 + done, total)
-        score = paired_difference(
-            arm.features, baseline.features, against, noise=arm.source.provenance.description, shared=SHARED
-        )
-        fd = None
-        if n >= 4 * against.target.shape[1]:
-            fd = r.Score.of(paired_difference(arm.features, baseline.features, against, metric="FD"))
-        differences.append(
-            r.Difference(
-                arm=arm.key,
-                name=arm.name,
-                kid=r.Score.of(score),
-                fd=fd,
-                margin=margin,
-                equivalent=score.equivalent(margin),
-            )
-        )
-    progress(part, total, total)
-    apart = differences.pop()
-    return r.Quality(
-        label="This run",
-        n=n,
-        steps=steps,
-        command=command,
-        extractor=extractor.name,
-        extractor_sha256=extractor.sha256,
-        extractor_accuracy=float(extractor.card["accuracy"]["value"]),
-        rows=tuple(rows[arm.key] for arm in arms),
-        differences=tuple(differences),
-        floor=real["real"],
-        yardsticks=(real["blur"], real["noise"]),
-        control=r.Control(
-            row=rows["control"],
-            difference=apart,
-            detected=apart.kid.low > 0,
-            what="every cell answers 1 with p = 0.55, and 16 bits are added up instead of looked up",
-        ),
-        note=f"Equivalence margin: {MARGIN_SHARE_OF_BLUR:g} of the KID of blurred real images, set beforehand. "
-        "FD is extrapolated in 1/n where there are images enough.",
-    )
-
-
-def quality_row(key: str, name: str, row: Row) -> r.QualityRow:
-    fd = row.fd_extrapolated or row.fd
-    return r.QualityRow(
-        arm=key, name=name, kid=r.Score.of(row.kid), fd=None if fd is None else r.Score.of(fd),
-        fd_reason="" if fd else row.reason,
+def quality_section(
+    arms: Sequence[Arm], control: Arm, *, steps: int, command: str, progress: Progress
+) -> ConditionComparison:
+    """Score every condition, its paired difference from software noise, yardsticks and the control."""
+    extractor = Extractor.load()
+    every = [ConditionImages(a.key, a.name, extractor.features(a.images), a.source.provenance.description)
+             for a in (*arms, control)]  # fmt: skip
+    return compare_conditions(
+        every[:-1], every[-1], reference("fashion-mnist"), extractor=extractor, shared=SHARED,
+        broken="every cell answers 1 with p = 0.55, and 16 bits are added up instead of looked up",
+        label="This run", steps=steps, command=command, progress=partial(progress, "5 quality"),
     )  # fmt: skip
 
 
-def shipped_study() -> r.Quality | None:
-    """The larger comparison that ships with the package, or None before one was made."""
-    path = Path(__file__).parent / "data" / "study.json"
-    return r.Quality.load(path) if path.is_file() else None
+def shipped_study() -> ConditionComparison:
+    """Return the larger comparison that ships with the package."""
+    return ConditionComparison.load(Path(__file__).parent / "data" / "study.json")
 
 
-def cost_section(
-    arm: Arm, memory: MagnetoelectricMemory, pulse: Pulse, pipeline: Pipeline, progress: Progress
-) -> r.Cost:
+def cost_section(arm: Arm, memory: MagnetoelectricMemory, pulse: Pulse, pipeline: Pipeline, progress: Progress) -> Cost:
     """The conditioned arm's ledger, priced at each boundary beside conventional sources."""
     progress("6 cost", 0, 1)
-    junction = presets.generator
-    cell = CellPulse.of(junction, pulse)
-    # Assumed: a reset costs one pulse of the same voltage and width (precessional writing after a read).
-    ours = price(
-        arm.ledger,
-        pulse=cell,
-        reset=cell,
-        resistance=junction.R_P,
-        cells=memory.cells,
-        images=len(arm.images),
+    counts, k = arm.ledger.totals(), len(arm.images)
+    per_bit: dict[str, Any] = {"cells_per_bit": counts["pulse"] // counts["bit"]}
+    resets = counts["reset"] / counts["pulse"]
+    prices = Prices.of(presets.generator, pulse, cells=memory.cells)
+    network, coverage = priced_network(
+        pipeline, ArraySpec.preset(ARRAY), steps=arm.steps, array=ARRAY, draws=prices.draws
     )
-    section = compare(
-        arm.ledger,
-        ours,
-        pulse=cell,
-        images=len(arm.images),
-        macs_per_image=macs_per_image(pipeline, arm.steps),
-    )
-    network, mac_fraction = network_in_memory(pipeline, arm.steps)
-    section = section.model_copy(
-        update={
-            "network": network_section(network, array=ARRAY, mac_fraction=mac_fraction),
-            "claim": claim_section(arm.ledger, memory, pulse, pipeline, network),
-        }
-    )
+    # Short periods and no card: the page does not wait for them; voltaspin cost measures longer.
+    processors, notes = processor_rng(prices.draws.table, gpu=False, seconds=0.1, repeats=3)
+    # Training resets the array before every example, sampling once an image.
+    jobs = image_job(pipeline, arm.steps, resets=resets, **per_bit), training_job(pipeline, None, None, **per_bit)
+    work = workload(
+        prices, jobs, processors=processors, networks=network.by_machine(ARRAY),
+        own_network=network_seconds(pipeline, arm.steps, repeats=2), notes=notes,
+    )  # fmt: skip
+    merit = figure_of_merit(presets.generator, pulse, reset=resets, prices=prices, **per_bit)
+    cost = compare(
+        arm.ledger, prices, images=k, macs_per_image=(coverage.macs_per_image or 0.0) * network.result.steps,
+        network=network.result, figure_of_merit=merit.model_copy(update={"work": work}),
+    )  # fmt: skip
     progress("6 cost", 1, 1)
-    return section
-
-
-def claim_section(
-    ledger: Ledger, memory: MagnetoelectricMemory, pulse: Pulse, pipeline: Pipeline, network: ComputeCost
-) -> r.Claim:
-    """The published factor in every reading, from this run's counts, and what an image and a training run take."""
-    counts, steps = ledger.totals(), round(network.steps)
-    resets, k = counts["reset"] / counts["pulse"], counts["pulse"] // counts["bit"]
-    table = CostTable.default()
-    draws = action_draws(presets.generator, pulse, cells=memory.cells, table=table)
-    found = claim(presets.generator, pulse, cells_per_bit=k, reset=resets, cells=memory.cells, table=table, draws=draws)
-    # Short periods and no card: the page is not to wait for them; voltaspin cost measures longer.
-    processors, notes = software(table, gpu=False, seconds=0.1, repeats=3)
-    priced = work(
-        draws,
-        # Training resets the array before every example, sampling once an image.
-        (
-            image_job(pipeline, steps, cells_per_bit=k, resets=resets),
-            training_job(pipeline, None, None, cells_per_bit=k),
-        ),
-        table,
-        processors=processors,
-        networks=networks_of(network, ARRAY),
-        own_network=network_seconds(pipeline, steps, repeats=2),
-        notes=notes,
-    )
-    return found.model_copy(update={"work": priced})
-
-
-def network_in_memory(pipeline: Pipeline, steps: int) -> tuple[ComputeCost, float]:
-    """What an image's arithmetic costs in crossbars, and which share of it they do."""
-    cost, coverage = cost_of_images(pipeline, ArraySpec.preset(ARRAY), steps=steps)
-    assert coverage.mac_fraction is not None  # else there is no cost
-    return cost, coverage.mac_fraction
-
-
-def macs_per_image(pipeline: Pipeline, steps: int) -> int:
-    """Multiply-accumulates of the network for one image, counted by torch while it runs once."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        pipeline.unet(torch.zeros(1, *pipeline.image_shape), 0)
-    return int(counter.get_total_flops() // 2) * steps
+    return cost

@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 
 from voltaspin.core.ledger import Ledger
+from voltaspin.core.quantity import Estimate, Sourced
 from voltaspin.cost.comparison import compare
-from voltaspin.cost.table import CellPulse, price
+from voltaspin.cost.merit import FigureOfMerit
+from voltaspin.cost.pricing import Draws, Prices
+from voltaspin.cost.table import CellPulse
+from voltaspin.metrics.conditions import ConditionComparison, ConditionDifference, ConditionScores, Control
+from voltaspin.metrics.distance import Score
 from voltaspin.report import results as R
 
 SHA = "9f2c" * 16
@@ -35,8 +40,8 @@ def pulse() -> CellPulse:
     return CellPulse.rectangular(voltage=1.2, width=0.3e-9, resistance=550e3, capacitance=0.12e-15)
 
 
-def score(name: str, value: float, half: float, **more: Any) -> R.Score:
-    return R.Score(
+def score(name: str, value: float, half: float, **more: Any) -> Score:
+    return Score(
         name=name,
         value=value,
         low=value - half,
@@ -50,9 +55,9 @@ def score(name: str, value: float, half: float, **more: Any) -> R.Score:
     )
 
 
-def row(arm: str, name: str, kid: float, fd: float | None) -> R.QualityRow:
-    return R.QualityRow(
-        arm=arm,
+def row(arm: str, name: str, kid: float, fd: float | None) -> ConditionScores:
+    return ConditionScores(
+        condition=arm,
         name=name,
         kid=score("KID", kid, 0.0004 + 0.03 * abs(kid)),
         fd=score("FD", fd, 0.05 * fd) if fd else None,
@@ -60,11 +65,11 @@ def row(arm: str, name: str, kid: float, fd: float | None) -> R.QualityRow:
     )
 
 
-def quality(label: str, n: int, fd: bool) -> R.Quality:
+def quality(label: str, n: int, fd: bool) -> ConditionComparison:
     def f(value: float) -> float | None:
         return value if fd else None
 
-    return R.Quality(
+    return ConditionComparison(
         label=label,
         n=n,
         steps=50,
@@ -78,15 +83,15 @@ def quality(label: str, n: int, fd: bool) -> R.Quality:
             row("xor", "Memory, XOR of two cells", 0.00617, f(11.3)),
         ),
         differences=(
-            R.Difference(
-                arm="xor",
+            ConditionDifference(
+                condition="xor",
                 name="Memory, XOR of two cells",
                 kid=score("KID", 0.00004, 0.0003),
                 margin=0.001,
                 equivalent=True,
             ),
-            R.Difference(
-                arm="raw",
+            ConditionDifference(
+                condition="raw",
                 name="Memory, raw bits",
                 kid=score("KID", 0.00281, 0.0006),
                 margin=0.001,
@@ -98,9 +103,11 @@ def quality(label: str, n: int, fd: bool) -> R.Quality:
             row("blur", "Real, 3×3 blur", 0.021, f(24.0)),
             row("grain", "Real, noise 0.05", 0.0031, f(3.1)),
         ),
-        control=R.Control(
+        control=Control(
             row=row("control", "Raw bits, p = 0.55", 0.214, f(180.0)),
-            difference=R.Difference(arm="control", name="Raw bits, p = 0.55", kid=score("KID", 0.208, 0.005)),
+            difference=ConditionDifference(
+                condition="control", name="Raw bits, p = 0.55", kid=score("KID", 0.208, 0.005)
+            ),
             detected=True,
             what="every cell biased to 0.55",
         ),
@@ -127,8 +134,8 @@ def bit_quality(label: str, bias: float, lag: float, cell_std: float) -> R.BitQu
     middle = (edges[1:] + edges[:-1]) / 2
     return R.BitQuality(
         label=label,
-        bias=R.Estimate(value=bias, low=bias - 0.0004, high=bias + 0.0004),
-        lag1=R.Estimate(value=lag, low=lag - 0.0008, high=lag + 0.0008),
+        bias=Estimate(value=bias, low=bias - 0.0004, high=bias + 0.0004),
+        lag1=Estimate(value=lag, low=lag - 0.0008, high=lag + 0.0008),
         autocorrelation=lag ** np.arange(1, 9),
         autocorrelation_error=0.0004,
         cell_std=cell_std,
@@ -143,31 +150,31 @@ def bit_quality(label: str, bias: float, lag: float, cell_std: float) -> R.BitQu
     )
 
 
-def claim_of() -> R.Claim:
+def merit_of() -> FigureOfMerit:
     """The published factor for the shipped junction against two generators, and a small image on an invented core."""
-    from voltaspin.core.quantity import Sourced
-    from voltaspin.cost.claims import action_draws, claim
-    from voltaspin.cost.jobs import job, work
-    from voltaspin.cost.processors import Software
-    from voltaspin.cost.table import CostTable, Span
+    from voltaspin.cost.jobs import job, workload
+    from voltaspin.cost.merit import figure_of_merit
+    from voltaspin.cost.processors import ProcessorRng
     from voltaspin.device import SwitchingModel
 
-    model, table = SwitchingModel.shipped(), CostTable.default()
-    draws = action_draws(model.junction, model.pulse, samples=100)
-    found = claim(model.junction, model.pulse, against=("intel-14", "yang-28"), samples=100, reset=0.02, draws=draws)
-    core = Software(
+    model = SwitchingModel.shipped()
+    prices = Prices.of(model.junction, model.pulse, draws=Draws(samples=100))
+    found = figure_of_merit(model.junction, model.pulse, against=("intel-14", "yang-28"), reset=0.02, prices=prices)
+    core = ProcessorRng(
         "cpu", "An invented core", "cpu", Sourced(9e4, "pJ/sample", "invented", "derived", 4e4, 2e5), None,
         None, "nobody measured it",
     )  # fmt: skip
     jobs = job("image", "50 steps", 39_200, resets=0.02), job("training run", "10 steps", 7_840)
-    networks = {"a digital machine": Span(4e-3, 3e-3, 3e-2)}
-    priced = work(draws, jobs, table, processors=[core], networks=networks, notes=("no <counter> here",))
+    networks = {"a digital machine": np.geomspace(3e-3, 3e-2, 100)}
+    priced = workload(prices, jobs, processors=[core], networks=networks, notes=("no <counter> here",))
     return found.model_copy(update={"work": priced})
 
 
 def build_results(**changes: Any) -> R.DemoResults:
     ledger, n_images = ledger_of(784 * 50 * 16), 16
-    rows = price(ledger, pulse=pulse(), reset=pulse(), resistance=509e3, cells=128 * 128, images=n_images)
+    prices = Prices.of_pulses(
+        {"pulse": pulse(), "reset": pulse(), "read": CellPulse.read(509e3)}, cells=128 * 128, draws=Draws(samples=100)
+    )
     data: dict[str, Any] = {
         "title": "A diffusion model draws its noise from a voltage-controlled magnetic memory.",
         "command": "voltaspin demo --seed 7",
@@ -200,7 +207,7 @@ def build_results(**changes: Any) -> R.DemoResults:
                 R.Corner(name="stray field +2 mT", p01=0.4766, p10=0.5227, error=0.002),
                 R.Corner(name="330 K", p01=0.5031, p10=0.4979, error=0.002),
             ),
-            lag1=R.Estimate(value=0.0005, low=-0.0035, high=0.0045),
+            lag1=Estimate(value=0.0005, low=-0.0035, high=0.0045),
             n_devices=20000,
             dt=2e-12,
             fit_error=0.0081,
@@ -216,32 +223,30 @@ def build_results(**changes: Any) -> R.DemoResults:
         ),
         "forward": R.Forward(steps=(0, 5, 10, 20, 35, 50), n_steps=50, provenance="simulated", noise="XOR of two"),
         "reverse": R.Reverse(
-            arms=(
-                R.Arm(
+            conditions=(
+                R.Condition(
                     key="software",
                     name="Software (Philox)",
                     noise="Box-Muller on Philox4x32-10",
                     provenance="pseudo",
                 ),
-                R.Arm(key="raw", name="Memory, raw bits", noise="16 raw bits per number", provenance="simulated"),
-                R.Arm(
+                R.Condition(key="raw", name="Memory, raw bits", noise="16 raw bits per number", provenance="simulated"),
+                R.Condition(
                     key="xor",
                     name="Memory, XOR of two cells",
                     noise="16 bits, each of two cells",
                     provenance="simulated",
                 ),
-                R.Arm(key="recorded", name="Recorded bits", noise="replayed from a file", provenance="recorded"),
+                R.Condition(key="recorded", name="Recorded bits", noise="replayed from a file", provenance="recorded"),
             ),
             sampler="ancestral",
             steps=50,
             nfe=50,
-            images_per_arm=2000,
+            images_per_condition=2000,
             shared="weights, labels and initial latents",
         ),
         "quality": R.QualityPair(live=quality("Small comparison", 500, False), study=quality("Study", 10000, True)),
-        "cost": compare(ledger, rows, pulse=pulse(), images=n_images, macs_per_image=1_500_000_000).model_copy(
-            update={"claim": claim_of()}
-        ),
+        "cost": compare(ledger, prices, images=n_images, macs_per_image=1_500_000_000, figure_of_merit=merit_of()),
     }
     return R.DemoResults(**(data | changes))
 
@@ -260,9 +265,9 @@ def results() -> R.DemoResults:
 
 @pytest.fixture(scope="session")
 def drawn(results: R.DemoResults) -> dict[str, bytes]:
-    from voltaspin.plots.demo import charts
+    from voltaspin.report.demo_page import pictures_of
 
-    return charts(results)
+    return pictures_of(results)
 
 
 @pytest.fixture(scope="session")
@@ -273,5 +278,5 @@ def pictures(results: R.DemoResults, drawn: dict[str, bytes]) -> dict[str, bytes
     return drawn | {
         "main": grid_png(grid(0, 36), 6, scale=3, gap=3, paper=(17, 21, 31)),
         "forward": strip_png(strip, column_labels=["0", "5", "10", "20", "35", "50"], scale=4),
-        **{f"arm:{arm.key}": grid_png(grid(i, 16), 4) for i, arm in enumerate(results.reverse.arms)},
+        **{f"arm:{arm.key}": grid_png(grid(i, 16), 4) for i, arm in enumerate(results.reverse.conditions)},
     }

@@ -1,6 +1,7 @@
 """Figures are real PNGs of sane size, and the pictures hold the pixels they were given."""
 
 import io
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 
 from voltaspin.core.errors import InputError
 from voltaspin.diffusion.grids import grid_png, strip_png
-from voltaspin.plots.demo import charts
+from voltaspin.report.demo_page import pictures_of
 
 
 def opened(png: bytes) -> Image.Image:
@@ -32,7 +33,7 @@ def test_charts_are_pictures_that_show_something(drawn):
 
 def test_charts_repeat_and_leave_matplotlib_as_it_was(results, drawn):
     before = dict(matplotlib.rcParams)
-    assert charts(results) == drawn
+    assert pictures_of(results) == drawn
     assert dict(matplotlib.rcParams) == before
 
 
@@ -92,10 +93,11 @@ def test_strip_refuses_labels_that_do_not_match():
 
 def test_quality_without_any_positive_or_wide_score(results):
     """Scores around zero, one arm, no control and no FD must still draw."""
-    from voltaspin.plots.demo import quality_png
+    from voltaspin.plots.drawing import png
+    from voltaspin.plots.quality import scores
 
     live = results.quality.live
-    flat = live.floor.kid.model_copy(update={"value": 0.0, "low": 0.0, "high": 0.0})
+    flat = replace(live.floor.kid, value=0.0, low=0.0, high=0.0)
     row = live.floor.model_copy(update={"kid": flat})
     bare = live.model_copy(update={"rows": (row,), "yardsticks": (), "floor": row, "differences": (), "control": None})
-    assert opened(quality_png(bare)).format == "PNG"
+    assert opened(png(scores(bare))).format == "PNG"

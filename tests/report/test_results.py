@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from voltaspin.core.errors import InputError
-from voltaspin.report.results import BitQuality, Curve, DemoResults, Estimate, QualityRow, Score
+from voltaspin.core.quantity import Estimate
+from voltaspin.metrics.conditions import ConditionScores
+from voltaspin.report.results import BitQuality, Curve, DemoResults
 
 
 def test_round_trip(results, tmp_path):
@@ -53,14 +55,14 @@ def test_provenance_of_each_arm(results):
 
 def test_an_unknown_provenance_is_refused(results):
     data = results.to_json()
-    data["reverse"]["arms"][0]["provenance"] = "quantum"
+    data["reverse"]["conditions"][0]["provenance"] = "quantum"
     with pytest.raises(InputError, match="provenance"):
         DemoResults.from_json(data)
 
 
 def test_arms_have_their_own_keys(results):
     data = results.to_json()
-    data["reverse"]["arms"][1]["key"] = "software"
+    data["reverse"]["conditions"][1]["key"] = "software"
     with pytest.raises(InputError, match="share a key"):
         DemoResults.from_json(data)
 
@@ -91,7 +93,7 @@ def test_an_interval_has_its_ends_in_order():
 def test_no_fd_without_a_reason(results):
     kid = results.quality.live.floor.kid
     with pytest.raises(ValueError, match="fd_reason"):
-        QualityRow(arm="a", name="a", kid=kid)
+        ConditionScores(condition="a", name="a", kid=kid)
 
 
 def test_no_comparison_without_a_control_or_a_reason(results):
@@ -105,12 +107,3 @@ def test_histogram_has_one_edge_more(results):
     data = results.memory.raw.model_dump()
     with pytest.raises(ValueError, match="one edge more"):
         BitQuality(**(data | {"histogram_edges": data["histogram_edges"][:-1]}))
-
-
-def test_a_score_is_taken_from_a_dataclass_of_the_same_fields(results):
-    from dataclasses import make_dataclass
-
-    score = results.quality.live.floor.kid
-    fields = score.model_dump()
-    other = make_dataclass("Other", list(fields))(**fields)
-    assert Score.of(other) == score

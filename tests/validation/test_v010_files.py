@@ -21,7 +21,7 @@ from voltaspin.cli.app import main
 from voltaspin.core.files import sha256_of
 from voltaspin.core.ledger import Ledger
 from voltaspin.cost.images import ImageWork
-from voltaspin.cost.results import Claim
+from voltaspin.cost.merit import FigureOfMerit as Claim
 from voltaspin.cost.table import CostTable
 from voltaspin.device import JunctionSpec, Pulse, SwitchingModel, presets
 from voltaspin.device.characterise import Characterisation
@@ -33,9 +33,10 @@ from voltaspin.diffusion.pipelines import shipped_model
 from voltaspin.memory import ArraySpec, MagnetoelectricMemory, Slopes, convert
 from voltaspin.memory.programmable import PulseLibrary
 from voltaspin.metrics import evaluate_folder
+from voltaspin.metrics.conditions import ConditionComparison as Quality
 from voltaspin.metrics.shipped import data_sha256, load_reference
 from voltaspin.noise import LoopedSource, MemorySource, PseudoSource, RecordedSource, conditioned
-from voltaspin.report.results import DemoResults, Quality
+from voltaspin.report.results import DemoResults
 from voltaspin.requirements.specification import NoiseSpecification
 from voltaspin.study.equivalence import judge, standing
 from voltaspin.study.runner import execute, finished, folder_of

@@ -58,7 +58,7 @@ def demo(
     Example: [bold]voltaspin demo --out demo-report --images 256 --steps 50[/bold]
     """
     from voltaspin.demo import run_demo
-    from voltaspin.report.page import summary_table
+    from voltaspin.report.demo_page import summary_table
 
     with progress_of() as progress:
         results = run_demo(out=out, images=images, steps=steps, seed=seed, force=force, progress=progress)
@@ -120,7 +120,8 @@ def _options_of(arguments: list[str]) -> dict[str, str]:
     command: Any = typer.main.get_command(app)
     for word in arguments:
         command = getattr(command, "commands", {}).get(word, command)
-    return {p.name: p.opts[0] for p in command.params if p.name and p.opts[0].startswith("--")}
+    options = {p.name: p.opts[0] for p in command.params if p.name and p.opts[0].startswith("--")}
+    return {f"n_{name}": option for name, option in options.items()} | options
 
 
 def _no_reader() -> NoReturn:

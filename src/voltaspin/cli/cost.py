@@ -10,7 +10,7 @@ import typer
 
 from voltaspin.cli.device import chosen_junction
 from voltaspin.cli.options import AsJson, Changes, Force, Model, Seed, Voltage, Width, count, word
-from voltaspin.cli.terminal import print_json
+from voltaspin.cli.terminal import show
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_bytes
 from voltaspin.core.folders import claimed_file
@@ -76,8 +76,8 @@ def cost(
         given = [k for k, v in {**of_work, "model": model, "measure": measure}.items() if v is not None]
         if given:
             raise InputError(f"--no-work prices no image; leave out --{given[0].replace('_', '-')}")
-    from voltaspin.cost.claims import action_draws, claim, claim_text
-    from voltaspin.cost.table import CostTable
+    from voltaspin.cost.merit import figure_of_merit
+    from voltaspin.cost.pricing import Draws, Prices
     from voltaspin.device import Pulse, SwitchingModel
 
     chosen = chosen_junction(junction, changes)
@@ -95,37 +95,22 @@ def cost(
             f"'voltaspin device characterise --preset {junction}' finds"
         )
     with contextlib.nullcontext() if out is None else claimed_file(out, force=force):
-        table = CostTable.default()
-        draws = action_draws(chosen, pulse, table=table, samples=samples, seed=seed)
-        found = claim(
-            chosen,
-            pulse,
-            cells_per_bit=cells_per_bit,
-            reset=reset,
-            against=tuple(against or ()),
-            table=table,
-            samples=samples,
-            seed=seed,
-            draws=draws,
+        prices = Prices.of(chosen, pulse, draws=Draws(samples=samples, seed=seed))
+        found = figure_of_merit(
+            chosen, pulse, cells_per_bit=cells_per_bit, reset=reset, against=tuple(against or ()), prices=prices
         )
         if work:
-            from voltaspin.cost.jobs import work_of_model
+            from voltaspin.cost.jobs import workload_of_model
 
             assert found.cells_per_bit is not None
-            priced = work_of_model(
-                model, draws, table, image_steps=image_steps or 50, training_steps=training_steps, batch=batch,
-                cells_per_bit=found.cells_per_bit, resets=float(reset), measure=measure or "auto", seed=seed,
+            priced = workload_of_model(
+                model, prices, image_steps=image_steps or 50, training_steps=training_steps, batch=batch,
+                cells_per_bit=found.cells_per_bit, resets=float(reset), measure=measure or "auto",
             )  # fmt: skip
             found = found.model_copy(update={"work": priced})
         if out is not None:
-            from voltaspin.plots.cost import claim_png
+            from voltaspin.plots.cost import image_energies, ratios
+            from voltaspin.plots.drawing import stacked
 
-            write_bytes(out, claim_png(found))
-    if as_json:
-        print_json(found.to_json() | {"verdicts": [r.verdict for r in found.readings]})
-        return
-    print(claim_text(found))
-    if found.work is not None:
-        from voltaspin.cost.jobs import work_text
-
-        print(work_text(found.work))
+            write_bytes(out, stacked((ratios, found), *([(image_energies, found.work)] if found.work else [])))
+    show(found, as_json)

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from voltaspin.cli.options import AsJson, Changes, Force, Out, Seed, SpinTorque, Voltage, Width, assigned, count
-from voltaspin.cli.terminal import print_json, progress_of
+from voltaspin.cli.terminal import print_json, progress_of, run_record
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import opened_whole
 from voltaspin.core.folders import OutputFolder, claimed_file
-from voltaspin.core.result import RunRecord
 from voltaspin.core.units import Dimension
 
 if TYPE_CHECKING:
@@ -44,7 +43,6 @@ SETTABLE: dict[str, Dimension] = {
     "V_h": units.JUNCTION_VOLTAGE,
     "Nz": units.RATIO.within(1e-9, 1e3),
 }
-_BYTES, _MOST_DEVICES = 100, 20_000_000  #: memory of a trajectory (measured: 84 to 156), and the most of them
 
 
 def chosen_junction(preset: str, changes: list[str] | None) -> Junction:
@@ -84,9 +82,7 @@ def device(
     preset: Preset = "generator",
     voltage: Voltage = None,
     width: Width = 0.6e-9,
-    devices: Annotated[
-        int, count("--devices", most=_MOST_DEVICES, why="which take too much memory", help="Trajectories, such as 20k.")
-    ] = 20000,
+    devices: Annotated[int, count("--devices", most=10**21, help="Trajectories, such as 20k.")] = 20000,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -173,7 +169,7 @@ def characterise(
             folder.write_bytes(f"{name}.png", picture)
         folder.write_bytes("index.html", device_page(result, pictures).encode())
         folder.write_json("device.json", result.to_json())
-        folder.finish(RunRecord().to_json())
+        folder.finish(run_record())
     if as_json:
         print_json(result.to_json())
         return
@@ -183,7 +179,7 @@ def characterise(
 
 
 def _summary(result: Characterisation) -> list[str]:
-    from voltaspin.report.page import number, seconds
+    from voltaspin.core.format import duration, number
 
     d = result.derived
     lines = [f"{result.junction.name}: Delta {d.Delta:.1f}, barrier with the in-plane field {d.barrier:.1f} k_B T"]
@@ -193,7 +189,7 @@ def _summary(result: Characterisation) -> list[str]:
         if pulse is not None:
             lines.append(f"{name}: {pulse.verdict}")
     if result.retention is not None and result.retention.life is not None:
-        lines.append(f"a bit lives {seconds(result.retention.life)} on average")
+        lines.append(f"a bit lives {duration(result.retention.life)} on average")
     if result.read is not None:
         lines.append(f"read errors {number(result.read.error)} at {result.read.voltage:g} V")
     lines += [f"no {part}: {reason}" for part, reason in result.reasons.items()]

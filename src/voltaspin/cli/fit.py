@@ -17,10 +17,9 @@ import typer
 from voltaspin.cli.device import Preset, chosen_junction
 from voltaspin.cli.options import AsJson, Changes, Force, Out, SpinTorque, count
 from voltaspin.cli.tables import KINDS, by_quantity, column_names, digests, joined, kind_of, measurements_of
-from voltaspin.cli.terminal import now_and_then, print_json, progress_bars
+from voltaspin.cli.terminal import now_and_then, print_json, progress_bars, run_record
 from voltaspin.core.errors import InputError
 from voltaspin.core.folders import OutputFolder
-from voltaspin.core.result import RunRecord
 
 if TYPE_CHECKING:
     from voltaspin.device.fit.likelihood import FitResult
@@ -129,10 +128,11 @@ def fit(
                 result, drawn = _fitted(name, sets, start, parameters, degree, spin_torque, quick, show, show_quick)
             bars.update(bar, total=1, completed=1, description="fit")
             say("fit done, the picture follows")
+            from voltaspin.plots.drawing import png
             from voltaspin.plots.fit import fit_overlay
 
             bar = bars.add_task("figure", total=1)
-            picture = fit_overlay(result, drawn, degree=degree, spin_torque=spin_torque)
+            picture = png(fit_overlay(result, drawn, degree=degree, spin_torque=spin_torque))
             bars.update(bar, completed=1)
         notes = list(dict.fromkeys([*result.notes, *(str(one.message) for one in told)]))
         titled = ", ".join(path.name for path in files)
@@ -149,7 +149,7 @@ def fit(
             folder.write_json("junction.json", JunctionSpec.of(made).to_json())
         folder.write_bytes("fit.png", picture)
         folder.write_json("fit.json", record)
-        folder.finish(RunRecord().to_json())
+        folder.finish(run_record())
     if as_json:
         print_json(record)
         return

@@ -65,8 +65,8 @@ def cost(
     """
     chosen = array_spec(spec)
     from voltaspin.core.units import gamma_e
-    from voltaspin.cost.network import cost_of_images
-    from voltaspin.cost.table import CellPulse, CostTable, action_energies
+    from voltaspin.cost.network import priced_network
+    from voltaspin.cost.table import CellPulse
     from voltaspin.device import Pulse, presets
     from voltaspin.diffusion.pipelines import load_pipeline, shipped_model
 
@@ -74,10 +74,8 @@ def cost(
     # the weights lie in storage cells, turned over by half a precession
     junction = presets.get("storage")
     turn = Pulse(voltage=junction.V_c, width=math.pi / (gamma_e * junction.B_in_plane))
-    table = CostTable.default()
-    write, _ = action_energies(pulses={"write": CellPulse.of(junction, turn)}, boundary="macro", table=table)["write"]
-    found, _ = cost_of_images(pipeline, chosen, steps=steps, write_energy=write)
-    show(found, as_json)
+    network, _ = priced_network(pipeline, chosen, steps=steps, write=CellPulse.of(junction, turn))
+    show(network.result, as_json)
 
 
 @app.command()
@@ -114,7 +112,8 @@ def store(
     """
     from voltaspin.diffusion.pictures import read_pictures
     from voltaspin.memory.keeping import keep
-    from voltaspin.plots.memory import kept_png
+    from voltaspin.plots.drawing import png
+    from voltaspin.plots.memory import stored_images
 
     if not image.is_file():
         raise InputError(f"{image} does not exist; give a PNG or another picture")
@@ -124,7 +123,7 @@ def store(
     with claimed_file(out, force=force):
         storage = keep(grey, "storage", seconds=years, temperature=celsius, seed=seed)
         generator = keep(grey, "generator", seconds=60.0, temperature=None, seed=seed)
-        write_bytes(out, kept_png(grey, [storage, generator]))
+        write_bytes(out, png(stored_images(grey, [storage, generator])))
     if as_json:
         print_json({"picture": str(out), "kept": [k.to_json() for k in (storage, generator)]})
     else:
@@ -171,11 +170,12 @@ def yield_(
             f"of memory; give {2**26:,} cells at most"
         )
     from voltaspin.memory import MagnetoelectricMemory
-    from voltaspin.plots.memory import sigma_png
+    from voltaspin.plots.drawing import png
+    from voltaspin.plots.memory import spread_of_cells
 
     with contextlib.nullcontext() if out is None else claimed_file(out, force=force):
         memory = MagnetoelectricMemory(rows=rows, columns=columns, K_eff_spread=K_eff_spread, seed=seed)
         found = memory.yields(eps=eps, seconds=seconds)
         if out is not None:
-            write_bytes(out, sigma_png(memory, eps=eps, seconds=seconds))
+            write_bytes(out, png(spread_of_cells(memory, eps=eps, seconds=seconds)))
     show(found, as_json)

@@ -71,9 +71,12 @@ def count(*names: str, help: str, least: int = 1, most: int = 10**9, why: str = 
 def word(*names: str, words: Collection[str], help: str) -> Any:
     """An option that takes one of a few words."""
 
+    *others, last = words
+    listed = f"{', '.join(others)} or {last}"
+
     def read(text: str) -> str:
         if text and text not in words:
-            raise InputError(f"{names[0]} {text!r} is unknown; use {', '.join(words)}{nearest(text, words)}")
+            raise InputError(f"{names[0]} {text!r} is unknown; use {listed}{nearest(text, words)}")
         return text
 
     return _option(read, names, help, "WORD")

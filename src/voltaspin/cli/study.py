@@ -13,11 +13,10 @@ import typer
 from voltaspin.cli.device import chosen_junction
 from voltaspin.cli.files import Given, file_options, input_of, opened, refuse_recording, say_read
 from voltaspin.cli.options import AsJson, Changes, Force, Voltage, Width, assigned, count, quantity, ratio
-from voltaspin.cli.terminal import print_json, progress_bars
+from voltaspin.cli.terminal import print_json, progress_bars, run_record
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
 from voltaspin.core.folders import OutputFolder
-from voltaspin.core.result import RunRecord
 
 if TYPE_CHECKING:
     from voltaspin.device import Junction, Pulse
@@ -112,7 +111,7 @@ def study(
         folder.write_bytes("index.html", page(spec, each, out, command).encode())
         folder.write_bytes("summary.md", summary(spec, each, out, command).encode())
         folder.write_json("verdicts.json", result.to_json())
-        folder.finish(RunRecord().to_json())
+        folder.finish(run_record())
     if as_json:
         print_json(result.to_json())
         return

@@ -76,6 +76,13 @@ def show(result: Any, as_json: bool, *more: str) -> None:
         print(line)
 
 
+def run_record() -> dict[str, Any]:
+    """Return what ``run.json`` says of this run beside its command, arguments and files."""
+    from voltaspin.core.result import RunRecord
+
+    return RunRecord().to_json()
+
+
 def print_json(data: Any) -> None:
     """Print data as JSON."""
     print(json.dumps(data, indent=1, allow_nan=False))

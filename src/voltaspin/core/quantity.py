@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 
@@ -11,6 +15,11 @@ Z95 = 1.959963984540054  #: normal quantile of a two-sided 95 % interval
 Z90 = 1.6448536269514722  #: and of the 90 % interval that two one-sided tests at 5 % amount to
 
 Grade = Literal["measured", "fitted", "textbook", "derived", "recalled", "assumed"]
+#: Factor up and down that holds 90 % of what a number of a grade may be, unless it has a range of its own [chosen].
+FACTORS: dict[Grade, float] = {
+    "measured": 1.1, "textbook": 1.2, "fitted": 1.3, "derived": 1.5, "recalled": 2.0, "assumed": 3.0,
+}  # fmt: skip
+_BOUND = 10.0  # how far below its value a number may lie of which only an upper bound is known [assumed]
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,24 @@ class Sourced:
             raise InputError(f"{self.value} {self.unit} has no source; name the paper or the assumption")
         if (self.low is not None and self.low > self.value) or (self.high is not None and self.high < self.value):
             raise InputError(f"range [{self.low}, {self.high}] {self.unit} does not hold the value {self.value}")
+
+    def draws(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return values that this number may have, in ``unit``: log-normal on either side of its value.
+
+        Args:
+            z: standard normal numbers of any shape; equal ones give equal draws.
+        """
+        if self.value <= 0:
+            return np.full_like(z, self.value)
+        factor = FACTORS[self.grade]
+        up = factor if self.high is None else max(self.high / self.value, 1.0)
+        down = factor if self.low is None else max(self.value / self.low if self.low > 0 else _BOUND, 1.0)
+        return self.value * np.exp(np.where(z > 0, z * math.log(up), z * math.log(down)) / Z90)
+
+    def estimate(self, unit: str, factor: float = 1.0) -> Estimate:
+        """Return the value times ``factor`` with the interval that holds 90 % of its draws."""
+        low, value, high = factor * self.draws(np.array([-Z90, 0.0, Z90]))
+        return Estimate(float(value), float(low), float(high), level=0.9, unit=unit)
 
     def __str__(self) -> str:
         span = f" ({self.low:g} to {self.high:g})" if self.low is not None and self.high is not None else ""
@@ -89,6 +116,12 @@ class Estimate:
     def at_most(cls, high: float, *, level: float = 1.0, unit: str = "") -> Self:
         """A quantity that is zero or more, and that could only be bounded from above."""
         return cls(0.0, 0.0, high, level=level, unit=unit)
+
+    @classmethod
+    def of_draws(cls, draws: NDArray[np.float64], *, level: float = 0.9, unit: str = "") -> Self:
+        """The median of draws of a quantity, and the interval that holds ``level`` of them."""
+        low, value, high = np.quantile(draws, (0.5 - level / 2, 0.5, 0.5 + level / 2))
+        return cls(float(value), float(low), float(high), level=level, unit=unit)
 
     @property
     def is_bound(self) -> bool:

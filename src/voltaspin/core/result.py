@@ -17,13 +17,14 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.files import as_object
 from voltaspin.core.quantity import Estimate, Sourced
 from voltaspin.core.spec import Spec, environment
 from voltaspin.core.units import format_quantity
@@ -114,6 +115,11 @@ class Result(Part):
     VERSION: ClassVar[int] = 1
 
     environment: dict[str, str] = Field(default_factory=environment, repr=False)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], *, where: str = "specification") -> Self:
+        """As :meth:`Spec.from_json`; a file that does not name its versions has none."""
+        return super().from_json({"environment": {}} | as_object(data, where=where), where=where)
 
     def plot(self, ax: Any = None) -> Any:
         """Draw into ``ax`` (a Matplotlib ``Axes``; a new one where absent), and return it.

@@ -1,245 +1,251 @@
-"""The memory beside conventional generators: every reading of "better", and what speaks against it.
-
-"About 10^3 better energy-per-bit-per-area" can be read as a ratio of energies, of areas, of their product or
-of their quotient, each at three boundaries. All are computed; those that come to 10^3 are named with the
-assumption behind them.
-"""
+"""A priced ledger beside conventional generators, and the facts that speak against the memory."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.format import energies, energy
 from voltaspin.core.ledger import Ledger
 from voltaspin.core.quantity import Estimate
-from voltaspin.cost.results import ABOUT_A_THOUSAND, Cost, CostRow, Metric, Ratio
-from voltaspin.cost.table import CellPulse, CostTable, conventional_rows, si
-
-SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-_METRICS: tuple[tuple[Metric, str], ...] = (
-    ("energy", "energy_per_bit"),
-    ("area", "area_um2"),
-    ("energy x area", "energy_area"),
-    ("energy / area", "energy_over_area"),
-)
-_LEFT_OUT = {
-    "cell": "the junction alone is charged; lines, drivers, sensing and conditioning are left out",
-    "cell+line": "junction and bit line are charged; drivers, sensing and conditioning are left out",
-    "macro": "everything counted is charged, with assumed periphery and the area of the whole array",
-}
+from voltaspin.core.result import Boundary, Part, Result, Unit
+from voltaspin.cost.merit import FigureOfMerit, drawn_source, estimates, metrics
+from voltaspin.cost.network import ComputeCost
+from voltaspin.cost.pricing import Draws, Floats, Prices, picojoules, price
+from voltaspin.cost.table import BOUNDARIES, si_unit
 
 
-def energy_text(pJ: float) -> str:
-    """An energy with the prefix that reads best: ``energy_text(0.072)`` is ``"72 fJ"``."""
-    if pJ == 0:
-        return "0 fJ"
-    steps = ((1e-3, "aJ"), (1.0, "fJ"), (1e3, "pJ"), (1e6, "nJ"), (1e9, "µJ"), (1e12, "mJ"), (1e15, "J"))
-    # 0.9995 so that 999.7 fJ is printed as 1 pJ, not as 1e+03 fJ
-    for limit, name in steps:
-        if abs(pJ) < limit * 0.9995:
-            return f"{pJ / limit * 1e3:.3g} {name}"
-    return f"{pJ / 1e15:.3g} kJ"
-
-
-def spread_parts(e: Estimate) -> tuple[str, str, str]:
-    """Median of an energy [pJ], its unit, and its range in that unit: ``("12.1", "pJ", "4.1 to 45")``."""
-    value, unit = energy_text(e.value).split(" ")
-    scale = e.value / float(value)
-    return value, unit, f"{digits(e.low / scale)} to {digits(e.high / scale)}"
-
-
-def energies(e: Estimate | None) -> str:
-    """``"12.1 (4.1 to 45) pJ"``"""
-    if e is None:
-        return "-"
-    value, unit, ends = spread_parts(e)
-    return f"{value} ({ends}) {unit}"
-
-
-def digits(value: float) -> str:
-    """Two significant digits, as a plain number: ``"0.021"``, ``"3,400"``; a power of ten below a millionth."""
-    if value >= 10:
-        return f"{float(f'{value:.2g}'):,.0f}"
-    if 0 < value < 1e-4:
-        places = 1 - math.floor(math.log10(value))
-        return f"{value:.{places}f}" if value >= 1e-6 else f"{value:.1e}"
-    return f"{value:.2g}"
-
-
-def ratio_text(ratio: float) -> str:
-    """``"1,280×"``, ``"0.021×"``, ``"1.3·10⁵×"``."""
-    if ratio >= 1e5 or ratio < 1e-4:
-        mantissa, exponent = f"{ratio:.1e}".split("e")
-        return f"{mantissa}·10{str(int(exponent)).translate(SUPERSCRIPT)}×"
-    return f"{float(f'{ratio:.3g}'):,.0f}×" if ratio >= 100 else f"{ratio:.2g}×"
-
-
-def ratios(ours: Sequence[CostRow], conventional: Sequence[CostRow]) -> tuple[Ratio, ...]:
-    """Conventional over ours for each metric, boundary and source with both numbers; above 1 we win.
+class CostRow(Part):
+    """The cost of one random number from one source at one boundary: medians with 90 % intervals.
 
     Args:
-        ours: rows of :func:`voltaspin.cost.table.price`.
-        conventional: rows of :func:`voltaspin.cost.table.conventional_rows`.
-
-    Returns:
-        One entry per pair and metric for which both sides have a number that could be read.
+        key, name: of the source.
+        ours: whether it is the memory.
+        energy: per bit or per Gaussian number [pJ].
+        area: of the generator; at the macro that of the array [um^2].
+        energy_area, energy_over_area: [pJ um^2] and [pJ/um^2], of bits.
+        rate, node_nm, how, family: as printed.
+        grade, area_grade: the weakest among the numbers used.
+        source: of the energy.
     """
-    found = []
-    for own in ours:
-        for other in conventional:
-            for metric, field in _METRICS:
-                a, b = getattr(other, field), getattr(own, field)
-                guess = other.how == "unread" and metric != "area"
-                if a is None or not b or guess or other.family == "vcma":
-                    continue
-                assumption = _LEFT_OUT[own.boundary]
-                if metric != "energy" and own.boundary != "macro":
-                    assumption += "; one cell's area against a whole generator"
-                if metric == "energy / area":
-                    assumption += (
-                        "; grows by itself with the size of the array"
-                        if own.boundary == "macro"
-                        else "; a small area counts against the memory"
-                    )
-                found.append(
-                    Ratio(
-                        metric=metric,
-                        boundary=own.boundary,
-                        against=other.name,
-                        ratio=a / b,
-                        assumption=assumption,
-                    )
-                )
-    return tuple(found)
+
+    key: str
+    name: str
+    ours: bool
+    boundary: Boundary
+    energy: Estimate
+    area: Estimate | None = None
+    energy_area: Estimate | None = None
+    energy_over_area: Estimate | None = None
+    rate: str = ""
+    node_nm: int | None = None
+    how: str = ""
+    family: Literal["cmos", "spin", "vcma"] = "cmos"
+    grade: str
+    area_grade: str | None = None
+    source: str
 
 
-def about_a_thousand(all_ratios: Sequence[Ratio]) -> tuple[Ratio, ...]:
-    """The readings within half a decade of 10^3, nearest first."""
-    low, high = ABOUT_A_THOUSAND
-    near = [r for r in all_ratios if low <= r.ratio <= high]
-    return tuple(sorted(near, key=lambda r: abs(math.log10(r.ratio) - 3)))
-
-
-def counterweights(
-    ledger: Ledger,
-    ours: Sequence[CostRow],
-    *,
-    pulse: CellPulse,
-    table: CostTable,
-    images: int | None = None,
-    macs_per_image: int | None = None,
-) -> tuple[str, ...]:
-    """Sentences that weigh against the memory, each computed from the numbers.
+class Cost(Result):
+    """A priced ledger beside conventional sources.
 
     Args:
-        ledger: what was counted.
-        ours: its rows, one per boundary.
-        pulse: the stochastic pulse.
-        table: prices.
-        images: that the ledger's numbers made.
-        macs_per_image: multiply-accumulates of the network per image, to show the noise's share.
+        table: name of the cost table.
+        samples: draws behind each number.
+        counts: totals of the ledger.
+        per_pulse: energy of one pulse [pJ], by boundary.
+        per_image: energy of the random numbers of one image [pJ], by boundary.
+        parts: energy of the ledger at the macro [pJ], by action.
+        rows, normals: sources of bits and of Gaussian numbers.
+        counterweights: sentences against the memory, computed from the numbers.
+        network: the arithmetic of an image, in memory and not.
+        figure_of_merit: the published factor in every reading.
     """
-    counts = ledger.totals()
-    at = {row.boundary: row for row in ours}
-    line = table.line_energy(pulse.voltage) * 1e12
-    cell = pulse.energy * 1e12
-    said = [
-        f"Driving the bit line takes {energy_text(line)} per pulse, {line / cell:,.0f} times the "
-        f"{energy_text(cell)} of the cell itself."
-    ]
-    best = _cheapest(conventional_rows(table, "bit"), "energy_per_bit", how="silicon")
-    if best and (row := at["cell+line"]).energy_per_bit and best.energy_per_bit:
-        more = row.energy_per_bit > best.energy_per_bit
-        said.append(
-            f"With its line a conditioned bit costs {energy_text(row.energy_per_bit)}, "
-            f"{'more' if more else 'less'} than the {energy_text(best.energy_per_bit)} of the most frugal "
-            f"measured CMOS generator in the table ({best.name})."
-        )
-    gauss = _cheapest(conventional_rows(table, "normal"), "energy_per_normal", how="silicon")
-    if gauss and gauss.energy_per_normal and at["cell"].energy_per_normal and counts.get("normal"):
-        switched = sum(counts.get(a, 0) for a in ("pulse", "reset"))
-        cell_normal, line_normal = at["cell"].energy_per_normal, at["cell+line"].energy_per_normal or 0.0
-        verdict = "more" if cell_normal > gauss.energy_per_normal else "less"
-        said.append(
-            f"One Gaussian number took {switched / counts['normal']:.3g} pulses and resets here: "
-            f"{energy_text(cell_normal)} in the cells alone, {verdict} than the "
-            f"{energy_text(gauss.energy_per_normal)} of the best CMOS Gaussian generator per sample, and "
-            f"{energy_text(line_normal)} with the lines. The advantage is per bit."
-        )
-    worse = [r for r in ratios([at["cell"]], conventional_rows(table, "bit")) if r.metric == "energy / area"]
-    if worse:
-        losing = sum(r.ratio < 1 for r in worse)
-        said.append(
-            f"Read literally, energy per bit divided by area, the cell is worse than {losing} of "
-            f"{len(worse)} generators whose area is known: its area is what is small."
-        )
-    if counts.get("read"):
-        said.append(
-            f"A pulse per nanosecond is not a bit per nanosecond: one read of one cell takes about "
-            f"{table.read_width.value:g} {table.read_width.unit} to charge the line."
-        )
-    if (parts := at["macro"].parts).get("lookup") and parts["lookup"] > 0.5 * sum(parts.values()):
-        share = parts["lookup"] / sum(parts.values())
-        said.append(
-            f"At the boundary of the macro {100 * share:.0f} % of the energy goes into reading the "
-            "inverse-CDF table, not into randomness."
-        )
-    if macs_per_image and images and (macro := at["macro"].energy_per_image):
-        mac = (si(table.operations["mul float32"]) + si(table.operations["add float32"])) * 1e12
-        network = mac * macs_per_image
-        said.append(
-            f"The network's own arithmetic, in float32 at 45 nm, takes {energy_text(network)} per image; "
-            f"all its noise takes {energy_text(macro)} at the boundary of the macro, "
-            f"{100 * macro / (macro + network):.2g} % of the sum."
-        )
-    return tuple(said)
+
+    KIND: ClassVar[str] = "cost"
+    table: str
+    samples: Annotated[int, Unit("draws")]
+    counts: dict[str, int]
+    per_pulse: dict[Boundary, Estimate]
+    per_image: dict[Boundary, Estimate] = Field(default_factory=dict)
+    parts: dict[str, Estimate]
+    rows: tuple[CostRow, ...]
+    normals: tuple[CostRow, ...]
+    counterweights: tuple[str, ...]
+    network: ComputeCost | None = None
+    figure_of_merit: FigureOfMerit | None = None
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Return rows for people: every source's energy, and what speaks against the memory."""
+        rows = [(f"per bit, {r.name}, {r.boundary}", f"{energies(r.energy)} [{r.grade}]") for r in self.rows]
+        rows += [(f"per normal, {r.name}, {r.boundary}", f"{energies(r.energy)} [{r.grade}]") for r in self.normals]
+        rows += [("counterweight", text) for text in self.counterweights]
+        return rows + (self.figure_of_merit.summary() if self.figure_of_merit else [])
 
 
-def _cheapest(rows: Sequence[CostRow], field: str, *, how: str) -> CostRow | None:
-    known = [r for r in rows if r.how == how and getattr(r, field) is not None]
-    return min(known, key=lambda r: getattr(r, field), default=None)
+def conventional_rows(draws: Draws, per: Literal["bit", "normal"]) -> tuple[CostRow, ...]:
+    """Return the table's generators of bits or of Gaussian numbers."""
+    rows = []
+    for source in draws.table.sources:
+        if source.per != per:
+            continue
+        found = estimates(metrics(*drawn_source(source, draws)))
+        energy, area = source.energy, source.area
+        rows.append(CostRow(
+            key=source.key, name=source.name, ours=False, boundary=source.boundary,
+            energy=energy.estimate("pJ", 1e12 * si_unit(energy)),
+            area=None if area is None else area.estimate("um^2", 1e12 * si_unit(area)),
+            energy_area=found.get("energy x area") if per == "bit" else None,
+            energy_over_area=found.get("energy / area") if per == "bit" else None,
+            rate=source.rate, node_nm=source.node_nm, how=source.how, family=source.family,
+            grade=energy.grade, area_grade=area.grade if area else None, source=energy.source,
+        ))  # fmt: skip
+    return tuple(rows)
+
+
+def own_rows(ledger: Ledger, prices: Prices, per: Literal["bit", "normal"]) -> tuple[CostRow, ...]:
+    """Return the cost of a ledger's numbers at each boundary; none where it counts no such number.
+
+    A bit takes everything but table reads and adders, a normal everything: give the part of a ledger that made one
+    kind of number. Normals without table reads are taken to be sums of their bits, and charged for adders.
+    """
+    counts = with_adders(ledger)
+    made = counts.get(per, 0)
+    if not made:
+        return ()
+    used = {a: n / made for a, n in counts.items() if per == "normal" or a not in ("lookup", "adder")}
+    rows = []
+    for b in BOUNDARIES:
+        found = estimates(metrics(prices.total(used, b), prices.area[b]))
+        rows.append(CostRow(
+            key=f"ours-{b}", name="VCMA memory of this run", ours=True, boundary=b, energy=found["energy"],
+            area=found["area"], energy_area=found["energy x area"], energy_over_area=found["energy / area"],
+            how="counted, priced", family="vcma", grade=prices.grades[b], area_grade=prices.draws.table.cell_area.grade,
+            source=f"this run's ledger; {prices.draws.table.name}",
+        ))  # fmt: skip
+    return tuple(rows)
+
+
+def with_adders(ledger: Ledger) -> dict[str, float]:
+    """Return the totals of a ledger; without table reads its normals are sums: one full adder a bit at most."""
+    counts: dict[str, float] = dict(ledger.totals())
+    bits, normals = counts.get("bit", 0), counts.get("normal", 0)
+    if normals and not counts.get("lookup") and bits > normals:
+        counts["adder"] = bits - normals
+    return counts
 
 
 def compare(
     ledger: Ledger,
-    ours: Sequence[CostRow],
+    prices: Prices,
     *,
-    pulse: CellPulse,
-    table: CostTable | None = None,
     images: int | None = None,
-    macs_per_image: int | None = None,
+    macs_per_image: float | None = None,
+    network: ComputeCost | None = None,
+    figure_of_merit: FigureOfMerit | None = None,
 ) -> Cost:
-    """The cost section of the results: priced rows beside the table's generators.
+    """Price a ledger at each boundary, beside the table's generators.
 
     Args:
-        ledger: what was counted.
-        ours: rows that :func:`voltaspin.cost.table.price` made of it, with the same table.
-        pulse: the stochastic pulse.
-        table: prices; the package's own by default.
-        images, macs_per_image: see :func:`counterweights`.
+        ledger: counts of a memory that made random numbers.
+        prices: of its actions; see :meth:`Prices.of`.
+        images: that the ledger's numbers made.
+        macs_per_image: multiply-accumulates of the network per image, for the noise's share.
+        network, figure_of_merit: to stand beside it.
 
     Raises:
-        InputError: ``ours`` does not have one row for each boundary.
+        InputError: an action was counted that has no price, or ``images`` is not positive.
     """
-    table = table or CostTable.default()
-    if sorted(row.boundary for row in ours) != ["cell", "cell+line", "macro"]:
-        raise InputError(f"{len(ours)} priced rows given; pass all rows that price() returned")
-    bits = conventional_rows(table, "bit")
-    every = ratios(ours, bits)
+    if images is not None and images < 1:
+        raise InputError(f"images = {images} must be at least 1")
+    draws, counts = prices.draws, with_adders(ledger)
+    whole = {b: prices.total(counts, b) for b in BOUNDARIES}
+    rows = (*own_rows(ledger, prices, "bit"), *conventional_rows(draws, "bit"))
+    normals = (*own_rows(ledger, prices, "normal"), *conventional_rows(draws, "normal"))
+    parts = {a: prices.total({a: n}, "macro") for a, n in counts.items()}
     return Cost(
-        table=table.name,
-        counts=ledger.totals(),
-        pulse_energy_fJ={
-            "ohmic": pulse.ohmic * 1e15,
-            "charging": pulse.charging * 1e15,
-            "line": table.line_energy(pulse.voltage) * 1e15,
-        },
-        rows=(*ours, *bits),
-        normals=(*(r for r in ours if r.energy_per_normal is not None), *conventional_rows(table, "normal")),
-        ratios=every,
-        thousand=about_a_thousand(every),
-        counterweights=counterweights(
-            ledger, ours, pulse=pulse, table=table, images=images, macs_per_image=macs_per_image
-        ),
-    )
+        table=draws.table.name, samples=draws.samples, counts=ledger.totals(), rows=rows, normals=normals,
+        per_pulse=price({"pulse": 1}, prices),
+        per_image={b: picojoules(e / images) for b, e in whole.items()} if images else {},
+        parts={a: picojoules(e) for a, e in parts.items() if e.any()},
+        counterweights=counterweights(counts, prices, rows, normals, images=images, macs_per_image=macs_per_image),
+        network=network, figure_of_merit=figure_of_merit,
+    )  # fmt: skip
+
+
+def counterweights(
+    counts: Mapping[str, float],
+    prices: Prices,
+    rows: Sequence[CostRow],
+    normals: Sequence[CostRow],
+    *,
+    images: int | None = None,
+    macs_per_image: float | None = None,
+) -> tuple[str, ...]:
+    """Return sentences that weigh against the memory, each computed from the numbers.
+
+    Args:
+        counts: what was counted.
+        prices: of the memory.
+        rows, normals: of bits and of Gaussian numbers, the memory's own first.
+        images, macs_per_image: see :func:`compare`.
+    """
+    draws = prices.draws
+    cell, lined = prices.energy["cell"]["pulse"], prices.energy["cell+line"]["pulse"]
+    said = [f"Driving the bit line takes {_pJ(lined - cell)} per pulse, {np.median((lined - cell) / cell):,.0f} times "
+            f"the {_pJ(cell)} of the cell itself."]  # fmt: skip
+    bit, normal = ({r.boundary: r.energy.value for r in found if r.ours} for found in (rows, normals))
+    best = min((r for r in rows if r.how == "silicon"), key=lambda r: r.energy.value, default=None)
+    if best and bit:
+        more = bit["cell+line"] > best.energy.value
+        said.append(
+            f"With its line a conditioned bit costs {energy(bit['cell+line'])}, {'more' if more else 'less'} than the "
+            f"{energy(best.energy.value)} of the most frugal measured CMOS generator in the table ({best.name})."
+        )
+    gauss = min((r for r in normals if r.how == "silicon"), key=lambda r: r.energy.value, default=None)
+    if gauss and normal.get("cell"):
+        switched = sum(counts.get(a, 0) for a in ("pulse", "reset"))
+        verdict = "more" if normal["cell"] > gauss.energy.value else "less"
+        said.append(
+            f"One Gaussian number took {switched / counts['normal']:.3g} pulses and resets here: "
+            f"{energy(normal['cell'])} in the cells alone, {verdict} than the {energy(gauss.energy.value)} of the best "
+            f"CMOS Gaussian generator per sample, and {energy(normal['cell+line'])} with the lines. The advantage is "
+            "per bit."
+        )
+    ours = next((r.energy_over_area for r in rows if r.ours and r.energy_over_area), None)
+    known = [r.energy_over_area.value for r in rows
+             if not r.ours and r.energy_over_area and r.how != "unread" and r.family != "vcma"]  # fmt: skip
+    if ours and known:
+        said.append(
+            f"Read literally, energy per bit divided by area, the cell is worse than "
+            f"{sum(e < ours.value for e in known)} of {len(known)} generators whose area is known: its area is what "
+            "is small."
+        )
+    if counts.get("read"):
+        width = draws.table.read_width
+        said.append(
+            "A pulse per nanosecond is not a bit per nanosecond: one read of one cell takes about "
+            f"{width.value:g} {width.unit} to charge the line."
+        )
+    whole = prices.total(counts, "macro")
+    if counts.get("lookup") and (share := np.median(counts["lookup"] * draws["lookup"] / whole)) > 0.5:
+        said.append(
+            f"At the boundary of the macro {100 * share:.0f} % of the energy goes into reading the inverse-CDF table, "
+            "not into randomness."
+        )
+    if macs_per_image and images:
+        noise = whole / images
+        network = (draws["mul float32"] + draws["add float32"]) * macs_per_image
+        said.append(
+            f"The network's own arithmetic, in float32 at 45 nm, takes {_pJ(network)} per image; all its noise takes "
+            f"{_pJ(noise)} at the boundary of the macro, {100 * np.median(noise / (noise + network)):.2g} % of the sum."
+        )
+    return tuple(said)
+
+
+def _pJ(joules: Floats) -> str:
+    return energy(1e12 * float(np.median(joules)))

@@ -1,27 +1,30 @@
-"""What a network in memory costs for each image, by layer and by kind of action, and on a conventional machine.
+"""The cost of a network in memory for each image, by layer and by kind of action, and on a conventional machine.
 
-The crossbars' ledger counts, the cost table prices, at the three boundaries of ``report.cost``:
+The crossbars' ledger counts, the cost table prices, at the three boundaries of :mod:`voltaspin.cost.pricing`:
 
 * ``cell``: current through the cells;
-* ``cell+line``: the word and bit lines as well;
-* ``macro``: drivers, converters, adders, buffers, and the digital unit for what is not in memory.
+* ``cell+line``: adds the word and bit lines;
+* ``macro``: adds drivers, converters, adders, buffers, and the digital unit for the work that is not in memory.
 
-Assumed throughout: arrays hold all weights at once and all tiles of a layer work at the same time, layers one after
-another, those of the digital unit among them; writing the weights is counted once and listed apart.
+Assumed throughout: arrays hold all weights at once and all tiles of a layer work at the same time. Layers work one
+after another, those of the digital unit among them. Writing the weights is counted once and listed apart.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.quantity import Grade, Sourced
-from voltaspin.core.result import Boundary
-from voltaspin.cost.results import Network, NetworkPart
-from voltaspin.cost.table import BOUNDARIES, CostTable, Span, si, weakest
+from voltaspin.core.format import energies, quantity
+from voltaspin.core.quantity import Estimate, Grade, Sourced
+from voltaspin.core.result import Boundary, Part, Result, Unit
+from voltaspin.cost.pricing import ActionPrices, Draws, Floats, picojoules
+from voltaspin.cost.table import BOUNDARIES, CellPulse, CostTable, si, weakest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,111 +32,111 @@ if TYPE_CHECKING:
     from voltaspin.diffusion.pipelines import Pipeline
     from voltaspin.memory import ArraySpec, Coverage
 
-ACTIONS = ("product", "drive", "conversion", "add", "mac", "byte")
 _BYTES = 8  # of one access that the table prices
 #: Multiply-accumulates of the digital unit beside the arrays, which does what is not in memory.
 DIGITAL_RATE = Sourced(1e12, "1/s", "1,024 multiply-accumulate units at 1 GHz", "assumed", 1e11, 1e13)
-_NONE = Span.exactly(0.0)
-_PREFIXES = {-6: "a", -5: "f", -4: "p", -3: "n", -2: "u", -1: "m", 0: ""}
+_DEAREST = 8  # layers that a summary names
 
 
-@dataclass(frozen=True)
-class LayerCost:
+class LayerCost(Part):
     """One layer, for one image.
 
     Args:
         name: as in the model.
         in_memory: whether crossbars compute it.
         counts: of each action.
-        energy: [J] by boundary and action.
+        energy: [pJ] by boundary and action.
+        total: [pJ] by boundary.
         seconds: of its turns, one after another, or of its work in the digital unit.
     """
 
     name: str
     in_memory: bool
     counts: dict[str, float]
-    energy: dict[Boundary, dict[str, Span]]
-    seconds: float
-
-    def total(self, boundary: Boundary) -> Span:
-        """[J]"""
-        return _sum(self.energy[boundary].values())
+    energy: dict[Boundary, dict[str, Estimate]]
+    total: dict[Boundary, Estimate]
+    seconds: Annotated[float, Unit("s")]
 
 
-@dataclass(frozen=True)
-class ComputeCost:
-    """Energy, time and area of a network in memory, for one image.
+class ComputeCost(Result):
+    """Energy, time and area of a network in memory, for one image: medians with 90 % intervals.
 
     Args:
         layers: of the model; the last may stand for the work that belongs to no layer.
+        array: preset of the arrays, where they are one.
+        mac_fraction: share of the multiply-accumulates in memory.
         steps: network evaluations per image.
-        cells, area: in use, and of the macros that hold them [m^2].
-        writes, writing: cells written once for the weights, and their energy at the macro [J]; None without a price.
-        conventional: energy [J] of the same network in 8-bit integers on a digital machine, by action.
+        by_action: energy [pJ] by boundary and action.
+        total: [pJ] by boundary.
+        cells, area: in use, and of the macros that hold them [mm^2].
+        writes, writing: cells written once for the weights, and their energy at the macro [pJ]; None without a price.
+        conventional: energy [pJ] of the same network in 8-bit integers on a digital machine, by action.
+        conventional_total: their sum [pJ].
+        seconds: time per image.
         grade: the weakest number in it.
         assumptions: in words.
     """
 
-    layers: tuple[LayerCost, ...]
+    KIND: ClassVar[str] = "compute-cost"
+    VERSION: ClassVar[int] = 2
+    array: str = ""
+    layers: tuple[LayerCost, ...] = Field(repr=False)
+    mac_fraction: float
     steps: float
+    by_action: dict[Boundary, dict[str, Estimate]]
+    total: dict[Boundary, Estimate]
     cells: int
-    area: Span
+    area: Estimate
     writes: int
-    writing: Span | None
-    conventional: dict[str, Span]
+    writing: Estimate | None
+    conventional: dict[str, Estimate]
+    conventional_total: Estimate
+    seconds: Annotated[float, Unit("s")]
     grade: Grade
-    assumptions: tuple[str, ...] = field(default_factory=tuple)
-
-    def total(self, boundary: Boundary) -> Span:
-        """[J] per image."""
-        return _sum(layer.total(boundary) for layer in self.layers)
-
-    def by_action(self, boundary: Boundary) -> dict[str, Span]:
-        """[J] per image of each kind of action."""
-        found = {a: _sum(layer.energy[boundary].get(a, _NONE) for layer in self.layers) for a in ACTIONS}
-        return {a: e for a, e in found.items() if e.value}
+    assumptions: tuple[str, ...] = ()
 
     @property
-    def seconds(self) -> float:
-        """Time per image."""
-        return sum(layer.seconds for layer in self.layers)
+    def dearest(self) -> list[LayerCost]:
+        """Layers by their energy at the macro, the dearest first."""
+        return sorted(self.layers, key=lambda layer: -layer.total["macro"].value)
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "kind": "compute-cost", "schema_version": 1, "per": "image", "steps": self.steps, "cells": self.cells,
-            "area_m2": self.area._asdict(), "seconds": self.seconds, "grade": self.grade, "writes": self.writes,
-            "writing_J": None if self.writing is None else self.writing._asdict(),
-            "assumptions": list(self.assumptions),
-            "energy_J": {b: {a: e._asdict() for a, e in self.by_action(b).items()} for b in BOUNDARIES},
-            "conventional_J": {a: e._asdict() for a, e in self.conventional.items()},
-            "layers": [{**asdict(w), "energy": {b: {a: e._asdict() for a, e in parts.items()}
-                                                for b, parts in w.energy.items()}} for w in self.layers],
-        }  # fmt: skip
-
-    def __str__(self) -> str:
-        lines = [f"{'energy per image':24} " + " ".join(f"{b:>30}" for b in BOUNDARIES)]
-        for action in ACTIONS:
-            parts = [self.by_action(b).get(action) for b in BOUNDARIES]
-            if any(parts):
-                lines.append(f"{action:24} " + " ".join(f"{_text(p):>30}" for p in parts))
-        lines.append(f"{'in all':24} " + " ".join(f"{_text(self.total(b)):>30}" for b in BOUNDARIES))
-        both = _sum(self.conventional.values())
-        lines += [
-            f"the same network in int8 on a digital machine (macro): {_text(both)}: "
-            + ", ".join(f"{a} {_text(e)}" for a, e in self.conventional.items()),
-            f"time per image {_quantity(self.seconds, 's')}; {self.cells:,} cells, macros of "
-            f"{self.area.value * 1e6:.3g} ({self.area.low * 1e6:.3g} to {self.area.high * 1e6:.3g}) mm^2; "
-            f"{self.steps:g} network evaluations",
-        ]
+    def summary(self) -> list[tuple[str, str]]:
+        """Return rows for people: energies by action and boundary, time, area, the dearest layers, assumptions."""
+        rows = [(f"{action}, {b}", energies(e)) for b in BOUNDARIES for action, e in self.by_action[b].items()]
+        rows += [(f"energy per image, {b}", energies(self.total[b])) for b in BOUNDARIES]
+        rows += [
+            ("int8 on a digital machine", f"{energies(self.conventional_total)}: "
+             + ", ".join(f"{a} {energies(e)}" for a, e in self.conventional.items())),
+            ("time per image", quantity(self.seconds, "s")),
+            ("arrays", f"{self.cells:,} cells, macros of {self.area:.3g}; {self.steps:g} network evaluations"),
+        ]  # fmt: skip
         if self.writing is not None:
-            lines.append(f"writing the weights once: {self.writes:,} cells, {_text(self.writing)}")
-        lines.append("dearest layers (macro):")
-        dear = sorted(self.layers, key=lambda w: -w.total("macro").value)[:8]
-        whole = self.total("macro").value
-        lines += [f"  {w.name:44} {_text(w.total('macro')):>30} {w.total('macro').value / whole:6.1%}"
-                  f"{'' if w.in_memory else '  digital'}" for w in dear]  # fmt: skip
-        lines += [f"weakest grade: {self.grade}", *self.assumptions]
-        return "\n".join(lines)
+            rows.append(("writing the weights once", f"{self.writes:,} cells, {energies(self.writing)}"))
+        whole = self.total["macro"].value
+        for layer in self.dearest[:_DEAREST]:
+            e = layer.total["macro"]
+            where = "" if layer.in_memory else ", digital"
+            rows.append((f"layer {layer.name}", f"{energies(e)}, {e.value / whole:.1%}{where}"))
+        return [*rows, ("weakest grade", self.grade), *(("assumption", text) for text in self.assumptions)]
+
+
+@dataclass(frozen=True)
+class PricedNetwork:
+    """The drawn energies of one image of a network, from which :class:`ComputeCost` takes its medians and ranges.
+
+    Args:
+        result: medians and ranges.
+        energy: in crossbars at the macro [J]; float64 (samples,).
+        digital: on the digital machine [J].
+    """
+
+    result: ComputeCost
+    energy: Floats
+    digital: Floats
+
+    def by_machine(self, array: str) -> dict[str, Floats]:
+        """Drawn energy [J] of an image's arithmetic on the digital machine and in crossbars."""
+        return {"an int8 digital machine": self.digital, f"crossbars ({array})": self.energy}
 
 
 def compute_cost(
@@ -142,18 +145,36 @@ def compute_cost(
     *,
     images: int,
     per_image: float = 1.0,
-    write_energy: Span | None = None,
-    table: CostTable | None = None,
+    write: CellPulse | None = None,
+    array: str = "",
+    draws: Draws | None = None,
 ) -> ComputeCost:
-    """Price what a converted model has counted.
+    """Price the work that a converted model has counted; see :func:`network_draws` for the arguments."""
+    return network_draws(
+        model, coverage, images=images, per_image=per_image, write=write, array=array, draws=draws
+    ).result
+
+
+def network_draws(
+    model: nn.Module,
+    coverage: Coverage,
+    *,
+    images: int,
+    per_image: float = 1.0,
+    write: CellPulse | None = None,
+    array: str = "",
+    draws: Draws | None = None,
+) -> PricedNetwork:
+    """Price the work that a converted model has counted, draw by draw.
 
     Args:
         model: from ``convert``; its ledger holds the work of ``images`` images.
-        coverage: what ``convert`` said of it.
+        coverage: the report of ``convert``.
         images: that the ledger's work made.
         per_image: how many times that work makes an image, where only some of its evaluations were counted.
-        write_energy: of one write of a cell [J], to price the weights' writing.
-        table: prices; the package's own by default.
+        write: pulse that writes a cell, to price the weights' writing.
+        array: name of the preset, for people.
+        draws: of the cost table; a thousand of the package's own where None.
 
     Raises:
         InputError: nothing was counted yet, ``images`` is not positive, or not all of the model's work is known.
@@ -164,58 +185,73 @@ def compute_cost(
 
     if images < 1:
         raise InputError(f"images = {images}: give how many images the ledger's work made, at least 1")
-    if coverage.macs is None:
+    if coverage.macs is None or coverage.mac_fraction is None:
         raise InputError(f"a price needs every multiply-accumulate of the model, whose number is {coverage.unknown}")
-    table = table or CostTable.default()
-    machine = machine_of(model)
+    draws = draws or Draws()
+    table, machine = draws.table, machine_of(model)
     specs = {m.name: m.spec for m in model.modules() if isinstance(m, MemoryLayer)}
-    layers, writes = [], 0
+    layers, writes, moved = [], 0, 0.0
+    drawn: ActionPrices = {b: {} for b in BOUNDARIES}
     for name, ledger in machine.ledger.children.items():
         counts = {a: n * per_image / images for a, n in ledger.totals().items() if a not in ("write", "turn")}
         writes += ledger.total("write")
         if not counts or name == NETWORK:
             continue
         spec = specs.get(name)
-        energy = {b: _energies(counts, spec, b, table) for b in BOUNDARIES}
+        energy = {b: {a: prices[a] * n for a, n in counts.items() if a in prices and n}
+                  for b, prices in _prices(spec, draws).items()}  # fmt: skip
+        for b in BOUNDARIES:
+            for a, joules in energy[b].items():
+                drawn[b][a] = drawn[b].get(a, 0.0) + joules
+        moved += counts.get("byte", 0.0)
         if spec is None:
             seconds = counts.get("mac", 0.0) / DIGITAL_RATE.value
         else:
             seconds = ledger.total("turn") * per_image / images * _turn_time(spec, table)
-        layers.append(LayerCost(name, spec is not None, counts, energy, seconds))
+        layers.append(LayerCost(
+            name=name, in_memory=spec is not None, counts=counts, energy=_each(energy), seconds=seconds,
+            total={b: picojoules(_sum(energy[b].values(), draws)) for b in BOUNDARIES},
+        ))  # fmt: skip
     if not layers:
         raise InputError("the model has computed nothing yet; sample with it first, then price its ledger")
     evaluations = machine.ledger.child(NETWORK).total("evaluation") * per_image / images
     if not evaluations:
         raise InputError("the ledger holds no call of the model as a whole; call the model, not its parts")
-    bare = coverage.cells * table.area_of_cell
-    share = table.array_efficiency
-    assert share.low is not None
-    assert share.high is not None
-    area = Span(bare / share.value, bare / share.high, bare / share.low)
+    total = {b: _sum(by.values(), draws) for b, by in drawn.items()}
+    conventional = _conventional(coverage, moved, evaluations, draws)
+    digital = _sum(conventional.values(), draws)
     used = [table.line_capacitance, table.driver_overhead, table.dac, table.full_adder, table.input_square,
             table.cell_area, *table.adc.values()]  # fmt: skip
-    writing = None if write_energy is None else write_energy.times(writes)
-    return ComputeCost(
-        layers=tuple(layers), steps=evaluations, cells=coverage.cells, area=area, writes=writes, writing=writing,
-        conventional=_conventional(coverage, layers, evaluations, table), grade=weakest(used),
+    writing = None
+    if write is not None:
+        line = draws["line_capacitance"] * write.voltage**2 * (1 + draws["driver_overhead"])
+        writing = picojoules(writes * (write.energy + line))
+    result = ComputeCost(
+        array=array, layers=tuple(layers), mac_fraction=coverage.mac_fraction, steps=evaluations,
+        by_action=_each(drawn), total={b: picojoules(e) for b, e in total.items()}, cells=coverage.cells,
+        area=Estimate.of_draws(1e6 * coverage.cells * draws.cell_area / draws["array_efficiency"], unit="mm^2"),
+        writes=writes, writing=writing, conventional={a: picojoules(e) for a, e in conventional.items()},
+        conventional_total=picojoules(digital), seconds=sum(layer.seconds for layer in layers), grade=weakest(used),
         assumptions=(
             f"a converter for every {table.adc_sharing.value:g} columns, one conversion in "
-            f"{si(table.adc_time) * 1e9:g} ns; its area counts as part of the {1 - share.value:.0%} of a macro that is "
-            "not cells (assumed)",
+            f"{si(table.adc_time) * 1e9:g} ns; its area counts as part of the {1 - table.array_efficiency.value:.0%} "
+            "of a macro that is not cells (assumed)",
             f"a digital unit of {DIGITAL_RATE.value:.0e} multiply-accumulates per second ({DIGITAL_RATE.low:.0e} to "
             f"{DIGITAL_RATE.high:.0e}) for what is not in memory (assumed)",
             f"inputs with a mean square of {table.input_square.value:g} of the largest (assumed)",
             "digital machine: int8 multiply and int32 add; activations through 32 KB of SRAM, weights once per "
             "evaluation from 1 MB; the upper end adds one byte of SRAM to every multiply-accumulate, the lower end "
-            "reads no weight twice (assumed)",
+            "reads a weight in every tenth evaluation (assumed)",
         ),
     )  # fmt: skip
+    return PricedNetwork(result, total["macro"], digital)
 
 
-def cost_of_images(
-    pipeline: Pipeline, spec: ArraySpec, *, steps: int, write_energy: Span | None = None
-) -> tuple[ComputeCost, Coverage]:
-    """What one image costs with the pipeline's network in crossbars; and what they cover.
+def priced_network(
+    pipeline: Pipeline, spec: ArraySpec, *, steps: int, array: str = "", write: CellPulse | None = None,
+    draws: Draws | None = None,
+) -> tuple[PricedNetwork, Coverage]:  # fmt: skip
+    """Price one image with the pipeline's network in crossbars, and return what they cover.
 
     Every evaluation counts the same, so two of them stand for all ``steps``.
     """
@@ -226,82 +262,49 @@ def cost_of_images(
     made = min(steps, 2)
     unet, coverage = convert(pipeline.unet, spec)
     sample(replace(pipeline, unet=unet), PseudoSource(seed=0), count=1, steps=made)
-    return compute_cost(unet, coverage, images=1, per_image=steps / made, write_energy=write_energy), coverage
+    cost = network_draws(unet, coverage, images=1, per_image=steps / made, write=write, array=array, draws=draws)
+    return cost, coverage
 
 
-def network_section(cost: ComputeCost, *, array: str, mac_fraction: float, layers: int = 6) -> Network:
-    """The page's part of it, energies in pJ."""
-
-    def part(name: str, energy: Mapping[Boundary, Span]) -> NetworkPart:
-        pJ = {b: 1e12 * e.value for b, e in energy.items()}
-        return NetworkPart(name=name, energy=pJ, low=1e12 * energy["macro"].low, high=1e12 * energy["macro"].high)
-
-    by_action = {b: cost.by_action(b) for b in BOUNDARIES}
-    actions = [part(a, {b: by_action[b].get(a, _NONE) for b in BOUNDARIES}) for a in by_action["macro"]]
-    actions.append(part("in all", {b: cost.total(b) for b in BOUNDARIES}))
-    dear = sorted(cost.layers, key=lambda w: -w.total("macro").value)[:layers]
-    conventional = [part(a, {"macro": e}) for a, e in cost.conventional.items()]
-    conventional.append(part("in all", {"macro": _sum(cost.conventional.values())}))
-    return Network(
-        array=array, mac_fraction=mac_fraction, steps=round(cost.steps), actions=tuple(actions),
-        layers=tuple(part(w.name, {b: w.total(b) for b in BOUNDARIES}) for w in dear),
-        conventional=tuple(conventional), seconds=cost.seconds, cells=cost.cells,
-        area_mm2=(1e6 * cost.area.value, 1e6 * cost.area.low, 1e6 * cost.area.high), grade=cost.grade,
-        assumptions=cost.assumptions,
-    )  # fmt: skip
+def _sum(terms: Iterable[Floats], draws: Draws) -> Floats:
+    return sum(terms, start=np.zeros(draws.samples))
 
 
-def _sum(spans: Any) -> Span:
-    total = _NONE
-    for span in spans:
-        total = total.plus(span)
-    return total
+def _each(energy: ActionPrices) -> dict[Boundary, dict[str, Estimate]]:
+    return {b: {a: picojoules(e) for a, e in by.items()} for b, by in energy.items()}
 
 
-def _product(*spans: Span) -> Span:
-    return Span(*(math.prod(parts) for parts in zip(*spans, strict=True)))
+def _prices(spec: ArraySpec | None, draws: Draws) -> ActionPrices:
+    """Energy [J] of each action of one layer, by boundary."""
+    at: ActionPrices = {b: {} for b in BOUNDARIES}
+    at["macro"] = {"mac": draws["mul int8"] + draws["add int32"], "byte": draws["SRAM 32 KB"] / _BYTES}
+    if spec is None:
+        return at
+    square = _input_square(spec, draws)
+    G = (1 + 1 / (1 + spec.TMR)) / (2 * spec.R_P)
+    product = square * spec.cell_voltage**2 * G * _read_time(spec, draws.table)
+    line = draws["line_capacitance"] * spec.cell_voltage**2
+    driven = square * line * (1 + draws["driver_overhead"])
+    at["cell"]["product"], at["cell+line"]["drive"], at["macro"]["drive"] = product, square * line, driven
+    if spec.mode == "digital":
+        # every cell is sensed alone: a decision and, at the line, a charging of its bit line
+        at["cell+line"]["product"], at["macro"]["product"] = product + line, product + line + draws["sense"]
+        at["macro"]["add"] = draws["full_adder"] * (spec.input_bits if spec.inputs == "multilevel" else 1)
+        return at
+    at["cell+line"]["product"] = at["macro"]["product"] = product
+    at["macro"] |= {"conversion": adc_energy(draws, spec.adc_bits), "add": draws["add int32"]}
+    if spec.inputs == "multilevel" and spec.mode == "analog":
+        at["macro"]["drive"] = driven + draws["dac"]
+    return at
 
 
-def _energies(
-    counts: Mapping[str, float], spec: ArraySpec | None, boundary: Boundary, table: CostTable
-) -> dict[str, Span]:
-    """[J] of each action of one layer."""
-    macro = boundary == "macro"
-    price: dict[str, Span] = {}
-    if macro:
-        price["mac"] = Span.of(table.operations["mul int8"]).plus(Span.of(table.operations["add int32"]))
-        price["byte"] = Span.of(table.operations["SRAM 32 KB"]).times(1 / _BYTES)
-    if spec is not None:
-        square = _input_square(spec, table)
-        G = (1 + 1 / (1 + spec.TMR)) / (2 * spec.R_P)
-        price["product"] = square.times(spec.cell_voltage**2 * G * _read_time(spec, table))
-        if spec.mode == "digital":
-            # every cell is sensed alone: a decision and, at the line, a charging of its bit line
-            if boundary != "cell":
-                line = Span.of(table.line_capacitance).times(spec.cell_voltage**2)
-                price["product"] = price["product"].plus(line)
-            if macro:
-                price["product"] = price["product"].plus(Span.of(table.sense))
-                price["add"] = Span.of(table.full_adder).times(spec.input_bits if spec.inputs == "multilevel" else 1)
-        elif macro:
-            price["conversion"] = adc_energy(table, spec.adc_bits)
-            price["add"] = Span.of(table.operations["add int32"])
-        if boundary != "cell":
-            line = _product(square, Span.of(table.line_capacitance)).times(spec.cell_voltage**2)
-            price["drive"] = line
-            if macro:
-                price["drive"] = line.plus(_product(line, Span.of(table.driver_overhead)))
-                if spec.inputs == "multilevel" and spec.mode == "analog":
-                    price["drive"] = price["drive"].plus(Span.of(table.dac))
-    return {a: price[a].times(n) for a, n in counts.items() if a in price and n}
-
-
-def _input_square(spec: ArraySpec, table: CostTable) -> Span:
+def _input_square(spec: ArraySpec, draws: Draws) -> Floats:
     if spec.mode == "digital" and spec.inputs == "multilevel":
-        return Span.exactly(1.0)  # every cell is read, whatever its input
+        return np.ones(draws.samples)  # every cell is read, whatever its input
     if spec.inputs == "bit-serial" or spec.mode != "analog":
-        return Span(0.5, 0.1, 1.0)  # a share of the bits is 1 and its row driven
-    return Span.of(table.input_square)
+        share = Sourced(0.5, "1", "share of the input's bits that are 1 and drive their row", "assumed", 0.1, 1.0)
+        return draws.of(share, "input bits")
+    return draws["input_square"]
 
 
 def _read_time(spec: ArraySpec, table: CostTable) -> float:
@@ -315,39 +318,28 @@ def _turn_time(spec: ArraySpec, table: CostTable) -> float:
     return max(_read_time(spec, table), table.adc_sharing.value * si(table.adc_time))
 
 
-def adc_energy(table: CostTable, bits: int) -> Span:
-    """[J] of one conversion; below the table's bits that of its fewest, above them twice as much for each bit."""
-    known = sorted(int(b) for b in table.adc)
+def adc_energy(draws: Draws, bits: int) -> Floats:
+    """Return the energy [J] of one conversion.
+
+    Below the table's bits it is that of its fewest; above them it doubles with each bit.
+    """
+    known = sorted(int(b) for b in draws.table.adc)
     nearest = min(max(bits, known[0]), known[-1])
-    return Span.of(table.adc[str(nearest)]).times(2.0 ** max(bits - known[-1], 0))
+    return draws.of(draws.table.adc[str(nearest)], "adc") * 2.0 ** max(bits - known[-1], 0)
 
 
-def _conventional(coverage: Coverage, layers: list[LayerCost], evaluations: float, table: CostTable) -> dict[str, Span]:
-    """[J] per image of the same network in 8-bit integers."""
+def _conventional(coverage: Coverage, moved: float, evaluations: float, draws: Draws) -> dict[str, Floats]:
+    """Energy [J] per image of the same network in 8-bit integers.
+
+    How often data are moved again is unknown: at most a byte for each multiply-accumulate, and no weight at best.
+    """
     assert coverage.macs_per_image is not None
     macs = coverage.macs_per_image * evaluations
-    mac = Span.of(table.operations["mul int8"]).plus(Span.of(table.operations["add int32"])).times(macs)
-    access = Span.of(table.operations["SRAM 32 KB"]).times(1 / _BYTES)
-    activations = access.times(sum(w.counts.get("byte", 0.0) for w in layers))
-    per_weight = Span.of(table.operations["SRAM 1 MB"]).times(evaluations / _BYTES)
-    weights = per_weight.times(sum(w.weights for w in coverage.layers))
+    read = sum(w.weights for w in coverage.layers) * evaluations
+    activations = Sourced(moved, "1", "bytes of activations", "assumed", moved, moved + macs)
+    weights = Sourced(read, "1", "bytes of weights", "assumed", 0.0, read)
     return {
-        "multiply-accumulate": mac,
-        "activations": Span(activations.value, activations.low, activations.high + access.high * macs),
-        "weights": Span(weights.value, 0.0, weights.high),
+        "multiply-accumulate": (draws["mul int8"] + draws["add int32"]) * macs,
+        "activations": draws["SRAM 32 KB"] / _BYTES * draws.of(activations, "activations"),
+        "weights": draws["SRAM 1 MB"] / _BYTES * draws.of(weights, "weights"),
     }
-
-
-def _quantity(value: float, unit: str) -> str:
-    if not value:
-        return f"0 {unit}"
-    power = min(max(math.floor(math.log10(abs(value)) / 3), -6), 0)
-    return f"{value / 1000.0**power:.3g} {_PREFIXES[power]}{unit}"
-
-
-def _text(span: Span | None) -> str:
-    if span is None or not span.value:
-        return "-"
-    if span.low == span.high:
-        return _quantity(span.value, "J")
-    return f"{_quantity(span.value, 'J')} ({_quantity(span.low, 'J')} to {_quantity(span.high, 'J')})"

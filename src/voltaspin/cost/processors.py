@@ -1,4 +1,4 @@
-"""Random numbers in software: what a CPU's and a GPU's cost, measured on this machine where that can be, else sourced.
+"""The energy of random numbers on a CPU and a GPU: measured on this machine where that is possible, else sourced.
 
 Three ways, best first: counters of this machine give the energy; the rate is timed here and the table gives the
 power; the table gives both. Each result says which.
@@ -17,7 +17,16 @@ import numpy as np
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Sourced
-from voltaspin.cost.meters import HWMON, POWERCAP, Meter, NvidiaMeter, cpu_meter, energy_per_item, gpu_meter, interval
+from voltaspin.cost.energy_counters import (
+    HWMON,
+    POWERCAP,
+    Meter,
+    NvidiaMeter,
+    cpu_meter,
+    energy_per_item,
+    gpu_meter,
+    interval,
+)
 from voltaspin.cost.table import CostTable, Processor, si, weakest
 
 Measure = Literal["auto", "always", "never"]
@@ -27,7 +36,7 @@ _ON_CARD = 1 << 26
 
 
 @dataclass(frozen=True)
-class Software:
+class ProcessorRng:
     """Energy of a processor's random numbers.
 
     Args:
@@ -46,7 +55,7 @@ class Software:
     how: str
 
 
-def software(
+def processor_rng(
     table: CostTable,
     *,
     measure: Measure = "auto",
@@ -55,8 +64,8 @@ def software(
     repeats: int = 5,
     powercap: Path = POWERCAP,
     hwmon: Path = HWMON,
-) -> tuple[tuple[Software, ...], tuple[str, ...]]:
-    """All of the table's processors, and this machine's where its counters can be read.
+) -> tuple[tuple[ProcessorRng, ...], tuple[str, ...]]:
+    """Return the energy of random numbers on all of the table's processors, and on this machine where it has counters.
 
     Args:
         table: rates and powers.
@@ -96,12 +105,12 @@ def _or_note(make: Callable[[], Any], notes: list[str]) -> Any:
         return None
 
 
-def _sourced(processor: Processor) -> Software:
+def _sourced(processor: Processor) -> ProcessorRng:
     """From the table's rate and power."""
     normal, bit = processor.normals, processor.bits
     grades = weakest([processor.power, *(x for x in (normal, bit) if x)])
     rate = normal or bit or processor.power
-    return Software(
+    return ProcessorRng(
         *_named(processor),
         normal and _ratio(processor.power, normal, "pJ/sample"),
         bit and _ratio(processor.power, bit, "pJ/bit"),
@@ -127,7 +136,9 @@ def _log(end: float | None, value: float) -> float:
     return 0.0 if end is None else math.log(end / value)
 
 
-def _on_cpu(processor: Processor, meter: Meter | None, notes: list[str], *, seconds: float, repeats: int) -> Software:
+def _on_cpu(
+    processor: Processor, meter: Meter | None, notes: list[str], *, seconds: float, repeats: int
+) -> ProcessorRng:
     """Timed on one core of this machine, and measured if there is a meter."""
     fill, bits = _generators(processor)
     normal_time = timed(fill, "normals", repeats=repeats)
@@ -141,13 +152,13 @@ def _on_cpu(processor: Processor, meter: Meter | None, notes: list[str], *, seco
         except InputError as error:
             notes.append(f"{processor.name}: {error}")
         else:
-            return Software(*_named(processor), normal, bit, normal_time, normal.source)
+            return ProcessorRng(*_named(processor), normal, bit, normal_time, normal.source)
     normal, bit = (
         _ratio(processor.power, _rate(spent), unit)
         for spent, unit in ((normal_time, "pJ/sample"), (bit_time, "pJ/bit"))
     )
     low, high = (1e9 * (x or 0.0) for x in (normal_time.low, normal_time.high))
-    return Software(
+    return ProcessorRng(
         *_named(processor), normal, bit, normal_time,
         f"{1e9 * normal_time.value:.3g} ({low:.3g} to {high:.3g}) ns of processor time for a float32 normal, timed "
         f"here; {processor.power.value:g} W for a busy core, of the table",
@@ -202,7 +213,7 @@ def lasting(work: Callable[[], int], seconds: float) -> Callable[[], int]:
     return repeated
 
 
-def _on_card(meter: NvidiaMeter, notes: list[str], *, repeats: int) -> Software | None:
+def _on_card(meter: NvidiaMeter, notes: list[str], *, repeats: int) -> ProcessorRng | None:
     """Gaussian numbers that torch draws on the first card, above its idle power."""
     import torch
 
@@ -225,4 +236,4 @@ def _on_card(meter: NvidiaMeter, notes: list[str], *, repeats: int) -> Software 
         notes.append(str(error))
         return None
     how = f"{energy.source}; nvidia-smi power.draw"
-    return Software("gpu-here", f"GPU of this machine, {meter.name}, torch", "gpu", energy, None, None, how)
+    return ProcessorRng("gpu-here", f"GPU of this machine, {meter.name}, torch", "gpu", energy, None, None, how)

@@ -1,9 +1,31 @@
-"""Figures: every function draws what it is given into an ``Axes`` and returns it, and computes nothing."""
+"""Figures: every function draws what it is given into an ``Axes`` and returns it, and computes nothing.
+
+Without an ``Axes`` a function makes one in the package's style. ``plots.drawing.png`` turns it into a PNG.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
+
+def _lazily(module: str, name: str) -> Callable[..., Any]:
+    def draw(result: Any, *, ax: Any = None) -> Any:
+        return getattr(import_module(f"voltaspin.plots.{module}"), name)(result, ax=ax)
+
+    return draw
+
+
 #: The figure of each kind of result, as :meth:`voltaspin.core.result.Result.plot` draws it.
-FIGURES: dict[str, Callable[..., Any]] = {}
+FIGURES: dict[str, Callable[..., Any]] = {
+    kind: _lazily(*where)
+    for kind, where in {
+        "condition-comparison": ("quality", "scores"),
+        "cost": ("cost", "energies_per_bit"),
+        "cost-claim": ("cost", "ratios"),
+        "workload": ("cost", "image_energies"),
+        "device-characterisation": ("device", "switching_curves"),
+        "noise-specification": ("requirements", "every_axis"),
+    }.items()
+}

@@ -1,4 +1,4 @@
-"""What all figures share: a palette (Okabe and Ito's, safe for colour-blind readers), a style, the way to PNG.
+"""The palette (Okabe and Ito's, safe for colour-blind readers), the style and the way to PNG of all figures.
 
 Matplotlib without pyplot, so that nothing global is left behind.
 """
@@ -7,10 +7,19 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from numpy.typing import NDArray
+
+from voltaspin.core.errors import InputError
 
 INK, GREY, PALE = "#1f2430", "#737b8c", "#e4e7ee"
 BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#7b5ea7"
@@ -39,18 +48,111 @@ STYLE: Any = {
     "lines.linewidth": 1.8,
 }
 DPI = 160
+Size = tuple[float, float]
+
+
+def figure(size: Size | Callable[..., Size], **style: Any) -> Callable[[Callable[..., Axes]], Callable[..., Axes]]:
+    """Let a function draw into ``ax``, or where it is None into new axes in the package's style.
+
+    Args:
+        size: width and height [inch] of a new figure, or a function of what is drawn.
+        style: what differs from ``STYLE``, with underscores for dots.
+    """
+
+    def decorate(draw: Callable[..., Axes]) -> Callable[..., Axes]:
+        def size_of(*shown: Any) -> Size:
+            return size(*shown) if callable(size) else size
+
+        @wraps(draw)
+        def drawn(*shown: Any, ax: Axes | None = None, **options: Any) -> Axes:
+            if ax is not None:
+                return draw(*shown, ax=ax, **options)
+            with matplotlib.rc_context(STYLE | {name.replace("_", "."): value for name, value in style.items()}):
+                made = Figure(figsize=size_of(*shown), dpi=DPI, layout="constrained")
+                return draw(*shown, ax=made.subplots(), **options)
+
+        drawn.size_of = size_of  # type: ignore[attr-defined]
+        return drawn
+
+    return decorate
+
+
+def split(ax: Axes, rows: int = 1, columns: int = 1, **options: Any) -> NDArray[Any]:
+    """Replace ``ax`` by panels in its place; returns (rows, columns) of axes.
+
+    Args:
+        ax: of ``plt.subplots()`` or ``Figure.subplots()``.
+        rows, columns: of panels.
+        options: ``sharex``, ``sharey``, and ratios as of ``GridSpec``.
+
+    Raises:
+        InputError: the axes have no place in a grid.
+    """
+    spec = ax.get_subplotspec()
+    if spec is None:
+        raise InputError("these axes have no place in a grid; give axes of plt.subplots()")
+    ax.set_axis_off()
+    shared = {name: options.pop(name, False) for name in ("sharex", "sharey")}
+    return np.asarray(spec.subgridspec(rows, columns, **options).subplots(**shared, squeeze=False))
+
+
+def outer_legend(ax: Axes, *entries: Any, **options: Any) -> None:
+    """Add a legend beside all panels of the figure of ``ax``; into ``ax`` where its layout leaves no space outside.
+
+    Args:
+        ax: of the figure.
+        entries: handles and labels; those of ``ax`` where absent.
+        options: as of ``Figure.legend``, its place ``"outside ..."``.
+    """
+    if isinstance(ax.figure.get_layout_engine(), ConstrainedLayoutEngine):
+        ax.figure.legend(*entries, **options)
+    else:
+        ax.legend(*entries, **options | {"loc": "best"})
+
+
+def png(ax: Axes) -> bytes:
+    """Return the figure of ``ax`` as PNG."""
+    return figure_png(ax.figure)  # type: ignore[arg-type]
+
+
+def stacked(*drawn: tuple[Callable[..., Axes], Any]) -> bytes:
+    """Return several figures, one below the other, as one PNG: pairs of a function and what it draws."""
+    sizes = [draw.size_of(shown) for draw, shown in drawn]  # type: ignore[attr-defined]
+    heights = [height for _, height in sizes]
+    with matplotlib.rc_context(STYLE):
+        made = Figure(figsize=(max(width for width, _ in sizes), sum(heights)), dpi=DPI, layout="constrained")
+        places = made.subfigures(len(drawn), 1, height_ratios=heights, squeeze=False)[:, 0]
+        for place, (draw, shown) in zip(places, drawn, strict=True):
+            draw(shown, ax=place.subplots())
+        return figure_png(made)
 
 
 def figure_png(figure: Figure) -> bytes:
-    """A figure on a transparent ground, as PNG without the version of matplotlib in it."""
+    """Return a figure on a transparent ground as PNG, without the version of matplotlib in it."""
     buffer = io.BytesIO()
     figure.set_facecolor("none")
     for axes in figure.axes:
         axes.set_facecolor("none")
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+    with matplotlib.rc_context(STYLE):
+        FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
 
 
 def mathtext(text: str) -> str:
-    """``V_c`` with its index, for matplotlib; a dollar sign stays what it is."""
+    """Return ``V_c`` with its index, for matplotlib; a dollar sign stays what it is."""
     return re.sub(r"\b([A-Za-z]{1,3})_([A-Za-z0-9]{1,4})\b", r"$\1_{\\mathrm{\2}}$", text.replace("$", r"\$"))
+
+
+def named_rows(ax: Axes, names: Sequence[str], **style: Any) -> None:
+    """Let the y axis list names from the top down."""
+    ax.set_yticks(range(len(names)), names, **style)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.grid(axis="y", visible=False)
+    ax.tick_params(axis="y", length=0)
+
+
+def estimate_mark(ax: Axes, place: float, e: Any, colour: str, **style: Any) -> None:
+    """Mark a value with its interval in a row of ``ax``."""
+    ax.plot([e.low, e.high], [place, place], color=colour, lw=2.2, alpha=style.pop("bar", 1.0), solid_capstyle="butt")
+    mark: dict[str, Any] = {"marker": "o", "ms": 5.5, "mec": "white", "mew": 0.8, "ls": ""}
+    ax.plot([e.value], [place], color=colour, **mark | style)

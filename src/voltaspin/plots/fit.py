@@ -1,22 +1,17 @@
-"""What was measured and what the fitted junction makes of it, in one picture: trust a fit after a look at it."""
+"""Measurements and the fitted junction's answer to them, in one picture: trust a fit after a look at it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.gridspec import GridSpec
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import write_bytes
 from voltaspin.device.fit.data import (
     ResistanceData,
     ResistanceSpread,
@@ -30,7 +25,7 @@ from voltaspin.device.fit.resistance import resistance
 from voltaspin.device.fit.switching import predictions
 from voltaspin.device.fokker_planck import COARSER, least_degree
 from voltaspin.device.junction import Junction, Well
-from voltaspin.plots.drawing import BLUE, DPI, GREEN, GREY, INK, ORANGE, PURPLE, STYLE, figure_png, mathtext
+from voltaspin.plots.drawing import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, figure, mathtext, split
 
 Measured = SwitchingData | ResistanceData | TMRData | SwitchingFieldData | ResistanceSpread
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#56b4e9", "#cc79a7", "#e69f00", INK)
@@ -51,24 +46,22 @@ _AXES = {
 }
 
 
+@figure((9.6, 4.2))
 def fit_overlay(
     result: FitResult,
     data: Measured | Sequence[Measured],
     *,
-    path: Path | str | None = None,
+    ax: Axes,
     degree: int | None = None,
     spin_torque: bool = False,
-) -> bytes:
-    """Data with error bars, the fitted model through them, what is left over, and the parameters.
+) -> Axes:
+    """Draw data with error bars, the fitted model through them, the residuals, and the parameters.
 
     Args:
-        result: of a fit in :mod:`voltaspin.device.fit.switching`, ``resistance`` or ``switching_field``.
+        result: of a fit in :mod:`voltaspin.device.fit.switching`, ``resistance`` or ``field``.
         data: what was fitted; several data sets of one kind together.
-        path: where to write the PNG, if anywhere.
+        ax: to draw into.
         degree, spin_torque: as in the fit of switching probabilities.
-
-    Returns:
-        PNG.
 
     Raises:
         InputError: no data, data of several kinds, or a result without the junction that its data need.
@@ -80,31 +73,23 @@ def fit_overlay(
     junction = result.junction
     if junction is None and kind is not ResistanceSpread:
         raise InputError(f"{kind.__name__} are drawn with the fitted junction, and this result has none; give its own")
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 4.2), dpi=DPI, layout="constrained")
-        grid = figure.add_gridspec(2, 2, width_ratios=(3.4, 1), height_ratios=(3, 1))
-        if kind is ResistanceSpread:
-            inner = grid[:, 0].subgridspec(1, 2)
-            left, right = (figure.add_subplot(inner[0, k]) for k in (0, 1))
-            _draw_spread(left, right, result, sets[0])
-        elif kind is SwitchingFieldData:
-            assert junction is not None  # a result without one was refused
-            _draw_fields(grid, result, junction, sets)
+    place, words = split(ax, 1, 2, width_ratios=(3.4, 1))[0]
+    if kind is ResistanceSpread:
+        left, right = split(place, 1, 2)[0]
+        _draw_spread(left, right, result, sets[0])
+    elif kind is SwitchingFieldData:
+        assert junction is not None  # a result without one was refused
+        _draw_fields(place, result, junction, sets)
+    else:
+        above, below = split(place, 2, 1, height_ratios=(3, 1), sharex=True)[:, 0]
+        below.axhline(0, color=GREY, lw=1)
+        assert junction is not None  # a result without one was refused
+        if kind is SwitchingData:
+            _draw_switching(above, below, junction, sets, degree, spin_torque)
         else:
-            above = figure.add_subplot(grid[0, 0])
-            below = figure.add_subplot(grid[1, 0], sharex=above)
-            above.tick_params(labelbottom=False)
-            below.axhline(0, color=GREY, lw=1)
-            assert junction is not None  # a result without one was refused
-            if kind is SwitchingData:
-                _draw_switching(above, below, junction, sets, degree, spin_torque)
-            else:
-                _draw_curves(above, below, junction, sets)
-        _write_parameters(figure.add_subplot(grid[:, 1]), result)
-        png = figure_png(figure)
-    if path is not None:
-        write_bytes(path, png)
-    return png
+            _draw_curves(above, below, junction, sets)
+    _write_parameters(words, result)
+    return ax
 
 
 def _write_parameters(axes: Axes, result: FitResult) -> None:
@@ -234,12 +219,11 @@ def _draw_spread(left: Axes, right: Axes, result: FitResult, data: ResistanceSpr
 # --- switching fields ----------------------------------------------------------------------------------
 
 
-def _draw_fields(grid: GridSpec, result: FitResult, junction: Junction, sets: Sequence[Any]) -> None:
+def _draw_fields(ax: Axes, result: FitResult, junction: Junction, sets: Sequence[Any]) -> None:
     """Share of ramps that have switched, in steps, under the fitted one; each direction has its own field axis."""
     both: tuple[tuple[str, Well], ...] = (("up_to_down", "up"), ("down_to_up", "down"))
     ways = [way for way in both if any(len(getattr(one, way[0])) for one in sets)]
-    cells = grid[:, 0].subgridspec(2, len(ways), height_ratios=(3, 1))
-    panels = cells.subplots(sharex="col", sharey="row", squeeze=False)
+    panels = split(ax, 2, len(ways), height_ratios=(3, 1), sharex="col", sharey="row")
     per_volt = result.parameters["B_z_per_volt"].value if "B_z_per_volt" in result.parameters else 0.0
     x, y, z = junction.B_bias
     for column, (name, initial) in enumerate(ways):

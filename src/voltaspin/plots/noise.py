@@ -1,41 +1,70 @@
-"""One figure of bits: P-values, min-entropy, correlations, ones along the recording, and the first bits as an image."""
+"""Figures of bits: tests, min-entropy, correlations and drift of a recording; bias and correlation of cells."""
 
 from __future__ import annotations
 
-import matplotlib
+import math
+from typing import TYPE_CHECKING
+
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from voltaspin.noise import sp800_22
-from voltaspin.noise.entropy import ESTIMATES
-from voltaspin.noise.randomness import Randomness
-from voltaspin.plots.drawing import BLUE, DPI, GREY, INK, ORANGE, STYLE, figure_png
+from voltaspin.noise.examination.entropy import ESTIMATES
+from voltaspin.noise.examination.randomness import Randomness
+from voltaspin.plots.drawing import BLUE, GREY, INK, ORANGE, figure, split
+
+if TYPE_CHECKING:
+    from voltaspin.report.results import Memory
 
 _FLOOR = 1e-8  #: smaller P-values are drawn here
 _STRETCHES = 64  # of a recording, at most, whose ones are drawn
 _ORDERS = (("as read", "o"), ("cell by cell", "D"))
 
 
-def randomness_png(found: Randomness) -> bytes:
-    """P-values of every test; of all bits the min-entropy by segment, the autocorrelation and the share of ones."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(14.5, 5.2), dpi=DPI, layout="constrained")
-        grid = figure.add_gridspec(2, 3, width_ratios=(1.4, 1, 1))
-        _p_values(figure.add_subplot(grid[:, 0]), found)
-        _entropy(figure.add_subplot(grid[0, 1]), found)
-        _correlation(figure.add_subplot(grid[0, 2]), found)
-        _ones(figure.add_subplot(grid[1, 1]), found)
-        picture = figure.add_subplot(grid[1, 2])
-        side = int(min(found.first.size, 2**14) ** 0.5)
-        picture.imshow(found.first[: side * side].reshape(side, side), cmap="gray_r", interpolation="nearest")
-        picture.set_axis_off()
-        picture.set_title(f"The first {side} x {side} bits")
-        return figure_png(figure)
+@figure((14.5, 5.2))
+def examined_bits(found: Randomness, *, ax: Axes) -> Axes:
+    """Draw P-values of every test; of all bits the min-entropy by segment, the autocorrelation, the share of ones."""
+    left, rest = split(ax, 1, 2, width_ratios=(1.4, 2))[0]
+    (entropy, correlation), (ones, picture) = split(rest, 2, 2)
+    _p_values(left, found)
+    _entropy(entropy, found)
+    _correlation(correlation, found)
+    _ones(ones, found)
+    side = int(min(found.first.size, 2**14) ** 0.5)
+    picture.imshow(found.first[: side * side].reshape(side, side), cmap="gray_r", interpolation="nearest")
+    picture.set_axis_off()
+    picture.set_title(f"The first {side} x {side} bits")
+    return ax
 
 
-def _number(n: int) -> str:
-    return f"{n:,}".replace(",", "\u2009")
+@figure((9.6, 3.4))
+def bits_of_cells(memory: Memory, *, ax: Axes) -> Axes:
+    """Draw the autocorrelation per lag and the distribution of the cells' means, raw beside conditioned."""
+    left, right = split(ax, 1, 2)[0]
+    left.axhline(0, color=GREY, lw=1)
+    for bits, colour, shift, marker in ((memory.raw, ORANGE, -0.12, "o"), (memory.conditioned, BLUE, 0.12, "s")):
+        lags = np.arange(1, len(bits.autocorrelation) + 1)
+        left.errorbar(lags + shift, bits.autocorrelation, yerr=2 * bits.autocorrelation_error, fmt=marker,
+                      color=colour, ms=5, capsize=2, lw=1.2, label=bits.label)  # fmt: skip
+        edges, counts = np.array(bits.histogram_edges), np.array(bits.histogram_counts)
+        density = counts / max(counts.sum(), 1) / np.diff(edges)
+        right.stairs(density, edges, color=colour, fill=True, alpha=0.3)
+        right.stairs(density, edges, color=colour, lw=1.4, label=bits.label)
+        if bits.sampling_std > 0:
+            z = np.linspace(-3.5, 3.5, 141)
+            expected = np.exp(-(z**2) / 2) / (bits.sampling_std * math.sqrt(2 * math.pi))
+            right.plot(0.5 + z * bits.sampling_std, expected, color=colour, lw=1.2, ls="--", label="sampling alone")
+    left.set_title("Autocorrelation of a cell, ±2 standard errors")
+    left.set_xlabel("lag (cycles)")
+    left.legend()
+    right.axvline(0.5, color=GREY, lw=1)
+    right.set_title("Mean of each cell")
+    right.set_xlabel("mean of the cell's bits")
+    right.set_ylabel("density of cells")
+    right.set_yticks([])
+    right.set_ylim(top=right.get_ylim()[1] * 1.3)  # space for the legend
+    right.legend(loc="upper left", ncols=2, fontsize=8)
+    return ax
 
 
 def _p_values(axes: Axes, found: Randomness) -> None:
@@ -52,7 +81,7 @@ def _p_values(axes: Axes, found: Randomness) -> None:
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel(f"P-value; dashed: 0.01, below which one in a hundred falls; {_FLOOR:g} stands for less")
-    axes.set_title(f"SP 800-22, the first {_number(found.n_bits)} of {_number(found.whole.n_bits)} bits")
+    axes.set_title(f"SP 800-22, the first {found.n_bits:,} of {found.whole.n_bits:,} bits")
 
 
 def _entropy(axes: Axes, found: Randomness) -> None:
@@ -91,7 +120,7 @@ def _correlation(axes: Axes, found: Randomness) -> None:
 
 
 def _ones(axes: Axes, found: Randomness) -> None:
-    size, ones = found.whole.drift
+    size, ones = found.whole.drift_bits, found.whole.drift_ones
     n = np.full(ones.size, size)
     n[-1] = found.whole.n_bits - size * (ones.size - 1)
     step = -(-ones.size // _STRETCHES)

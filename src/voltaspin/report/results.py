@@ -1,4 +1,4 @@
-"""Everything a run has found, as versioned data: ``results.json`` holds each number that the page shows.
+"""All results of a demo as versioned data: ``results.json`` holds each number that the page shows.
 
 The models are plain: build them with keyword arguments (numpy scalars and arrays are accepted), save with
 ``results.save(path)``, read with ``DemoResults.load(path)``. A field that does not apply is ``None``; NaN and
@@ -7,75 +7,18 @@ infinity are refused.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.files import as_object
 from voltaspin.core.quantity import Estimate
-from voltaspin.core.result import Boundary, Numbers, Part, Provenance
-from voltaspin.core.spec import Spec
-from voltaspin.cost.results import Claim, Cost, CostRow, Network, NetworkPart, Ratio
-
-__all__ = [
-    "Arm",
-    "BitQuality",
-    "Boundary",
-    "ChosenPulse",
-    "Claim",
-    "Control",
-    "Corner",
-    "Cost",
-    "CostRow",
-    "Curve",
-    "DemoResults",
-    "Device",
-    "Difference",
-    "Estimate",
-    "Forward",
-    "Memory",
-    "Network",
-    "NetworkPart",
-    "Numbers",
-    "Part",
-    "Provenance",
-    "Quality",
-    "QualityPair",
-    "QualityRow",
-    "Quantity",
-    "Ratio",
-    "Reverse",
-    "Score",
-]
-
-
-class Score(Part):
-    """A quality score, never a bare number.
-
-    Args:
-        name: e.g. ``"KID"``, ``"FD"``.
-        value, low, high: 95 % interval, which need not hold the value of a biased score.
-        n: images behind the value.
-        extractor, extractor_sha256: feature network.
-        noise: where the arm's noise came from, e.g. ``"simulated, junction gen-50"``.
-        shared: what the compared arms have in common, e.g. ``"weights, labels, initial latents"``.
-    """
-
-    name: str
-    value: float
-    low: float
-    high: float
-    n: int = Field(ge=1)
-    extractor: str
-    extractor_sha256: str
-    noise: str
-    shared: str
-
-    @classmethod
-    def of(cls, score: Any) -> Self:
-        """From a dataclass with these fields, such as ``voltaspin.metrics.distance.Score``."""
-        return cls(**{name: value for name, value in asdict(score).items() if name in cls.model_fields})
-
+from voltaspin.core.result import Numbers, Part, Provenance, Result
+from voltaspin.cost.comparison import Cost
+from voltaspin.metrics.conditions import ConditionComparison
 
 # 1 device ---------------------------------------------------------------------------------------------
 
@@ -242,7 +185,7 @@ class Forward(Part):
     noise: str
 
 
-class Arm(Part):
+class Condition(Part):
     """One noise source under which the same model samples.
 
     Args:
@@ -262,146 +205,60 @@ class Reverse(Part):
     """Sampling.
 
     Args:
-        arms: in the order of the page.
+        conditions: in the order of the page.
         sampler: e.g. ``"ancestral DDPM"``.
         steps, nfe: sampler steps and network evaluations per image.
-        images_per_arm: images drawn per arm for the live comparison.
-        shared: what the arms have in common.
+        images_per_condition: images drawn for the live comparison.
+        shared: what the conditions have in common.
     """
 
-    arms: tuple[Arm, ...]
+    conditions: tuple[Condition, ...] = Field(validation_alias=AliasChoices("conditions", "arms"))
     sampler: str
     steps: int
     nfe: int
-    images_per_arm: int
+    images_per_condition: int = Field(validation_alias=AliasChoices("images_per_condition", "images_per_arm"))
     shared: str
 
     @model_validator(mode="after")
     def _unique(self) -> Self:
-        keys = [arm.key for arm in self.arms]
+        keys = [c.key for c in self.conditions]
         if len(set(keys)) != len(keys):
-            raise ValueError(f"two arms share a key: {', '.join(keys)}")
+            raise ValueError(f"two conditions share a key: {', '.join(keys)}")
         return self
 
 
 # 5 quality --------------------------------------------------------------------------------------------
 
 
-class QualityRow(Part):
-    """Scores of one arm or yardstick; ``fd`` is ``None`` only with a reason."""
-
-    arm: str
-    name: str
-    kid: Score
-    fd: Score | None = None
-    fd_reason: str = ""
-
-    @model_validator(mode="after")
-    def _reasoned(self) -> Self:
-        if self.fd is None and not self.fd_reason:
-            raise ValueError(f"row {self.arm!r} has no FD and no reason; say why in fd_reason")
-        return self
-
-
-class Difference(Part):
-    """Paired difference of one arm against software noise.
-
-    Args:
-        arm, name: as in :class:`Arm`.
-        kid: KID of the arm less KID of software, paired.
-        fd: the same for the extrapolated FD, where there are images enough.
-        margin: equivalence margin declared beforehand, in the unit of ``kid``.
-        equivalent: verdict of two one-sided tests at that margin, ``None`` where none was declared.
-    """
-
-    arm: str
-    name: str
-    kid: Score
-    fd: Score | None = None
-    margin: float | None = None
-    equivalent: bool | None = None
-
-
-class Control(Part):
-    """The arm that must be told apart, or the comparison says nothing.
-
-    Args:
-        row: its scores.
-        difference: paired difference against software.
-        detected: whether the interval of the difference lies above zero.
-        what: how it was broken, e.g. ``"raw bits with p = 0.55"``.
-    """
-
-    row: QualityRow
-    difference: Difference
-    detected: bool
-    what: str
-
-
-class Quality(Part):
-    """One comparison of image quality, run live or shipped with the package.
-
-    Args:
-        label: e.g. ``"This run"``.
-        n: images per arm; steps: sampler steps; command: how to run it again.
-        floor: real against real images at the same n.
-        yardsticks: what blur and noise do to real images in the same extractor.
-        extractor_accuracy: share of held-out images that the extractor classifies correctly.
-    """
-
-    label: str
-    n: int
-    steps: int
-    command: str
-    extractor: str
-    extractor_sha256: str
-    extractor_accuracy: float | None = None
-    rows: tuple[QualityRow, ...]
-    differences: tuple[Difference, ...]
-    floor: QualityRow
-    yardsticks: tuple[QualityRow, ...]
-    control: Control | None
-    control_reason: str = ""
-    note: str = ""
-
-    @model_validator(mode="after")
-    def _controlled(self) -> Self:
-        if self.control is None and not self.control_reason:
-            raise ValueError(f"comparison {self.label!r} has no control; say why in control_reason")
-        return self
-
-
 class QualityPair(Part):
     """The small comparison of this run beside the larger one that ships with the package."""
 
-    live: Quality
-    study: Quality | None = None
+    live: ConditionComparison
+    study: ConditionComparison | None = None
     study_reason: str = ""
 
 
 # all --------------------------------------------------------------------------------------------------
 
 
-class DemoResults(Spec):
+class DemoResults(Result):
     """Results of one run of the demo.
 
     Args:
         title: one sentence for the head of the page.
         command, seed: what made it.
         configuration: the resolved configuration, as JSON data.
-        environment: versions, from ``specs.environment()``.
         seconds: wall time per part.
+        device, memory, forward, reverse, quality, cost: the parts of the run.
     """
 
     KIND: ClassVar[str] = "demo-results"
-    VERSION: ClassVar[int] = 1
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    VERSION: ClassVar[int] = 2
 
     title: str
     command: str
     seed: int
     configuration: dict[str, Any]
-    environment: dict[str, str]
     seconds: dict[str, float]
     device: Device
     memory: Memory
@@ -410,7 +267,81 @@ class DemoResults(Spec):
     quality: QualityPair
     cost: Cost
 
+    @classmethod
+    def from_json(cls, data: dict[str, Any], *, where: str = "specification") -> Self:
+        """As :meth:`Result.from_json`; version 1 is read too."""
+        data = as_object(data, where=where)
+        if data.get("kind") == cls.KIND and data.get("schema_version") == 1 and isinstance(data.get("cost"), dict):
+            with refused(where):
+                unnamed = {k: v and {"environment": {}, **v} if k in ("live", "study") else v
+                           for k, v in data["quality"].items()}  # fmt: skip
+                data = data | {"quality": unnamed, "cost": _cost_of_version_1(data["cost"]),
+                               "schema_version": cls.VERSION}  # fmt: skip
+        return super().from_json(data, where=where)
+
     @property
     def provenance(self) -> dict[str, str]:
-        """Where the noise of each arm came from."""
-        return {arm.key: arm.provenance for arm in self.reverse.arms}
+        """Where the noise of each condition came from."""
+        return {c.key: c.provenance for c in self.reverse.conditions}
+
+
+@contextmanager
+def refused(where: str) -> Iterator[None]:
+    """Turn errors of a file that is not as its version says into one line."""
+    try:
+        yield
+    except (KeyError, TypeError, IndexError, AttributeError, ZeroDivisionError) as error:
+        raise InputError(f"{where} is no file of the version that it names ({type(error).__name__}: {error})") from None
+
+
+def _cost_of_version_1(old: dict[str, Any]) -> dict[str, Any]:
+    """The priced ledger as version 1 had it: single numbers, and a range of energies alone.
+
+    Its plain ratios stand in the figure of merit with their ranges, and its price of drivers alone is not known.
+    """
+
+    def estimate(value: float | None, low: float | None = None, high: float | None = None) -> dict[str, Any] | None:
+        if value is None:
+            return None
+        return {"value": value, "low": value if low is None else low, "high": value if high is None else high}
+
+    def row(r: dict[str, Any], energy: dict[str, Any] | None, *more: str) -> dict[str, Any]:
+        kept = {k: r[k] for k in ("key", "name", "ours", "boundary", "rate", "node_nm", "how", "family", "grade",
+                                  "area_grade", "source")}  # fmt: skip
+        return kept | {"energy": energy, "area": estimate(r["area_um2"])} | {k: estimate(r[k]) for k in more}
+
+    def parts(net: dict[str, Any], key: str) -> dict[str, dict[str, Any]]:
+        """Energies of a list of parts by boundary and name; the range is that of the macro."""
+        by: dict[str, dict[str, Any]] = {}
+        for part in net[key]:
+            for b, pJ in part["energy"].items():
+                ends = (part["low"], part["high"]) if b == "macro" else ()
+                by.setdefault(b, {})[part["name"]] = estimate(pJ, *ends)
+        return by
+
+    pulse = old["pulse_energy_fJ"]
+    cell = 1e-3 * (pulse["ohmic"] + pulse["charging"])
+    own = {r["boundary"]: r for r in old["rows"] if r["ours"]}
+    network, merit = None, old["claim"]
+    if net := old["network"]:
+        actions, layers, digital = parts(net, "actions"), parts(net, "layers"), parts(net, "conventional")["macro"]
+        network = {k: net[k] for k in ("array", "mac_fraction", "seconds", "cells", "grade", "assumptions")} | {
+            "environment": {}, "steps": float(net["steps"]), "area": estimate(*net["area_mm2"]), "writes": 0,
+            "writing": None, "total": {b: by.pop("in all") for b, by in actions.items()}, "by_action": actions,
+            "conventional_total": digital.pop("in all"), "conventional": digital,
+            "layers": [{"name": name, "in_memory": True, "counts": {}, "energy": {}, "seconds": 0.0,
+                        "total": {b: by[name] for b, by in layers.items()}} for name in layers.get("macro", {})],
+        }  # fmt: skip
+    if merit:
+        merit = {"environment": {}, **{k: v for k, v in merit.items() if k not in ("kind", "schema_version")}}
+        merit["work"] = merit.get("work") and {"environment": {}, **merit["work"]}
+    return {
+        "environment": {}, "table": old["table"], "samples": merit["samples"] if merit else 1, "counts": old["counts"],
+        "per_pulse": {"cell": estimate(cell), "cell+line": estimate(cell + 1e-3 * pulse["line"])},
+        "per_image": {b: estimate(r["energy_per_image"]) for b, r in own.items() if r["energy_per_image"]},
+        "parts": {a: estimate(pJ) for a, pJ in own["macro"]["parts"].items()},
+        "rows": [row(r, estimate(r["energy_per_bit"], r["low"], r["high"]), "energy_area", "energy_over_area")
+                 for r in old["rows"] if r["energy_per_bit"] is not None],
+        "normals": [row(r, estimate(r["energy_per_normal"])) for r in old["normals"]],
+        "counterweights": old["counterweights"], "network": network, "figure_of_merit": merit,
+    }  # fmt: skip

@@ -27,6 +27,7 @@ from voltaspin.core.result import Result, RunRecord, Unit
 from voltaspin.core.stopping import Stopped
 from voltaspin.cost.images import ImageWork, image_costs
 from voltaspin.cost.network import compute_cost
+from voltaspin.cost.pricing import Draws
 from voltaspin.device import presets
 from voltaspin.diffusion.backend import outputs_per_image
 from voltaspin.diffusion.bitflip import load_model
@@ -511,7 +512,7 @@ class BitFlipRun(SampleRun):
         samples = self.sampler.samples(self.share.count, seconds=sum(b.seconds for b in batches))
         spec, costs = self.model.spec, list[ImageWork]()
         if spec.cells.junction != IDEAL:
-            costs = list(image_costs(samples, presets.get(spec.cells.junction), seed=self.seed))
+            costs = list(image_costs(samples, presets.get(spec.cells.junction), draws=Draws(seed=self.seed)))
         each = samples.per_image
         return BitFlipRecord(
             **self.settings, images=self.share.count, steps=self.steps, bits=spec.planes * spec.size**2,

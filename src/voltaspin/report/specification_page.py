@@ -1,20 +1,12 @@
-"""The page and the figures of the specification of a noise device."""
+"""The page of the specification of a noise device, in Markdown, with its figures."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
-
 from voltaspin.core.files import write_bytes, write_text
-from voltaspin.core.quantity import Z95
-from voltaspin.plots.drawing import BLUE, DPI, GREEN, INK, ORANGE, STYLE, figure_png
-from voltaspin.requirements.specification import Limit, NoiseSpecification
+from voltaspin.requirements.specification import NoiseSpecification
 
 OVERVIEW = "pictures/specification.png"
 
@@ -77,64 +69,19 @@ with {versions}. {spec.effort} All noise is simulated, pseudo-random underneath.
 
 
 def axis_png(spec: NoiseSpecification, name: str) -> bytes:
-    """The KID differences of one axis over its amplitude with 95 % intervals, the margin, and where it is left."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.6, 3.5), dpi=DPI, layout="constrained")
-        axes = figure.subplots()
-        limits = _draw(axes, spec, name)
-        axes.set_xlabel(limits[0].title + (f" [{limits[0].unit}]" if limits[0].unit else ""))
-        axes.set_ylabel(f"KID less {spec.baseline}, x 1000")
-        axes.set_title("\n".join(f"{x.treatment}: {x.text}" for x in limits), fontsize=8.5)
-        axes.legend()
-        return figure_png(figure)
+    """Return the figure of one axis as PNG."""
+    from voltaspin.plots.drawing import png
+    from voltaspin.plots.requirements import one_axis
+
+    return png(one_axis(spec, name))
 
 
 def overview_png(spec: NoiseSpecification) -> bytes:
-    """All axes in one picture, on one scale of KID."""
-    columns = min(4, len(spec.names))
-    rows = -(-len(spec.names) // columns)
-    with matplotlib.rc_context({**STYLE, "font.size": 7.5}):
-        figure = Figure(figsize=(2.6 * columns, 2.1 * rows), dpi=DPI, layout="constrained")
-        panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
-        for axes, name in zip(panels, spec.names, strict=False):
-            unit = _draw(axes, spec, name)[0].unit
-            axes.set_title(name + (f" [{unit}]" if unit else ""), fontsize=8.5)
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower right", ncols=2, fontsize=8)
-        for axes in panels[len(spec.names) :]:
-            axes.set_axis_off()
-        figure.supylabel(f"KID less {spec.baseline}, x 1000", fontsize=8.5)
-        return figure_png(figure)
+    """Return all axes in one figure as PNG."""
+    from voltaspin.plots.drawing import png
+    from voltaspin.plots.requirements import every_axis
 
-
-def _draw(axes: Axes, spec: NoiseSpecification, name: str) -> list[Limit]:
-    """The curves of one axis, onto axes of matplotlib; returns what was drawn."""
-    limits = [x for x in spec.limits if x.name == name]
-    axes.axhspan(-1e3 * spec.margin, 1e3 * spec.margin, color=GREEN, alpha=0.15, lw=0)
-    axes.axhline(0, color=INK, lw=0.8)
-    for x in limits:
-        colour, label = (ORANGE, "XOR of two cells") if x.treatment == "xor" else (BLUE, "raw")
-        at = [x.per_unit * a for a in x.amplitudes]
-        axes.errorbar(at, [1e3 * p.difference for p in x.points], [1e3 * Z95 * p.std for p in x.points], fmt="o-",
-                      color=colour, ms=4, capsize=3, label=label)  # fmt: skip
-        low, high = (x.per_unit * (end if v is None else v) for v, end in
-                     ((x.low, x.amplitudes[0]), (x.high, x.amplitudes[-1])))  # fmt: skip
-        if x.said == "reached":
-            axes.axvspan(low, high, color=colour, alpha=0.12, lw=0)
-            axes.axvline(x.per_unit * float(x.value or 0.0), color=colour, lw=1.2, ls="--")
-    axes.set_yscale("symlog", linthresh=2e3 * spec.margin)
-    axes.set_yticks([-100, 0, 100, 1000, 10000], ["-100", "0", "100", "1000", "10,000"])
-    axes.set_ylim(-150, max(1500.0, *(1.5e3 * p.difference for x in spec.limits for p in x.points)))
-    asked = [x.per_unit * a for x in limits for a in x.amplitudes]
-    decades = math.log10(max(asked) / min(asked))
-    if decades > 0.9:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.6 else (1,)))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        if max(asked) < 1000:
-            axes.xaxis.set_major_formatter("{x:g}")
-    if limits[0].falling:
-        axes.invert_xaxis()
-    return limits
+    return png(every_axis(spec))
 
 
 def write(spec: NoiseSpecification, docs: Path, data: Path | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The views of a study: a table, a figure, and one page."""
+"""The findings of a study as a table, a figure and one page."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from voltaspin.core.files import read_object
+from voltaspin.report.page import data_uri, render
 from voltaspin.study.equivalence import Equivalence, factors, standing
 from voltaspin.study.runner import folder_of
 from voltaspin.study.specification import StudySpec
@@ -32,52 +33,13 @@ def _no_formula(text: str) -> str:
 
 
 def verdicts_png(spec: StudySpec, verdicts: Sequence[Equivalence]) -> bytes:
-    """Differences with 95 % intervals, and the margin."""
-    import matplotlib
-    from matplotlib.figure import Figure
+    """Return the figure of the differences as PNG."""
+    from voltaspin.plots.drawing import png
+    from voltaspin.plots.study import differences
 
-    from voltaspin.plots.drawing import BLUE, DPI, GREEN, INK, ORANGE, STYLE, figure_png
-
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.6, 1.3 + 0.36 * len(verdicts)), dpi=DPI, layout="constrained")
-        axes = figure.subplots()
-        axes.axvspan(-1e3 * spec.margin, 1e3 * spec.margin, color=GREEN, alpha=0.18, lw=0)
-        axes.axvline(0, color=INK, lw=0.8)
-        for i, v in enumerate(verdicts):
-            colour = BLUE if v.equivalent else ORANGE
-            axes.plot([1e3 * v.low, 1e3 * v.high], [i, i], color=colour, lw=2)
-            axes.plot(1e3 * v.difference, i, "o", color=colour, ms=5)
-        axes.set_yticks(range(len(verdicts)), [v.name for v in verdicts], parse_math=False)
-        axes.set_ylim(len(verdicts) - 0.4, -0.6)
-        if max(abs(end) for v in verdicts for end in (v.low, v.high)) > 6 * spec.margin:
-            axes.set_xscale("symlog", linthresh=2e3 * spec.margin)
-            axes.xaxis.set_major_formatter("{x:,g}")
-        axes.set_xlabel(
-            f"KID less that of {spec.baseline}, x 1000; 95 % intervals; green: the margin", parse_math=False
-        )
-        axes.set_title(spec.name, parse_math=False)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the page has the name as text
-            return figure_png(figure)
-
-
-def axes_png(spec: StudySpec, verdicts: Sequence[Equivalence]) -> bytes:
-    """Differences in KID and FD along each axis of a study, a panel each."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    from voltaspin.plots.drawing import DPI, STYLE, figure_png
-    from voltaspin.plots.study_axes import along_axis
-
-    rows = -(-len(spec.axes) // 3)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(10.5, 3.2 * rows), dpi=DPI, layout="constrained")
-        panels = figure.subplots(rows, 3, squeeze=False).ravel()
-        for path, ax in zip(spec.axes, panels, strict=False):
-            along_axis(spec, verdicts, path, ax=ax)
-        for ax in panels[len(spec.axes) :]:
-            ax.set_axis_off()
-        return figure_png(figure)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the page has the name as text
+        return png(differences(spec, verdicts))
 
 
 HEAD = ("condition", "trainings", "images", "KID × 1000", "KID less baseline × 1000", "FD less baseline",
@@ -198,46 +160,26 @@ def _code(text: str) -> str:
 
 
 def page(spec: StudySpec, verdicts: Sequence[Equivalence], out: Path, command: str) -> str:
-    """One HTML page that asks nobody: question, figure, table, images."""
-    from base64 import b64encode
+    """Return one self-contained HTML page: question, figures, table, images and records."""
+    from voltaspin.plots.drawing import png
+    from voltaspin.plots.study import along_axis
 
-    from markupsafe import escape
-
-    def picture(data: bytes, text: str) -> str:
-        return f'<img alt="{escape(text)}" src="data:image/png;base64,{b64encode(data).decode()}">'
-
-    def line(cells: Iterable[str], tag: str = "td") -> str:
-        return "<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>"
-
-    shown: dict[str, list[Path]] = {}
+    parts: dict[str, list[Path]] = {}
     for run in spec.runs():
-        shown.setdefault(run.name, [folder_of(out, run) / name for name in ("images.png", "path.png")])
+        parts.setdefault(run.name, [folder_of(out, run) / name for name in ("images.png", "path.png")])
     told = facts(spec, out)
-    body = [
-        f"<h1>{escape(spec.name)}</h1>",
-        *(f"<p>{escape(p)}</p>" for p in explained(spec, verdicts)),
-        *(
-            [
-                picture(verdicts_png(spec, verdicts), "Differences in KID with intervals"),
-                picture(axes_png(spec, verdicts), "The same along each axis") if spec.axes else "",
-                f"<table>{line(HEAD, 'th')}{''.join(map(line, rows(verdicts)))}</table>",
-            ]
-            if verdicts
-            else []
-        ),
-        *(
-            f"<h2>{escape(n)}</h2>"
-            + "".join(picture(p.read_bytes(), n) for p in shown.get(n, ()) if p.is_file())
-            + (f"<table>{''.join(map(line, told[n]))}</table>" if n in told else "")
-            for n in dict.fromkeys((*shown, *told))
-        ),
-        f"<footer><code>{escape(command)}</code> {escape(effort(spec, out))}</footer>",
-    ]
-    style = ("body{font:16px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;padding:0 1rem;color:#1f2430}"
-             "p{max-width:60rem}table{border-collapse:collapse;font-size:.9rem}"
-             "td,th{padding:.2rem .6rem;text-align:left;border-bottom:1px solid #e4e7ee}"
-             "img{max-width:100%}")  # fmt: skip
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(spec.name)}</title>'
-        f"<style>{style}</style></head><body>{''.join(body)}</body></html>"
+    return render(
+        "study",
+        title=spec.name,
+        paragraphs=explained(spec, verdicts),
+        figure=data_uri(verdicts_png(spec, verdicts)) if verdicts else "",
+        axes=[(path, data_uri(png(along_axis(spec, verdicts, path)))) for path in spec.axes if verdicts],
+        head=HEAD,
+        rows=rows(verdicts),
+        parts=[
+            (name, [data_uri(p.read_bytes()) for p in parts.get(name, ()) if p.is_file()], told.get(name, ()))
+            for name in dict.fromkeys((*parts, *told))
+        ],
+        command=command,
+        effort=effort(spec, out),
     )
