@@ -18,7 +18,7 @@ from collections.abc import Callable
 import torch
 
 from voltaspin.diffusion.backend import keep_freed_memory
-from voltaspin.diffusion.sampling import load_pipeline, shipped_model
+from voltaspin.diffusion.pipelines import load_pipeline, shipped_model
 from voltaspin.memory import ArraySpec, calibrate, convert
 
 IMPERFECT = {

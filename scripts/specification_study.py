@@ -23,7 +23,7 @@ from voltaspin.report.specification_page import write
 from voltaspin.report.study_page import effort
 from voltaspin.requirements.axes import chosen, halving_study, plan, shared_axes
 from voltaspin.requirements.specification import NoiseSpecification
-from voltaspin.study.judgement import judge
+from voltaspin.study.equivalence import judge
 from voltaspin.study.specification import StudySpec
 
 ROOT = Path(__file__).parents[1]

@@ -37,7 +37,8 @@ from voltaspin.device.llg import LLG
 from voltaspin.device.protocol import Protocol
 from voltaspin.diffusion.backend import bf16_is_faster
 from voltaspin.diffusion.grids import grid_png, strip_png
-from voltaspin.diffusion.sampling import Pipeline, load_pipeline, sample, shipped_model
+from voltaspin.diffusion.pipelines import Pipeline, load_pipeline, shipped_model
+from voltaspin.diffusion.sampling import sample
 from voltaspin.memory import ArraySpec, MagnetoelectricMemory
 from voltaspin.metrics import Extractor, garments, reference
 from voltaspin.metrics.conditions import ConditionComparison, ConditionImages, compare_conditions

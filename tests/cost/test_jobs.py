@@ -46,7 +46,8 @@ def test_counts_of_one_image_by_hand():
 
 
 def test_an_image_takes_what_the_sampler_draws():
-    from voltaspin.diffusion.sampling import load_pipeline, sample, shipped_model
+    from voltaspin.diffusion.pipelines import load_pipeline, shipped_model
+    from voltaspin.diffusion.sampling import sample
     from voltaspin.noise import MemorySource
 
     pipeline = load_pipeline(shipped_model())

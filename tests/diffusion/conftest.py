@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from voltaspin.diffusion.data import ImageSet
-from voltaspin.diffusion.sampling import Pipeline
+from voltaspin.diffusion.pipelines import Pipeline
 from voltaspin.diffusion.training import TrainSpec, make_model, make_scheduler
 
 

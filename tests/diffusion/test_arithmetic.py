@@ -10,7 +10,8 @@ from diffusers import DDPMScheduler
 from voltaspin.core.context import current
 from voltaspin.core.errors import InputError
 from voltaspin.diffusion.arithmetic import variance_per_step
-from voltaspin.diffusion.sampling import ddpm_step, load_pipeline, sample, shipped_model
+from voltaspin.diffusion.pipelines import load_pipeline, shipped_model
+from voltaspin.diffusion.sampling import ddpm_step, sample
 from voltaspin.noise import PseudoSource
 
 SIGMA, STEPS = 0.2, 4

@@ -9,7 +9,7 @@ from scipy.stats import binom, norm
 from voltaspin.core.errors import InputError
 from voltaspin.device import SwitchingModel, presets
 from voltaspin.diffusion import bitflip
-from voltaspin.diffusion.bitflip.flips import TOLERANCE
+from voltaspin.diffusion.bitflip.schedules import TOLERANCE
 from voltaspin.memory import MagnetoelectricMemory, PulseLibrary, Variation
 
 PATTERNS = np.array([[1, 1, 0, 0], [0, 1, 1, 0], [1, 1, 1, 1], [0, 0, 0, 0]], np.uint8)
@@ -33,7 +33,7 @@ def varied():
 
 def test_the_pulses_of_a_schedule_flip_as_the_process_says(varied):
     wanted = bitflip.Process.cosine(30).betas
-    flips = bitflip.Flips.of(varied, wanted)
+    flips = bitflip.PulseSchedule.of(varied, wanted)
     asked, real = bitflip.Process(wanted), flips.process
     assert all(abs(real.marginal(t) - asked.marginal(t)) < TOLERANCE for t in range(31))
     clean = np.random.default_rng(0).integers(0, 2, (256, 256), dtype=np.uint8)
@@ -51,16 +51,16 @@ def test_the_pulses_of_a_schedule_flip_as_the_process_says(varied):
         assert binom.ppf(tail, clean.size, p) - own <= found <= binom.isf(tail, clean.size, p) + own
         assert own < 0.01 * clean.size
     report = flips.report()
-    assert report["different_pulses"] <= 30
-    assert report["marginal_moved_by_equal_cells"] > 0.01  # which is why the average over cells is taken
-    assert report["largest_p01_less_p10"] == pytest.approx(0, abs=1e-6)  # without a field along z
+    assert report.different_pulses <= 30
+    assert report.marginal_moved_by_equal_cells > 0.01  # which is why the average over cells is taken
+    assert report.largest_p01_less_p10 == pytest.approx(0, abs=1e-6)  # without a field along z
 
 
 def test_equal_cells_keep_the_product_of_their_flips():
-    flips = bitflip.Flips.of(array(4, 4), bitflip.Process.cosine(20).betas)
+    flips = bitflip.PulseSchedule.of(array(4, 4), bitflip.Process.cosine(20).betas)
     assert np.allclose(flips.kept[1:], np.cumprod(1 - flips.mean.sum(1)))
     ideal = MagnetoelectricMemory(rows=4, columns=4, model=SwitchingModel.constant(0.5, 0.5))
-    exact = bitflip.Flips.of(ideal, [0.1, 0.3])
+    exact = bitflip.PulseSchedule.of(ideal, [0.1, 0.3])
     assert exact.pulses == (0.1, 0.3)
     assert np.allclose(exact.process.betas, [0.1, 0.3])
 
@@ -143,7 +143,7 @@ def kernel(flip):
 def test_the_toy_through_real_pulses_is_within_its_error_bound():
     n = 4096
     memory = array(n, 4)
-    flips = bitflip.Flips.of(memory, bitflip.Process.cosine(50).betas)
+    flips = bitflip.PulseSchedule.of(memory, bitflip.Process.cosine(50).betas)
     process, levels = flips.process, bitflip.Levels.of(memory, count=60)
     predict = predictor(process)
     # the same chain enumerated: bits of a step drawn one by one, and then with the levels in place of the wanted flips
@@ -180,7 +180,7 @@ def test_a_probability_that_no_pulse_gives_is_refused_with_the_nearest(tmp_path,
     with pytest.raises(
         InputError, match=r"step 1: no pulse of this junction .* probability of 0\.25; the nearest, 1\.1"
     ):
-        bitflip.Flips.of(memory, [0.25])
+        bitflip.PulseSchedule.of(memory, [0.25])
     with pytest.raises(InputError, match=r"no pulse of this junction flips with a probability of 1; the nearest"):
         bitflip.Levels.of(memory)
 
@@ -190,7 +190,7 @@ def test_a_probability_that_no_pulse_gives_is_refused_with_the_nearest(tmp_path,
     [
         (lambda: bitflip.Levels.of(array(2, 2), count=1), "levels = 1: give at least 2"),
         (lambda: bitflip.Levels.exact([0.2, 1.2]), "flip probabilities from 0 to 1"),
-        (lambda: bitflip.Flips.of(array(2, 2), [0.7]), r"betas\[0\] = 0\.7"),
+        (lambda: bitflip.PulseSchedule.of(array(2, 2), [0.7]), r"betas\[0\] = 0\.7"),
     ],
 )
 def test_bad_input(call, message):

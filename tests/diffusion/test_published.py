@@ -26,8 +26,9 @@ from diffusers.schedulers.deprecated.scheduling_karras_ve import KarrasVeSchedul
 
 from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError, NoiseExhaustedError
+from voltaspin.diffusion.pipelines import Pipeline, load_pipeline
 from voltaspin.diffusion.published import Unmodified, open_model, sample_unmodified
-from voltaspin.diffusion.sampling import Pipeline, load_pipeline, sample
+from voltaspin.diffusion.sampling import sample
 from voltaspin.noise import MemorySource, PseudoSource, RecordedSource
 
 SIDE, STEPS = 8, 4

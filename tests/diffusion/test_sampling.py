@@ -10,14 +10,8 @@ from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler
 from diffusers.schedulers import scheduling_ddim, scheduling_ddpm
 
 from voltaspin.core.errors import InputError, NoiseExhaustedError
-from voltaspin.diffusion.sampling import (
-    Pipeline,
-    load_pipeline,
-    normals_per_image,
-    sample,
-    shipped_model,
-    to_uint8,
-)
+from voltaspin.diffusion.pipelines import Pipeline, load_pipeline, shipped_model
+from voltaspin.diffusion.sampling import normals_per_image, sample, to_uint8
 from voltaspin.noise import MemorySource, PseudoSource, RecordedSource
 
 

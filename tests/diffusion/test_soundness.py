@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError
+from voltaspin.diffusion.pipelines import load_pipeline
 from voltaspin.diffusion.published import open_model, sample_unmodified
-from voltaspin.diffusion.sampling import load_pipeline, sample
+from voltaspin.diffusion.sampling import sample
 from voltaspin.noise import PseudoSource
 
 

@@ -8,8 +8,8 @@ from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler, EulerDiscreteSc
 
 from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError
+from voltaspin.diffusion.pipelines import Pipeline, load_pipeline
 from voltaspin.diffusion.published import Unmodified, open_model, sample_unmodified
-from voltaspin.diffusion.sampling import Pipeline, load_pipeline
 from voltaspin.diffusion.stepping import STEPPED, why_not
 from voltaspin.noise import PseudoSource
 

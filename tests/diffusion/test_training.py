@@ -17,7 +17,8 @@ from voltaspin.core.files import read_json, write_json
 from voltaspin.diffusion import checkpoints
 from voltaspin.diffusion.data import ImageSet
 from voltaspin.diffusion.loop import batch_of, learning_rate, timesteps
-from voltaspin.diffusion.sampling import load_pipeline, to_uint8
+from voltaspin.diffusion.pipelines import load_pipeline
+from voltaspin.diffusion.sampling import to_uint8
 from voltaspin.diffusion.training import TrainSpec, diffusion_loss, encode, make_model, make_scheduler, train
 from voltaspin.noise import PseudoSource, RecordedSource
 

@@ -120,7 +120,7 @@ def _bit_checkpoint(path: Path) -> Any:
 def _study_results(path: Path) -> Any:
     from voltaspin.report.study_page import page
     from voltaspin.study import StudySpec
-    from voltaspin.study.judgement import judge
+    from voltaspin.study.equivalence import judge
 
     spec = StudySpec.load(SAMPLES / "study/study.json")
     return page(spec, judge(spec, path), path, "voltaspin study")

@@ -103,7 +103,7 @@ def test_a_model_with_nothing_to_convert_is_refused():
 
 
 def test_unet_of_the_package_is_covered():
-    from voltaspin.diffusion.sampling import load_pipeline, shipped_model
+    from voltaspin.diffusion.pipelines import load_pipeline, shipped_model
 
     unet = load_pipeline(shipped_model()).unet
     _, coverage = convert(unet, ArraySpec(mode="digital"))

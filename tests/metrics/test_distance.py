@@ -8,6 +8,7 @@ import pytest
 from scipy.linalg import sqrtm
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Z95, Estimate
 from voltaspin.metrics import Score, fd, fd_extrapolated, kid
 from voltaspin.metrics.distance import fd_difference, gaussian_fd, kid_difference
 
@@ -185,7 +186,10 @@ def test_arms_of_unequal_length_are_refused():
 # Score
 
 
-SCORE = Score("KID", 1.23e-3, 1.01e-3, 1.45e-3, 5000, "net-1", "0123456789ab", "simulated", "labels")
+SCORE = Score.of(
+    Estimate.normal(1.23e-3, 0.22e-3 / Z95, n=5000), name="KID", extractor="net-1", extractor_sha256="0123456789ab",
+    noise="simulated", shared="labels",
+)  # fmt: skip
 
 
 def test_a_score_says_all_about_itself():

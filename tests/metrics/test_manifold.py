@@ -44,7 +44,7 @@ def test_what_is_made_twice_and_what_is_never_made():
     assert recall.value == pytest.approx(0.5, abs=3 * 0.5 / np.sqrt(400))
     assert recall.value <= 0.5
     assert precision.value > 0.9
-    assert precision_recall(one + 200, two)[0].value == 0.0
+    assert precision_recall(one + 200, two).precision.value == 0.0
 
 
 def test_standard_errors_are_those_of_repeats_or_a_little_wider():

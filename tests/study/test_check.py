@@ -10,7 +10,7 @@ from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError
 from voltaspin.report.study_page import page, summary, table_csv, verdicts_png
 from voltaspin.study.check import check, idle, leaves
-from voltaspin.study.judgement import Verdict
+from voltaspin.study.equivalence import Verdict
 from voltaspin.study.runner import prepare
 from voltaspin.study.specification import Condition, StudySpec
 

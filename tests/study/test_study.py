@@ -1,4 +1,4 @@
-"""A whole small study on the command line, and its judgement against simulated features with known differences."""
+"""A whole small study on the command line, and its verdicts against simulated features with known differences."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError
 from voltaspin.metrics import reference
-from voltaspin.study.judgement import combined, judge, power_of, standing
+from voltaspin.study.equivalence import combined, judge, power_of, standing
 from voltaspin.study.runner import folder_of, prepare
 from voltaspin.study.specification import StudySpec
 from voltaspin.study.work import source_of

@@ -15,17 +15,18 @@ from voltaspin.report.specification_page import axis_png, page, write
 from voltaspin.requirements import junction as junction_verdict
 from voltaspin.requirements.axes import CONTROL, HALVED, plan
 from voltaspin.requirements.bits import bits_needed, judge_bits, period_of
-from voltaspin.requirements.compliance import DeviceVerdict
-from voltaspin.requirements.junction import Surroundings, judge_junction, surroundings
+from voltaspin.requirements.compliance import Compliance
+from voltaspin.requirements.junction import OperatingConditions, Surroundings, judge_junction
 from voltaspin.requirements.specification import NoiseSpecification
 from voltaspin.requirements.threshold import threshold
-from voltaspin.study.judgement import Verdict
+from voltaspin.study.equivalence import Equivalence
 
 MARGIN = 0.0277
 
 
 def made(name, difference, std=0.002):
-    return Verdict(name, 1, 448, difference, std, 0.0, 0.0, False, 0.5, None, None, ())
+    return Equivalence(name=name, trainings=1, images=448, difference=difference, std=std, low=0.0, high=0.0,
+                       equivalent=False, power=0.5, by_training=())  # fmt: skip
 
 
 def verdicts(cheap, *, at=2.5):
@@ -158,7 +159,7 @@ def test_a_spread_of_the_cells_on_either_side(spec, spread, said):
     own = 0.5 + spread * Stream.of(4, "test", "own").normals(lanes)
     own -= own.mean() - 0.5
     u = Stream.of(5, "test", "spread").uniforms(cycles * lanes).reshape(cycles, lanes)
-    found = rows_of(judge_bits(spec, (u < own).astype(np.uint8).ravel(), lanes=lanes))
+    found = rows_of(judge_bits(spec, (u < own).astype(np.uint8).ravel(), n_cells=lanes))
     assert found["spread-fixed"].said == said
     assert found["spread-fixed"].low <= own.std(ddof=1) * 1.05
     assert found["spread-fixed"].high >= own.std(ddof=1) * 0.95
@@ -219,8 +220,8 @@ def test_how_many_bits_are_needed_comes_from_the_binomial_interval(spec, cheap):
         with pytest.raises(
             InputError, match=rf"too few for a verdict: {needed} are needed.*record {needed} bits or more"
         ):
-            judge_bits(spec, bits(needed - 1), lanes=lanes)
-        assert isinstance(judge_bits(spec, bits(needed), lanes=lanes), DeviceVerdict)
+            judge_bits(spec, bits(needed - 1), n_cells=lanes)
+        assert isinstance(judge_bits(spec, bits(needed), n_cells=lanes), Compliance)
 
 
 def test_ideal_bits_of_the_number_needed_mostly_meet_every_limit(spec):
@@ -263,7 +264,7 @@ def answer(monkeypatch):
 
 def test_a_junction_by_its_formula(spec, answer):
     junction, pulse = answer
-    around = Surroundings(stray_field_spread=2e-3, temperature_drift=5.0, telegraph_field=1e-3, B_z=1e-3)
+    around = OperatingConditions(stray_field_spread=2e-3, temperature_drift=5.0, telegraph_field=1e-3, B_z=1e-3)
     found = rows_of(judge_junction(spec, junction, pulse, around=around))
     assert found["bias"].amplitude == pytest.approx(0, abs=1e-12)
     assert found["spread-fixed"].amplitude == pytest.approx(2 * 2e-3, rel=1e-6)  # linear: the rule is exact
@@ -281,7 +282,7 @@ def test_a_junction_by_its_formula(spec, answer):
 
 def test_a_junction_that_fails_says_where_first(spec, answer):
     junction, pulse = answer
-    found = judge_junction(spec, junction, pulse, around=Surroundings(B_z=0.02, stray_field_spread=0.1))
+    found = judge_junction(spec, junction, pulse, around=OperatingConditions(B_z=0.02, stray_field_spread=0.1))
     rows = rows_of(found)
     assert rows["B_z"].said == "fails"
     assert rows["spread-fixed"].said == "fails"
@@ -300,7 +301,7 @@ def test_a_reset_forgets_the_correlation(spec, answer):
     kept = rows_of(judge_junction(spec, junction, weak))["correlation"]
     assert kept.amplitude == pytest.approx(0.25, abs=1e-6)
     assert kept.said != "meets"
-    reset = rows_of(judge_junction(spec, junction, weak, around=Surroundings(reset=True)))
+    reset = rows_of(judge_junction(spec, junction, weak, around=OperatingConditions(reset=True)))
     assert reset["correlation"].amplitude == 0
     assert reset["bias"].amplitude == pytest.approx(0.125, abs=1e-6)  # p01 = 0.375
 
@@ -308,7 +309,7 @@ def test_a_reset_forgets_the_correlation(spec, answer):
 def test_surroundings_that_make_no_sense_are_refused():
     with pytest.raises(InputError, match="temperature_drift = -1"):
         Surroundings(temperature_drift=-1.0)
-    assert surroundings({"voltage": None, "width": 0.1}) == Surroundings(width=0.1)
+    assert Surroundings is OperatingConditions
 
 
 # -- the command ---------------------------------------------------------------------------------------------------
@@ -381,7 +382,7 @@ def test_the_shipped_specification_is_of_the_axes_and_of_its_own_points():
     for axis in plan(junction=False).axes:
         limit = kept.limit(axis.name, axis.treatment)
         assert limit is not None
-        assert limit.amplitudes == [a for a, _ in axis.points]
+        assert limit.amplitudes == tuple(a for a, _ in axis.points)
     for limit in kept.limits:
         differences, errors = [p.difference for p in limit.points], [p.std for p in limit.points]
         at = threshold(limit.amplitudes, differences, errors, kept.margin, scale=limit.scale)

@@ -29,7 +29,7 @@ from voltaspin.diffusion import TrainSpec, bitflip, load_pipeline, sample, train
 from voltaspin.diffusion.bitflip.model import CellSpec
 from voltaspin.diffusion.bitflip.training import BitTrainSpec
 from voltaspin.diffusion.data import ImageSet
-from voltaspin.diffusion.sampling import shipped_model
+from voltaspin.diffusion.pipelines import shipped_model
 from voltaspin.memory import ArraySpec, MagnetoelectricMemory, Slopes, convert
 from voltaspin.memory.pulses import PulseLibrary
 from voltaspin.metrics import evaluate_folder
@@ -38,7 +38,7 @@ from voltaspin.metrics.shipped import data_sha256, load_reference
 from voltaspin.noise import LoopedSource, MemorySource, PseudoSource, RecordedSource, conditioned
 from voltaspin.report.results import DemoResults
 from voltaspin.requirements.specification import NoiseSpecification
-from voltaspin.study.judgement import judge, standing
+from voltaspin.study.equivalence import judge, standing
 from voltaspin.study.runner import execute, finished, folder_of
 from voltaspin.study.specification import StudySpec
 

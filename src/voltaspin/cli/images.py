@@ -191,8 +191,8 @@ def sample(
 
     share = Share(first, images, batch, (int(part), int(parts)), resume, force)
     from voltaspin.diffusion.bitflip import is_bit_model
+    from voltaspin.diffusion.pipelines import shipped_model
     from voltaspin.diffusion.published import open_model
-    from voltaspin.diffusion.sampling import shipped_model
 
     source: NoiseSource | None = None
     run: SampleRun

@@ -45,7 +45,7 @@ def coverage(
     Example: [bold]voltaspin memory coverage --spec analog[/bold]
     """
     chosen = array_spec(spec)
-    from voltaspin.diffusion.sampling import load_pipeline, shipped_model
+    from voltaspin.diffusion.pipelines import load_pipeline, shipped_model
     from voltaspin.memory import convert
 
     _, report = convert(load_pipeline(shipped_model() if model is None else model).unet, chosen, inplace=True)
@@ -68,7 +68,7 @@ def cost(
     from voltaspin.cost.network import priced_network
     from voltaspin.cost.table import CellPulse
     from voltaspin.device import Pulse, presets
-    from voltaspin.diffusion.sampling import load_pipeline, shipped_model
+    from voltaspin.diffusion.pipelines import load_pipeline, shipped_model
 
     pipeline = load_pipeline(shipped_model() if model is None else model)
     # the weights lie in storage cells, turned over by half a precession

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -54,9 +54,9 @@ def study(
     """
     if workers > 1 and scheduler:
         raise InputError("--workers are processes here and --scheduler has its own; give one of them")
-    from voltaspin.report.study_page import page, summary, table_csv, to_json, verdicts_png
+    from voltaspin.report.study_page import page, summary, table_csv, verdicts_png
     from voltaspin.study.check import check
-    from voltaspin.study.judgement import judge, standing
+    from voltaspin.study.equivalence import judge
     from voltaspin.study.runner import PAGES, Certificates, execute, finished, pages_before, prepare, shard_of
     from voltaspin.study.specification import StudySpec
     from voltaspin.study.work import do, seconds_of
@@ -67,7 +67,7 @@ def study(
     if dry_run:
         seconds = seconds_of(evaluations=size.evaluations, training_images=size.training_images)
         if as_json:
-            print_json({"kind": "study-size", "schema_version": 1, **asdict(size), "seconds": seconds})
+            print_json(size.model_copy(update={"seconds": seconds}).to_json())
             return
         print(
             f"{file}: {size.conditions} conditions, {size.runs} runs and {size.trainings} trainings; "
@@ -102,24 +102,22 @@ def study(
             f"{out}: {len(runs) - left} of {len(runs)} runs are done; the other shards have the rest", file=sys.stderr
         )
         return
-    verdicts = judge(spec, out)
+    result = judge(spec, out)
     command = " ".join(["voltaspin", *sys.argv[1:]])
     with pages(adopt=pages_before(out)) as folder:
-        if verdicts:
-            folder.write_bytes("verdicts.csv", table_csv(verdicts).encode())
-            folder.write_bytes("verdicts.png", verdicts_png(spec, verdicts))
-        folder.write_bytes("index.html", page(spec, verdicts, out, command).encode())
-        folder.write_bytes("summary.md", summary(spec, verdicts, out, command).encode())
-        folder.write_json("verdicts.json", to_json(spec, verdicts))
+        each = result.verdicts
+        if each:
+            folder.write_bytes("verdicts.csv", table_csv(each).encode())
+            folder.write_bytes("verdicts.png", verdicts_png(spec, each))
+        folder.write_bytes("index.html", page(spec, each, out, command).encode())
+        folder.write_bytes("summary.md", summary(spec, each, out, command).encode())
+        folder.write_json("verdicts.json", result.to_json())
         folder.finish(run_record())
     if as_json:
-        print_json(to_json(spec, verdicts))
+        print_json(result.to_json())
         return
-    for v in verdicts:
-        print(f"{v.name}: KID less {spec.baseline} {1e3 * v.difference:.2f}e-3 ({1e3 * v.low:.2f} to "
-              f"{1e3 * v.high:.2f}), {v.said}, power {v.power:.0%}")  # fmt: skip
-    for sentence in standing(spec, verdicts):
-        print(sentence)
+    if text := str(result):
+        print(text)
     print(f"{out / 'index.html'}: {len(runs)} runs")
 
 
@@ -156,7 +154,7 @@ def spec(
     deviations: Annotated[
         list[str] | None,
         typer.Option(
-            "--deviation", help="To bear, repeated: voltage=5%, width=5%, B_z=1mT, temperature=20K (defaults)."
+            "--deviation", help="To tolerate, repeated: voltage=5%, width=5%, B_z=1mT, temperature=20K (defaults)."
         ),
     ] = None,
     reset: Annotated[bool, typer.Option("--reset", help="The cells are reset before every pulse.")] = False,
@@ -181,10 +179,10 @@ def spec(
 
     kept = NoiseSpecification.shipped() if specification is None else NoiseSpecification.load(specification)
     from voltaspin.requirements.bits import judge_bits
-    from voltaspin.requirements.compliance import DeviceVerdict
-    from voltaspin.requirements.junction import judge_junction, surroundings
+    from voltaspin.requirements.compliance import Compliance
+    from voltaspin.requirements.junction import OperatingConditions, judge_junction
 
-    found: DeviceVerdict
+    found: Compliance
     if bits is not None:
         of_junction = (changes, voltage, width, spread, stray, drift, deviations, reset or None)
         if any(x is not None for x in of_junction):
@@ -201,7 +199,7 @@ def spec(
         except NoiseExhaustedError:  # of a conditioner whose rate varies it is known only now how many bits it made
             packed, n = source.rest()
         subject = str(source.provenance) + cut
-        found = judge_bits(kept, np.unpackbits(packed, count=n), lanes=source.n_cells, subject=subject)
+        found = judge_bits(kept, np.unpackbits(packed, count=n), n_cells=source.n_cells, subject=subject)
         say_read(source)
         read = {"input": input_of(source)}
     else:
@@ -211,11 +209,12 @@ def spec(
         read = {}
         cell = chosen_junction(junction, changes)
         given = dict(assigned("--deviation", text, _DEVIATIONS) for text in deviations or ())
-        around = surroundings({
+        around: dict[str, Any] = {
             **given, "reset": reset,
             "K_eff_spread": spread, "stray_field_spread": stray, "temperature_drift": drift,
-        })  # fmt: skip
-        found = judge_junction(kept, cell, _pulse_of(cell, voltage, width), around=around)
+        }  # fmt: skip
+        conditions = OperatingConditions(**{name: value for name, value in around.items() if value is not None})
+        found = judge_junction(kept, cell, _pulse_of(cell, voltage, width), around=conditions)
     print_json({**found.to_json(), **read}) if as_json else print(found)
     if kept.reduced and not as_json:
         print("the specification is a trial of few images and steps: no result", file=sys.stderr)

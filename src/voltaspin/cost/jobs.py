@@ -24,7 +24,7 @@ from voltaspin.cost.pricing import Floats, Prices, bit_counts, picojoules
 from voltaspin.cost.processors import Measure, ProcessorRng, processor_rng
 
 if TYPE_CHECKING:
-    from voltaspin.diffusion.sampling import Pipeline
+    from voltaspin.diffusion.pipelines import Pipeline
 
 BITS = 16  #: of a Gaussian number by inverse CDF
 ARRAY = "analog"  #: preset of the arrays that the network is priced in
@@ -210,7 +210,7 @@ def workload_of_model(
         InputError: no pipeline folder, steps that its schedule lacks, or nothing can be measured that must be.
     """
     from voltaspin.cost.network import priced_network
-    from voltaspin.diffusion.sampling import load_pipeline, shipped_model
+    from voltaspin.diffusion.pipelines import load_pipeline, shipped_model
     from voltaspin.memory import ArraySpec
 
     processors, notes = processor_rng(prices.draws.table, measure=measure)

@@ -29,7 +29,7 @@ from voltaspin.cost.table import BOUNDARIES, CellPulse, si, weakest
 if TYPE_CHECKING:
     from torch import nn
 
-    from voltaspin.diffusion.sampling import Pipeline
+    from voltaspin.diffusion.pipelines import Pipeline
     from voltaspin.memory import ArraySpec, Coverage
     from voltaspin.memory.crossbar.readout import Readout
 

@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from voltaspin.diffusion import bitflip as bitflip
     from voltaspin.diffusion.data import ImageSet as ImageSet
     from voltaspin.diffusion.data import load_images as load_images
+    from voltaspin.diffusion.pipelines import load_pipeline as load_pipeline
+    from voltaspin.diffusion.pipelines import shipped_model as shipped_model
     from voltaspin.diffusion.published import open_model as open_model
     from voltaspin.diffusion.published import sample_unmodified as sample_unmodified
     from voltaspin.diffusion.sampling import Samples as Samples
-    from voltaspin.diffusion.sampling import load_pipeline as load_pipeline
     from voltaspin.diffusion.sampling import sample as sample
-    from voltaspin.diffusion.sampling import shipped_model as shipped_model
     from voltaspin.diffusion.training import TrainSpec as TrainSpec
     from voltaspin.diffusion.training import train as train
 else:

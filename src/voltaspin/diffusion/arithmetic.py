@@ -16,7 +16,8 @@ from diffusers import UNet2DModel
 
 from voltaspin.core.context import RunContext, running
 from voltaspin.core.errors import InputError
-from voltaspin.diffusion.sampling import Pipeline, ddpm_step, step_adds_noise, time_steps
+from voltaspin.diffusion.pipelines import Pipeline
+from voltaspin.diffusion.sampling import ddpm_step, step_adds_noise, time_steps
 from voltaspin.noise import NoiseSource
 
 

@@ -1,4 +1,4 @@
-"""What this machine can do fast: its arithmetic and its memory allocator."""
+"""The arithmetic and the memory allocator that are fast on this machine."""
 
 from __future__ import annotations
 

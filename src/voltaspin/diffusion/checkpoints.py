@@ -100,7 +100,7 @@ def _step_of(path: Path) -> int | None:
 
 
 def _is_remnant(path: Path) -> bool:
-    """Whether a checkpoint was half removed when its process was killed."""
+    """Return whether a checkpoint was half removed when its process was killed."""
     if path.is_symlink() or not path.is_dir():
         return False
     return {p.name for p in path.iterdir()} <= set(_FILES) - {"state.json"}

@@ -38,7 +38,7 @@ LARGEST_IDX = 1 << 31  #: bytes that the header of an IDX file may announce
 
 @dataclass(frozen=True)
 class IdxDataset:
-    """Where a data set of four IDX files lives and what its decompressed bytes hash to; addresses are tried in turn."""
+    """The addresses of a data set of four IDX files, tried in turn, and the hashes of its decompressed bytes."""
 
     name: str
     addresses: tuple[str, ...]

@@ -24,7 +24,7 @@ _CONVERTED = "refs/convert/parquet"  #: branch of a data set in which the hub it
 
 
 def is_name(name: str) -> bool:
-    """Whether this may be the name of a repository, ``owner/name``, and is no path here."""
+    """Return whether this may be the name of a repository, ``owner/name``, and is no path here."""
     return bool(_NAME.fullmatch(name)) and not Path(name).exists()
 
 

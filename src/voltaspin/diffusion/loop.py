@@ -1,8 +1,8 @@
 """The training loop that every kind of diffusion shares.
 
-What is ours is that a run which was killed continues to the same weights, bit for bit. For that, everything random in
-a step is a function of (seed, step): which images, which time steps, and the chance of an addressable source; what is
-not, an objective keeps in the checkpoint. An :class:`Objective` says what is learned and where its chance comes from.
+A run that was killed continues to the same weights, bit for bit. For that, everything random in a step is a function
+of (seed, step): which images, which time steps, and the numbers of an addressable source. An objective keeps the rest
+in the checkpoint. An :class:`Objective` defines the loss and the source of its randomness.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +28,7 @@ from voltaspin.core.capacity import check_memory, memory_errors
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import read_object
 from voltaspin.core.folders import RECORD, OutputFolder
+from voltaspin.core.result import Result, Unit
 from voltaspin.core.spec import Spec, environment
 from voltaspin.core.stopping import on_signal
 from voltaspin.diffusion import checkpoints
@@ -41,7 +41,7 @@ NETWORK = ("unet/config.json", "unet/diffusion_pytorch_model.safetensors")  #: f
 
 
 class LoopSpec(Spec):
-    """What the loop needs to know, and the network."""
+    """The settings of the loop and of the network."""
 
     #: Fields that change no weight. The data are compared by hash: their path may be written in another way.
     FREE: ClassVar[frozenset[str]] = frozenset({"checkpoint_every", "data"})
@@ -75,9 +75,8 @@ class LoopSpec(Spec):
 S = TypeVar("S", bound=LoopSpec)
 
 
-@dataclass(frozen=True)
-class TrainResult:
-    """What a training run leaves behind.
+class TrainResult(Result):
+    """The outcome of a training run.
 
     Args:
         folder: the model (moving-average weights) with ``train.json`` and ``log.jsonl``.
@@ -88,16 +87,17 @@ class TrainResult:
         signum: of the signal that stopped the run, if one did.
     """
 
+    KIND: ClassVar[str] = "train-result"
     folder: Path
     step: int
     finished: bool
     loss: float | None
-    seconds: float
+    seconds: Annotated[float, Unit("s")]
     signum: int | None = None
 
 
 class Objective(Protocol):
-    """What is learned, and where its chance comes from."""
+    """The quantity that is learned, and the source of its randomness."""
 
     EXPORTS: ClassVar[tuple[str, ...]]  #: the files of its model
 
@@ -111,7 +111,7 @@ class Objective(Protocol):
         """Of one batch, uint8 (batch, channels, size, size)."""
 
     def state(self) -> dict[str, Any]:
-        """What ``state.json`` keeps of it."""
+        """Return its part of ``state.json``."""
 
     def save(self, folder: Path) -> None:
         """Files of a checkpoint beside it."""
@@ -231,7 +231,7 @@ def run(
         finished=finished,
         loss=float(np.mean(losses[-50:])) if losses else None,
         seconds=time.monotonic() - started,
-        signum=stop[0] if stop else None,
+        signum=int(stop[0]) if stop else None,
     )
 
 

@@ -171,7 +171,7 @@ def decode(source: Path | BytesIO, name: str, *, background: str | None = None) 
 
 
 def _why_refused(picture: Image.Image, source: Path | BytesIO) -> str | None:
-    """What of the contract an opened picture breaks, and the remedy; nothing is decoded for it."""
+    """Return the rule that an opened picture breaks, with the remedy; nothing is decoded for it."""
     mode = picture.mode
     if picture.width * picture.height > MAX_PIXELS:
         return (
@@ -188,7 +188,7 @@ def _why_refused(picture: Image.Image, source: Path | BytesIO) -> str | None:
 
 
 def _depth(picture: Image.Image, source: Path | BytesIO) -> str:
-    """How deep the file is stored; Pillow cuts 16-bit colour to its high byte, so its mode does not tell."""
+    """Return the bits per sample of the file; Pillow cuts 16-bit colour to its high byte, so its mode does not tell."""
     if picture.mode == "F":
         return "floating point"
     if picture.mode.startswith("I"):

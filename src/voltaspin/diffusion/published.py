@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,19 +23,17 @@ from numpy.typing import NDArray
 from voltaspin.core.errors import InputError, NoiseStoppedError
 from voltaspin.core.files import read_json, read_object
 from voltaspin.diffusion import hub
-from voltaspin.diffusion.backend import keep_freed_memory
-from voltaspin.diffusion.sampling import (
+from voltaspin.diffusion.pipelines import (
     Pipeline,
-    Samples,
     check_folder,
     load_part,
     load_pipeline,
     load_schedule,
     part_home,
     shape_of,
-    stopped_at,
     unsupported,
 )
+from voltaspin.diffusion.sampling import Samples, in_batches
 from voltaspin.diffusion.soundness import check_output, first_line
 from voltaspin.diffusion.stepping import STEPPED, SteppedPipeline, why_not
 from voltaspin.noise import NoiseSource
@@ -189,7 +186,7 @@ def _load_stepped(folder: Path, schedule: str) -> Unmodified:
 
 
 def _ends_at_the_image(folder: Path) -> bool:
-    """Whether the last step of a DDIM schedule leads to alpha_bar = 1, as our DDIM step does."""
+    """Return whether the last step of a DDIM schedule leads to alpha_bar = 1, as our DDIM step does."""
     config = read_object(part_home(folder, "scheduler") / "scheduler_config.json")
     return config.get("_class_name") != DDIMScheduler.__name__ or bool(config.get("set_alpha_to_one", True))
 
@@ -256,9 +253,8 @@ def sample_unmodified(
             pixels that are no numbers.
         NoiseStoppedError: the source ran dry or raised an alarm; ``finished`` holds the batches before, or None.
     """
-    for name, value in (("count", count), ("batch", batch), ("steps", steps)):
-        if value < 1:
-            raise InputError(f"{name}={value}: give at least 1")
+    if steps < 1:
+        raise InputError(f"steps={steps}: give at least 1")
     pipeline, kind = model.pipeline, model.name
     most = pipeline.scheduler.config.get("num_train_timesteps")
     if most is not None and steps > most:
@@ -268,23 +264,8 @@ def sample_unmodified(
         options["eta"] = eta
     elif eta:
         raise InputError(f"eta={eta}: {kind} takes no eta; leave it out")
-    keep_freed_memory()
-    pixels: list[NDArray[np.uint8]] = []
-    calls, per_batch, draws, unaddressed, start = 0, steps, 0, 0, 0
-    started, in_noise = time.monotonic(), 0.0
-
-    def finished() -> Samples:
-        images = np.concatenate(pixels)
-        return Samples(
-            images=images,
-            ids=tuple(range(first, first + len(images))),
-            steps=per_batch,
-            draws=draws,
-            seconds=time.monotonic() - started,
-            noise_seconds=in_noise,
-            noise=source.provenance.to_json(),
-            unaddressed=unaddressed,
-        )
+    calls, per_batch, draws, unaddressed, in_noise = 0, steps, 0, 0, 0.0
+    images = range(0)
 
     def evaluated(_: Any, __: Any, output: Any) -> None:
         nonlocal calls
@@ -292,49 +273,45 @@ def sample_unmodified(
         found: torch.Tensor = output[0] if isinstance(output, tuple) else output.sample
         check_output(found, f"evaluation {calls} of images {images[0]} to {images[-1]}")
         if progress is not None:
-            progress(start * steps + len(images) * min(steps, steps * calls // per_batch), count * steps)
+            done = (images[0] - first) * steps + len(images) * min(steps, steps * calls // per_batch)
+            progress(done, count * steps)
+
+    def make(now: range) -> NDArray[np.uint8]:
+        nonlocal images, calls, per_batch, draws, unaddressed, in_noise
+        images, calls = now, 0
+        # Here a generator is only the name of a stream: drive_torch serves what is drawn with it.
+        generators = [torch.Generator().manual_seed(i) for i in images]
+        try:
+            with warnings.catch_warnings(), source.drive_torch() as driven:
+                # diffusers hands tensors to NumPy in a way that NumPy 2 is about to give up
+                warnings.simplefilter("ignore", DeprecationWarning)
+                made = pipeline(
+                    batch_size=len(images), generator=generators, num_inference_steps=steps, output_type="np", **options
+                ).images
+        except UnservedDrawError as error:
+            raise InputError(
+                f"{model.sampler}: it draws by {error.operation}, which no source serves, so its images would not "
+                "come from the source alone; use another schedule"
+            ) from None
+        except (InputError, NoiseStoppedError, torch.OutOfMemoryError):
+            raise
+        except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError) as error:
+            # the code of diffusers, with numbers of a model folder that it was not tried with
+            raise InputError(f"{kind} refuses {steps} steps: {first_line(error)}") from None
+        draws = driven.numbers // len(images)
+        unaddressed = driven.served - sum(driven.streams.values()) if source.addressable else 0
+        in_noise += driven.seconds
+        per_batch = calls
+        return _to_uint8(made, model)
+
+    def record() -> dict[str, Any]:
+        return {"steps": per_batch, "draws": draws, "noise_seconds": in_noise, "unaddressed": unaddressed}
 
     hook = pipeline.unet.register_forward_hook(evaluated)
     try:
-        for start in range(0, count, batch):
-            images = range(first + start, first + min(start + batch, count))
-            # A generator is but the name of a stream here: drive_torch serves what is drawn with it.
-            generators = [torch.Generator().manual_seed(i) for i in images]
-            calls = 0
-            try:
-                with warnings.catch_warnings(), source.drive_torch() as driven:
-                    # diffusers hands tensors to NumPy in a way that NumPy 2 is about to give up
-                    warnings.simplefilter("ignore", DeprecationWarning)
-                    made = pipeline(
-                        batch_size=len(images),
-                        generator=generators,
-                        num_inference_steps=steps,
-                        output_type="np",
-                        **options,
-                    ).images
-            except NoiseStoppedError as error:
-                at = f"images {images[0]} to {images[-1]}"
-                raise stopped_at(error, at, start, finished() if pixels else None) from error
-            except UnservedDrawError as error:
-                raise InputError(
-                    f"{model.sampler}: it draws by {error.operation}, which no source serves, so its images would not "
-                    "come from the source alone; use another schedule"
-                ) from None
-            except InputError:
-                raise
-            except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError) as error:
-                if isinstance(error, torch.OutOfMemoryError):
-                    raise
-                # the code of diffusers, with numbers of a model folder that it was not tried with
-                raise InputError(f"{kind} refuses {steps} steps: {first_line(error)}") from None
-            pixels.append(_to_uint8(made, model))
-            draws = driven.numbers // len(images)
-            unaddressed = driven.served - sum(driven.streams.values()) if source.addressable else 0
-            in_noise += driven.seconds
-            per_batch = calls
+        return in_batches(make, source, count=count, batch=batch, first=first, record=record)
     finally:
         hook.remove()
-    return finished()
 
 
 def _to_uint8(made: NDArray[np.float32], model: Unmodified) -> NDArray[np.uint8]:

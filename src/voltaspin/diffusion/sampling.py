@@ -7,61 +7,28 @@ evaluation i; the last step adds none (unless the schedule says ``fixed_large``)
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import time
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from numpy.typing import NDArray
+from pydantic import Field
 
 from voltaspin.core.context import RunContext, running
 from voltaspin.core.errors import InputError, NoiseExhaustedError, NoiseStoppedError
-from voltaspin.core.files import read_json
+from voltaspin.core.result import Array, Result, Unit
 from voltaspin.diffusion.backend import bf16_is_faster, keep_freed_memory
-from voltaspin.diffusion.hub import PICKLES, WEIGHTS
-from voltaspin.diffusion.soundness import (
-    check_network,
-    check_output,
-    check_schedule,
-    check_schedule_config,
-    check_weights,
-    first_line,
-    not_loaded,
-)
+from voltaspin.diffusion.pipelines import Pipeline
+from voltaspin.diffusion.soundness import check_output, first_line
 from voltaspin.noise import NoiseSource
 
 
-@dataclass(frozen=True)
-class Pipeline:
-    """A diffusion model read from a diffusers folder.
-
-    Args:
-        unet: in evaluation mode.
-        scheduler: holds alpha_bar, the kind of prediction and the spacing of the time steps.
-        folder: where it was read.
-        sha256: of the weights file.
-    """
-
-    unet: UNet2DModel
-    scheduler: DDPMScheduler
-    folder: Path
-    sha256: str
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return shape_of(self.unet)
-
-
-@dataclass(frozen=True)
-class Samples:
-    """What :func:`sample` made.
+class Samples(Result):
+    """Generated images and the record of their making.
 
     Args:
         images: uint8 (n, channels, h, w).
@@ -75,151 +42,71 @@ class Samples:
             batch it was made in; 0 for our own sampler.
     """
 
-    images: NDArray[np.uint8]
+    KIND: ClassVar[str] = "samples"
+    images: Array
     ids: tuple[int, ...]
     steps: int
     draws: int
-    seconds: float
-    noise_seconds: float
-    noise: dict[str, Any] = field(default_factory=dict)
+    seconds: Annotated[float, Unit("s")]
+    noise_seconds: Annotated[float, Unit("s")]
+    noise: dict[str, Any] = Field(default_factory=dict)
     precision: str = "float32"
     unaddressed: int = 0
 
 
-def shape_of(unet: UNet2DModel) -> tuple[int, int, int]:
-    """Channels, height and width of what a network takes."""
-    size = unet.config.sample_size
-    height, width = (size, size) if isinstance(size, int) else size
-    return unet.config.in_channels, height, width
-
-
-def shipped_model() -> Path:
-    """Folder of the model that ships with the package: unconditional Fashion-MNIST."""
-    return Path(__file__).parents[1] / "data" / "model-fashion-mnist"
-
-
-def load_pipeline(folder: Path | str) -> Pipeline:
-    """Read an unconditional DDPM or DDIM pipeline folder; nothing is unpickled and nothing is downloaded.
+def in_batches(
+    make: Callable[[range], NDArray[np.uint8]],
+    source: NoiseSource,
+    *,
+    count: int,
+    batch: int,
+    first: int,
+    record: Callable[[], dict[str, Any]],
+    where: Callable[[], str] = lambda: "",
+) -> Samples:
+    """Make images batch by batch, and keep the finished ones where the noise stops.
 
     Args:
-        folder: holds ``unet`` and ``scheduler``, or the files of both side by side as the first models of the hub.
+        make: the pixels of the images of these numbers, uint8 (n, channels, h, w).
+        source: of the noise.
+        count, batch, first: as in :func:`sample`.
+        record: the fields of :class:`Samples` that ``make`` knows.
+        where: at which draw the work stands.
 
     Raises:
-        InputError: no such folder, not a pipeline, pickled or truncated weights.
+        InputError: a count or a batch below 1.
+        NoiseStoppedError: ``finished`` holds the batches before, or None.
     """
-    folder = Path(folder)
-    check_folder(folder)
-    unet, sha256 = load_part(folder, "unet", UNet2DModel)
-    if unet.config.num_class_embeds or unet.config.class_embed_type:
-        raise InputError(f"{folder} holds a model of classes; only an unconditional UNet2DModel is sampled")
-    if unet.config.sample_size is None:
-        raise InputError(f"{folder}: unet/config.json does not say the size of the images; add sample_size")
-    named = _object(part_home(folder, "scheduler") / "scheduler_config.json", folder).get("_class_name")
-    if str(named) not in ("None", "DDPMScheduler", "DDIMScheduler"):
-        raise InputError(
-            f"{folder} has a {named}, and another schedule would not give its images; sample it with "
-            "'voltaspin sample', or save the model with a DDPMScheduler or DDIMScheduler"
-        )
-    scheduler = load_schedule(folder)
-    if reason := unsupported(scheduler):
-        raise InputError(f"{folder}: {reason}")
-    return Pipeline(unet.eval(), scheduler, folder, sha256)
+    for name, value in (("count", count), ("batch", batch)):
+        if value < 1:
+            raise InputError(f"{name}={value}: give at least 1 image")
+    keep_freed_memory()
+    pixels: list[NDArray[np.uint8]] = []
+    started = time.monotonic()
 
+    def finished() -> Samples:
+        images = np.concatenate(pixels)
+        return Samples(
+            images=images, ids=tuple(range(first, first + len(images))), seconds=time.monotonic() - started,
+            noise=source.provenance.to_json(), **record(),
+        )  # fmt: skip
 
-def check_folder(folder: Path) -> None:
-    """Refuse what is no folder; raises InputError with what to give instead."""
-    if folder.suffix in PICKLES:
-        raise InputError(f"{folder} is a pickle, which can run code when it is read; convert it to safetensors first")
-    if folder.is_file():
-        raise InputError(
-            f"{folder} is a file; give the pipeline folder that holds model_index.json, unet and scheduler"
-        )
-    if not folder.is_dir():
-        raise InputError(f"model folder {folder} does not exist; train one with 'voltaspin train' and out='{folder}'")
-
-
-def load_part(folder: Path, name: str, kind: type[Any]) -> tuple[Any, str]:
-    """A network of a pipeline folder and the SHA-256 of its weights; nothing is left to chance or unpickled.
-
-    Args:
-        folder: the pipeline's.
-        name: of the part, ``unet`` for example.
-        kind: its class in diffusers.
-
-    Raises:
-        InputError: pickled, missing, truncated or other weights, or another class.
-    """
-    home = part_home(folder, name)
-    weights = home / WEIGHTS
-    if not weights.is_file():
-        pickles = [p for p in folder.rglob("*") if p.suffix in PICKLES]
-        if pickles:
-            raise InputError(
-                f"{pickles[0]} is a pickle, which can run code when it is read; save the model with "
-                "safe_serialization=True"
+    for start in range(0, count, batch):
+        images = range(first + start, first + min(start + batch, count))
+        try:
+            pixels.append(make(images))
+        except NoiseStoppedError as error:
+            before = f"; {start} images before them are finished" if start else ""
+            stopped = type(error)(
+                f"{error}. The sampling stopped at images {images[0]} to {images[-1]}{where()}{before}"
             )
-        raise InputError(f"{folder} is no pipeline folder: {name}/{WEIGHTS} is missing")
-    config = _object(home / "config.json", folder)
-    if config.get("_class_name") != kind.__name__:
-        raise InputError(
-            f"{folder} holds a {config.get('_class_name')}; only an unconditional {kind.__name__} is sampled"
-        )
-    check_network(folder, config, kind, weights)
-    try:
-        model, info = kind.from_pretrained(
-            home, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
-        )
-    except Exception as error:  # whatever diffusers makes of a damaged file
-        raise InputError(not_loaded(folder, error)) from None
-    wrong = [*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"]]
-    if wrong:
-        raise InputError(not_loaded(folder, ValueError(f"{len(wrong)} weights do not fit, {wrong[0]} first")))
-    check_weights(folder, model)
-    return model.float(), hashlib.sha256(weights.read_bytes()).hexdigest()
-
-
-def load_schedule(folder: Path, kind: type[Any] = DDPMScheduler) -> Any:
-    """The schedule of a pipeline folder as one of ``kind``; raises InputError for a damaged one."""
-    config = _object(part_home(folder, "scheduler") / "scheduler_config.json", folder)
-    check_schedule_config(folder, config, kind)
-    try:
-        with warnings.catch_warnings():
-            # diffusers hands tensors to NumPy in a way that NumPy 2 is about to give up
-            warnings.simplefilter("ignore", DeprecationWarning)
-            scheduler = kind.from_config(config)
-    except Exception as error:
-        raise InputError(not_loaded(folder, error)) from None
-    check_schedule(folder, scheduler)
-    return scheduler
-
-
-def unsupported(scheduler: DDPMScheduler) -> str:
-    """What of a schedule the steps below do not know, and the remedy; empty if they know all of it."""
-    config = scheduler.config
-    if config.prediction_type not in ("epsilon", "v_prediction", "sample"):
-        return f"prediction_type={config.prediction_type!r} is not supported; use epsilon, v_prediction or sample"
-    if config.thresholding or config.variance_type not in ("fixed_small", "fixed_large"):
-        return (
-            f"variance_type={config.variance_type!r}, thresholding={config.thresholding} is not supported; use "
-            "fixed_small or fixed_large without thresholding"
-        )
-    return ""
-
-
-def part_home(folder: Path, part: str) -> Path:
-    """Where the files of a part lie: in its own folder, or beside the others as in the first models of the hub."""
-    return folder / part if (folder / part).is_dir() else folder
-
-
-def _object(file: Path, folder: Path) -> dict[str, Any]:
-    found = read_json(file, infinities=True)  # diffusers writes -Infinity for a bound that is none
-    if not isinstance(found, dict):
-        raise InputError(f"{folder}: {file.name} is no JSON object; fetch the model again")
-    return found
+            stopped.finished = finished() if pixels else None
+            raise stopped from error
+    return finished()
 
 
 def time_steps(scheduler: DDPMScheduler, steps: int) -> list[int]:
-    """The descending time steps of ``steps`` network evaluations, as diffusers spaces them."""
+    """Return the descending time steps of ``steps`` network evaluations, as diffusers spaces them."""
     total = scheduler.config.num_train_timesteps
     if not 1 <= steps <= total:
         raise InputError(f"{steps} sampling steps: give 1 to {total}, the number of steps of the schedule")
@@ -240,7 +127,7 @@ def time_steps(scheduler: DDPMScheduler, steps: int) -> list[int]:
 def predict_x0(
     output: torch.Tensor, x: torch.Tensor, alpha_bar: float, scheduler: DDPMScheduler
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Clean image (clipped as the schedule asks) and noise that a network output stands for at ``x``."""
+    """Return the clean image (clipped as the schedule asks) and noise that a network output stands for at ``x``."""
     signal, noise = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
     kind = scheduler.config.prediction_type
     if kind == "epsilon":
@@ -307,14 +194,14 @@ def _alpha_bar(scheduler: DDPMScheduler, t: int) -> float:
 
 
 def step_adds_noise(scheduler: DDPMScheduler, t: int, t_prev: int, *, sampler: str, eta: float) -> bool:
-    """Whether the step from ``t`` to ``t_prev`` draws; DDPM's last one only with ``fixed_large``, never at t = 0."""
+    """Return whether the step ``t`` to ``t_prev`` draws; DDPM's last one only with ``fixed_large``, never at t = 0."""
     if sampler == "ddim":
         return eta > 0 and t_prev >= 0
     return t > 0 and (t_prev >= 0 or scheduler.config.variance_type == "fixed_large")
 
 
 def normals_per_image(pipeline: Pipeline, *, steps: int, sampler: Literal["ddpm", "ddim"], eta: float = 0.0) -> int:
-    """Gaussian numbers that one image takes: the first latent, then one per pixel for each noisy step."""
+    """Return the number of Gaussian numbers of one image: the first latent, then one per pixel for each noisy step."""
     pairs = itertools.pairwise([*time_steps(pipeline.scheduler, steps), -1])
     noisy = sum(step_adds_noise(pipeline.scheduler, t, before, sampler=sampler, eta=eta) for t, before in pairs)
     return (1 + noisy) * int(np.prod(pipeline.image_shape))
@@ -359,9 +246,6 @@ def sample(
         NoiseHealthError: a health alarm on the way. This error and the last say at which images the work stopped;
             their ``finished`` holds the Samples of the batches that were complete, or None.
     """
-    for name, value in (("count", count), ("batch", batch)):
-        if value < 1:
-            raise InputError(f"{name}={value}: give at least 1 image")
     if not 0 <= eta <= 1:
         raise InputError(f"eta={eta}: give 0 (deterministic) to 1 (as noisy as DDPM)")
     if arithmetic is not None and (sampler != "ddpm" or len(arithmetic) != steps or min(arithmetic) < 0):
@@ -369,17 +253,15 @@ def sample(
             f"arithmetic holds {len(arithmetic)} variances for {steps} steps of {sampler}; give one that is not "
             "negative for each step of ddpm, as variance_per_step measures them"
         )
-    keep_freed_memory()
     scheduler = pipeline.scheduler
     times = time_steps(scheduler, steps)
     per_image = normals_per_image(pipeline, steps=steps, sampler=sampler, eta=eta)
     check_bits(source, images=count, per_image=per_image, steps=steps)
     device = pipeline.unet.device
     bf16 = precision == "bf16" or (precision == "auto" and bf16_is_faster(device.type))
-    pixels: list[NDArray[np.uint8]] = []
-    started, in_noise = time.monotonic(), 0.0
+    context, in_noise = RunContext(images=()), 0.0
 
-    def draw(context: RunContext) -> torch.Tensor:
+    def draw() -> torch.Tensor:
         nonlocal in_noise
         begin = time.monotonic()
         shape = (len(context.images), *pipeline.image_shape)
@@ -387,42 +269,32 @@ def sample(
         in_noise += time.monotonic() - begin
         return torch.from_numpy(z).to(device)
 
-    def finished() -> Samples:
-        images = np.concatenate(pixels)
-        return Samples(
-            images=images,
-            ids=tuple(range(first, first + len(images))),
-            steps=steps,
-            draws=per_image,
-            seconds=time.monotonic() - started,
-            noise_seconds=in_noise,
-            noise=source.provenance.to_json(),
-            precision="bf16" if bf16 else "float32",
-        )
+    def make(images: range) -> NDArray[np.uint8]:
+        nonlocal context
+        context = RunContext(images=tuple(images))
+        x = draw()
+        for i, (t, t_prev) in enumerate(itertools.pairwise([*times, -1])):
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16), running(context):
+                output = _evaluated(pipeline.unet, x, t, images[0], rows)
+            check_output(output, f"step {i + 1} of {steps} (t = {t}) of images {images[0]} to {images[-1]}")
+            context = context.at_step(i + 1)
+            z = draw() if step_adds_noise(scheduler, t, t_prev, sampler=sampler, eta=eta) else None
+            if sampler == "ddpm":
+                x = ddpm_step(output.float(), x, z, t, t_prev, scheduler, arithmetic[i] if arithmetic else 0.0)
+            else:
+                x = ddim_step(output.float(), x, z, t, t_prev, scheduler, eta)
+            if progress is not None:
+                progress((images[0] - first) * steps + len(images) * (i + 1), count * steps)
+        return to_uint8(x)
 
-    for start in range(0, count, batch):
-        images = tuple(range(first + start, first + min(start + batch, count)))
-        context = RunContext(images=images)
-        try:
-            x = draw(context)
-            for i, (t, t_prev) in enumerate(itertools.pairwise([*times, -1])):
-                with torch.autocast(device.type, torch.bfloat16, enabled=bf16), running(context):
-                    output = _evaluated(pipeline.unet, x, t, first + start, rows)
-                check_output(output, f"step {i + 1} of {steps} (t = {t}) of images {images[0]} to {images[-1]}")
-                noisy = step_adds_noise(scheduler, t, t_prev, sampler=sampler, eta=eta)
-                context = context.at_step(i + 1)
-                z = draw(context) if noisy else None
-                if sampler == "ddpm":
-                    x = ddpm_step(output.float(), x, z, t, t_prev, scheduler, arithmetic[i] if arithmetic else 0.0)
-                else:
-                    x = ddim_step(output.float(), x, z, t, t_prev, scheduler, eta)
-                if progress is not None:
-                    progress(start * steps + len(images) * (i + 1), count * steps)
-        except NoiseStoppedError as error:
-            at = f"images {images[0]} to {images[-1]}, draw {context.step} of each"
-            raise stopped_at(error, at, start, finished() if pixels else None) from error
-        pixels.append(to_uint8(x))
-    return finished()
+    def record() -> dict[str, Any]:
+        used = "bf16" if bf16 else "float32"
+        return {"steps": steps, "draws": per_image, "noise_seconds": in_noise, "precision": used}
+
+    return in_batches(
+        make, source, count=count, batch=batch, first=first, record=record,
+        where=lambda: f", draw {context.step} of each",
+    )  # fmt: skip
 
 
 def check_bits(source: NoiseSource, *, images: int, per_image: int, steps: int) -> None:
@@ -436,7 +308,7 @@ def check_bits(source: NoiseSource, *, images: int, per_image: int, steps: int) 
 
 
 def rows_for(shape: tuple[int, int, int]) -> int:
-    """How many images the network should see at once, so that the pixels depend on no split of a run.
+    """Return how many images the network should see at once, so that the pixels depend on no split of a run.
 
     Libraries choose their kernels by the number of rows, and other kernels round differently. Four small images at
     once cost 8 % more than 64 (measured on one core); a large one gains nothing from company.
@@ -461,15 +333,7 @@ def _evaluated(unet: UNet2DModel, x: torch.Tensor, t: int, first: int, rows: int
     return torch.cat(found)
 
 
-def stopped_at(error: NoiseStoppedError, where: str, done: int, finished: Samples | None) -> NoiseStoppedError:
-    """The same error with where the work stopped, and with the ``done`` images that were finished before."""
-    before = f"; {done} images before them are finished" if done else ""
-    stopped = type(error)(f"{error}. The sampling stopped at {where}{before}")
-    stopped.finished = finished
-    return stopped
-
-
 def to_uint8(x: torch.Tensor) -> NDArray[np.uint8]:
-    """[-1, 1] to grey levels, rounded as diffusers rounds them."""
+    """Convert [-1, 1] to grey levels, rounded as diffusers rounds them."""
     scaled = ((x / 2 + 0.5).clamp(0, 1) * 255).round()
     return np.asarray(scaled.to(torch.uint8).cpu().numpy())

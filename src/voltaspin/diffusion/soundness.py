@@ -1,4 +1,4 @@
-"""What a model folder must hold before it is loaded or sampled: sizes that make a network, and finite numbers.
+"""Checks of a model folder before it is loaded or sampled: sizes that make a network, and finite numbers.
 
 A damaged or hostile folder is refused by one sentence before anything large is allocated or computed.
 """

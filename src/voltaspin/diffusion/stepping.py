@@ -16,7 +16,7 @@ import torch
 from diffusers import UNet2DModel
 from diffusers.utils.torch_utils import randn_tensor
 
-from voltaspin.diffusion.sampling import shape_of
+from voltaspin.diffusion.pipelines import shape_of
 
 #: Schedules of diffusers that step a DDPM's network; the tests compare each with diffusers' loop.
 STEPPED = (
@@ -48,13 +48,13 @@ _REASONS = {
 
 
 def why_not(schedule: str) -> str:
-    """Why a schedule of that name does not step a DDPM's network; empty where it does."""
+    """Return why a schedule of that name does not step a DDPM's network; empty where it does."""
     return "" if schedule in STEPPED else _REASONS.get(schedule, "is not known to step the network of a DDPM")
 
 
 @dataclass
 class SteppedPipeline:
-    """What diffusers' unconditional pipelines do, for every schedule of :data:`STEPPED`.
+    """The loop of diffusers' unconditional pipelines, for every schedule of :data:`STEPPED`.
 
     Args:
         unet: in evaluation mode.

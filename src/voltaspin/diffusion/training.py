@@ -1,6 +1,6 @@
 """Training of a DDPM (Ho et al. 2020) whose forward noise comes from a NoiseSource.
 
-The model, the schedule and the moving average are diffusers'; what is ours is where the noise comes from, and the loop
+The model, the schedule and the moving average are diffusers'; the source of the noise and the loop are ours
 (:mod:`voltaspin.diffusion.loop`).
 """
 
@@ -84,7 +84,7 @@ def encode(images: NDArray[np.uint8], *, margin: float) -> NDArray[np.float32]:
 
 
 def has_black_background(images: NDArray[np.uint8]) -> bool:
-    """Whether at least a fifth of all pixels of uint8 (n, channels, h, w) are exactly black.
+    """Return whether at least a fifth of all pixels of uint8 (n, channels, h, w) are exactly black.
 
     Half the pixels of Fashion-MNIST are and four fifths of MNIST, but few of photographs, which have nothing to gain
     from the margin of :func:`encode`.

@@ -1,4 +1,4 @@
-"""Image quality with error bars: a frozen extractor, KID and FD with intervals, floor and yardsticks."""
+"""Image quality with error bars: a frozen extractor, KID and FD with intervals, and references to read them by."""
 
 from __future__ import annotations
 

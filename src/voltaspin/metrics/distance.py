@@ -2,8 +2,8 @@
 
 Both distances are smooth functions of independent images, so their intervals come from the influence of
 each image (the first-order term), images of both sets being random. KID also gets its second-order term,
-which rules when the two sets have one distribution. The naive bootstrap is not used: it biases an FD
-upward. Measured coverage of the 95 % intervals stands in ``tests/metrics/test_coverage.py``.
+which dominates if the two sets have one distribution. The naive bootstrap is not used: it biases an FD
+upward. The measured coverage of the 95 % intervals is in ``tests/metrics/test_coverage.py``.
 """
 
 from __future__ import annotations
@@ -11,72 +11,68 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.quantity import Z90, Z95, Estimate
+from voltaspin.core.quantity import Estimate
 from voltaspin.random.streams import Stream
 
 Array = NDArray[np.float64]
-Arms = Sequence[tuple[float, Array]]
+#: Signed sets of features: one set for a score, two for a difference.
+Contrast = Sequence[tuple[float, Array]]
 
 _CHUNK = 64  # rows of the kernel matrix at a time: 5 MB against 10,000 images; 512 take 1.6 times as long
 _DEALS = 16  # how often the disjoint parts of an extrapolation are dealt anew: 4 make an interval twice as wide
 
 
-@dataclass(frozen=True)
-class Score:
-    """A quality score, which is never a bare float.
+@dataclass(frozen=True, kw_only=True)
+class Score(Estimate):
+    """A quality score: an estimate that also says which network and which images it belongs to.
+
+    The interval always holds the value. An FD is biased upward by the number of images, so its interval is one of the
+    expected FD at this n; "FD extrapolated" is the estimate of the distance without that bias.
 
     Args:
-        name: ``KID``, ``FD``, ``FD extrapolated`` or the difference of one of them; never ``FID``.
-        value, low, high: with the 95 % interval, images of both sets being random.
+        name: ``KID``, ``FD``, ``FD extrapolated``, ``precision``, ``recall`` or the difference of one of them; ``FID``
+            for the Inception network only.
         n: images behind the value (pairs, for a difference).
         extractor, extractor_sha256: the frozen network whose features were compared.
         noise: where the noise of the images came from.
-        shared: what the arms of a comparison have in common.
+        shared: what the compared conditions have in common.
     """
 
     name: str
-    value: float
-    low: float
-    high: float
-    n: int
     extractor: str
     extractor_sha256: str
     noise: str = ""
     shared: str = ""
 
+    @classmethod
+    def of(cls, estimate: Estimate, **labels: Any) -> Self:
+        """Give an estimate a name and say where it comes from; ``labels`` are the fields of a score alone."""
+        return cls(**vars(estimate), **labels)
+
     @property
-    def std(self) -> float:
-        """Standard error behind the interval."""
-        return (self.high - self.low) / (2 * Z95)
+    def factor(self) -> float:
+        """Multiply by this for people: a KID is shown in thousandths."""
+        return 1e3 if self.name.startswith("KID") else 1.0
 
-    def equivalent(self, margin: float) -> bool:
-        """Whether a difference lies within ``±margin`` by two one-sided tests at 5 %.
-
-        Two arms without any difference pass with a power of 80 % if the margin is 2.93 standard errors.
-
-        Raises:
-            InputError: the margin is not positive.
-        """
-        if not margin > 0:
-            raise InputError(f"equivalence margin {margin} must be positive, in the unit of {self.name}")
-        return abs(self.value) + Z90 * self.std < margin
+    @property
+    def label(self) -> str:
+        """The name with its factor."""
+        return f"{self.name} x1e3" if self.factor > 1 else self.name
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     def __str__(self) -> str:
-        unit, label = (1e3, " x1e3") if self.name.startswith("KID") else (1.0, "")
-        value, low, high = (f"{unit * v:.3g}" for v in (self.value, self.low, self.high))
+        value, low, high = (f"{self.factor * v:.3g}" for v in (self.value, self.low, self.high))
         more = "".join(f", {k}: {v}" for k, v in (("noise", self.noise), ("shared", self.shared)) if v)
         return (
-            f"{self.name}{label} = {value} [{low}, {high}] "
-            f"(n={self.n}, {self.extractor} {self.extractor_sha256[:8]}{more})"
+            f"{self.label} = {value} [{low}, {high}] (n={self.n}, {self.extractor} {self.extractor_sha256[:8]}{more})"
         )
 
 
@@ -100,19 +96,19 @@ def same_width(x: Array, y: Array) -> None:
 
 
 def paired(a: ArrayLike, b: ArrayLike) -> tuple[Array, Array]:
-    """Checked features of two arms, as many of both and as wide; raises InputError for what are no pairs."""
+    """Check the features of two conditions; raises InputError where they are not pairs of equal width."""
     pair = checked_features(a, "a"), checked_features(b, "b")
     same_width(*pair)
     if len(pair[0]) != len(pair[1]):
         raise InputError(
-            f"arms of {len(pair[0])} and {len(pair[1])} images are no pairs; "
-            "image i of both arms must come from one latent"
+            f"conditions of {len(pair[0])} and {len(pair[1])} images are no pairs; "
+            "image i of both conditions must come from one latent"
         )
     return pair
 
 
 def _added(parts: Iterable[Array]) -> Array:
-    """Sum over the arms."""
+    """Sum over the contrast."""
     return np.asarray(sum(parts))
 
 
@@ -121,7 +117,7 @@ def _added(parts: Iterable[Array]) -> Array:
 
 @dataclass(frozen=True)
 class KernelSums:
-    """What a U-statistic needs of one matrix of pairs: means along rows and columns, and of the squares."""
+    """The sums that a U-statistic needs of one matrix of pairs: means along rows and columns, and of the squares."""
 
     rows: Array
     columns: Array
@@ -146,13 +142,13 @@ def _kernel(x: Array, y: Array) -> Array:
     return k
 
 
-def within(arms: Arms) -> KernelSums:
-    """Sums over i != j of the kernel between images i and j of one set, signed and added over the arms."""
-    n = len(arms[0][1])
+def within(contrast: Contrast) -> KernelSums:
+    """Sums over i != j of the kernel between images i and j of one set, signed and added over the contrast."""
+    n = len(contrast[0][1])
     rows, square = np.zeros(n), 0.0
     for i in range(0, n, _CHUNK):
         # The matrix is symmetric: each block right of the diagonal stands for its mirror image too.
-        block = _added(sign * _kernel(x[i : i + _CHUNK], x[i:]) for sign, x in arms)
+        block = _added(sign * _kernel(x[i : i + _CHUNK], x[i:]) for sign, x in contrast)
         np.fill_diagonal(block, 0.0)
         own, right = block[:, : len(block)], block[:, len(block) :]
         rows[i : i + _CHUNK] += block.sum(axis=1)
@@ -162,21 +158,21 @@ def within(arms: Arms) -> KernelSums:
     return KernelSums(rows, rows, square / (n * (n - 1)))
 
 
-def _between(arms: Arms, y: Array) -> KernelSums:
-    n, m = len(arms[0][1]), len(y)
+def _between(contrast: Contrast, y: Array) -> KernelSums:
+    n, m = len(contrast[0][1]), len(y)
     rows, columns, square = np.empty(n), np.zeros(m), 0.0
     for i in range(0, n, _CHUNK):
-        block = _added(sign * _kernel(x[i : i + _CHUNK], y) for sign, x in arms)
+        block = _added(sign * _kernel(x[i : i + _CHUNK], y) for sign, x in contrast)
         rows[i : i + _CHUNK] = block.mean(axis=1)
         columns += block.sum(axis=0) / n
         square += float(np.einsum("ij,ij->", block, block))
     return KernelSums(rows, columns, square / (n * m))
 
 
-def kernel_estimate(arms: Arms, y: Array, own: KernelSums | None) -> Estimate:
-    """Two-sample U-statistic of the arms, added with their signs, against ``y`` (``own``: its own sums)."""
-    n, m = len(arms[0][1]), len(y)
-    inner, cross = within(arms), _between(arms, y)
+def kernel_estimate(contrast: Contrast, y: Array, own: KernelSums | None) -> Estimate:
+    """Two-sample U-statistic of the contrast against ``y`` (``own``: its own sums)."""
+    n, m = len(contrast[0][1]), len(y)
+    inner, cross = within(contrast), _between(contrast, y)
     value = inner.mean - 2 * cross.mean + (own.mean if own else 0.0)
     to_y = (own.rows if own else 0.0) - cross.columns
     influence = float(4 * np.var(inner.rows - cross.rows) / n + 4 * np.var(to_y) / m)
@@ -208,17 +204,17 @@ def kid(x: ArrayLike, y: ArrayLike) -> Estimate:
 
 
 def kid_difference(a: ArrayLike, b: ArrayLike, y: ArrayLike) -> Estimate:
-    """KID of ``a`` less KID of ``b`` against ``y``, image i of both arms being one pair.
+    """KID of ``a`` less KID of ``b`` against ``y``, image i of both conditions being one pair.
 
     Args:
-        a, b: features of the arms, float (n, d), pair by pair.
+        a, b: features of the conditions, float (n, d), pair by pair.
         y: features of the reference, float (m, d); its own term cancels.
 
     Returns:
-        The difference and its standard error, 0 and 0 where the arms coincide.
+        The difference and its standard error, 0 and 0 where the conditions coincide.
 
     Raises:
-        InputError: as :func:`kid`, or arms of unequal length.
+        InputError: as :func:`kid`, or conditions of unequal length.
     """
     a, b = paired(a, b)
     y = checked_features(y, "y")
@@ -257,7 +253,7 @@ def gaussian_fd(mean_x: ArrayLike, cov_x: ArrayLike, mean_y: ArrayLike, cov_y: A
 
 
 def _influence(x: Array, y: Array) -> Array:
-    """How much each image of ``x`` moves the FD (n,): the gradient in mean and covariance at that image.
+    """Return the influence of each image of ``x`` on the FD (n,): the gradient in mean and covariance at that image.
 
     The gradient in the covariance is the identity less the optimal map from one Gaussian to the other.
     """
@@ -269,35 +265,35 @@ def _influence(x: Array, y: Array) -> Array:
     return np.asarray(along + np.einsum("ij,ij->i", centred @ (np.eye(x.shape[1]) - onto), centred))
 
 
-def _frechet_std(arms: Arms, y: Array) -> float:
-    of_images = _added(sign * _influence(x, y) for sign, x in arms)
-    of_reference = _added(sign * _influence(y, x) for sign, x in arms)
-    return math.sqrt(float(np.var(of_images) / len(arms[0][1]) + np.var(of_reference) / len(y)))
+def _frechet_std(contrast: Contrast, y: Array) -> float:
+    of_images = _added(sign * _influence(x, y) for sign, x in contrast)
+    of_reference = _added(sign * _influence(y, x) for sign, x in contrast)
+    return math.sqrt(float(np.var(of_images) / len(contrast[0][1]) + np.var(of_reference) / len(y)))
 
 
-def _dealt(arms: Arms, y: Array, parts: int, stream: Stream, deal: int) -> float:
+def _dealt(contrast: Contrast, y: Array, parts: int, stream: Stream, deal: int) -> float:
     """Mean signed FD over disjoint parts of both sets; pairs stay together."""
-    n, m = len(arms[0][1]), len(y)
+    n, m = len(contrast[0][1]), len(y)
     keys = stream.uniforms(n + m, start=deal * (n + m))
     order, order_y = np.argsort(keys[:n], kind="stable"), np.argsort(keys[n:], kind="stable")
     total = 0.0
     for part in range(parts):
         mean_y, cov_y = _moments(y[order_y[part::parts]])
-        for sign, x in arms:
+        for sign, x in contrast:
             total += sign * gaussian_fd(*_moments(x[order[part::parts]]), mean_y, cov_y) / parts
     return total
 
 
-def frechet_estimate(arms: Arms, y: Array, *, extrapolate: bool, seed: int = 0) -> Estimate:
-    """FD of the arms, added with their signs, against ``y``."""
-    std, n = _frechet_std(arms, y), len(arms[0][1])
+def frechet_estimate(contrast: Contrast, y: Array, *, extrapolate: bool, seed: int = 0) -> Estimate:
+    """FD of the contrast against ``y``."""
+    std, n = _frechet_std(contrast, y), len(contrast[0][1])
     stream = Stream.of(seed, "metrics", "fd", "deal")
     if not extrapolate:
-        return Estimate.normal(_dealt(arms, y, 1, stream, 0), std, n=n)
+        return Estimate.normal(_dealt(contrast, y, 1, stream, 0), std, n=n)
     # All images are used at every size, so what single images add cancels in the fit. A line in 1/n would be less noisy
     # but biased: by 3.5 standard errors at d = 64, n = 256 against 5,000.
-    whole = _dealt(arms, y, 1, stream, 0)
-    halves, thirds = (np.array([_dealt(arms, y, parts, stream, i) for i in range(_DEALS)]) for parts in (2, 3))
+    whole = _dealt(contrast, y, 1, stream, 0)
+    halves, thirds = (np.array([_dealt(contrast, y, parts, stream, i) for i in range(_DEALS)]) for parts in (2, 3))
     dealt = thirds - 3 * halves
     # A half holds each pair of images or not, by chance, so the spread between deals is the second-order part of the
     # distance. Where it rules, the first-order error of a draw that lies low is too small, hence it is added.
@@ -372,18 +368,18 @@ def fd_extrapolated(x: ArrayLike, y: ArrayLike, *, seed: int = 0) -> Estimate:
 
 
 def fd_difference(a: ArrayLike, b: ArrayLike, y: ArrayLike, *, seed: int = 0) -> Estimate:
-    """Extrapolated FD of ``a`` less that of ``b`` against ``y``, image i of both arms being one pair.
+    """Extrapolated FD of ``a`` less that of ``b`` against ``y``, image i of both conditions being one pair.
 
     Args:
-        a, b: features of the arms, float (n, d), pair by pair; n as in :func:`fd_extrapolated`.
+        a, b: features of the conditions, float (n, d), pair by pair; n as in :func:`fd_extrapolated`.
         y: features of the reference, float (m, d); m as n.
         seed: of the dealing, which keeps pairs together.
 
     Returns:
-        The difference and its standard error, 0 and 0 where the arms coincide.
+        The difference and its standard error, 0 and 0 where the conditions coincide.
 
     Raises:
-        InputError: as :func:`fd`, or arms of unequal length.
+        InputError: as :func:`fd`, or conditions of unequal length.
     """
     a, b = paired(a, b)
     a, y = _frechet_pair(a, y, extrapolate=True)

@@ -1,17 +1,18 @@
-"""Score images: distances from held-out real ones, beside the floor and two yardsticks at the same n."""
+"""Score images: distances from held-out real ones, beside the floor and two degraded sets of the same n."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Estimate
+from voltaspin.core.result import Part, Result
 from voltaspin.diffusion.pictures import SUFFIXES, picture_files, read_pictures
 from voltaspin.metrics.distance import (
     Score,
@@ -26,110 +27,129 @@ from voltaspin.metrics.distance import (
 )
 from voltaspin.metrics.features import FEATURES, SIDE, Extractor, check_images
 from voltaspin.metrics.manifold import precision_of, recall_of
-from voltaspin.metrics.shipped import SETS, Reference, reference
+from voltaspin.metrics.shipped import SETS, Reference
+from voltaspin.metrics.shipped import reference as shipped_reference
 
 _OTHER = "score them by extractor='inception' reference_images= (real images)"
 Metric = Literal["KID", "FD", "precision", "recall"]
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(Part):
     """Scores of one set of images.
 
     Args:
-        subject: what was scored.
-        kid: kernel distance, unbiased, the score to read.
-        fd: Frechet distance at this n, or None.
-        fd_extrapolated: the same, extrapolated to infinitely many images, or None.
-        reason: why an FD is missing.
-        precision, recall: share of the images among the real ones and of the real ones among them, or None; compare
-            at equal n only.
+        subject: the images that were scored.
+        scores: KID (unbiased, the score to read), and where there are images enough FD at this n, FD extrapolated to
+            infinitely many images, precision (share of the images among the real ones) and recall (of the real ones
+            among them); all but KID compare at equal n only.
+        reason: why a score is missing.
     """
 
     subject: str
-    kid: Score
-    fd: Score | None = None
-    fd_extrapolated: Score | None = None
+    scores: tuple[Score, ...] = Field(min_length=1)
     reason: str = ""
-    precision: Score | None = None
-    recall: Score | None = None
+
+    def score(self, *names: str) -> Score | None:
+        """Return the score of one of these names, or None."""
+        return next((s for s in self.scores if s.name in names), None)
 
     @property
-    def scores(self) -> tuple[Score, ...]:
-        """Those that there are."""
-        every = (self.kid, self.fd, self.fd_extrapolated, self.precision, self.recall)
-        return tuple(s for s in every if s is not None)
+    def kid(self) -> Score:
+        return self.scores[0]
 
-    def to_json(self) -> dict[str, Any]:
-        return {"subject": self.subject, "scores": [s.to_json() for s in self.scores], "reason": self.reason}
+    @property
+    def fd(self) -> Score | None:
+        """The Frechet distance at this n; an FID in Inception's features."""
+        return self.score("FD", "FID")
+
+    @property
+    def fd_extrapolated(self) -> Score | None:
+        return self.score("FD extrapolated")
+
+    @property
+    def precision(self) -> Score | None:
+        return self.score("precision")
+
+    @property
+    def recall(self) -> Score | None:
+        return self.score("recall")
+
+    def summary(self) -> list[tuple[str, str]]:
+        rows = [(s.label, f"{s.scaled(s.factor)}") for s in self.scores]
+        return [*rows, ("n", str(self.kid.n)), *([("note", self.reason)] if self.reason else [])]
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """A scored set of images with what it takes to read the scores.
+class Comparison(Result):
+    """Scores of images against real ones, with the floor that real images themselves reach.
 
     Args:
         images: the scored images.
-        floor: other real images, at the same n as far as there are as many.
-        yardsticks: real images blurred, and with noise added.
-        reference: name of the data set.
-        n_reference: held-out images scored against.
-        accuracy: of the extractor on held-out images.
+        floor: real images against real images.
+        reference: name of the real images.
+        n_reference: how many.
     """
 
     images: Row
     floor: Row
-    yardsticks: tuple[Row, ...]
     reference: str
     n_reference: int
-    accuracy: float
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        return self.images, self.floor
+
+    def table(self, *columns: str) -> list[str]:
+        """Return lines of a table with the scores of these labels, a row for each set of images."""
+        width = max(len(row.subject) for row in self.rows)
+        lines = [f"{'':{width}}  {'n':>6}" + "".join(f"  {name:>24}" for name in columns)]
+        for row in self.rows:
+            cells = [cell(next((s for s in row.scores if s.label == name), None)) for name in columns]
+            lines.append("  ".join([f"{row.subject:{width}}", f"{row.kid.n:>6}", *cells]))
+        return lines
+
+    @property
+    def notes(self) -> list[str]:
+        """Return lines on the origin of the noise and on a missing score."""
+        noise = self.images.kid.noise
+        return [line for line in (f"Noise: {noise}." if noise else "", self.images.reason) if line]
+
+
+class Evaluation(Comparison):
+    """Scores of a set of images, with those of real, blurred and noisy images to read them by.
+
+    Args:
+        images, reference, n_reference: as in :class:`Comparison`.
+        floor: other real images, at the same n as far as there are as many.
+        yardsticks: real images blurred, and with noise added.
+        extractor_accuracy: of the extractor on held-out images.
+    """
+
+    KIND: ClassVar[str] = "evaluation"
+    yardsticks: tuple[Row, ...]
+    extractor_accuracy: float
 
     @property
     def rows(self) -> tuple[Row, ...]:
         return (self.images, self.floor, *self.yardsticks)
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "kind": "evaluation",
-            "schema_version": 1,
-            "reference": self.reference,
-            "n_reference": self.n_reference,
-            "extractor_accuracy": self.accuracy,
-            "images": self.images.to_json(),
-            "floor": self.floor.to_json(),
-            "yardsticks": [row.to_json() for row in self.yardsticks],
-        }
-
     def __str__(self) -> str:
         score = self.images.kid
-        width = max(len(row.subject) for row in self.rows)
-        lines = [
-            f"{'':{width}}  {'n':>6}  {'KID x1e3':>24}  {'FD':>24}  {'FD, 1/n to 0':>24}",
-            *(
-                f"{row.subject:{width}}  {row.kid.n:>6}  {cell(row.kid, 1e3)}  "
-                f"{cell(row.fd)}  {cell(row.fd_extrapolated)}"
-                for row in self.rows
-            ),
-            f"{'':{width}}  {'':>6}  {'precision':>24}  {'recall':>24}",
-            *(f"{row.subject:{width}}  {'':>6}  {cell(row.precision)}  {cell(row.recall)}" for row in self.rows),
+        return "\n".join([
+            *self.table("KID x1e3", "FD", "FD extrapolated"), *self.table("precision", "recall"),
             f"Against {self.n_reference} held-out {self.reference} images; 95 % intervals. Extractor "
-            f"{score.extractor} {score.extractor_sha256[:12]}, accuracy {self.accuracy:.4f}.",
+            f"{score.extractor} {score.extractor_sha256[:12]}, accuracy {self.extractor_accuracy:.4f}.",
             "KID has no bias in n; FD, precision and recall compare at equal n, and none with another extractor's.",
-        ]
-        if score.noise:
-            lines.append(f"Noise: {score.noise}.")
-        if self.images.reason:
-            lines.append(self.images.reason)
-        return "\n".join(lines)
+            *self.notes,
+        ])  # fmt: skip
 
 
-def cell(score: Score | None, unit: float = 1.0) -> str:
-    """A score with its interval as one cell of a table, in multiples of 1 / ``unit``; a dash for None."""
+def cell(score: Score | None) -> str:
+    """Format a score with its interval as one cell of a table; a dash for None."""
     if score is None:
         return f"{'-':>24}"
-    low, high = f"{unit * score.low:.2f}", f"{unit * score.high:.2f}"
-    return f"{unit * score.value:8.2f} {f'[{low}, {high}]':>15}"
+    value, low, high = (score.factor * v for v in (score.value, score.low, score.high))
+    return f"{value:8.2f} {f'[{low:.2f}, {high:.2f}]':>15}"
 
 
 def score_features(
@@ -141,35 +161,33 @@ def score_features(
     shared: str = "",
     seed: int = 0,
 ) -> Row:
-    """KID and, where there are images enough, FD, precision and recall of features against the held-out reference.
+    """Return the scores of features against the held-out reference: KID, and the others where there are images enough.
 
     Args:
         features: from the extractor that made the reference, float (n, 64), not standardised, n >= 4.
         against: the reference.
-        subject, noise, shared: what the scores say of themselves.
+        subject, noise, shared: labels of the scores.
         seed: of the dealing of images into parts, for the FD extrapolated in 1/n.
 
     Raises:
         InputError: another shape, NaN, or fewer than 4 images.
     """
     x, y = against.standardised(_right_width(features, "features")), against.target
-    n = len(x)
-
-    def named(name: str, estimate: Estimate) -> Score:
-        return _score(name, estimate, against, noise, shared)
-
-    kid = named("KID", kernel_estimate([(1.0, x)], y, against.target_sums))
+    n, contrast, why = len(x), [(1.0, x)], ""
+    found = {"KID": kernel_estimate(contrast, y, against.target_sums)}
+    least = least_images(FEATURES, extrapolate=True)
     if n < 2 * FEATURES:
         why = f"No FD, precision or recall: {n} images are too few; score at least {2 * FEATURES}."
-        return Row(subject, kid, reason=why)
-    arms = [(1.0, x)]
-    precision, recall = named("precision", precision_of(arms, against.manifold)), named("recall", recall_of(arms, y))
-    plain, extrapolated, why = named("FD", fd(x, y)), None, ""
-    if n < (least := least_images(FEATURES, extrapolate=True)):
-        why = f"No FD extrapolated: {n} images are too few to deal out; score at least {least}."
     else:
-        extrapolated = named("FD extrapolated", fd_extrapolated(x, y, seed=seed))
-    return Row(subject, kid, plain, extrapolated, why, precision, recall)
+        found["FD"] = fd(x, y)
+        if n < least:
+            why = f"No FD extrapolated: {n} images are too few to deal out; score at least {least}."
+        else:
+            found["FD extrapolated"] = fd_extrapolated(x, y, seed=seed)
+        found |= {"precision": precision_of(contrast, against.manifold), "recall": recall_of(contrast, y)}
+    labels = against.labels_of(noise, shared)
+    scores = tuple(Score.of(estimate, name=name, **labels) for name, estimate in found.items())
+    return Row(subject=subject, scores=scores, reason=why)
 
 
 def paired_difference(
@@ -181,34 +199,34 @@ def paired_difference(
     noise: str = "",
     shared: str = "",
 ) -> Score:
-    """Score of arm ``a`` less score of arm ``b``, the arms being coupled image by image.
+    """Return the score of condition ``a`` less that of ``b``, which are coupled image by image.
 
-    Image i of both arms must share what the arms share (latent, label); the interval comes from the
-    difference that each pair makes, so that what both images of a pair have in common cancels. Arms that
-    coincide by construction give 0 with an interval of no width, which is no finding.
+    Image i of both conditions must share what the conditions share (latent, label). The interval comes from the
+    difference that each pair makes, so that the common part of a pair cancels. Conditions that coincide by
+    construction give 0 with an interval of no width, which is no finding.
 
     Args:
         a, b: features from the extractor that made the reference, float (n, 64), not standardised.
         against: the reference.
         metric: ``KID``; ``FD`` (extrapolated in 1/n, n >= 256); ``precision`` or ``recall``.
-        noise: where the noise of the arms came from.
-        shared: what the arms have in common.
+        noise: where the noise of the images came from.
+        shared: what the conditions have in common.
 
     Raises:
-        InputError: arms of unequal length, another shape, NaN, too few images, or an unknown metric.
+        InputError: conditions of unequal length, another shape, NaN, too few images, or an unknown metric.
     """
-    x, z = (against.standardised(_right_width(arm, name)) for arm, name in ((a, "a"), (b, "b")))
-    if metric == "KID":
-        estimate = kid_difference(x, z, against.target)
-    elif metric == "FD":
-        estimate = fd_difference(x, z, against.target)
-    elif metric in ("precision", "recall"):
-        x, z = paired(x, z)
-        arms = [(1.0, x), (-1.0, z)]
-        estimate = precision_of(arms, against.manifold) if metric == "precision" else recall_of(arms, against.target)
-    else:
+    x, z = paired(*(_right_width(given, name) for given, name in ((a, "a"), (b, "b"))))
+    x, z = against.standardised(x), against.standardised(z)
+    contrast = [(1.0, x), (-1.0, z)]
+    differences: dict[Metric, Callable[[], Estimate]] = {
+        "KID": lambda: kid_difference(x, z, against.target),
+        "FD": lambda: fd_difference(x, z, against.target),
+        "precision": lambda: precision_of(contrast, against.manifold),
+        "recall": lambda: recall_of(contrast, against.target),
+    }
+    if metric not in differences:
         raise InputError(f"metric {metric!r} is unknown; use 'KID', 'FD', 'precision' or 'recall'")
-    return _score(f"{metric} difference", estimate, against, noise, shared)
+    return Score.of(differences[metric](), name=f"{metric} difference", **against.labels_of(noise, shared))
 
 
 def evaluate(
@@ -228,7 +246,7 @@ def evaluate(
         reference: name of shipped statistics, or a loaded :class:`Reference`.
         extractor: the shipped one if None; must be the one that made the reference.
         noise: where the noise of the images came from.
-        shared: what they share with another arm.
+        shared: what they share with another condition.
         seed: see :func:`score_features`.
         progress: called with (done, n) while features are computed.
 
@@ -240,7 +258,7 @@ def evaluate(
     Raises:
         InputError: images of another type or shape, too few, or another extractor.
     """
-    against = _loaded(reference)
+    against = shipped_reference(reference) if isinstance(reference, str) else reference
     check_images(images)
     if len(images) < 4:
         raise InputError(f"{len(images)} images are too few to score; give at least 4, better 1000")
@@ -258,7 +276,7 @@ def evaluate(
         yardsticks=(stored("blur"), stored("noise")),
         reference=against.name,
         n_reference=len(against.target),
-        accuracy=float(extractor.card["accuracy"]["value"]),
+        extractor_accuracy=float(extractor.card["accuracy"]["value"]),
     )
 
 
@@ -336,22 +354,3 @@ def _right_width(features: ArrayLike, name: str) -> NDArray[np.float64]:
             f"{name} has {found.shape[1]} features, the reference {FEATURES}; use Extractor.load().features(images)"
         )
     return found
-
-
-def _loaded(name: str | Reference) -> Reference:
-    return reference(name) if isinstance(name, str) else name
-
-
-def _score(name: str, estimate: Estimate, against: Reference, noise: str, shared: str) -> Score:
-    assert estimate.n is not None, "a distance counts its images"
-    return Score(
-        name=name,
-        value=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        n=estimate.n,
-        extractor=against.extractor,
-        extractor_sha256=against.extractor_sha256,
-        noise=noise,
-        shared=shared,
-    )

@@ -58,7 +58,7 @@ def network() -> nn.Module:
 
 
 def extractor_folder(name: str = DEFAULT_EXTRACTOR) -> Path:
-    """Where a shipped extractor lies."""
+    """Return the folder of a shipped extractor."""
     return Path(str(resources.files("voltaspin"))) / "data" / f"extractor-{name}"
 
 

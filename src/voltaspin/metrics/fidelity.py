@@ -1,4 +1,4 @@
-"""FID proper, and its kin in DINOv2: distances in the features that torch-fidelity extracts, with our intervals.
+"""FID, and its counterpart in DINOv2: distances in the features that torch-fidelity extracts, with our intervals.
 
 torch-fidelity (extra ``fid``) brings the networks, their preprocessing (a resize to 299 or 224 pixels, which is part of
 the number) and the FID's value; KID and all intervals are ours. "FID" is said of the Inception network only, whose
@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.files import cache_folder, fetched, sha256_of
 from voltaspin.core.quantity import Estimate
 from voltaspin.metrics.distance import Score, fd, kid
-from voltaspin.metrics.evaluation import Row, cell
+from voltaspin.metrics.evaluation import Comparison, Row
 
 Progress = Callable[[int, int], None]
 
@@ -121,56 +121,33 @@ class FidelityExtractor:
         return np.concatenate(parts)
 
 
-@dataclass(frozen=True)
-class FidelityEvaluation:
+class FidelityEvaluation(Comparison):
     """Scores of a set of images against real ones, in an extractor of torch-fidelity.
 
     Args:
-        images: the scores; ``fd`` is an FID where its name says so.
+        images, reference, n_reference: as in :class:`~voltaspin.metrics.evaluation.Comparison`; ``images.fd`` is an FID
+            where its name says so.
         floor: KID of one half of the reference against the other.
-        reference: name of the real images.
-        n_reference: how many.
-        size: of the images as they came, width x height.
-        resized: of the reference where that is another, else empty.
+        size, reference_size: of the images and of the reference as they came, width x height.
     """
 
-    images: Row
-    floor: Row
-    reference: str
-    n_reference: int
+    KIND: ClassVar[str] = "fidelity-evaluation"
     size: str
-    resized: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "kind": "fidelity-evaluation",
-            "schema_version": 1,
-            "reference": self.reference,
-            "n_reference": self.n_reference,
-            "size": self.size,
-            "reference_size": self.resized or self.size,
-            "images": self.images.to_json(),
-            "floor": self.floor.to_json(),
-        }
+    reference_size: str
 
     def __str__(self) -> str:
-        name = self.images.fd.name if self.images.fd else "FID"
-        rows = (self.images, self.floor)
-        width = max(len(row.subject) for row in rows)
+        score, name = self.images.kid, self.images.fd.name if self.images.fd else "FID"
         lines = [
-            f"{'':{width}}  {'n':>6}  {'KID x1e3':>24}  {name:>24}",
-            *(f"{row.subject:{width}}  {row.kid.n:>6}  {cell(row.kid, 1e3)}  {cell(row.fd)}" for row in rows),
+            *self.table("KID x1e3", name),
             f"Against {self.n_reference} images of {self.reference}; 95 % intervals. Extractor "
-            f"{self.images.kid.extractor} {self.images.kid.extractor_sha256[:12]}, which resizes {self.size} pixels.",
+            f"{score.extractor} {score.extractor_sha256[:12]}, which resizes {self.size} pixels.",
             f"KID has no bias in n; {name} falls with n and compares only at equal n, reference, split and extractor.",
         ]
-        if self.resized:
-            lines.append(f"The reference is {self.resized} pixels, the images {self.size}: the score holds that too.")
-        if self.images.kid.noise:
-            lines.append(f"Noise: {self.images.kid.noise}.")
-        if self.images.reason:
-            lines.append(self.images.reason)
-        return "\n".join(lines)
+        if self.reference_size != self.size:
+            lines.append(
+                f"The reference is {self.reference_size} pixels, the images {self.size}: the score holds that too."
+            )
+        return "\n".join([*lines, *self.notes])
 
 
 def evaluate_fidelity(
@@ -213,11 +190,8 @@ def evaluate_fidelity(
     x = chosen.features(images, progress=None if progress is None else lambda done, n: progress(done, total))
     y = chosen.features(real, progress=second)
 
-    def named(name: str, estimate: Estimate, noise: str = "") -> Score:
-        assert estimate.n is not None, "a distance counts its images"
-        return Score(name, estimate.value, estimate.low, estimate.high, estimate.n, chosen.name, chosen.sha256, noise)
-
-    frechet, reason, least = None, "", 2 * x.shape[1]
+    labels = {"extractor": chosen.name, "extractor_sha256": chosen.sha256}
+    scores, reason, least = [Score.of(kid(x, y), name="KID", noise=noise, **labels)], "", 2 * x.shape[1]
     if min(len(x), len(y)) < least:
         reason = (
             f"No {chosen.frechet}: {min(len(x), len(y))} images give no covariance of {x.shape[1]} features; score at "
@@ -225,15 +199,16 @@ def evaluate_fidelity(
         )
     else:
         distance = Estimate.normal(frechet_distance(x, y), fd(x, y).standard_error, n=len(x))
-        frechet = named(chosen.frechet, distance, noise)
+        scores.append(Score.of(distance, name=chosen.frechet, noise=noise, **labels))
     half = len(y) // 2
+    halves = Score.of(kid(y[0 : 2 * half : 2], y[1 : 2 * half : 2]), name="KID", **labels)
     return FidelityEvaluation(
-        images=Row("images", named("KID", kid(x, y), noise), frechet, reason=reason),
-        floor=Row("the reference's halves", named("KID", kid(y[0 : 2 * half : 2], y[1 : 2 * half : 2]))),
+        images=Row(subject="images", scores=tuple(scores), reason=reason),
+        floor=Row(subject="the reference's halves", scores=(halves,)),
         reference=reference,
         n_reference=len(y),
         size=_size(images),
-        resized="" if _size(real) == _size(images) else _size(real),
+        reference_size=_size(real),
     )
 
 

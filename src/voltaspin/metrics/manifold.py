@@ -9,14 +9,17 @@ Source: T. Kynkäänniemi et al., NeurIPS 2019, arXiv 1904.06991.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Estimate
-from voltaspin.metrics.distance import Arms, Array, checked_features, same_width
+from voltaspin.core.result import Result
+from voltaspin.metrics.distance import Array, Contrast, checked_features, same_width
 
 NEIGHBOURS = 3  #: k of the source
 _GROUPS = 20  # of the jackknife
@@ -32,7 +35,7 @@ def _squared_distances(x: Array, y: Array) -> Array:
 
 @dataclass(frozen=True)
 class Manifold:
-    """What a set of images covers.
+    """The region that a set of images covers.
 
     Args:
         points: features, float64 (n, d).
@@ -67,7 +70,7 @@ class Manifold:
         return cls(points, radii)
 
     def covers(self, x: Array) -> NDArray[np.bool_]:
-        """Whether each of ``x`` is within reach of the set, then of it without each group: bool (1 + groups, n)."""
+        """Return whether each of ``x`` is within reach of the set, then without each group: bool (1 + groups, n)."""
         found = np.empty((len(self.radii), len(x)), bool)
         for i in range(0, len(x), _CHUNK):
             d = _squared_distances(x[i : i + _CHUNK], self.points)
@@ -76,33 +79,50 @@ class Manifold:
         return found
 
 
-def _share(covered: Array) -> tuple[float, float]:
-    """Share of points covered, and its standard error, from signed indicators (1 + groups, n).
+def _share(covered: Array, n: int) -> Estimate:
+    """Estimate the share of points covered from signed indicators (1 + groups, points), of ``n`` scored images.
 
     Points and covering images are both random: the first by the variance of the indicators, the second by a jackknife
     over groups, from which the points' own noise is taken off, as it is in the first.
     """
-    n = covered.shape[1]
-    own = float(covered[0].var(ddof=1)) / n
+    points = covered.shape[1]
+    own = float(covered[0].var(ddof=1)) / points
     moved = covered[1:] - covered[1:].mean(0)
-    by = (_GROUPS - 1) / _GROUPS * float((moved.mean(1) ** 2 - moved.var(1, ddof=1) / n).sum())
-    return float(covered[0].mean()), math.sqrt(own + max(by, 0.0))
+    by = (_GROUPS - 1) / _GROUPS * float((moved.mean(1) ** 2 - moved.var(1, ddof=1) / points).sum())
+    return Estimate.normal(float(covered[0].mean()), math.sqrt(own + max(by, 0.0)), n=n)
 
 
-def precision_of(arms: Arms, real: Manifold) -> Estimate:
-    """Precision of the arms, added with their signs."""
-    value, std = _share(np.asarray(sum(sign * real.covers(x) for sign, x in arms)))
-    return Estimate.normal(value, std, n=len(arms[0][1]))
+def precision_of(contrast: Contrast, real: Manifold) -> Estimate:
+    """Precision of the contrast."""
+    return _share(np.asarray(sum(sign * real.covers(x) for sign, x in contrast)), len(contrast[0][1]))
 
 
-def recall_of(arms: Arms, real: Array, k: int = NEIGHBOURS) -> Estimate:
-    """Recall of the arms, added with their signs."""
-    value, std = _share(np.asarray(sum(sign * Manifold.of(x, k).covers(real) for sign, x in arms)))
-    return Estimate.normal(value, std, n=len(arms[0][1]))
+def recall_of(contrast: Contrast, real: Array, k: int = NEIGHBOURS) -> Estimate:
+    """Recall of the contrast."""
+    covered = np.asarray(sum(sign * Manifold.of(x, k).covers(real) for sign, x in contrast))
+    return _share(covered, len(contrast[0][1]))
 
 
-def precision_recall(x: ArrayLike, y: ArrayLike, *, k: int = NEIGHBOURS) -> tuple[Estimate, Estimate]:
-    """Precision and recall of images; the standard errors hold both sets' chance and are at most too wide.
+class PrecisionRecall(Result):
+    """Precision and recall of images; it unpacks into the two.
+
+    Args:
+        precision: share of the images that lie among the real ones.
+        recall: share of the real images that lie among these.
+        k: the neighbour that sets the reach of an image.
+    """
+
+    KIND: ClassVar[str] = "precision-recall"
+    precision: Estimate
+    recall: Estimate
+    k: int
+
+    def __iter__(self) -> Iterator[Estimate]:  # type: ignore[override]
+        return iter((self.precision, self.recall))
+
+
+def precision_recall(x: ArrayLike, y: ArrayLike, *, k: int = NEIGHBOURS) -> PrecisionRecall:
+    """Return precision and recall of images; the standard errors hold both sets' chance and are at most too wide.
 
     Both depend on the numbers of images: compare at equal n only.
 
@@ -117,4 +137,6 @@ def precision_recall(x: ArrayLike, y: ArrayLike, *, k: int = NEIGHBOURS) -> tupl
     least, remedy = 2 * k + 2, f"precision and recall with k = {k} need as many"
     a, b = checked_features(x, "x", least, remedy), checked_features(y, "y", least, remedy)
     same_width(a, b)
-    return precision_of([(1.0, a)], Manifold.of(b, k)), recall_of([(1.0, a)], b, k)
+    return PrecisionRecall(
+        precision=precision_of([(1.0, a)], Manifold.of(b, k)), recall=recall_of([(1.0, a)], b, k), k=k
+    )

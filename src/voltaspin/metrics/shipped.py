@@ -1,7 +1,7 @@
-"""What ships to score against: features of held-out real images, and what blur and noise make of real ones.
+"""The shipped reference: features of held-out real images, and of real images with blur and noise.
 
 The held-out reference is the test split. The second real sample is the last 10,000 training images, which
-the extractor never saw: its score is the floor that no generator can be told apart from. The blurred and the
+the extractor never saw: no generator can be told from real images below its score, the floor. The blurred and the
 noisy images are made from that second sample, not from the reference, so that no image is compared with a
 copy of itself. ``scripts/make_reference.py`` writes the files.
 """
@@ -72,8 +72,17 @@ class Reference:
 
     @cached_property
     def manifold(self) -> Manifold:
-        """What the held-out images cover, for the precision of every score."""
+        """The region that the held-out images cover, for the precision of every score."""
         return Manifold.of(self.target)
+
+    def labels_of(self, noise: str, shared: str) -> dict[str, str]:
+        """Return the labels of a score against this reference."""
+        return {
+            "extractor": self.extractor,
+            "extractor_sha256": self.extractor_sha256,
+            "noise": noise,
+            "shared": shared,
+        }
 
     def check(self, extractor: Extractor) -> None:
         """Refuse an extractor other than the one that made these features."""
@@ -86,7 +95,7 @@ class Reference:
 
 
 def reference_folder(name: str) -> Path:
-    """Where shipped statistics lie."""
+    """Return the folder of shipped statistics."""
     return Path(str(resources.files("voltaspin"))) / "data" / f"reference-{name}"
 
 

@@ -33,8 +33,9 @@ from voltaspin.diffusion.backend import outputs_per_image
 from voltaspin.diffusion.bitflip import load_model
 from voltaspin.diffusion.bitflip.model import IDEAL
 from voltaspin.diffusion.bitflip.sampling import BitSampler
+from voltaspin.diffusion.pipelines import Pipeline
 from voltaspin.diffusion.published import Unmodified, sample_unmodified
-from voltaspin.diffusion.sampling import Pipeline, check_bits, normals_per_image, rows_for, sample
+from voltaspin.diffusion.sampling import check_bits, normals_per_image, rows_for, sample
 from voltaspin.memory import ArraySpec, convert
 from voltaspin.memory.crossbar.layer import context_of
 from voltaspin.noise import NoiseSource

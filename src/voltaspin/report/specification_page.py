@@ -24,9 +24,9 @@ def page(spec: NoiseSpecification, pictures: dict[str, str]) -> str:
     trial = "**This is a trial of the pipeline with few images and steps, and no result.**\n\n" if spec.reduced else ""
     return f"""# The specification of a noise device
 
-{trial}How much of each imperfection the images of the shipped Fashion-MNIST model bear: the amplitude at which their
-KID leaves the margin of {1e3 * spec.margin:.1f}e-3 around that of {spec.baseline}, with its 95 % interval. Ancestral
-sampling, {spec.steps} steps, {spec.images} images for each point; one imperfection at a time, all else ideal.
+{trial}How much of each imperfection the images of the shipped Fashion-MNIST model tolerate: the amplitude at which
+their KID leaves the margin of {1e3 * spec.margin:.1f}e-3 around that of {spec.baseline}, with its 95 % interval.
+Ancestral sampling, {spec.steps} steps, {spec.images} images for each point; one imperfection at a time, all else ideal.
 
 | axis | raw bits | XOR of two cells | notes |
 | --- | --- | --- | --- |
@@ -43,8 +43,8 @@ sampling, {spec.steps} steps, {spec.images} images for each point; one imperfect
 - *Not reached* means: within the margin up to the largest amplitude that was asked. *Already outside*: not even the
   smallest one is within it.
 - The differences are paired: a condition shares every latent and every random word with the baseline. Every axis begins
-  at fair, independent cells, whose images are those of {spec.baseline} by construction: a difference of nought there is
-  no finding. The looped source (period) is not paired: its bits are others.
+  at fair, independent cells, whose images are those of {spec.baseline} by construction: a zero
+  difference is expected there by construction. The looped source (period) is not paired: its bits are others.
 - The amplitudes follow trial runs: a grid about where the margin is left tells more than one that is far from it. After
   the first whole run smaller ones were added where the first one lay outside, or not surely inside (bias of 0.0005 and
   0.001, negative correlation, and bias, correlation and spread under XOR). The margin was not moved.

@@ -6,22 +6,21 @@ import csv
 import io
 import re
 import warnings
-from dataclasses import asdict
-from dataclasses import fields as dataclass_fields
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from voltaspin.core.files import read_object
 from voltaspin.report.page import data_uri, render
-from voltaspin.study.judgement import Verdict, factors, standing
+from voltaspin.study.equivalence import Equivalence, factors, standing
 from voltaspin.study.runner import folder_of
 from voltaspin.study.specification import StudySpec
 
 
-def table_csv(verdicts: list[Verdict]) -> str:
+def table_csv(verdicts: Sequence[Equivalence]) -> str:
     """The verdicts as CSV; a name that a spreadsheet would take for a formula begins with an apostrophe."""
     buffer = io.StringIO()
-    fields = [f.name for f in dataclass_fields(Verdict) if f.name != "by_training"]
+    fields = [name for name in Equivalence.model_fields if name != "by_training"]
     writer = csv.DictWriter(buffer, fields, lineterminator="\n")
     writer.writeheader()
     for v in verdicts:
@@ -33,11 +32,21 @@ def _no_formula(text: str) -> str:
     return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
 
 
+def verdicts_png(spec: StudySpec, verdicts: Sequence[Equivalence]) -> bytes:
+    """Return the figure of the differences as PNG."""
+    from voltaspin.plots.drawing import png
+    from voltaspin.plots.study import differences
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the page has the name as text
+        return png(differences(spec, verdicts))
+
+
 HEAD = ("condition", "trainings", "images", "KID × 1000", "KID less baseline × 1000", "FD less baseline",
         "precision less baseline", "recall less baseline", "verdict", "power")  # fmt: skip
 
 
-def rows(verdicts: list[Verdict]) -> list[list[str]]:
+def rows(verdicts: Sequence[Equivalence]) -> list[list[str]]:
     """The cells below ``HEAD``, with 95 % intervals."""
 
     def less(value: float | None, std: float | None, trainings: int, digits: int) -> str:
@@ -46,7 +55,8 @@ def rows(verdicts: list[Verdict]) -> list[list[str]]:
         return f"{value:.{digits}f} ± {factors(trainings)[0] * std:.{digits}f}"
 
     return [
-        [v.name, str(v.trainings), str(v.images), "–" if v.kid is None else f"{1e3 * v.kid:.1f}",
+        [v.name + (f" (less {v.against})" if v.against else ""), str(v.trainings), str(v.images),
+         "–" if v.kid is None else f"{1e3 * v.kid:.1f}",
          f"{1e3 * v.difference:.2f} ({1e3 * v.low:.2f} to {1e3 * v.high:.2f})",
          less(v.fd, v.fd_std, v.trainings, 2), less(v.precision, v.precision_std, v.trainings, 3),
          less(v.recall, v.recall_std, v.trainings, 3), v.said, f"{v.power:.0%}"]
@@ -54,8 +64,8 @@ def rows(verdicts: list[Verdict]) -> list[list[str]]:
     ]  # fmt: skip
 
 
-def explained(spec: StudySpec, verdicts: list[Verdict]) -> list[str]:
-    """What a reader must know before the table, a paragraph each."""
+def explained(spec: StudySpec, verdicts: Sequence[Equivalence]) -> list[str]:
+    """Return the paragraphs that a reader needs before the table."""
     if not verdicts:
         alone = f"Baseline: {spec.baseline}, the only condition: there is nothing to compare it with."
         return [p for p in (spec.question, alone) if p]
@@ -71,6 +81,9 @@ def explained(spec: StudySpec, verdicts: list[Verdict]) -> list[str]:
         "Conditions are paired by common random numbers: equal seeds share initial weights, batches, latents and the "
         "uniform words behind every bit, so cells that flip with 1/2 exactly would give the software's 16-bit images "
         "by construction. All arrays are simulated: their noise is pseudo-random underneath.",
+        "Bit-flip and real images share nothing with the others: their differences are those of independent images."
+        if any(c.diffusion != "gaussian" for c in spec.named().values())
+        else "",
     ]
     return [p for p in paragraphs if p]
 
@@ -86,13 +99,54 @@ def effort(spec: StudySpec, out: Path) -> str:
     return f"Time in all processes: {', '.join(parts)}."
 
 
-def summary(spec: StudySpec, verdicts: list[Verdict], out: Path, command: str) -> str:
+def facts(spec: StudySpec, out: Path) -> dict[str, list[tuple[str, str]]]:
+    """Rows of (name, value) that each condition's first run recorded beside its scores, and those of the trainings."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for run in spec.runs():
+        if run.name not in found:
+            found[run.name] = list(_recorded(_record(folder_of(out, run))))
+    for training in spec.trainings():
+        record = _record(folder_of(out, training))
+        of = record.get("spec", {})
+        found[training.name] = [
+            ("steps x batch", f"{training.steps:,} x {of['batch']}"), ("learning rate", f"{of['learning_rate']:g}"),
+            ("minutes", f"{record['seconds'] / 60:.1f}"), ("last loss", f"{record['loss']:.4f}"),
+        ] if of else []  # fmt: skip
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    file = folder / "result.json"
+    return read_object(file) if file.is_file() else {}
+
+
+def _recorded(record: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    for head in ("output_error", "schedule", "rounding", "per_image"):
+        for name, value in record.get(head, {}).items():
+            yield f"{head}: {name}".replace("_", " "), f"{value:.4g}"
+    if "losses" in record:
+        first, last = (sum(part) / len(part) for part in (record["losses"][:20], record["losses"][-20:]))
+        yield "loss of the tuning, first and last 20 steps", f"{first:.4f}, {last:.4f}"
+    for head, name in (("arithmetic", "variance of the arithmetic, each step"), ("levels", "flip probabilities used")):
+        if record.get(head):
+            yield name, ", ".join(f"{v:.2g}" for v in record[head])
+    for line in record.get("price", "").splitlines():
+        cells = [cell.strip() for cell in line.strip("| ").split("|")]
+        if not set(line) <= set("|- "):
+            yield f"price of an image: {cells[0]}", "; ".join(cells[1:])
+
+
+def summary(spec: StudySpec, verdicts: Sequence[Equivalence], out: Path, command: str) -> str:
     """The same as the page in Markdown, for a document of one's own."""
     lines = [HEAD, ("---",) * len(HEAD), *([_literal(cell) for cell in row] for row in rows(verdicts))]
     table = ["\n".join(f"| {' | '.join(line)} |" for line in lines)] if verdicts else []
     made = f"Made by {_code(command)}. {effort(spec, out)}"
     words = [_literal(p) for p in explained(spec, verdicts)]
-    return "\n\n".join([f"# {_literal(spec.name)}", made, *words, *table]) + "\n"
+    more = [
+        f"## {_literal(name)}\n\n" + "\n".join(f"- {_literal(k)}: {_literal(v)}" for k, v in rows_)
+        for name, rows_ in facts(spec, out).items()
+    ]  # fmt: skip
+    return "\n\n".join([f"# {_literal(spec.name)}", made, *words, *table, *more]) + "\n"
 
 
 def _literal(text: str) -> str:
@@ -105,36 +159,27 @@ def _code(text: str) -> str:
     return f"{fence}{text}{fence}" if len(fence) == 1 else f"{fence} {text} {fence}"
 
 
-def verdicts_png(spec: StudySpec, verdicts: list[Verdict]) -> bytes:
-    """Return the figure of the differences as PNG."""
+def page(spec: StudySpec, verdicts: Sequence[Equivalence], out: Path, command: str) -> str:
+    """Return one self-contained HTML page: question, figures, table, images and records."""
     from voltaspin.plots.drawing import png
-    from voltaspin.plots.study import differences
+    from voltaspin.plots.study import along_axis
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the page has the name as text
-        return png(differences(spec, verdicts))
-
-
-def page(spec: StudySpec, verdicts: list[Verdict], out: Path, command: str) -> str:
-    """Return one self-contained HTML page: question, figure, table, images."""
-    pictures: dict[str, Path] = {}
+    parts: dict[str, list[Path]] = {}
     for run in spec.runs():
-        pictures.setdefault(run.name, folder_of(out, run) / "images.png")
+        parts.setdefault(run.name, [folder_of(out, run) / name for name in ("images.png", "path.png")])
+    told = facts(spec, out)
     return render(
         "study",
         title=spec.name,
         paragraphs=explained(spec, verdicts),
         figure=data_uri(verdicts_png(spec, verdicts)) if verdicts else "",
+        axes=[(path, data_uri(png(along_axis(spec, verdicts, path)))) for path in spec.axes if verdicts],
         head=HEAD,
         rows=rows(verdicts),
-        images=[(name, data_uri(p.read_bytes())) for name, p in pictures.items() if p.is_file()],
+        parts=[
+            (name, [data_uri(p.read_bytes()) for p in parts.get(name, ()) if p.is_file()], told.get(name, ()))
+            for name in dict.fromkeys((*parts, *told))
+        ],
         command=command,
         effort=effort(spec, out),
     )
-
-
-def to_json(spec: StudySpec, verdicts: list[Verdict]) -> dict[str, Any]:
-    """Specification, verdicts and what the study says of its own worth."""
-    return {"kind": "study-verdicts", "schema_version": 1, "study": spec.to_json(),
-            "standing": standing(spec, verdicts),
-            "verdicts": [{**asdict(v), "detected": v.detected} for v in verdicts]}  # fmt: skip

@@ -1,4 +1,4 @@
-"""What noise may lack, one axis each, and the study that asks how much of it images bear.
+"""Noise defects, one per axis, and the study that measures how much of each is tolerated.
 
 Every axis begins at ideal cells, whose images are those of 16-bit software by construction, and changes one thing.
 Amplitudes are in SI. Some axes need no images of their own:
@@ -59,7 +59,7 @@ _KELVIN = (100.0, 125.0, 150.0, 175.0, 200.0)
 
 @dataclass(frozen=True)
 class Axis:
-    """One thing that noise may lack, in one treatment.
+    """One defect of noise, in one treatment.
 
     Args:
         name: of the axis; the same raw and under XOR.
@@ -69,7 +69,7 @@ class Axis:
         points: (amplitude, name of the condition), from the least harm to the most.
         scale: on which thresholds are interpolated.
         falling: whether harm grows as the amplitude falls.
-        note: what a reader must know.
+        note: for the reader.
     """
 
     name: str
@@ -91,12 +91,12 @@ class Plan:
     conditions: dict[str, Fields]
 
     def study(self, *, images: int = IMAGES, steps: int = STEPS, seeds: tuple[int, ...] = SEEDS) -> StudySpec:
-        """The study of these axes, with the baseline, the positive control and the halved steps."""
+        """Return the study of these axes, with the baseline, the positive control and the halved steps."""
         control = {"cells": _cells(bias=0.05), "source": {"settled": True}}
         return StudySpec(
             name="The specification of a noise device",
-            question="How much of each imperfection do the images of the shipped model bear? Ancestral sampling; the "
-            "margin is the package's, declared before, and must be less than the effect of halving the steps.",
+            question="How much of each imperfection do the images of the shipped model tolerate? Ancestral sampling; "
+            "the margin is the package's, declared before, and must be less than the effect of halving the steps.",
             margin=MARGIN, baseline=BASELINE, base={"sample": "memory-raw", "images": images, "steps": steps},
             conditions={
                 BASELINE: {"sample": "software-16"},
@@ -108,7 +108,7 @@ class Plan:
 
 
 def halving_study() -> StudySpec:
-    """What halving the steps does, with more images than a plan has, for the margin to be compared with."""
+    """Return the study of halving the steps, which the margin is compared with; it has more images than a plan."""
     return StudySpec(
         name="What halving the steps does",
         question="Is the margin of the specification of a noise device less than the effect of halving the steps?",
@@ -142,7 +142,7 @@ def _cells(**what: float) -> Fields:
     return {"p01": made.p01, "p10": made.p10, **({"spread": made.spread} if made.spread else {})}
 
 
-def _settled(cells: Fields) -> Fields:
+def _stationary(cells: Fields) -> Fields:
     return {"cells": cells, "source": {"settled": True}}
 
 
@@ -182,15 +182,16 @@ def plan(*, junction: bool = True) -> Plan:
     """
     m = _Making([], {})
     for t, grid in _BIAS.items():
-        m.axis("bias", "bias of all cells, P(1) - 1/2", grid, lambda b: _settled(_cells(bias=b)), t)
+        m.axis("bias", "bias of all cells, P(1) - 1/2", grid, lambda b: _stationary(_cells(bias=b)), t)
     if junction:
-        m.axis("bias-negative", "bias of all cells, 1/2 - P(1)", _RAW, lambda b: _settled(_in_field(_field_of_bias(b))),
+        m.axis("bias-negative", "bias of all cells, 1/2 - P(1)", _RAW,
+               lambda b: _stationary(_in_field(_field_of_bias(b))),
                note="the generator in a field, with its r there; under XOR as the positive one, in law")  # fmt: skip
     for t in ("raw", "xor"):
         m.axis("correlation", "lag-1 correlation of a cell's bits, positive", _CORRELATIONS[t],
-               lambda r: _settled(_cells(correlation=r)), t)  # fmt: skip
+               lambda r: _stationary(_cells(correlation=r)), t)  # fmt: skip
     m.axis("correlation-negative", "lag-1 correlation of a cell's bits, negative", (0.01, 0.02, *_CORRELATIONS["raw"]),
-           lambda r: _settled(_cells(correlation=-r)),
+           lambda r: _stationary(_cells(correlation=-r)),
            note="under XOR as the positive one, in law")  # fmt: skip
     grids: dict[Treatment, tuple[float, ...]] = {
         "raw": (0.01, 0.02, 0.04, 0.08, 0.12), "xor": (0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12),
@@ -206,13 +207,13 @@ def plan(*, junction: bool = True) -> Plan:
                note="a level is chosen anew every ten draws of an image")  # fmt: skip
     m.axis("bits", "bits of a number, inverse CDF", (12, 8, 6, 5, 4), _shaped("inverse_cdf"), falling=True,
            note="fair cells; under XOR the same by construction")  # fmt: skip
-    m.axis("popcount", "coins of a number, popcount", (16, 8, 4, 2, 1), _shaped("popcount"), falling=True, scale="log",
+    m.axis("popcount", "bits of a number, popcount", (16, 8, 4, 2, 1), _shaped("popcount"), falling=True, scale="log",
            note="fair cells; under XOR the same by construction")  # fmt: skip
     m.axis("period", "period of the bit stream", (2**19 - 1, 2**16 - 1, 2**13 - 1, 2**10 - 1, 2**7 - 1),
            lambda P: {"source": {"period": int(P)}}, unit="bits", falling=True, scale="log",
            note="not paired with the baseline; under XOR of two such streams the same in law")  # fmt: skip
     if junction:
-        m.axis("temperature", "temperature of the junction above 300 K", _KELVIN, lambda T: _settled(_warm(T)),
+        m.axis("temperature", "temperature of the junction above 300 K", _KELVIN, lambda T: _stationary(_warm(T)),
                unit="K", note="the material's laws are assumed that far; under XOR r is below 0.001")  # fmt: skip
     return Plan(tuple(m.axes), m.conditions)
 

@@ -1,21 +1,21 @@
-"""Whether recorded bits keep to the specification of a noise device, and how many bits it takes to say so."""
+"""Compliance of recorded bits with the specification of a noise device, and the number of bits that it takes."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Z95
 from voltaspin.noise.examination.entropy import SEGMENT, guess
 from voltaspin.noise.examination.statistics import bit_statistics
 from voltaspin.noise.examination.whole_parts import LongLags
 from voltaspin.requirements.compliance import (
     MAPPINGS,
     TREATMENTS,
-    DeviceVerdict,
+    Compliance,
     Interval,
     Row,
     Said,
@@ -30,23 +30,28 @@ _PERIODIC = 2**22  # bits in which a period is looked for
 
 
 def judge_bits(
-    spec: NoiseSpecification, bits: NDArray[np.uint8], *, lanes: int = 1, subject: str = "bits"
-) -> DeviceVerdict:
-    """Recorded bits against the specification.
+    spec: NoiseSpecification,
+    bits: NDArray[np.uint8],
+    *,
+    n_cells: int = 1,
+    subject: str = "bits",
+    lanes: int | None = None,
+) -> Compliance:
+    """Compare recorded bits with the specification.
 
-    Judged: bias, lag-1 correlation of each cell's bits, spread of the bias over the cells (with two lanes or more), a
-    common drift between 16 stretches of the recording, and a period, which only an exact repetition is. Not judged:
-    what bits do not show, such as quantisation, or telegraph noise slower than the recording.
+    Compared: bias, lag-1 correlation of each cell's bits, spread of the bias over the cells (with two cells or more), a
+    common drift between 16 stretches of the recording, and a period, which only an exact repetition is. Not compared:
+    defects that bits do not show, such as quantisation, or telegraph noise slower than the recording.
 
     Args:
-        spec: what must be kept.
-        bits: uint8 (n,), one bit a byte, raw; bit j comes from cell ``j % lanes``.
-        lanes: cells that were read in turn.
-        subject: what they are.
+        spec: the specification.
+        bits: uint8 (n,), one bit a byte, raw; bit j comes from cell ``j % n_cells``.
+        n_cells: cells that were read in turn.
+        subject: a name for them.
 
-    What no axis covers is looked for, too: how well the bits can be guessed (the predictors of SP 800-90B) and the
-    strongest correlation at any lag up to half a million. Where that is more than the axes judged explain, the bits are
-    not shown to meet the specification, which was never asked about it.
+    Defects that no axis covers are searched for, too: how well the bits can be guessed (the predictors of SP 800-90B)
+    and the strongest correlation at any lag up to half a million. Where that is more than the axes compared explain,
+    the bits are not shown to meet the specification, which has no limit for it.
 
     A period is judged as far as the recording shows one, half of its length; it decides nothing about how many bits
     are needed.
@@ -56,18 +61,19 @@ def judge_bits(
     """
     from scipy.stats import chi2
 
-    n = bits.size // lanes * lanes
-    needed, why = bits_needed(spec, lanes)
+    n_cells = n_cells if lanes is None else lanes  # the name in 0.1.0
+    n = bits.size // n_cells * n_cells
+    needed, why = bits_needed(spec, n_cells)
     if n < needed:
         raise InputError(
-            f"{n} bits of {lanes} cells are too few for a verdict: {needed} are needed, so that ideal bits could be "
+            f"{n} bits of {n_cells} cells are too few for a verdict: {needed} are needed, so that ideal bits could be "
             f"shown to keep {why}; record {needed} bits or more"
         )
-    rows = bits[:n].reshape(-1, lanes)
+    rows = bits[:n].reshape(-1, n_cells)
     found = bit_statistics(rows, lags=1)
     cycles = len(rows)
     r = found.autocorrelation[0]
-    freedom = lanes - 1
+    freedom = n_cells - 1
     numbers: dict[str, Interval] = {
         "bias": (found.bias.value, found.bias.low, found.bias.high), "correlation": (r.value, r.low, r.high),
     }  # fmt: skip
@@ -78,12 +84,12 @@ def judge_bits(
         value, low, high = (math.sqrt(max(float(v) - chance, 0.0)) for v in ends)
         return value, low, high
 
-    if lanes > 1:
+    if n_cells > 1:
         numbers["spread"] = beyond_chance(found.cell_bias_std**2, found.sampling_std**2, freedom)
     whole = cycles // BLOCKS * BLOCKS
     means = rows[:whole].reshape(BLOCKS, -1).mean(axis=1)
     p, rho = 0.5 + found.bias.value, min(max(r.value, -0.999), 0.999)
-    chance = p * (1 - p) / (whole * lanes / BLOCKS) * (1 + rho) / (1 - rho)
+    chance = p * (1 - p) / (whole * n_cells / BLOCKS) * (1 + rho) / (1 - rho)
     numbers["drift"] = beyond_chance(float(means.var(ddof=1)), chance, BLOCKS - 1)
     repeats = period_of(bits[: min(n, _PERIODIC)])
     judged: list[Row] = []
@@ -92,7 +98,7 @@ def judge_bits(
             limit = signed_limit(spec, name, numbers[name][0], t)
             if limit is not None:
                 judged.append(row_of(limit, absolute(*numbers[name])))
-        for name in (*((f"spread-{m}" for m in MAPPINGS) if lanes > 1 else ()), "drift"):
+        for name in (*((f"spread-{m}" for m in MAPPINGS) if n_cells > 1 else ()), "drift"):
             limit = spec.limit(name, t)
             if limit is not None:
                 judged.append(row_of(limit, numbers[name.split("-")[0]]))
@@ -101,17 +107,17 @@ def judge_bits(
         if limit is not None:
             seen = float(min(n, _PERIODIC) // 2)
             row = row_of(limit, (float(repeats),) * 3 if repeats else (seen, seen, math.inf))
-            judged.append(replace(row, treatment=t))
+            judged.append(row.model_copy(update={"treatment": t}))
     if repeats is None:
         explained = max(map(abs, numbers["bias"])) + max(map(abs, numbers["correlation"])) / 2
-        explained += numbers["drift"][2] + (numbers["spread"][2] if lanes > 1 else 0.0)
-        judged += _dependence(bits[:n], lanes, explained)
-    assumed = (f"{n} bits, bit j from cell j % {lanes}; XOR takes two cells that are independent and alike",)
-    return DeviceVerdict(subject, tuple(judged), assumed)
+        explained += numbers["drift"][2] + (numbers["spread"][2] if n_cells > 1 else 0.0)
+        judged += _dependence(bits[:n], n_cells, explained)
+    assumed = (f"{n} bits, bit j from cell j % {n_cells}; XOR takes two cells that are independent and alike",)
+    return Compliance(subject=subject, rows=tuple(judged), assumed=assumed)
 
 
-def _dependence(bits: NDArray[np.uint8], lanes: int, explained: float) -> list[Row]:
-    """Rows for what the axes do not cover: how much better than by halves a bit is guessed.
+def _dependence(bits: NDArray[np.uint8], n_cells: int, explained: float) -> list[Row]:
+    """Return rows for dependence that the axes do not cover: how much better than one half a bit is guessed.
 
     A bit of bias b is guessed with 1/2 + b, one of lag-1 correlation rho with 1/2 + rho / 2, and no better than by the
     sum where effects come together; the XOR of two such bits, each guessed with 1/2 + e, with 1/2 + 2 e**2.
@@ -120,7 +126,7 @@ def _dependence(bits: NDArray[np.uint8], lanes: int, explained: float) -> list[R
 
     long = LongLags()
     right, n = np.zeros((2, 4)), np.zeros((2, 4))
-    for i, order in enumerate((bits, bits.reshape(-1, lanes).T.ravel()) if lanes > 1 else (bits,)):
+    for i, order in enumerate((bits, bits.reshape(-1, n_cells).T.ravel()) if n_cells > 1 else (bits,)):
         for at in range(0, max(bits.size - SEGMENT // 2, 1), SEGMENT):
             part = order[at : at + SEGMENT]
             for j, g in enumerate(guess(part)):
@@ -144,27 +150,26 @@ def _dependence(bits: NDArray[np.uint8], lanes: int, explained: float) -> list[R
         least, value, most, known = (
             (x if t == "raw" else 2 * x * x) for x in (low, found, high, explained)
         )  # fmt: skip
-        rows.append(
-            Row(
-                "dependence", "guesses right beyond one half", "", 1.0, t, value, least, most,
-                f"not asked; the axes explain {known:.3g}", said, left,
-            )
-        )  # fmt: skip
+        rows.append(Row(
+            axis="dependence", title="guesses right beyond one half", unit="", per_unit=1.0, treatment=t,
+            amplitude=value, low=least, high=most, limit=f"not asked; the axes explain {known:.3g}", said=said,
+            margin_left=left,
+        ))  # fmt: skip
     return rows
 
 
-def bits_needed(spec: NoiseSpecification, lanes: int = 1) -> tuple[int, str]:
-    """The fewest raw bits of which ideal ones are shown within every raw limit, and the axis that needs them.
+def bits_needed(spec: NoiseSpecification, n_cells: int = 1) -> tuple[int, str]:
+    """Return the minimum sample size that verifies an ideal device, and the limiting axis.
 
-    Half the 95 % interval must be less than what is surely borne (or, where not even the first amplitude is, than that
-    amplitude): for the bias ``t / (2 sqrt(n))``, for the correlation ``t / sqrt(n)``, with Student's t of the cells;
-    for a spread or a drift the upper end for no spread, from the chi-square of the cells or stretches.
+    Half the 95 % interval must be less than the amplitude that is surely tolerated (or, where not even the first one
+    is, than that one): for the bias ``t / (2 sqrt(n))``, for the correlation ``t / sqrt(n)``, with Student's t of the
+    cells; for a spread or a drift the upper end for no spread, from the chi-square of the cells or stretches.
     """
     from scipy.stats import chi2, t
 
-    freedom = lanes - 1
-    z = float(t.ppf(0.975, freedom)) if lanes > 1 else 1.959963984540054
-    found: list[tuple[float, str]] = [(float(BLOCKS * 4 * lanes), "the number of stretches of a drift")]
+    freedom = n_cells - 1
+    z = float(t.ppf(0.975, freedom)) if n_cells > 1 else Z95
+    found: list[tuple[float, str]] = [(float(BLOCKS * 4 * n_cells), "the number of stretches of a drift")]
 
     def upper(freedom: int) -> float:
         """Of a variance over its chance, less 1."""
@@ -179,15 +184,15 @@ def bits_needed(spec: NoiseSpecification, lanes: int = 1) -> tuple[int, str]:
             n = (z / (2 * at)) ** 2
         elif name == "correlation":
             n = (z / at) ** 2
-        elif name.startswith("spread-") and lanes > 1:
-            n = lanes * upper(freedom) / (4 * at**2)
+        elif name.startswith("spread-") and n_cells > 1:
+            n = n_cells * upper(freedom) / (4 * at**2)
         elif name == "drift":
             n = BLOCKS * upper(BLOCKS - 1) / (4 * at**2)
         else:
             continue
         found.append((n, f"the axis {limit.name}"))
     most, why = max(found)
-    return math.ceil(most / lanes) * lanes, why
+    return math.ceil(most / n_cells) * n_cells, why
 
 
 def period_of(bits: NDArray[np.uint8]) -> int | None:

@@ -1,14 +1,16 @@
-"""How a noise device stands to the specification: a row for each axis, and the verdict in words.
+"""Compliance of a noise device with the specification: a row for each axis, and the outcome in words.
 
-Junctions are judged in ``junction_verdict.py``, recorded bits in ``bits_verdict.py``.
+Junctions are compared in ``junction.py``, recorded bits in ``bits.py``.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
+from pydantic import AllowInfNan, BeforeValidator, Field, PlainSerializer, model_validator
+
+from voltaspin.core.result import Part, Result
 from voltaspin.requirements.specification import Limit, NoiseSpecification
 
 TREATMENTS = ("raw", "xor")
@@ -16,20 +18,26 @@ MAPPINGS = ("fixed", "rotated", "hashed")
 
 Said = Literal["meets", "fails", "undecided"]
 Interval = tuple[float, float, float]  # value, low, high
+#: A number that may be infinite; ``null`` in JSON.
+Unbounded = Annotated[
+    float,
+    AllowInfNan(True),
+    BeforeValidator(lambda v: math.inf if v is None else v),
+    PlainSerializer(lambda v: v if math.isfinite(v) else None, when_used="json"),
+]
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(Part):
     """One axis in one treatment.
 
     Args:
         axis, title, unit, per_unit, treatment: of the specification.
         amplitude, low, high: of the device, SI; for a period that was not found, high is infinite.
         limit: of the specification, in words.
-        said: ``meets`` where the whole interval of the device lies within what is surely borne, ``fails`` where it lies
-            wholly beyond the limit's own interval, else ``undecided``.
-        margin_left: the limit over the worse end of the device's interval (of a period the other way round); infinite
-            for nothing at all. Where the limit was not reached, the largest amplitude that was asked stands for it.
+        said: ``meets`` if the interval of the device lies within the amplitude that is surely tolerated, ``fails`` if
+            it lies beyond the limit's own interval, else ``undecided``.
+        margin_left: the limit over the worse end of the device's interval (the inverse for a period); infinite if the
+            defect is zero. The largest amplitude that was tested stands for a limit that was not reached.
     """
 
     axis: str
@@ -39,25 +47,48 @@ class Row:
     treatment: str
     amplitude: float
     low: float
-    high: float
+    high: Unbounded
     limit: str
     said: Said
-    margin_left: float
+    margin_left: Unbounded
 
 
-@dataclass(frozen=True)
-class DeviceVerdict:
-    """All axes of one device.
+class TreatmentVerdict(Part):
+    """The outcome of one treatment: whether the device meets the specification, and the axes that fail."""
+
+    meets: bool
+    fails: tuple[str, ...]
+    first: str | None
+    verdict: str
+
+
+class Compliance(Result):
+    """The outcome of all axes for one device.
 
     Args:
-        subject: what was judged.
+        subject: the device.
         rows: every axis raw and under XOR of two cells.
-        assumed: what was taken for granted.
+        assumed: the assumptions.
+        treatments: the outcome by treatment.
     """
 
+    KIND: ClassVar[str] = "noise-verdict"
     subject: str
     rows: tuple[Row, ...]
     assumed: tuple[str, ...]
+    treatments: dict[str, TreatmentVerdict] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _judged(self) -> Self:
+        if not self.treatments:
+            for t in TREATMENTS:
+                rows = self.of(t)
+                self.treatments[t] = TreatmentVerdict(
+                    meets=all(r.said == "meets" for r in rows),
+                    fails=tuple(r.axis for r in rows if r.said == "fails"),
+                    first=rows[0].axis if rows else None, verdict=self.sentence(t),
+                )  # fmt: skip
+        return self
 
     def of(self, treatment: str) -> list[Row]:
         """Rows of one treatment, the one that fails first in front."""
@@ -82,23 +113,6 @@ class DeviceVerdict:
         )  # fmt: skip
         return f"{treatment}: {text}; first to fail: {first.axis} ({how})"
 
-    def to_json(self) -> dict[str, Any]:
-        def finite(x: Any) -> Any:
-            return None if isinstance(x, float) and not math.isfinite(x) else x
-
-        return {
-            "kind": "noise-verdict", "schema_version": 1, "subject": self.subject, "assumed": list(self.assumed),
-            "rows": [{k: finite(v) for k, v in asdict(r).items()} for r in self.rows],
-            "treatments": {
-                t: {
-                    "meets": all(r.said == "meets" for r in self.of(t)),
-                    "fails": [r.axis for r in self.of(t) if r.said == "fails"],
-                    "first": self.of(t)[0].axis if self.of(t) else None, "verdict": self.sentence(t),
-                }
-                for t in TREATMENTS
-            },
-        }  # fmt: skip
-
     def __str__(self) -> str:
         lines = [self.subject, *(f"assumed: {a}" for a in self.assumed), ""]
         lines.append(f"{'axis':22} {'':4} {'of the device (95 %)':>32}  {'limit':42} {'left':>7}  verdict")
@@ -114,21 +128,22 @@ class DeviceVerdict:
 
 
 def row_of(limit: Limit, found: Interval) -> Row:
-    """A device's amplitude, not negative, against its limit."""
+    """Compare a device's amplitude, not negative, with its limit."""
     value, low, high = found
     down = limit.falling
-    bears, outside = limit.low, limit.high if limit.said != "not reached" else None
-    if bears is not None and (low >= bears if down else high <= bears):
+    tolerated, outside = limit.low, limit.high if limit.said != "not reached" else None
+    if tolerated is not None and (low >= tolerated if down else high <= tolerated):
         said: Said = "meets"
     elif outside is not None and (high <= outside if down else low >= outside):
         said = "fails"
     else:
         said = "undecided"
     at = _at(limit)
-    left = low / at if down else math.inf if high == 0 else at / high
     return Row(
-        limit.name, limit.title, limit.unit, limit.per_unit, limit.treatment, value, low, high, limit.text, said, left
-    )
+        axis=limit.name, title=limit.title, unit=limit.unit, per_unit=limit.per_unit, treatment=limit.treatment,
+        amplitude=value, low=low, high=high, limit=limit.text, said=said,
+        margin_left=low / at if down else math.inf if high == 0 else at / high,
+    )  # fmt: skip
 
 
 def _at(limit: Limit) -> float:
@@ -139,12 +154,15 @@ def _at(limit: Limit) -> float:
 
 
 def signed_limit(spec: NoiseSpecification, name: str, value: float, treatment: str) -> Limit | None:
-    """The limit for a sign; under XOR, or where the negative one was not asked, that of the positive one."""
+    """Return the limit for a sign; that of the positive one under XOR, or where the negative one was not tested."""
     negative = spec.limit(f"{name}-negative", treatment) if value < 0 else None
     return negative or spec.limit(name, treatment)
 
 
 def absolute(value: float, low: float, high: float) -> Interval:
-    """An interval of a number as one of its size."""
+    """Turn an interval of a number into one of its magnitude."""
     ends = sorted((abs(low), abs(high)))
     return abs(value), 0.0 if low <= 0 <= high else ends[0], ends[1]
+
+
+DeviceVerdict = Compliance  #: the name in 0.1.0

@@ -1,11 +1,10 @@
-"""Whether a junction keeps to the specification of a noise device, and where it fails first."""
+"""Compliance of a junction with the specification of a noise device, and the axis that fails first."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from voltaspin.device import Junction, Pulse
 from voltaspin.device.fokker_planck import switching_probability
 from voltaspin.device.temperature import at_temperature
 from voltaspin.requirements.axes import bias_and_correlation, pair
-from voltaspin.requirements.compliance import MAPPINGS, TREATMENTS, DeviceVerdict, Row, absolute, row_of, signed_limit
+from voltaspin.requirements.compliance import MAPPINGS, TREATMENTS, Compliance, Row, absolute, row_of, signed_limit
 from voltaspin.requirements.specification import Limit, NoiseSpecification
 
 _NODES = 3  # of the Gauss-Hermite rule over K_eff and over the stray field
@@ -24,8 +23,8 @@ _FAR = (0.3, 0.95)  # bias and correlation at which no specification goes on
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """What a junction has to bear; all assumed unless measured.
+class OperatingConditions:
+    """Deviations that a junction has to tolerate; all assumed unless measured.
 
     Args:
         K_eff_spread: standard deviation of K_eff over its mean, from cell to cell [1].
@@ -71,9 +70,9 @@ def judge_junction(
     junction: Junction,
     pulse: Pulse,
     *,
-    around: Surroundings | None = None,
-) -> DeviceVerdict:
-    """A junction under a pulse against the specification.
+    around: OperatingConditions | None = None,
+) -> Compliance:
+    """Compare a junction under a pulse with the specification.
 
     Everything comes from the Fokker-Planck equation of the junction: bias and correlation from p01 and p10; the spread
     of the bias from a Gauss-Hermite rule of 3 x 3 cells over K_eff and the stray field; drift and telegraph noise from
@@ -84,14 +83,14 @@ def judge_junction(
     deviation has none to judge. Half a minute.
 
     Args:
-        spec: what must be kept.
+        spec: the specification.
         junction, pulse: nominal cell, and its pulse.
-        around: what it has to bear; the defaults where absent.
+        around: deviations that it has to tolerate; the defaults if None.
 
     Raises:
         InputError: as the Fokker-Planck solution.
     """
-    around = around or Surroundings()
+    around = around or OperatingConditions()
     reset, K_eff, stray = around.reset, around.K_eff_spread, around.stray_field_spread
 
     def does(j: Junction, p: Pulse) -> tuple[float, float]:
@@ -138,16 +137,19 @@ def judge_junction(
         f"{junction.name or 'junction'} under {pulse.voltage:.4g} V for {1e12 * pulse.width:.4g} ps: p01 = "
         f"{exact[0].value:.5f}, p10 = {exact[1].value:.5f} (to {error:.1e})"
     )
-    return DeviceVerdict(subject, tuple(rows), around.sentences)
+    return Compliance(subject=subject, rows=tuple(rows), assumed=around.sentences)
 
 
 Curve = list[tuple[float, list[tuple[float, float]]]]  # deviation [SI], and (bias, correlation) at both signs
 
 
 def _curves(
-    does: Callable[[Junction, Pulse], tuple[float, float]], junction: Junction, pulse: Pulse, around: Surroundings
+    does: Callable[[Junction, Pulse], tuple[float, float]],
+    junction: Junction,
+    pulse: Pulse,
+    around: OperatingConditions,
 ) -> dict[str, Curve]:
-    """What the junction does at multiples of each deviation, as far as it has an answer."""
+    """Return bias and correlation at multiples of each deviation, as far as the junction has an answer."""
 
     def moved(name: str, x: float) -> tuple[float, float]:
         if name in ("voltage", "width"):
@@ -197,7 +199,7 @@ def _tolerated(
         return worst
 
     def crossing(which: str) -> float | None:
-        """Where the limits are left; None if not up to the end."""
+        """Return the deviation at which the limits are left; None if none of the curve leaves them."""
         before_x, before = 0.0, max(excess(which, n) for n in curve[0][1])
         if before > 1:
             return 0.0
@@ -216,12 +218,10 @@ def _tolerated(
     return Limit(
         name=name, title=f"deviation of {name}", unit=unit, per_unit=per_unit,
         treatment="xor" if treatment == "xor" else "raw", scale="linear", falling=False,
-        note="from bias and correlation", amplitudes=[0.0, last], points=[],
+        note="from bias and correlation", amplitudes=(0.0, last), points=(),
         said="not reached" if value is None else "reached", value=value,
         low=last if low is None else low if low > 0 else None, high=high,
     )  # fmt: skip
 
 
-def surroundings(given: Mapping[str, Any]) -> Surroundings:
-    """Those of the defaults that are not given."""
-    return replace(Surroundings(), **{k: v for k, v in given.items() if v is not None})
+Surroundings = OperatingConditions  #: the name in 0.1.0

@@ -1,8 +1,8 @@
-"""The specification of a noise device: for each axis the amplitude that images bear, as data, figures and one page."""
+"""The specification of a noise device: for each axis the amplitude that images tolerate, as data."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -11,26 +11,25 @@ from pydantic import Field
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Z95
-from voltaspin.core.spec import Spec, environment
+from voltaspin.core.result import Part, Result
 from voltaspin.requirements.axes import CONTROL, HALVED, Axis, Treatment
 from voltaspin.requirements.threshold import threshold
-from voltaspin.study.judgement import Verdict
+from voltaspin.study.equivalence import Equivalence
 from voltaspin.study.specification import StudySpec
 
 COMMAND = "python scripts/specification_study.py"
 
 
-class Measured(Spec):
-    """A difference of KID from the baseline, with its standard error, and the images of either side."""
+class Measured(Part):
+    """A difference of KID from the baseline, with its standard error, and the number of images of either side."""
 
-    KIND: ClassVar[str] = "measured-difference"
     condition: str
     difference: float
     std: float
     images: int
 
     @classmethod
-    def of(cls, v: Verdict) -> Self:
+    def of(cls, v: Equivalence) -> Self:
         """From a study's verdict."""
         return cls(condition=v.name, difference=v.difference, std=v.std, images=v.images)
 
@@ -41,19 +40,18 @@ class Measured(Spec):
         return f"{1e3 * self.difference:.1f}e-3 ({low:.1f} to {high:.1f})"
 
 
-class Limit(Spec):
-    """How much of one thing images bear, in one treatment.
+class Limit(Part):
+    """The amplitude of one defect that images tolerate, in one treatment.
 
     Args:
         name, title, unit, per_unit, treatment, scale, falling, note: as in :class:`voltaspin.requirements.axes.Axis`.
-        amplitudes: that were asked, from the least harm to the most, SI.
-        points: what was found there.
+        amplitudes: that were tested, from the least harm to the most, SI.
+        points: the difference found at each.
         said: ``reached``, ``not reached`` up to the last amplitude, or ``already outside`` at the first.
         value, low, high: as in :class:`voltaspin.requirements.threshold.Threshold`; up to ``low`` the images surely
             stay within the margin, and where it is None not even at the first amplitude.
     """
 
-    KIND: ClassVar[str] = "noise-limit"
     name: str
     title: str
     unit: str
@@ -62,8 +60,8 @@ class Limit(Spec):
     scale: str
     falling: bool
     note: str
-    amplitudes: list[float] = Field(min_length=1)
-    points: list[Measured]
+    amplitudes: tuple[float, ...] = Field(min_length=1)
+    points: tuple[Measured, ...]
     said: Literal["reached", "not reached", "already outside"]
     value: float | None
     low: float | None
@@ -92,8 +90,8 @@ class Limit(Spec):
         return f"{self.shown(self.value)}{unit} ({ends[0]} to {ends[1]})"
 
 
-class NoiseSpecification(Spec):
-    """What a noise device must keep, from one study of images.
+class NoiseSpecification(Result):
+    """The limits that a noise device must keep, from one study of images.
 
     Args:
         margin: in KID, declared before.
@@ -113,16 +111,15 @@ class NoiseSpecification(Spec):
     baseline: str
     halved: Measured
     control: Measured
-    limits: list[Limit]
+    limits: tuple[Limit, ...]
     command: str = COMMAND
     effort: str = ""
-    environment: dict[str, str] = Field(default_factory=dict)
     reduced: bool = False
 
     @classmethod
     def of(
-        cls, spec: StudySpec, verdicts: Sequence[Verdict], axes: Sequence[Axis], *, halving: Verdict | None = None,
-        effort: str = "", reduced: bool = False,
+        cls, spec: StudySpec, verdicts: Iterable[Equivalence], axes: Sequence[Axis], *,
+        halving: Equivalence | None = None, effort: str = "", reduced: bool = False,
     ) -> Self:  # fmt: skip
         """From a judged study.
 
@@ -150,16 +147,16 @@ class NoiseSpecification(Spec):
             )  # fmt: skip
             limits.append(Limit(
                 name=axis.name, title=axis.title, unit=axis.unit, per_unit=axis.per_unit, treatment=axis.treatment,
-                scale=axis.scale, falling=axis.falling, note=axis.note, amplitudes=[a for a, _ in axis.points],
-                points=points, said=at.said, value=at.value, low=at.low, high=at.high,
+                scale=axis.scale, falling=axis.falling, note=axis.note, amplitudes=tuple(a for a, _ in axis.points),
+                points=tuple(points), said=at.said, value=at.value, low=at.low, high=at.high,
             ))  # fmt: skip
         if not limits:
             raise InputError(f"study {spec.name!r} has no whole axis; let {COMMAND} write its file")
         return cls(
-            margin=spec.margin, images=max(v.images for v in verdicts),
+            margin=spec.margin, images=max(m.images for m in found.values()),
             steps=spec.named()[spec.baseline].steps, baseline=spec.baseline,
-            halved=found[HALVED] if halving is None else Measured.of(halving), control=found[CONTROL], limits=limits,
-            effort=effort, environment=environment(), reduced=reduced,
+            halved=found[HALVED] if halving is None else Measured.of(halving), control=found[CONTROL],
+            limits=tuple(limits), effort=effort, reduced=reduced,
         )  # fmt: skip
 
     @classmethod
@@ -177,7 +174,7 @@ class NoiseSpecification(Spec):
 
     @property
     def margin_said(self) -> str:
-        """Whether the margin is less than what halving the steps does, and whether the control was found."""
+        """Say whether the margin is below the effect of halving the steps, and whether the control was found."""
         low = self.halved.difference - Z95 * self.halved.std
         less = low > self.margin
         halved = f"Halving the {self.steps} steps gives {self.halved.text} ({self.halved.images:,} images), " + (

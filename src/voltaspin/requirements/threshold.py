@@ -1,16 +1,16 @@
-"""At which amplitude the images leave the margin, and how well that is known."""
+"""The amplitude at which the images leave the margin, and how well it is known."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.result import Result
 from voltaspin.random.streams import Stream
 
 Array = NDArray[np.float64]
@@ -18,9 +18,8 @@ DRAWS = 4000  #: of the points, for an interval
 _SURE = 2.5758293035489004  # normal quantile of a two-sided 99 % interval
 
 
-@dataclass(frozen=True)
-class Threshold:
-    """Where a curve of differences leaves the margin.
+class Threshold(Result):
+    """The amplitude at which a curve of differences leaves the margin.
 
     Args:
         value: the amplitude; None where the curve leaves it before the first amplitude or not up to the last.
@@ -30,6 +29,7 @@ class Threshold:
         inside: whether the first amplitude is within the margin.
     """
 
+    KIND: ClassVar[str] = "threshold"
     value: float | None
     low: float | None
     high: float | None
@@ -47,7 +47,7 @@ def threshold(
     amplitudes: Sequence[float], differences: Sequence[float], stds: Sequence[float], margin: float, *,
     scale: str = "linear", seed: int = 0,
 ) -> Threshold:  # fmt: skip
-    """The amplitude at which a difference of either sign leaves ``±margin``.
+    """Return the amplitude at which a difference of either sign leaves ``±margin``.
 
     A monotone curve is fitted to the points in each direction (isotonic regression, weighted by their errors), and
     between two points its square root is taken to be linear in the amplitude, or in its logarithm: exact for a

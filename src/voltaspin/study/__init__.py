@@ -1,4 +1,4 @@
-"""Studies: many conditions times seeds, each run once, kept, and judged together."""
+"""Studies: many conditions times seeds, each run once, kept, and compared with the baseline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells that do what a specification says of them, and nothing else."""
+"""Ideal cells of two flip probabilities and a fixed spread of their bias."""
 
 from __future__ import annotations
 

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.study.specification import Condition, StudySpec
+from voltaspin.core.result import Result, Unit
+from voltaspin.study.specification import Condition, Run, StudySpec
 
 #: Fields whose values may be set where they change no image, since they decide how long a simulation takes.
 _SIZES = frozenset({"memory.rows", "memory.columns"})
@@ -26,42 +28,47 @@ _WORDS = ("fixed", "rotated", "hashed", "inverse_cdf", "popcount", "digital", "a
           "bit-serial", "exact", "statistical", "differential", "offset")  # fmt: skip
 _CONTEXTS = 2  # in which the other numbers are varied
 _SOURCE = ("memory", "imperfections", "cells", "source")
+_ARRAYS = ("compute", "calibrate", "tune", "correct")
 
 Probe = Callable[[dict[str, Any]], str | None]
 
 
-@dataclass(frozen=True)
-class Size:
-    """How large a study is.
+class Size(Result):
+    """The size of a study.
 
     Args:
         conditions, runs, trainings: how many; runs of equal key count once.
         images: in all runs.
         evaluations: of the network, by image, in all runs.
-        training_images: images times optimiser steps, in all trainings.
+        training_images: images times optimiser steps, in all trainings and fine-tunings.
         bytes: of the features and pictures that it keeps.
+        seconds: that it takes in one process of this machine, about; None where that was not estimated.
     """
 
+    KIND: ClassVar[str] = "study-size"
     conditions: int
     runs: int
     trainings: int
     images: int
     evaluations: int
     training_images: int
-    bytes: int
+    bytes: Annotated[int, Unit("byte")]
+    seconds: Annotated[float | None, Unit("s")] = None
 
     @classmethod
     def of(cls, spec: StudySpec) -> Size:
-        from voltaspin.diffusion import TrainSpec
         from voltaspin.metrics.features import FEATURES
+        from voltaspin.study.arrays import tuning_of
+        from voltaspin.study.work import training_spec
 
         runs = {r.key: r.condition for r in spec.runs()}
-        trainings = spec.trainings()
+        trainings = [training_spec(t) for t in spec.trainings()]
+        tunings = [tuning_of(c) for c in runs.values() if c.tune]
         images = sum(c.images for c in runs.values())
         return cls(
             conditions=len(spec.named()), runs=len(runs), trainings=len(trainings), images=images,
-            evaluations=sum(c.images * c.steps for c in runs.values()),
-            training_images=sum(t.steps for t in trainings) * TrainSpec().batch,
+            evaluations=sum((c.images + 2 * c.correct) * c.steps for c in runs.values() if c.diffusion != "real"),
+            training_images=sum(t.steps * t.batch for t in trainings) + sum(t["steps"] * t["batch"] for t in tunings),
             bytes=4 * FEATURES * images + 40_000 * len(runs),
         )  # fmt: skip
 
@@ -100,12 +107,18 @@ def check(spec: StudySpec) -> Size:
 
 
 def _built(condition: Condition, where: str) -> None:
-    from voltaspin.study.work import built_source
+    from voltaspin.study.arrays import tuning_of
+    from voltaspin.study.work import built_source, sampling_of, training_spec
 
     try:
-        built_source(condition, seed=0)
+        sampling_of(condition)
+        if (training := Run("", condition, 0, 0).training) is not None:
+            training_spec(training)
+        if condition.diffusion == "gaussian":
+            built_source(condition, seed=0)
         if condition.compute is not None:
             _small_network(condition)
+            tuning_of(condition)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
 
@@ -121,7 +134,7 @@ def leaves(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def idle(condition: Condition, path: str, known: dict[str, bool] | None = None, *, varied: bool = False) -> str:
-    """Why a field does not act on a condition; empty where it does.
+    """Return why a field does not act on a condition; empty if it does.
 
     Args:
         condition: whose field it is.
@@ -130,14 +143,26 @@ def idle(condition: Condition, path: str, known: dict[str, bool] | None = None, 
         varied: whether the study varies it; then a size must change images as well.
     """
     head, _, inner = path.partition(".")
-    if path in ("train_steps", "channels"):
-        return "the shipped model is trained already" if condition.train == "shipped" else ""
+    if head in ("train_steps", "channels", "training"):
+        if condition.diffusion == "real":
+            return "real images need no model"
+        shipped = condition.diffusion == "gaussian" and condition.train == "shipped"
+        return "the shipped model is trained already" if shipped else ""
+    if condition.diffusion != "gaussian" and head in (*_SOURCE, *_ARRAYS, "sample", "train"):
+        return "a bit-flip array draws by itself" if condition.diffusion == "bitflip" else "real images draw nothing"
+    if head in _ARRAYS and condition.compute is None:
+        return "its network computes in floating point"
+    if condition.diffusion == "real" and head == "steps":
+        return "real images take no steps"
+    if inner and inner not in (getattr(condition, head) or {}):
+        return f"it has no {path}"  # the base gives it, and the condition takes all of it away
     if head not in (*_SOURCE, "compute") or not inner or (path in _SIZES and not varied and _has_memory(condition)):
         return ""
     if head in _SOURCE and condition.sample in ("software", "software-16"):
         return f"noise {condition.sample!r} has no memory"
     parts = ("compute",) if head == "compute" else _SOURCE
-    fields = {"sample": condition.sample} | {part: getattr(condition, part) or {} for part in parts}
+    fields: dict[str, Any] = {"sample": condition.sample, "calibrate": condition.calibrate}
+    fields |= {part: getattr(condition, part) or {} for part in parts}
     choices = json.dumps([path, _choices(fields)], sort_keys=True)
     known = {} if known is None else known
     if choices not in known or not known[choices]:
@@ -215,7 +240,7 @@ def _varied(value: Any, turn: int) -> Any:
 
 
 def _noise(fields: dict[str, Any]) -> str | None:
-    """What a source draws for two images, until every cell has served again; None where it cannot be built."""
+    """Hash the noise of two images, until every cell has served again; None if the source cannot be built."""
     from voltaspin.study.work import built_source
 
     try:
@@ -227,14 +252,12 @@ def _noise(fields: dict[str, Any]) -> str | None:
 
 
 def _arithmetic(fields: dict[str, Any]) -> str | None:
-    """What a small network of the same layers gives in arrays; None where it cannot be built."""
+    """Hash the output of a small network of the same layers in arrays; None if it cannot be built."""
     import torch
 
-    from voltaspin.noise import PseudoSource
-
     try:
-        network = _small_network(Condition(compute=fields["compute"]))
-        x = torch.from_numpy(PseudoSource(seed=0).normal((2, 1, 8, 8), streams=[0, 1], step=0))
+        network = _small_network(Condition(compute=fields["compute"], calibrate=fields["calibrate"]))
+        x = torch.from_numpy(_small_images())
         with torch.inference_mode():
             return _digest([network(x, t).sample.numpy() for t in (20, 700)])
     except (InputError, TypeError, ValueError, OverflowError):
@@ -243,14 +266,29 @@ def _arithmetic(fields: dict[str, Any]) -> str | None:
 
 def _small_network(condition: Condition) -> Any:
     """A network of the layers that every model of a study has, narrower, in the condition's arrays."""
+    import torch
+
     from voltaspin.diffusion import TrainSpec
     from voltaspin.diffusion.training import make_model
-    from voltaspin.memory import convert
+    from voltaspin.memory import calibrate, convert
     from voltaspin.study.work import built_spec
 
     spec = built_spec(condition)
     small = make_model(TrainSpec(channels=(16, 16, 16)), channels=1, size=8).eval()
-    return small if spec is None else convert(small, spec)[0]
+    if spec is None:
+        return small
+    network, _ = convert(small, spec)
+    if condition.calibrate:
+        with warnings.catch_warnings():  # of clipped conversions
+            warnings.simplefilter("ignore")
+            calibrate(network, [(torch.from_numpy(_small_images()), t) for t in (20, 360, 700)])
+    return network
+
+
+def _small_images() -> NDArray[np.float32]:
+    from voltaspin.noise import PseudoSource
+
+    return PseudoSource(seed=0).normal((2, 1, 8, 8), streams=[0, 1], step=0)
 
 
 def _digest(arrays: list[Any]) -> str:

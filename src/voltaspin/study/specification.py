@@ -1,4 +1,4 @@
-"""What a study is to do, as versioned data, and the single runs that follow from it."""
+"""The file of a study as versioned data, and the single runs that follow from it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -40,6 +40,15 @@ class Condition(Spec):
         source: fields of ``MemorySource`` that differ (``mapping``, ``reset``, ``settled``), ``shaping`` as a pair such
             as ``["inverse_cdf", 8]`` (:class:`voltaspin.noise.Requantised`), or ``period`` alone: bits after which a
             looped source begins again, in place of a memory.
+        diffusion: ``gaussian``; ``bitflip``, whose array draws by itself and which is always trained; or ``real``:
+            real images that the extractor has not seen, in place of generated ones.
+        training: fields of the ``TrainSpec`` (``BitTrainSpec`` for bit-flip) that differ, such as ``batch``.
+        sampling: arguments of the sampler that differ: ``sampler``, ``eta``, ``precision``, ``batch``; for bit-flip
+            ``levels``, ``dither``, ``calibrated``, ``precision``, ``batch`` and ``cells``, the fields of a ``CellSpec``
+            of another array; for real images ``bits``, planes of a grey level that are kept.
+        calibrate: choose the ranges of the network's arrays on noisy garments before sampling.
+        tune: hardware-aware fine-tuning of the network in its arrays: ``steps`` and ``rate``.
+        correct: images on which the noise of the arithmetic is measured, to be taken off the sampler's; 0 for none.
     """
 
     KIND: ClassVar[str] = "study-condition"
@@ -55,11 +64,23 @@ class Condition(Spec):
     compute: dict[str, Any] | None = None
     cells: dict[str, Any] = Field(default_factory=dict)
     source: dict[str, Any] = Field(default_factory=dict)
+    diffusion: Literal["gaussian", "bitflip", "real"] = "gaussian"
+    training: dict[str, Any] = Field(default_factory=dict)
+    sampling: dict[str, Any] = Field(default_factory=dict)
+    calibrate: bool = False
+    tune: dict[str, float] = Field(default_factory=dict)
+    correct: int = Field(default=0, ge=0, le=100_000)
 
     def to_json(self) -> dict[str, Any]:
-        """Without the fields that came later where they say nothing, so that the keys of older runs stay."""
-        return {k: v for k, v in super().to_json().items() if v or k not in ("cells", "source")}
+        """Leave out the fields that came later where they have their defaults, so that the keys of older runs stay."""
+        return {k: v for k, v in super().to_json().items() if k not in _LATER or v not in (_LATER[k], None)}
 
+
+#: Fields that 0.1.0 or the first runs did not know, and their defaults.
+_LATER: dict[str, Any] = {
+    "cells": {}, "source": {}, "diffusion": "gaussian", "training": {}, "sampling": {}, "calibrate": False, "tune": {},
+    "correct": 0,
+}  # fmt: skip
 
 #: Version whose results a run has; raised when equal fields make other images, so that no study mixes the two.
 _RESULTS_OF = "0.1.0"
@@ -74,15 +95,19 @@ class Training:
     """One model that conditions share.
 
     Args:
-        noise: of its training.
+        noise: of its training; ``array`` for bit-flip, whose array draws by itself.
         steps: of the optimiser; channels: of the network.
         seed: of the run.
+        flip_steps: of a bit-flip process; 0 for a Gaussian diffusion.
+        fields: of the specification that differ.
     """
 
     noise: str
     steps: int
     channels: tuple[int, ...]
     seed: int
+    flip_steps: int = 0
+    fields: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -94,12 +119,13 @@ class Training:
         return _key(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
+        more = {k: v for k, v in (("flip_steps", self.flip_steps), ("fields", self.fields)) if v}
         return {"kind": "training", "noise": self.noise, "steps": self.steps, "channels": list(self.channels),
-                "seed": self.seed}  # fmt: skip
+                "seed": self.seed, **more}  # fmt: skip
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Training:
-        return cls(data["noise"], data["steps"], tuple(data["channels"]), data["seed"])
+        return cls(**{k: v for k, v in data.items() if k != "kind"} | {"channels": tuple(data["channels"])})
 
 
 @dataclass(frozen=True)
@@ -123,14 +149,18 @@ class Run:
         return _key({
             "condition": self.condition.to_json(), "sampling_seed": self.sampling_seed,
             # the shipped weights are what they are
-            "training_seed": 0 if self.condition.train == "shipped" else self.training_seed,
+            "training_seed": 0 if self.training is None else self.training_seed,
         })  # fmt: skip
 
     @property
     def training(self) -> Training | None:
-        """The model that it needs; None for the shipped one."""
+        """The model that it needs; None for the shipped one and for real images."""
         c = self.condition
-        return None if c.train == "shipped" else Training(c.train, c.train_steps, c.channels, self.training_seed)
+        if c.diffusion == "bitflip":
+            return Training("array", c.train_steps, c.channels, self.training_seed, c.steps, c.training)
+        if c.diffusion == "real" or c.train == "shipped":
+            return None
+        return Training(c.train, c.train_steps, c.channels, self.training_seed, fields=c.training)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -153,7 +183,10 @@ class StudySpec(Spec):
         base: fields of every condition.
         grid: field (``memory.K_eff_spread`` for a field of a field) to its values: every combination is a condition,
             called ``field=value, ...``.
-        conditions: name to fields, in place of a grid or beside it.
+        axes: field to its values, one at a time: each value is a condition, called ``field=value``, unless ``base`` has
+            it.
+        conditions: name to fields, instead of a grid or beside it.
+        against: name of a condition to the one that it is compared with, where that is not the baseline.
         training_seeds, sampling_seeds: every combination with every condition.
         controls: names of conditions that must be found different, or the study could find nothing.
         yardstick: name of the condition whose effect the margin must be less than.
@@ -167,7 +200,9 @@ class StudySpec(Spec):
     baseline: str
     base: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, list[Any]] = Field(default_factory=dict)
+    axes: dict[str, list[Any]] = Field(default_factory=dict)
     conditions: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    against: dict[str, str] = Field(default_factory=dict)
     training_seeds: tuple[int, ...] = (0,)
     sampling_seeds: tuple[int, ...] = (0,)
     controls: tuple[str, ...] = ()
@@ -197,27 +232,35 @@ class StudySpec(Spec):
         return math.prod(len(values) for values in self.grid.values()) if self.grid else 0
 
     def fields_of(self, name: str) -> dict[str, Any]:
-        """What a condition sets itself, beside ``base``."""
+        """Return the fields that a condition sets itself, beside ``base``."""
         return self._own()[name]
 
     def _own(self) -> dict[str, dict[str, Any]]:
         """Fields of every condition, from the list and from the grid."""
-        if empty := [field for field, values in self.grid.items() if not values]:
+        if empty := [name for name, values in (*self.grid.items(), *self.axes.items()) if not values]:
             raise InputError(f"the grid of study {self.name!r} is empty: {', '.join(empty)} has no values")
-        if (many := self.size_of_grid + len(self.conditions)) > MOST_CONDITIONS:
+        if (many := self.size_of_grid + len(self.conditions) + sum(map(len, self.axes.values()))) > MOST_CONDITIONS:
             raise InputError(
                 f"the study {self.name!r} comes to {many} conditions, more than {MOST_CONDITIONS}; take fewer values "
                 f"of {', '.join(self.grid) or 'its fields'}, or split it"
             )
         found: dict[str, dict[str, Any]] = dict(self.conditions)
-        if self.grid:
-            for values in itertools.product(*self.grid.values()):
-                chosen = dict(zip(self.grid, values, strict=True))
-                name = ", ".join(f"{k}={v}" for k, v in chosen.items())
-                if name in found:
-                    raise InputError(f"the study {self.name!r} has two conditions called {name!r}; repeat no value")
-                found[name] = chosen
+        made = (
+            [dict(zip(self.grid, v, strict=True)) for v in itertools.product(*self.grid.values())] if self.grid else []
+        )
+        made += [{k: v} for k, values in self.axes.items() for v in values if v != self.value_in_base(k)]
+        for chosen in made:
+            name = ", ".join(f"{k}={v}" for k, v in chosen.items())
+            if name in found:
+                raise InputError(f"the study {self.name!r} has two conditions called {name!r}; repeat no value")
+            found[name] = chosen
         return found
+
+    def value_in_base(self, path: str) -> Any:
+        """The value of a dotted field in ``base``; None where it has none."""
+        head, _, rest = path.partition(".")
+        inner = self.base.get(head)
+        return self.base.get(path, inner.get(rest) if isinstance(inner, dict) else inner)
 
     def named(self) -> dict[str, Condition]:
         """Every condition by name.
@@ -240,6 +283,12 @@ class StudySpec(Spec):
         for name in (*self.controls, *((self.yardstick,) if self.yardstick else ())):
             if name not in made or name == self.baseline:
                 raise InputError(f"control or yardstick {name!r} is none of the other conditions: {', '.join(made)}")
+        for name, other in self.against.items():
+            if name not in made or other not in made or name in (other, self.baseline):
+                raise InputError(
+                    f"the study {self.name!r} compares {name!r} with {other!r}: give two different conditions, the "
+                    f"first not the baseline, of {', '.join(made)}"
+                )
         if not self.training_seeds or not self.sampling_seeds:
             raise InputError(f"the study {self.name!r} needs at least one training seed and one sampling seed")
         for what, seeds in (("training", self.training_seeds), ("sampling", self.sampling_seeds)):
@@ -263,8 +312,8 @@ class StudySpec(Spec):
             fields = json.loads(json.dumps(fields, allow_nan=False))
         except (TypeError, ValueError) as error:
             raise InputError(f"condition {name!r} of study {self.name!r} is no JSON data ({error})") from None
-        for field, value in fields.items():
-            head, _, rest = field.partition(".")
+        for path, value in fields.items():
+            head, _, rest = path.partition(".")
             if rest:
                 if not isinstance(merged.get(head) or {}, dict):
                     raise InputError(f"condition {name!r} of study {self.name!r}: field {head!r} has no field {rest!r}")

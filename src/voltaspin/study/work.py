@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import inspect
+import shutil
+import time
+from collections.abc import Callable
 from dataclasses import fields as fields_of
 from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.spec import Spec
-from voltaspin.diffusion import TrainSpec, load_images, load_pipeline, sample, shipped_model, train
+from voltaspin.cost.images import image_costs, image_costs_text
+from voltaspin.device import presets
+from voltaspin.diffusion import TrainSpec, bitflip, load_images, load_pipeline, sample, shipped_model, train
+from voltaspin.diffusion.bitflip.model import IDEAL, BitModelSpec, CellSpec, make_array
 from voltaspin.diffusion.grids import grid_png
-from voltaspin.memory import ArraySpec, Imperfections, MagnetoelectricMemory, convert
+from voltaspin.memory import ArraySpec, Imperfections, MagnetoelectricMemory
 from voltaspin.memory.dynamics import Slopes
-from voltaspin.metrics import Extractor, reference, score_features
+from voltaspin.metrics import Extractor, garments, reference, score_features
 from voltaspin.noise import MemorySource, NoiseSource, PeriodicSource, PseudoSource, Requantised, build
 from voltaspin.noise.gaussian import transform_of
+from voltaspin.study.arrays import in_arrays
 from voltaspin.study.cells import Cells
 from voltaspin.study.runner import folder_of
 from voltaspin.study.specification import Condition, Run, Training
 
 SHOWN = 32  #: images of each run that are kept as a picture
+UNSEEN = 50_000  #: training images from here on were not shown to the extractor
 
 
 def source_of(
@@ -81,12 +91,13 @@ def built_spec(condition: Condition) -> ArraySpec | None:
     return ArraySpec(**condition.compute)
 
 
-def _check_types(fields: dict[str, Any], kind: type, where: str) -> None:
+def _check_types(fields: dict[str, Any], kind: type | Callable[..., Any], where: str) -> None:
     """Refuse values that are not of the type of their field, such as a text for a switch.
 
     A field that takes an object of ours cannot be given in a study file, except the two with a spelling of their own.
     """
-    hints = get_type_hints(kind if is_dataclass(kind) or issubclass(kind, Spec) else kind.__init__)
+    data = inspect.isfunction(kind) or is_dataclass(kind) or issubclass(kind, Spec)  # type: ignore[arg-type]
+    hints = get_type_hints(kind if data else kind.__init__)  # type: ignore[misc]
     for name, value in fields.items():
         if (
             name in ("shaping", "transform", "slopes") or name not in hints
@@ -132,37 +143,128 @@ def seconds_of(*, evaluations: int, training_images: int) -> float:
     return per_evaluation * (evaluations + 3 * training_images)
 
 
+def training_spec(job: Training) -> TrainSpec | bitflip.BitTrainSpec:
+    """Return the specification of a training; raises InputError for a field that it does not have."""
+    kind, own = (bitflip.BitTrainSpec, {"flip_steps": job.flip_steps}) if job.flip_steps else (TrainSpec, {
+        "noise": job.noise})  # fmt: skip
+    taken = {"seed": job.seed, "steps": job.steps, "channels": list(job.channels), **own}
+    if twice := sorted(set(taken) & set(job.fields)):
+        raise InputError(f"training.{twice[0]} is said by another field of the condition; leave it out")
+    fields = dict(job.fields)
+    if "cells" in fields:
+        fields["cells"] = CellSpec(**fields["cells"]).model_dump()
+    head = {"kind": kind.KIND, "schema_version": kind.VERSION}
+    return kind.from_json(head | taken | fields, where="training")
+
+
+def sampling_of(condition: Condition) -> dict[str, Any]:
+    """Return the arguments of the condition's sampler that differ.
+
+    Raises:
+        InputError: an argument that it does not take, or of another type.
+    """
+    samplers: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
+        "gaussian": (("sampler", "eta", "precision", "batch"), sample),
+        "bitflip": (("levels", "dither", "calibrated", "precision", "batch", "cells"), bitflip.sample),
+        "real": (("bits",), bitflip.to_planes),
+    }
+    known, function = samplers[condition.diffusion]
+    if unknown := sorted(set(condition.sampling) - set(known)):
+        raise InputError(f"sampling.{unknown[0]} is unknown to {condition.diffusion} images; give {', '.join(known)}")
+    _check_types(condition.sampling, function, "sampling")
+    if condition.diffusion == "real" and not 1 <= condition.sampling.get("bits", 8) <= 8:
+        raise InputError(f"sampling.bits = {condition.sampling['bits']}: a grey level has 1 to 8")
+    return condition.sampling
+
+
 def do(out: Path, job: Run | Training, folder: Path) -> dict[str, Any]:
     """Do a job into its folder; what it found goes into ``result.json``."""
     return _train(job, folder) if isinstance(job, Training) else _sample(out, job, folder)
 
 
 def _train(job: Training, folder: Path) -> dict[str, Any]:
-    spec = TrainSpec(noise=job.noise, seed=job.seed, steps=job.steps, channels=job.channels)
-    result = train(load_images("fashion-mnist"), source_of(job.noise, job.seed), folder / "model", spec=spec)
+    images, spec = load_images("fashion-mnist"), training_spec(job)
+    if isinstance(spec, TrainSpec):
+        result = train(images, source_of(job.noise, job.seed), folder / "model", spec=spec)
+    else:
+        result = bitflip.train(images, folder / "model", spec=spec)
     if not result.finished:
         raise KeyboardInterrupt
     for checkpoint in (folder / "model").glob("checkpoint-*"):
-        for file in checkpoint.iterdir():
-            file.unlink()
-        checkpoint.rmdir()
-    return {"loss": result.loss, "seconds": result.seconds}
+        shutil.rmtree(checkpoint)
+    return {"loss": result.loss, "seconds": result.seconds, "spec": spec.to_json()}
 
 
 def _sample(out: Path, run: Run, folder: Path) -> dict[str, Any]:
-    condition, training = run.condition, run.training
-    pipeline = load_pipeline(shipped_model() if training is None else folder_of(out, training) / "model")
-    if (arrays := built_spec(condition)) is not None:
-        unet, _ = convert(pipeline.unet, arrays)
-        pipeline = replace(pipeline, unet=unet)
-    source = built_source(condition, seed=run.sampling_seed)
-    # each sampling seed draws images of its own, whatever the noise
-    made = sample(pipeline, source, count=condition.images, steps=condition.steps)
-    features = Extractor.load().features(made.images)
+    make = {"gaussian": _gaussian, "bitflip": _bitflip, "real": _real}[run.condition.diffusion]
+    images, record = make(out, run, folder)
+    features = Extractor.load().features(images)
     np.savez_compressed(folder / "features.npz", features=features.astype(np.float32))
-    (folder / "images.png").write_bytes(grid_png(made.images[:SHOWN], columns=8))
-    row = score_features(features, reference("fashion-mnist"))
-    return {
-        "scores": row.to_json(), "seconds": made.seconds, "noise": made.noise, "ledger": source.ledger.totals(),
-        "model_sha256": pipeline.sha256,
+    (folder / "images.png").write_bytes(grid_png(images[:SHOWN], columns=8))
+    return {"scores": score_features(features, reference("fashion-mnist")).model_dump(mode="json"), **record}
+
+
+def _gaussian(out: Path, run: Run, folder: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    condition, training, begin = run.condition, run.training, time.monotonic()
+    pipeline = load_pipeline(shipped_model() if training is None else folder_of(out, training) / "model")
+    source = built_source(condition, seed=run.sampling_seed)
+    given, record = dict(sampling_of(condition)), {"model_sha256": pipeline.sha256}
+    if (spec := built_spec(condition)) is not None:
+        converted = in_arrays(pipeline, spec, condition, source)
+        pipeline, record = converted.pipeline, record | converted.record
+        given["arithmetic"] = converted.arithmetic
+    # each sampling seed draws images of its own, whatever the noise
+    made = sample(pipeline, source, count=condition.images, steps=condition.steps, **given)
+    return made.images, record | {
+        "seconds": time.monotonic() - begin, "noise": made.noise, "ledger": source.ledger.totals()
     }  # fmt: skip
+
+
+def _bitflip(out: Path, run: Run, folder: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    assert run.training is not None, "a bit-flip model is trained"
+    model, given = bitflip.load_model(folder_of(out, run.training) / "model"), dict(sampling_of(run.condition))
+    if "cells" in given:
+        model = replace(model, spec=model.spec.model_copy(update={"cells": CellSpec(**given.pop("cells"))}))
+    made = bitflip.sample(model, count=run.condition.images, seed=run.sampling_seed, **given)
+    spec = model.spec
+    array = make_array(spec.cells, rows=spec.planes, columns=spec.size**2, seed=run.sampling_seed)
+    schedule = bitflip.PulseSchedule.of(array, [s.wanted for s in spec.steps])
+    backward = bitflip.from_planes(made.path, bits=spec.bits, gray=spec.gray)
+    forward = _forward(array, schedule, spec, made.path_times)
+    (folder / "path.png").write_bytes(grid_png(np.concatenate([forward, backward]), columns=len(made.path_times)))
+    record = {
+        "model_sha256": model.sha256, "seconds": made.seconds,
+        "noise": {"kind": "simulated", "array": spec.cells.junction},
+        "ledger": made.ledger.totals(), "per_image": made.per_image, "rounding": made.rounding.to_json(),
+        "levels": made.levels, "schedule": schedule.report().model_dump(mode="json", exclude={"environment"}),
+    }  # fmt: skip
+    if spec.cells.junction != IDEAL:
+        record["price"] = image_costs_text(image_costs(made, presets.get(spec.cells.junction)))
+    return made.images, record
+
+
+def _forward(
+    array: MagnetoelectricMemory, schedule: bitflip.PulseSchedule, spec: BitModelSpec, times: tuple[int, ...]
+) -> NDArray[np.uint8]:
+    """A real garment that pulses flip in the array, at ascending ``times``: uint8 (len(times), channels, h, w)."""
+    clean = bitflip.to_planes(np.repeat(garments()[:1], spec.channels, 1), bits=spec.bits, gray=spec.gray)
+    array.write(clean.reshape(array.state.shape))
+    seen, given = [], 0
+    for t in times[::-1]:
+        for pulse in schedule.pulses[given:t]:
+            array.pulse(pulse)
+        given = t
+        seen.append(array.read().reshape(clean[0].shape))
+    return bitflip.from_planes(np.stack(seen), bits=spec.bits, gray=spec.gray)
+
+
+def _real(out: Path, run: Run, folder: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    """Real images that the extractor has not seen; every sampling seed takes the next ones."""
+    unseen = load_images("fashion-mnist").images[UNSEEN:]
+    n = run.condition.images
+    if n > len(unseen):
+        raise InputError(f"{n} real images: the extractor has not seen {len(unseen)}; take as many or fewer")
+    images = unseen[(run.sampling_seed * n + np.arange(n)) % len(unseen)]
+    bits = sampling_of(run.condition).get("bits", 8)
+    kept = bitflip.from_planes(bitflip.to_planes(images, bits=bits), bits=bits)
+    return kept, {"seconds": 0.0, "noise": {"kind": "real images"}, "ledger": {}}

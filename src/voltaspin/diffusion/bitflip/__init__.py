@@ -8,10 +8,10 @@ from voltaspin.core.lazy import attach
 
 if TYPE_CHECKING:
     from voltaspin.diffusion.bitflip.backward import reverse as reverse
-    from voltaspin.diffusion.bitflip.flips import Flips as Flips
     from voltaspin.diffusion.bitflip.levels import Levels as Levels
     from voltaspin.diffusion.bitflip.levels import Rounding as Rounding
     from voltaspin.diffusion.bitflip.model import BitModel as BitModel
+    from voltaspin.diffusion.bitflip.model import CellSpec as CellSpec
     from voltaspin.diffusion.bitflip.model import is_bit_model as is_bit_model
     from voltaspin.diffusion.bitflip.model import load_model as load_model
     from voltaspin.diffusion.bitflip.model import make_array as make_array
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from voltaspin.diffusion.bitflip.process import to_planes as to_planes
     from voltaspin.diffusion.bitflip.sampling import BitSamples as BitSamples
     from voltaspin.diffusion.bitflip.sampling import sample as sample
+    from voltaspin.diffusion.bitflip.schedules import Flips as Flips
+    from voltaspin.diffusion.bitflip.schedules import PulseSchedule as PulseSchedule
+    from voltaspin.diffusion.bitflip.schedules import ScheduleReport as ScheduleReport
     from voltaspin.diffusion.bitflip.training import BitTrainSpec as BitTrainSpec
     from voltaspin.diffusion.bitflip.training import train as train
 else:

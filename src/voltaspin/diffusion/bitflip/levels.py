@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.diffusion.bitflip.flips import TOLERANCE, Driven
+from voltaspin.diffusion.bitflip.schedules import TOLERANCE, Driven
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.memory.pulses import PulseResponse
 
@@ -56,7 +56,7 @@ class Levels:
 
     @classmethod
     def of(cls, memory: MagnetoelectricMemory, *, count: int = COUNT) -> Levels:
-        """What the memory's driver can give.
+        """Choose the levels that the memory's driver can give.
 
         Args:
             memory: ideal cells where it knows no junction.
@@ -131,7 +131,7 @@ class Levels:
 
 @dataclass
 class Rounding:
-    """What the choice of levels did to the wanted probabilities, summed over all cells and steps.
+    """The effect of the choice of levels on the wanted probabilities, summed over all cells and steps.
 
     Args:
         cells: choices made.

@@ -15,10 +15,10 @@ from voltaspin.core.capacity import check_memory
 from voltaspin.core.errors import InputError
 from voltaspin.core.spec import Spec
 from voltaspin.device import Junction, SwitchingModel
-from voltaspin.diffusion.bitflip.flips import Flips
 from voltaspin.diffusion.bitflip.network import evidence
 from voltaspin.diffusion.bitflip.process import Process
-from voltaspin.diffusion.sampling import check_folder, load_part
+from voltaspin.diffusion.bitflip.schedules import PulseSchedule
+from voltaspin.diffusion.pipelines import check_folder, load_part
 from voltaspin.memory import MagnetoelectricMemory, Variation
 from voltaspin.memory.pulses import PulseResponse
 
@@ -42,7 +42,7 @@ class CellSpec(Spec):
 
 
 class StepPulse(Spec):
-    """What one step of the forward process does.
+    """One step of the forward process.
 
     Args:
         wanted: flip probability that the schedule asks for.
@@ -62,7 +62,7 @@ class StepPulse(Spec):
 
 
 class BitModelSpec(Spec):
-    """What a network of clean bits is for.
+    """The images and the array that a network of clean bits was trained for.
 
     Args:
         channels, size: of the images.
@@ -86,7 +86,7 @@ class BitModelSpec(Spec):
         return self.channels * self.bits
 
 
-def steps_of(flips: Flips) -> tuple[StepPulse, ...]:
+def steps_of(flips: PulseSchedule) -> tuple[StepPulse, ...]:
     """The record of a schedule's pulses."""
     made = []
     for k, pulse in enumerate(flips.pulses):
@@ -139,7 +139,7 @@ class BitModel:
 
 
 def is_bit_model(folder: Path | str) -> bool:
-    """Whether a folder says that it holds a bit-flip model."""
+    """Return whether a folder holds a bit-flip model."""
     return (Path(folder) / FILE).is_file()
 
 

@@ -1,7 +1,8 @@
 """A UNet from noisy bit planes to the logits of the clean ones.
 
-The logit of a clean bit is, exactly, what the bit itself says (log((1 - p_t) / p_t) for what it is read as, since flips
-are independent) plus what all other bits say. The first part is known; the network learns the second.
+The logit of a clean bit is exactly a sum of two parts, since flips are independent: the bit's own log-likelihood ratio,
+log((1 - p_t) / p_t) for the value that was read, and the contribution of all other bits. The first part is known; the
+network learns the second.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def make_network(spec: LoopSpec, *, planes: int, size: int, self_condition: bool
 
 
 def evidence(process: Process) -> NDArray[np.float32]:
-    """Log odds that a bit is what it is read as after t steps, from the flips alone: (T + 1,)."""
+    """Return the log odds that a bit read after t steps is the clean one, from the flips alone: (T + 1,)."""
     p = np.clip([process.marginal(t) for t in range(len(process) + 1)], _CERTAIN, 0.5)
     return np.log((1 - p) / p).astype(np.float32)
 

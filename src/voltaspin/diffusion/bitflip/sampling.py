@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BeforeValidator, PlainSerializer
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
+from voltaspin.core.result import Array, Result, Unit
 from voltaspin.diffusion.backend import bf16_is_faster, keep_freed_memory
 from voltaspin.diffusion.bitflip.backward import reverse
 from voltaspin.diffusion.bitflip.levels import COUNT, Levels, Rounding
@@ -23,17 +25,26 @@ from voltaspin.diffusion.bitflip.process import Bits, from_planes
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.memory.pulses import PulseResponse
 
+if TYPE_CHECKING:
+    Counts = Ledger
+else:
+    #: A ledger as a field of a result.
+    Counts = Annotated[
+        Any,
+        BeforeValidator(lambda v: v if isinstance(v, Ledger) else Ledger.from_dict(v)),
+        PlainSerializer(Ledger.to_dict, when_used="json"),
+    ]
 
-@dataclass(frozen=True)
-class BitSamples:
-    """What :func:`sample` made.
+
+class BitSamples(Result):
+    """Images that flipped in an array, and the record of their making.
 
     Args:
         images: uint8 (n, channels, h, w).
         steps: network evaluations per image.
         seconds: wall time.
         ledger: pulses (by pulse), writes, reads, bytes and network evaluations of all images.
-        rounding: what the choice of levels did to the probabilities.
+        rounding: the effect of the choice of levels on the probabilities.
         levels: flip probabilities that were used.
         pulses: (name in the ledger, voltage [V], width [s]) of all that were given; none in ideal cells.
         precision: of the network.
@@ -41,15 +52,16 @@ class BitSamples:
         path_times: descending, 0 last.
     """
 
-    images: NDArray[np.uint8]
+    KIND: ClassVar[str] = "bitflip-samples"
+    images: Array
     steps: int
-    seconds: float
-    ledger: Ledger
+    seconds: Annotated[float, Unit("s")]
+    ledger: Counts
     rounding: Rounding
     levels: tuple[float, ...]
     pulses: tuple[tuple[str, float, float], ...]
     precision: str
-    path: Bits
+    path: Array
     path_times: tuple[int, ...]
 
     @property
@@ -107,7 +119,7 @@ def sample(
 
         images.append(sampler.batch(progress=show))
     made = sampler.samples(count, seconds=time.monotonic() - started)
-    return replace(made, images=np.concatenate(images)[:count])
+    return made.model_copy(update={"images": np.concatenate(images)[:count]})
 
 
 class BitSampler:
@@ -173,7 +185,7 @@ class BitSampler:
         return from_planes(bits.reshape(self.size, *shape), bits=spec.bits, gray=spec.gray)
 
     def samples(self, count: int, *, seconds: float) -> BitSamples:
-        """What all batches so far have counted, for ``count`` images of theirs; black images stand for them."""
+        """Return the record of all batches so far for ``count`` of their images, which are black here."""
         spec, steps, made = self.model.spec, len(self.model.process), self.batches * self.size
         moved = moved_per_step(
             spec.planes * spec.size**2, len(self._chosen.flips), self_condition=spec.self_condition,

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from voltaspin.diffusion import loop
-from voltaspin.diffusion.bitflip.flips import Flips
 from voltaspin.diffusion.bitflip.model import FILE, BitModelSpec, CellSpec, make_array, steps_of
 from voltaspin.diffusion.bitflip.network import clean_logits, evidence, kept_prediction, make_network
 from voltaspin.diffusion.bitflip.process import Process, to_planes
+from voltaspin.diffusion.bitflip.schedules import PulseSchedule
 from voltaspin.diffusion.data import ImageSet
 from voltaspin.diffusion.loop import LoopSpec, TrainResult
 from voltaspin.memory import MagnetoelectricMemory
@@ -70,7 +70,7 @@ class CleanBits:
         self.planes = channels * spec.bits
         # one plane of one image to a row
         self.memory = make_array(spec.cells, rows=spec.batch * self.planes, columns=size * size, seed=spec.seed)
-        self.flips = Flips.of(self.memory, Process.cosine(spec.flip_steps).betas)
+        self.flips = PulseSchedule.of(self.memory, Process.cosine(spec.flip_steps).betas)
         self.process = self.flips.process
         self.evidence = torch.from_numpy(evidence(self.process))
         self.weights = torch.from_numpy(time_weights(self.process, spec.time_power))
@@ -125,7 +125,7 @@ def time_weights(process: Process, power: float) -> NDArray[np.float32]:
     return np.concatenate([[0.0], weight / weight.mean()]).astype(np.float32)
 
 
-def flipped(memory: MagnetoelectricMemory, flips: Flips, clean: NDArray[np.uint8], t: NDArray[np.int64]) -> Any:
+def flipped(memory: MagnetoelectricMemory, flips: PulseSchedule, clean: NDArray[np.uint8], t: NDArray[np.int64]) -> Any:
     """Planes after ``t`` pulses of the array that stores them: uint8 (n, planes, h, w).
 
     Args:

@@ -1,18 +1,22 @@
-"""What a study found: every condition against its baseline, paired, with intervals, equivalence and power."""
+"""The outcome of a study: every condition against its baseline, paired, with intervals, equivalence and power."""
 
 from __future__ import annotations
 
 import math
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.files import as_object
 from voltaspin.core.quantity import Z90, Z95
+from voltaspin.core.result import Part, Result
 from voltaspin.metrics import paired_difference, reference
 from voltaspin.metrics.distance import kernel_estimate, least_images
 from voltaspin.metrics.evaluation import Metric
@@ -23,12 +27,12 @@ from voltaspin.study.specification import Run, StudySpec
 _METRICS: tuple[Metric, ...] = ("KID", "FD", "precision", "recall")
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """One condition less the baseline, in KID.
+class Equivalence(Part):
+    """One condition less the condition that it is compared with, in KID.
 
     Args:
         name: of the condition.
+        against: the other one where it is not the study's baseline.
         trainings, images: that went into it, the images of all sampling seeds together.
         difference, std: mean over the training seeds and its standard error.
         low, high: 95 % interval, with Student's t over three or more training seeds.
@@ -49,8 +53,8 @@ class Verdict:
     high: float
     equivalent: bool
     power: float
-    fd: float | None
-    fd_std: float | None
+    fd: float | None = None
+    fd_std: float | None = None
     by_training: tuple[tuple[float, float], ...]
     precision: float | None = None
     precision_std: float | None = None
@@ -58,16 +62,58 @@ class Verdict:
     recall_std: float | None = None
     kid: float | None = None
     baseline_kid: float | None = None
+    against: str = ""
 
     @property
     def detected(self) -> bool:
-        """Whether the 95 % interval leaves out zero."""
+        """True if the 95 % interval excludes zero."""
         return self.low > 0 or self.high < 0
 
     @property
     def said(self) -> str:
         """The outcome in words."""
         return "equivalent" if self.equivalent else "different" if self.detected else "not shown equivalent"
+
+
+class StudyResult(Result):
+    """The outcome of a study; iterating over it gives the verdict on each condition.
+
+    Args:
+        study: the specification.
+        standing: how far the study can be trusted, see :func:`standing`.
+        verdicts: every condition but the baseline.
+    """
+
+    KIND: ClassVar[str] = "study-verdicts"
+    study: StudySpec
+    standing: tuple[str, ...]
+    verdicts: tuple[Equivalence, ...]
+
+    def __iter__(self) -> Iterator[Equivalence]:  # type: ignore[override]
+        return iter(self.verdicts)
+
+    def __len__(self) -> int:
+        return len(self.verdicts)
+
+    def to_json(self) -> dict[str, Any]:
+        found = super().to_json() | {"study": self.study.to_json()}
+        for verdict, record in zip(self.verdicts, found["verdicts"], strict=True):
+            record["detected"] = verdict.detected
+        return found
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], *, where: str = "result of a study") -> Self:
+        data = dict(as_object(data, where=where))
+        data["study"] = {k: v for k, v in data.get("study", {}).items() if k not in ("kind", "schema_version")}
+        data["verdicts"] = [{k: x for k, x in v.items() if k != "detected"} for v in data.get("verdicts", ())]
+        return super().from_json(data, where=where)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{v.name}: KID less {v.against or self.study.baseline} {1e3 * v.difference:.2f}e-3 ({1e3 * v.low:.2f} to "
+            f"{1e3 * v.high:.2f}), {v.said}, power {v.power:.0%}" for v in self
+        ]  # fmt: skip
+        return "\n".join([*lines, *self.standing])
 
 
 def combined(each: list[tuple[float, float]]) -> tuple[float, float, float, float]:
@@ -100,8 +146,13 @@ def power_of(margin: float, std: float, factor: float) -> float:
     return max(0.0, float(2 * ndtr(margin / std - factor) - 1)) if std > 0 else 1.0
 
 
-def judge(spec: StudySpec, out: Path, *, against: Reference | None = None) -> list[Verdict]:
+def judge(spec: StudySpec, out: Path, *, against: Reference | None = None) -> StudyResult:
     """Compare every condition with the baseline, run by run of equal seeds.
+
+    Args:
+        spec: of the study.
+        out: folder of results.
+        against: real images to score against; the shipped ones if None.
 
     Raises:
         InputError: runs are missing.
@@ -117,47 +168,49 @@ def judge(spec: StudySpec, out: Path, *, against: Reference | None = None) -> li
     by_name: dict[str, dict[tuple[int, int], Run]] = {}
     for run in runs:
         by_name.setdefault(run.name, {})[run.training_seed, run.sampling_seed] = run
+
+    @cache
+    def scored(name: str, training: int) -> tuple[NDArray[np.float64], float]:
+        features = _features(out, by_name[name], training, spec.sampling_seeds)
+        standard = against.standardised(features)
+        return features, kernel_estimate([(1.0, standard)], against.target, against.target_sums).value
+
     found = []
-    baselines: dict[int, tuple[NDArray[np.float64], float]] = {}
     for name, mine in by_name.items():
         if name == spec.baseline:
             continue
+        other = spec.against.get(name, spec.baseline)
         seeds = spec.training_seeds
-        if all(r.condition.train == "shipped" for r in (*mine.values(), *by_name[spec.baseline].values())):
+        if all(r.training is None for r in (*mine.values(), *by_name[other].values())):
             seeds = seeds[:1]
         scores: dict[Metric, list[tuple[float, float]]] = {}
         own, images = [], 0
         for training in seeds:
-            if training not in baselines:
-                features = _features(out, by_name[spec.baseline], training, spec.sampling_seeds)
-                baselines[training] = features, _kid(features, against)
-            a = _features(out, mine, training, spec.sampling_seeds)
-            b, b_kid = baselines[training]
-            own.append((_kid(a, against), b_kid))
+            (a, a_kid), (b, b_kid) = scored(name, training), scored(other, training)
+            own.append((a_kid, b_kid))
             n = min(len(a), len(b))
             images += n
             for metric in _METRICS if n >= least_images(a.shape[1], extrapolate=True) else _METRICS[:1]:
                 score = paired_difference(a[:n], b[:n], against, metric=metric)
-                scores.setdefault(metric, []).append((score.value, score.std))
-        means = {metric: combined(each)[:2] for metric, each in scores.items()}
-        value, std = means["KID"]
-        fd, fd_std = means.get("FD", (None, None))
-        precision, precision_std = means.get("precision", (None, None))
-        recall, recall_std = means.get("recall", (None, None))
-        z95, z90 = factors(len(seeds))
+                scores.setdefault(metric, []).append((score.value, score.standard_error))
+        more: dict[str, float] = {}
+        for metric, each in scores.items():
+            value, std = combined(each)[:2]
+            if metric != "KID":
+                more |= {metric.lower(): value, f"{metric.lower()}_std": std}
+        value, std, z95, z90 = combined(scores["KID"])
         kid, baseline_kid = np.mean(own, 0).tolist()
-        found.append(Verdict(
+        found.append(Equivalence(
             name=name, trainings=len(seeds), images=images, difference=value, std=std, low=value - z95 * std,
             high=value + z95 * std, equivalent=abs(value) + z90 * std < spec.margin,
             power=power_of(spec.margin, std, z90), by_training=tuple(scores["KID"]), kid=kid,
-            baseline_kid=baseline_kid, fd=fd, fd_std=fd_std, precision=precision, precision_std=precision_std,
-            recall=recall, recall_std=recall_std,
+            baseline_kid=baseline_kid, against=spec.against.get(name, ""), **more,
         ))  # fmt: skip
-    return found
+    return StudyResult(study=spec, standing=tuple(standing(spec, found)), verdicts=tuple(found))
 
 
-def standing(spec: StudySpec, verdicts: list[Verdict]) -> list[str]:
-    """What the study says of its own worth: its controls found, its margin below the yardstick."""
+def standing(spec: StudySpec, verdicts: Iterable[Equivalence]) -> list[str]:
+    """Return how far a study can be trusted: its controls are found, its margin lies below the yardstick."""
     by_name, said = {v.name: v for v in verdicts}, []
     if spec.controls:
         missed = [c for c in spec.controls if by_name[c].said != "different"]
@@ -173,10 +226,6 @@ def standing(spec: StudySpec, verdicts: list[Verdict]) -> list[str]:
             f"({1e3 * y.low:.1f} to {1e3 * y.high:.1f})."
         )
     return said
-
-
-def _kid(features: NDArray[np.float64], against: Reference) -> float:
-    return kernel_estimate([(1.0, against.standardised(features))], against.target, against.target_sums).value
 
 
 def _features(
@@ -197,3 +246,6 @@ def _features(
             f"the features of the runs in {out} do not fit each other; a file is damaged or of another study"
         )
     return np.concatenate(parts)
+
+
+Verdict = Equivalence  #: the name in 0.1.0

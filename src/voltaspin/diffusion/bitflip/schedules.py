@@ -1,7 +1,7 @@
-"""What an array's pulses do at each step of a schedule, which is not what was asked of them.
+"""The pulses of a schedule, and the flip probabilities that an array makes of them.
 
 A driver has finitely many pulses, p01 differs from p10, and every cell has a probability of its own, the same at every
-step. What the diffusion sees are cells picked at random: the correlation of their bits with the clean ones is the
+step. The diffusion sees cells picked at random: the correlation of their bits with the clean ones is the
 average over cells of a product over steps, and not the product of averages.
 """
 
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.result import Result
 from voltaspin.diffusion.bitflip.process import Process
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.memory.pulses import PulseResponse
@@ -28,8 +29,29 @@ TOLERANCE = 0.02  #: farthest from the flip probability that was asked for
 SPREAD_COUNTS = 0.01  #: of two pulses with the same mean the one whose cells agree; this share of the variance decides
 
 
+class ScheduleReport(Result):
+    """How far the pulses of an array are from a schedule.
+
+    Args:
+        steps, different_pulses: how many.
+        largest_error_of_a_flip_probability, largest_error_of_a_marginal: of one step, and of all steps up to one.
+        largest_p01_less_p10: between the means over the cells.
+        spread_over_mean_of_cells: standard deviation of a cell's flip probability over its mean, at the median step.
+        marginal_moved_by_equal_cells: the error of a marginal if all cells are taken for equal.
+    """
+
+    KIND: ClassVar[str] = "schedule-report"
+    steps: int
+    different_pulses: int
+    largest_error_of_a_flip_probability: float
+    largest_error_of_a_marginal: float
+    largest_p01_less_p10: float
+    spread_over_mean_of_cells: float
+    marginal_moved_by_equal_cells: float
+
+
 @dataclass(frozen=True)
-class Flips:
+class PulseSchedule:
     """The pulses of a schedule.
 
     Args:
@@ -46,7 +68,7 @@ class Flips:
     kept: Floats
 
     @classmethod
-    def of(cls, memory: MagnetoelectricMemory, wanted: Sequence[float] | Floats) -> Flips:
+    def of(cls, memory: MagnetoelectricMemory, wanted: Sequence[float] | Floats) -> PulseSchedule:
         """Choose a pulse for each step; each makes up for what those before it left of the wanted correlation.
 
         Args:
@@ -97,19 +119,22 @@ class Flips:
         ratio = np.divide(self.kept[1:], self.kept[:-1], out=np.zeros(len(self.wanted)), where=self.kept[:-1] > 1e-9)
         return Process(np.clip((1 - ratio) / 2, 0, 0.5))
 
-    def report(self) -> dict[str, Any]:
-        """How far the array is from what was asked, JSON-able."""
+    def report(self) -> ScheduleReport:
+        """Return how far the array is from the schedule that was asked for."""
         asked, real = Process(self.wanted), self.process
         off = [real.marginal(t) - asked.marginal(t) for t in range(1, len(asked) + 1)]
         plain = Process(np.clip(self.mean.mean(1), 0, 0.5))
-        return {
-            "steps": len(asked),
-            "different_pulses": len({p if isinstance(p, float) else p.pulse for p in self.pulses}),
-            "largest_error_of_a_flip_probability": float(np.abs(self.mean.mean(1) - self.wanted).max()),
-            "largest_error_of_a_marginal": float(np.abs(off).max()),
-            "largest_p01_less_p10": float(np.abs(self.mean[:, 0] - self.mean[:, 1]).max()),
-            "spread_over_mean_of_cells": float(np.median(self.spread.mean(1) / np.maximum(self.mean.mean(1), 1e-12))),
-            "marginal_moved_by_equal_cells": float(
+        return ScheduleReport(
+            steps=len(asked),
+            different_pulses=len({p if isinstance(p, float) else p.pulse for p in self.pulses}),
+            largest_error_of_a_flip_probability=float(np.abs(self.mean.mean(1) - self.wanted).max()),
+            largest_error_of_a_marginal=float(np.abs(off).max()),
+            largest_p01_less_p10=float(np.abs(self.mean[:, 0] - self.mean[:, 1]).max()),
+            spread_over_mean_of_cells=float(np.median(self.spread.mean(1) / np.maximum(self.mean.mean(1), 1e-12))),
+            marginal_moved_by_equal_cells=float(
                 max(abs(plain.marginal(t) - real.marginal(t)) for t in range(1, len(asked) + 1))
             ),
-        }
+        )
+
+
+Flips = PulseSchedule  #: the name in 0.1.0
