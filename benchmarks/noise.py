@@ -105,7 +105,7 @@ def main() -> None:
     print("float32 normals against torch.Tensor.normal_")
     for shaping in (InverseCDF(8), InverseCDF(12), InverseCDF(16), InverseCDF(20), InverseCDF(24), Popcount(64),
                     DitheredPopcount(56, 8), BoxMuller()):  # fmt: skip
-        packed = rng.integers(0, 256, NUMBERS * shaping.coins // 8 + 1, dtype=np.uint8)
+        packed = rng.integers(0, 256, NUMBERS * shaping.bits_per_sample // 8 + 1, dtype=np.uint8)
         work = partial(shaping.from_packed, packed, NUMBERS, out)
         found = against(work, tensor.normal_, NUMBERS / 1e6, NUMBERS / 1e6)
         row(f"from bits already drawn: {shaping}", "M/s", found, None)

@@ -22,7 +22,7 @@ class Cells:
     """A source in which so many cells take turns."""
 
     def __init__(self, source: NoiseSource, lanes: int) -> None:
-        self._source, self.lanes = source, lanes
+        self._source, self.n_cells = source, lanes
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._source, name)

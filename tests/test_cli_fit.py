@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +23,8 @@ from voltaspin.device import Junction
 from voltaspin.device.fit import data as measurements
 from voltaspin.device.fit.data import ResistanceData, SwitchingData, TMRData
 from voltaspin.device.fit.field import switched
+from voltaspin.device.fit.predictions import predict
 from voltaspin.device.fit.resistance import resistance
-from voltaspin.device.fit.switching import predict
 
 #: A low barrier, so that a few harmonics resolve it.
 TRUTH = ["--set", "Delta=8", "--set", "B_x=20mT", "--set", "B_z=1mT"]
@@ -221,6 +222,30 @@ def test_spread_round_trip_without_a_junction(tmp_path, capsys):
     assert status == 2
     assert "holds the junction of another fit" in err
     assert (out / "junction.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("options", [["--preset", "generator"], ["--set", "Delta=35"]])
+def test_a_spread_refuses_the_junction_of_a_start(options, tmp_path, capsys):
+    path = write(tmp_path / "wafer.csv", "R_P,R_AP", [5e5] * 20, [1e6] * 20)
+    status, _, err = call(capsys, path, "--out", tmp_path / "o", *options)
+    assert status == 2
+    assert f"{options[0]}: a fit of a spread starts at no junction and gives none; leave it out" in err
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_long_fit_says_so_before_it_begins(tmp_path, capsys, monkeypatch):
+    said = []
+
+    def fit_switching(*_, **__):
+        said.append(capsys.readouterr().err)
+        raise InputError("enough")
+
+    monkeypatch.setattr("voltaspin.device.fit.switching.fit_switching", fit_switching)
+    for n in (4, 200):
+        path = write(tmp_path / f"{n}.csv", "voltage,width_ns,B_z_mT,P_sw", [1.2] * n, [0.3] * n, range(n), [0.5] * n)
+        call(capsys, path, "--fixed", "trials=1000", "--out", tmp_path / str(n))
+    assert said[0] == ""
+    assert re.search(r"the fit may take \d{3} s of one core; --quick ends", said[1])
 
 
 def test_HDF5_finds_columns_in_groups(tmp_path, capsys, monkeypatch):

@@ -105,8 +105,11 @@ def test_an_endless_stream_ends_when_its_reader_has_enough():
     (["randomness", "--source", "memory", "--H", "2"], "min-entropy"),
     (["bits", "--out", "x"], "needs --count"), (["bits", "--out", "-", "--format", "hex"], "'hex'"),
     (["bits", "--count", "8", "--out", "-", "--condition", "bleach"], "bleach"),
-    (["bits", "--count", "8", "--out", "-", "--noise", "software", "--imperfect"], "no array to change"),
-    (["bits", "--count", "8", "--out", "-", "--condition", "stabilised"], "takes no number"),
+    (["bits", "--count", "8", "--out", "-", "--noise", "software", "--imperfect"], "'imperfect' is no parameter"),
+    (["bits", "--count", "8", "--out", "-", "--condition", "stabilised"], "did you mean 'stabilise'"),
+    (["spec", "--junction", "generator", "--conditioning", "xor:2"], "--conditioning xor:2"),
+    (["train", "--out", "o", "--diffusion", "bitflip", "--conditioning", "xor:2"], "--conditioning xor:2"),
+    (["bits", "--count", "8", "--out", "-", "--noise", "software | von-neumann | health"], "before it"),
 ])  # fmt: skip
 def test_bad_requests_are_one_line(capsys, arguments, said):
     assert said in refused(capsys, *arguments)

@@ -16,7 +16,7 @@ from voltaspin.core.units import parse_count, parse_quantity
 from voltaspin.cost.merit import FAIR, figure_of_merit
 from voltaspin.device import Junction, Pulse, SwitchingModel, integration, llg, presets
 from voltaspin.memory import MagnetoelectricMemory
-from voltaspin.memory.keeping import keep
+from voltaspin.memory.stored_image import retention_demo
 
 
 def call(capsys, *arguments):
@@ -123,7 +123,7 @@ def test_a_memory_forgets_over_a_time_that_exists(seconds):
         with pytest.raises(InputError, match=r"seconds = .* s must be finite and not negative"):
             ask(seconds)
     with pytest.raises(InputError, match="seconds"):
-        keep(np.zeros((2, 2), np.uint8), "storage", seconds=seconds, temperature=None)
+        retention_demo(np.zeros((2, 2), np.uint8), "storage", seconds=seconds, temperature=None)
     for temperature in (-1.0, 0.0, float("nan")):
         with pytest.raises(InputError, match=r"temperature = .* K must be"):
             memory.forgetting(1.0, temperature=temperature)

@@ -41,7 +41,7 @@ from voltaspin.diffusion.sampling import Pipeline, load_pipeline, sample, shippe
 from voltaspin.memory import ArraySpec, MagnetoelectricMemory
 from voltaspin.metrics import Extractor, garments, reference
 from voltaspin.metrics.conditions import ConditionComparison, ConditionImages, compare_conditions
-from voltaspin.noise import MemorySource, NoiseSource, PseudoSource
+from voltaspin.noise import MemorySource, NoiseSource, build
 from voltaspin.noise.examination.statistics import BitStatistics, bit_statistics
 from voltaspin.report import results as r
 from voltaspin.report.demo_page import pictures_of, write_page
@@ -275,10 +275,10 @@ def device_section(seed: int, progress: Progress) -> tuple[r.Device, SwitchingMo
 def make_arms(model: SwitchingModel, seed: int) -> tuple[Arm, ...]:
     """The four arms of the comparison; see ``SHARED`` for what couples them."""
     return (
-        Arm("software", "Software normals, float32", PseudoSource(seed=seed)),
-        Arm("software16", "Software normals, 16 bit", PseudoSource(seed=seed, precision=16)),
-        Arm("raw", "Memory, raw bits", MemorySource(memory=array(model, seed), seed=seed, k=1)),
-        Arm("conditioned", "Memory, XOR of two cells", MemorySource(memory=array(model, seed), seed=seed, k=2)),
+        Arm("software", "Software normals, float32", build("software", seed=seed)),
+        Arm("software16", "Software normals, 16 bit", build("software-16", seed=seed)),
+        Arm("raw", "Memory, raw bits", build("memory-raw", memory=array(model, seed), seed=seed)),
+        Arm("conditioned", "Memory, XOR of two cells", build("memory-xor", memory=array(model, seed), seed=seed)),
     )
 
 
@@ -292,7 +292,7 @@ def control_arm(seed: int) -> Arm:
     biased = MagnetoelectricMemory(
         model=SwitchingModel.constant(0.55, 0.45), K_eff_spread=0, stray_field_spread=0, seed=seed
     )
-    source = MemorySource(memory=biased, seed=seed, k=1, shaping="popcount", bits=16)
+    source = build("memory:k=1,transform=popcount,bits_per_sample=16", memory=biased, seed=seed)
     return Arm("control", "Control: p = 0.55, popcount", source)
 
 

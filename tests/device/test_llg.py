@@ -13,7 +13,7 @@ from voltaspin.core.units import gamma_e, k_B
 from voltaspin.device import Pulse, presets
 from voltaspin.device.density import boltzmann_exponents, well_density
 from voltaspin.device.equilibrium import equilibrium, well_bottom
-from voltaspin.device.kernel import LANES, _log, gaussian_pair
+from voltaspin.device.kernel import LANES
 from voltaspin.device.llg import (
     binomial_error,
     run,
@@ -25,6 +25,7 @@ from voltaspin.device.llg import (
     trajectory,
 )
 from voltaspin.device.sphere import latitude
+from voltaspin.random.normal import _log, gaussian_pair
 from voltaspin.random.streams import Stream
 
 GENERATOR = presets.generator

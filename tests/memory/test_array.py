@@ -30,7 +30,7 @@ def memory(p01=0.5, p10=0.5, slope=0.0, **options):
 
 
 def oracle_word(key, block, place):
-    """The 16-bit word of one place, as the documentation of voltaspin.memory.pulse states it."""
+    """The 16-bit word of one place, as the documentation of voltaspin.random.bernoulli states it."""
     group, r = divmod(place, 128)
     half = r // 16
     word = int(Stream(key, 0).words(4, start=4 * (block + 16 * group + r % 16))[half // 2])

@@ -6,7 +6,7 @@ import pytest
 from voltaspin.core.errors import InputError
 from voltaspin.device import SwitchingModel, presets
 from voltaspin.memory import Imperfections, Slopes
-from voltaspin.memory.imperfections import Disturbance
+from voltaspin.memory.dynamics import Disturbance
 
 SLOPES = Slopes(temperature=(1e-3, 2e-3), voltage=(0.5, 0.25), width=(1e9, 5e8), B_z=(-6.0, 6.5))
 ROWS, COLUMNS = 7, 9

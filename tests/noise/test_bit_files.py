@@ -428,7 +428,7 @@ def test_our_recordings_are_read_whatever_they_look_like(tmp_path, bits):
 def test_lanes_is_the_old_name_of_n_cells(tmp_path):
     path = put(tmp_path, CODES.tobytes())
     assert RecordedSource(path, lanes=7).n_cells == RecordedSource(path, n_cells=7).lanes == 7
-    with pytest.raises(InputError, match="two names"):
+    with pytest.raises(InputError, match="old name of n_cells"):
         RecordedSource(path, lanes=7, n_cells=7)
 
 

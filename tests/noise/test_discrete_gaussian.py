@@ -33,7 +33,7 @@ def test_moments_and_entropy_of_a_wide_one_are_those_of_the_continuous():
     assert dice.moment(2) == pytest.approx(400, rel=1e-9)  # Poisson summation: e**(-2 pi^2 sigma^2) is nothing
     assert dice.moment(1) == pytest.approx(0, abs=1e-9)
     assert dice.entropy == pytest.approx(0.5 * np.log2(2 * np.pi * np.e * 400), abs=1e-9)
-    assert 0 <= dice.toll < 2
+    assert 0 <= dice.expected_bits - dice.entropy < 2
 
 
 @pytest.mark.parametrize("sigma", [0.5, 3.0])
@@ -42,7 +42,7 @@ def test_as_many_coins_are_used_as_the_tree_says(sigma):
     dice.sample(source, n)
     used = source.ledger.counts["bit"] / n
     # one percent more is drawn than expected, and the spread of one number is a few coins
-    assert 1.0 <= used / dice.expected_coins < 1.03
+    assert 1.0 <= used / dice.expected_bits < 1.03
 
 
 def test_one_number_at_a_time_walks_the_tree_of_the_dice_roller():

@@ -6,7 +6,7 @@ from scipy.special import ndtr, ndtri
 
 from voltaspin.core.errors import InputError
 from voltaspin.noise import BoxMuller, DitheredPopcount, InverseCDF, Popcount, PseudoSource
-from voltaspin.noise.gaussian import quantiles53
+from voltaspin.random.normal import quantiles53
 
 NORMAL_MOMENTS = {1: 0, 2: 1, 3: 0, 4: 3, 5: 0, 6: 15}
 
@@ -70,13 +70,13 @@ def test_sixteen_bits_are_close_to_the_normal_to_order_six():
 @pytest.mark.parametrize("p", [0.3, 0.49, 0.51, 0.55])
 def test_mean_shift_of_a_popcount_is_sqrt_n(p):
     for n in (8, 64):
-        assert Popcount(n).mean_shift(p) == pytest.approx(np.sqrt(n) * (2 * p - 1), abs=1e-12)
+        assert Popcount(n).moment(1, p=p) == pytest.approx(np.sqrt(n) * (2 * p - 1), abs=1e-12)
 
 
 def test_mean_shifts_of_one_percent_bias():
-    assert Popcount(64).mean_shift(0.51) == pytest.approx(0.16, abs=1e-12)
-    assert InverseCDF(16).mean_shift(0.51) == pytest.approx(0.037, abs=5e-4)
-    assert InverseCDF(16).mean_shift(0.5) == pytest.approx(0, abs=1e-12)
+    assert Popcount(64).moment(1, p=0.51) == pytest.approx(0.16, abs=1e-12)
+    assert InverseCDF(16).moment(1, p=0.51) == pytest.approx(0.037, abs=5e-4)
+    assert InverseCDF(16).moment(1, p=0.5) == pytest.approx(0, abs=1e-12)
 
 
 def test_mean_shift_of_biased_coins_by_enumeration():
@@ -85,7 +85,7 @@ def test_mean_shift_of_biased_coins_by_enumeration():
     for level in range(16):
         ones = level.bit_count()
         expected += p**ones * (1 - p) ** (4 - ones) * ndtri((level + 0.5) / 16)
-    assert shaping.mean_shift(p) == pytest.approx(expected, abs=1e-12)
+    assert shaping.moment(1, p=p) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_mean_shift_of_biased_coins_by_enumeration():
     [InverseCDF(4), InverseCDF(8), InverseCDF(11), InverseCDF(16), Popcount(1), Popcount(16), Popcount(65)],
 )
 def test_bits_become_the_number_of_their_level_or_count(shaping):
-    bits = np.random.default_rng(0).integers(0, 2, 300 * shaping.coins, dtype=np.uint8)
-    rows = bits.reshape(300, shaping.coins)
+    bits = np.random.default_rng(0).integers(0, 2, 300 * shaping.bits_per_sample, dtype=np.uint8)
+    rows = bits.reshape(300, shaping.bits_per_sample)
     if shaping.counts_ones:
         index = rows.sum(axis=1)
     else:
@@ -142,9 +142,9 @@ def test_sampled_moments_and_tails_are_the_exact_ones(precision):
         (lambda: InverseCDF(3), "CDF of 3 bits"),
         (lambda: InverseCDF(25), "use 4 to 24 bits"),
         (lambda: Popcount(0), "popcount of 0"),
-        (lambda: InverseCDF(4).mean_shift(1.1), "1.1 is outside"),
+        (lambda: InverseCDF(4).moment(1, p=1.1), "1.1 is outside"),
         (lambda: InverseCDF(4).moment(-1), "order -1"),
-        (lambda: InverseCDF(4)(np.zeros(7, np.uint8)), "numbers of 4 coins"),
+        (lambda: InverseCDF(4)(np.zeros(7, np.uint8)), "numbers of 4 bits"),
     ],
 )
 def test_bad_input_is_refused(act, said):
@@ -159,14 +159,14 @@ ALL = [InverseCDF(4), InverseCDF(8), InverseCDF(13), InverseCDF(16), InverseCDF(
 @pytest.mark.parametrize("shaping", ALL, ids=repr)
 @pytest.mark.parametrize("n", [0, 1, 7, 1001])
 def test_packed_bits_give_the_numbers_of_bits_one_a_byte(shaping, n):
-    packed = np.random.default_rng(n).integers(0, 256, n * shaping.coins // 8 + 1, dtype=np.uint8)
-    expected = shaping(np.unpackbits(packed, count=n * shaping.coins))
+    packed = np.random.default_rng(n).integers(0, 256, n * shaping.bits_per_sample // 8 + 1, dtype=np.uint8)
+    expected = shaping(np.unpackbits(packed, count=n * shaping.bits_per_sample))
     assert np.array_equal(shaping.from_packed(packed, n), expected)
     out = np.empty(n, np.float32)
     assert shaping.from_packed(packed, n, out) is out
     assert np.array_equal(out, expected)
     with pytest.raises(InputError, match="do not make"):
-        shaping.from_packed(packed, 8 * packed.size // shaping.coins + 1)
+        shaping.from_packed(packed, 8 * packed.size // shaping.bits_per_sample + 1)
 
 
 @pytest.mark.parametrize(("shaping", "levels", "largest", "variance", "kurtosis", "kolmogorov"), [
@@ -204,7 +204,7 @@ def test_refined_tables_lie_within_their_error_of_the_quantiles(coins):
 
 def test_dither_fills_the_steps():
     plain, dithered = Popcount(16), DitheredPopcount(16, 6)
-    assert dithered.coins == 22
+    assert dithered.bits_per_sample == 22
     assert dithered.variance == pytest.approx(1, abs=1e-12)
     assert dithered.kolmogorov < plain.kolmogorov / 10
     assert (np.diff(dithered.values) > 0).all()

@@ -46,7 +46,7 @@ def test_any_cutting_agrees_with_the_oracle(lanes, p, H, a, window):
     rng = np.random.default_rng([lanes, window, int(100 * p)])
     for _ in range(5):
         bits = (rng.random(40_000) < p).astype(np.uint8)
-        tests, at = HealthTests(H=H, a=a, window=window, lanes=lanes), 0
+        tests, at = HealthTests(H=H, a=a, window=window, n_cells=lanes), 0
         found = None
         while at < bits.size and found is None:
             n = min(int(rng.integers(1, 9000)), bits.size - at)
@@ -61,7 +61,7 @@ def test_any_cutting_agrees_with_the_oracle(lanes, p, H, a, window):
 
 
 def restarted(tests):
-    again = HealthTests(H=tests.H, a=tests.a, window=tests.window, lanes=tests.lanes)
+    again = HealthTests(H=tests.H, a=tests.a, window=tests.window, n_cells=tests.n_cells)
     again.load_state_dict(json.loads(json.dumps(tests.state_dict())))
     return again
 
@@ -85,12 +85,12 @@ def test_a_stuck_cell_among_many_is_named():
     lanes, rows = 1000, 60
     bits = np.random.default_rng(2).integers(0, 2, (rows, lanes)).astype(np.uint8)
     bits[10:, 321] = 1
-    tests = HealthTests(H=0.9, lanes=lanes)
+    tests = HealthTests(H=0.9, n_cells=lanes)
     assert tests.a == pytest.approx(20 + np.log2(1000))
     found = tests.feed(np.packbits(bits), bits.size)
     assert found.test == "repetition count"
     assert found.lane == 321
-    assert "lane 321" in str(found)
+    assert "cell 321" in str(found)
 
 
 def test_an_alarm_stands_until_the_reset():
@@ -119,9 +119,9 @@ def test_on_demand_leaves_the_running_state_and_start_up_may_forbid_the_start():
 @pytest.mark.parametrize(("act", "said"), [
     (lambda: HealthTests(H=0.0), "min-entropy"), (lambda: HealthTests(H=1.1), "min-entropy"),
     (lambda: HealthTests(H=1.0, a=0), "a = 0"), (lambda: HealthTests(H=1.0, window=10), "window"),
-    (lambda: HealthTests(H=1.0, lanes=0), "lanes"),
+    (lambda: HealthTests(H=1.0, n_cells=0), "n_cells"),
     (lambda: HealthTests(H=1.0).feed(np.zeros(1, np.uint8), 9), "8 bits"),
-    (lambda: HealthTests(H=1.0, lanes=2).load_state_dict(HealthTests(H=1.0).state_dict()), "does not fit"),
+    (lambda: HealthTests(H=1.0, n_cells=2).load_state_dict(HealthTests(H=1.0).state_dict()), "does not fit"),
 ])  # fmt: skip
 def test_bad_input_is_refused(act, said):
     with pytest.raises(InputError, match=said):

@@ -14,7 +14,7 @@ STILL = Slopes((0, 0), (0, 0), (0, 0), (0, 0))
 
 
 def cells_in_time(source, pulses):
-    return np.unpackbits(source.bits(pulses * source.lanes)).reshape(pulses, source.lanes)
+    return np.unpackbits(source.bits(pulses * source.n_cells)).reshape(pulses, source.n_cells)
 
 
 @pytest.mark.parametrize(("options", "engine"), [
@@ -84,9 +84,9 @@ def test_the_sequence_does_not_depend_on_the_pieces_and_continues_after_a_restar
 
 
 def test_normals_are_shaped_from_the_bits(memory):
-    one, other = (MemorySource(memory=memory(0.4, 0.55), seed=6, bits=12) for _ in range(2))
+    one, other = (MemorySource(memory=memory(0.4, 0.55), seed=6, bits_per_sample=12) for _ in range(2))
     bits = np.unpackbits(one.bits(12 * 1000))
-    assert np.array_equal(other.normal(1000), other.shaping(bits))
+    assert np.array_equal(other.normal(1000), other.transform(bits))
 
 
 def test_imperfections_that_are_off_change_no_image(memory):

@@ -62,7 +62,7 @@ def test_numbers_come_in_the_order_of_request_and_a_step_only_once(recording):
 
 
 def test_provenance_carries_the_hash(recording):
-    source = RecordedSource(recording, precision=12)
+    source = RecordedSource(recording, bits_per_sample=12)
     sha256 = hashlib.sha256(recording.read_bytes()).hexdigest()
     assert source.provenance.kind == "recorded"
     assert source.provenance.details["sha256"] == sha256
@@ -71,11 +71,11 @@ def test_provenance_carries_the_hash(recording):
 
 
 def test_state_continues_and_belongs_to_one_recording(recording, tmp_path):
-    source = RecordedSource(recording, shaping="popcount", precision=8)
+    source = RecordedSource(recording, transform="popcount", bits_per_sample=8)
     source.normal((1, 7), streams=[2], step=3), source.bits(3)
     state = json.loads(json.dumps(source.state_dict()))
     expected = source.normal(20)
-    again = RecordedSource(recording, shaping="popcount", precision=8)
+    again = RecordedSource(recording, transform="popcount", bits_per_sample=8)
     again.load_state_dict(state)
     assert np.array_equal(again.normal(20), expected)
     with pytest.raises(InputError, match="already drawn"):
@@ -84,7 +84,7 @@ def test_state_continues_and_belongs_to_one_recording(recording, tmp_path):
     other.parent.mkdir()
     other.write_bytes(bytes(2000))
     with pytest.raises(InputError, match="another source"):
-        RecordedSource(other, shaping="popcount", precision=8).load_state_dict(state)
+        RecordedSource(other, transform="popcount", bits_per_sample=8).load_state_dict(state)
 
 
 def test_a_file_that_cannot_serve_is_refused(tmp_path, recording):
@@ -97,8 +97,8 @@ def test_a_file_that_cannot_serve_is_refused(tmp_path, recording):
     ):
         with pytest.raises(InputError, match=said):
             RecordedSource(path)
-    with pytest.raises(InputError, match="shaping 'box'"):
-        RecordedSource(recording, shaping="box")
+    with pytest.raises(InputError, match="transform 'box'"):
+        RecordedSource(recording, transform="box")
     source = RecordedSource(recording)
     recording.write_bytes(bytes(10))
     with pytest.raises(InputError, match="became shorter"):

@@ -106,7 +106,7 @@ def test_the_provenance_says_how_the_bits_were_read(tmp_path):
     assert details["format"] == "npy"
     assert details["threshold"] == pytest.approx(8.5e3, rel=0.01)
     assert details["populations"]["misread"] < 1e-6
-    assert details["lanes"] == source.lanes == 7
+    assert details["lanes"] == source.n_cells == 7
 
 
 def saved(folder, array):

@@ -38,12 +38,12 @@ def test_a_popcount_has_the_binomial_distribution(n):
 
 def test_a_source_takes_it_and_stays_coupled_with_the_software():
     fine = PseudoSource(seed=3, precision=16).normal((2, 28, 28), streams=[0, 1], step=2)
-    coarse = MemorySource(seed=3, k=1, memory=fair(), shaping=Requantised(InverseCDF(6)))
+    coarse = MemorySource(seed=3, k=1, memory=fair(), transform=Requantised(InverseCDF(6)))
     got = coarse.normal((2, 28, 28), streams=[0, 1], step=2)
     # a larger fine number is never a smaller coarse one: the same coins decide both
     order = np.argsort(fine.ravel(), kind="stable")
     assert (np.diff(got.ravel()[order]) >= 0).all()
-    assert "inverse CDF of 6 coins" in coarse.provenance.description
+    assert "inverse CDF of 6 bits" in coarse.provenance.description
 
 
 def fair():

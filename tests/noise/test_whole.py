@@ -170,9 +170,9 @@ def test_alarms_are_counted_as_the_health_tests_count_them():
 
 def test_cut_offs_fit_the_length():
     for n, lanes in ((10**4, 1), (8 * 10**6, 1), (8 * 10**6, 100), (10**10, 65_536)):
-        a = fitted_a(n, H=0.9, lanes=lanes, false_alarm=0.002)
-        assert sum(expected_alarms(n, a, H=0.9, lanes=lanes)) <= 0.002
-        assert a == 20 or sum(expected_alarms(n, a - 1, H=0.9, lanes=lanes)) > 0.002
+        a = fitted_a(n, H=0.9, n_cells=lanes, false_alarm=0.002)
+        assert sum(expected_alarms(n, a, H=0.9, n_cells=lanes)) <= 0.002
+        assert a == 20 or sum(expected_alarms(n, a - 1, H=0.9, n_cells=lanes)) > 0.002
     # the issue: at a = 20 and H = 1 nearly every recording of 8 million perfect bits alarms
     assert -np.expm1(-sum(expected_alarms(8 * 10**6, 20, H=1.0))) == pytest.approx(0.98, abs=0.01)
 

@@ -9,7 +9,7 @@ import pytest
 from voltaspin.core.errors import InputError
 from voltaspin.device import SwitchingModel
 from voltaspin.memory import MagnetoelectricMemory
-from voltaspin.noise import LoopedSource, MemorySource, PseudoSource, bit_statistics
+from voltaspin.noise import MemorySource, PeriodicSource, PseudoSource, bit_statistics
 from voltaspin.requirements.axes import (
     BASELINE,
     CONTROL,
@@ -32,7 +32,7 @@ STUDY = Path(__file__).parents[2] / "examples" / "specification.json"
 
 def bits_of(cells, *, draws=400, **source):
     array = MagnetoelectricMemory(rows=64, columns=64, seed=2, **cells.memory())
-    raw, _ = MemorySource(memory=array, seed=2, k=1, settled=True, **source).samples(draws, size=256)
+    raw, _ = MemorySource(memory=array, seed=2, k=1, init="stationary", **source).samples(draws, size=256)
     return raw[:, 0]
 
 
@@ -124,7 +124,7 @@ def test_every_condition_makes_a_source_with_its_treatment(cheap):
     for name, fields in cheap.conditions.items():
         source = built(fields)
         if name.startswith("period"):
-            assert isinstance(source, LoopedSource)
+            assert isinstance(source, PeriodicSource)
             assert source.draws == 26
         else:
             assert source.k == (2 if name.endswith("xor") else 1)
@@ -195,11 +195,11 @@ def test_older_conditions_keep_their_keys():
     ("fields", "message"),
     [
         ({"cells": {"colour": 1}}, "cells, source, memory or imperfections"),
-        ({"source": {"colour": 1}}, "cells, source, memory or imperfections"),
+        ({"source": {"colour": 1}}, "'colour' is no parameter"),
         ({"source": {"period": 100}, "cells": {"p01": 0.5}}, "a looped source has no cells"),
-        ({"source": {"shaping": ["dice", 4]}}, "shaping 'dice' is unknown"),
+        ({"source": {"shaping": ["dice", 4]}}, "transform 'dice' is unknown"),
         ({"imperfections": {"slopes": {"colour": [1, 1]}}}, "cells, source, memory or imperfections"),
-        ({"sample": "software-16", "cells": {"p01": 0.5}}, "has no memory"),
+        ({"sample": "software-16", "cells": {"p01": 0.5}}, "'memory' is no parameter"),
     ],
 )
 def test_conditions_that_no_source_can_be_are_refused(fields, message):

@@ -13,7 +13,7 @@ import typer
 from voltaspin.core.errors import InputError
 
 if TYPE_CHECKING:
-    from voltaspin.noise import NoiseSource, RecordedSource
+    from voltaspin.noise import FileError, NoiseSource
 
 #: Name in :class:`voltaspin.noise.FileOptions`, option, further spellings, help.
 _OPTIONS: dict[str, tuple[type, tuple[str, ...], str]] = {
@@ -63,7 +63,10 @@ def file_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def check_recording(noise: str, recording: Given) -> None:
     """Refuse the options of a recorded file for any source of ``--noise`` that is none."""
-    if noise in ("memory", "software", "system"):
+    from voltaspin.noise.grammar import ALIASES, WORDS
+
+    word = noise.partition(":")[0].partition("|")[0].strip()
+    if word != "recorded" and word in {**WORDS, **ALIASES}:
         refuse_recording(recording, f"--noise {noise} has none")
 
 
@@ -76,14 +79,9 @@ def refuse_recording(recording: Given, what: str) -> None:
         )
 
 
-def opened(path: str, recording: Given) -> RecordedSource:
-    """A recorded file with its options; the messages name options."""
-    from voltaspin.noise import FileError, RecordedSource
-
-    try:
-        return RecordedSource(path, **recording)
-    except FileError as error:
-        raise InputError(error.as_options(_SPELLED)) from None
+def as_options(error: FileError) -> str:
+    """Return the message of a file that cannot be read, with options for arguments."""
+    return error.as_options(_SPELLED)
 
 
 def input_of(source: NoiseSource) -> dict[str, Any] | None:

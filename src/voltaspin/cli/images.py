@@ -77,7 +77,7 @@ def train(
     if diffusion == "bitflip":
         refuse_recording(recording, "--diffusion bitflip draws in its own array")
         if condition or noise not in ("software", "memory"):  # the first is the command's default
-            given = f"--condition {condition}" if condition else f"--noise {noise}"
+            given = f"--conditioning {condition}" if condition else f"--noise {noise}"
             raise InputError(f"{given}: with --diffusion bitflip the array that holds the images flips them")
     check_recording(noise, recording)
     if diffusion == "gaussian" and (planes is not None or cells is not None):
@@ -105,7 +105,8 @@ def train(
             source = make_source(
                 noise, seed=seed, condition=condition, recording=recording, numbers=images.images[0].size
             )
-            result = run_training(images, source, out, spec=TrainSpec(noise=noise, **fields), **how)
+            spec = TrainSpec(noise=f"{noise} | {condition}" if condition else noise, **fields)
+            result = run_training(images, source, out, spec=spec, **how)
     if not result.finished:
         stopped = Stopped(result.signum or signal.SIGINT)
         stopped.kept = f"step {result.step} of {steps} is saved in {out}; continue with --resume"

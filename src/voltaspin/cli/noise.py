@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voltaspin.cli.files import Given, check_recording, file_options, input_of, opened, say_read
+from voltaspin.cli.files import Given, as_options, check_recording, file_options, input_of, say_read
 from voltaspin.cli.options import AsJson, Force, Seed
 from voltaspin.cli.options import count as number
 from voltaspin.cli.terminal import bar_per_part, print_json, progress_bars
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from voltaspin.noise import NoiseSource
 
-_BITS_PER_NORMAL = 16
 FORMATS = ("packed", "bytes", "text")
 #: What the suffix of a file of bits says of its format.
 SUFFIXES = {"": "packed", ".bin": "packed", ".dat": "packed", ".raw": "packed", ".txt": "text"}
@@ -37,7 +36,8 @@ Noise = Annotated[
         "--noise",
         "--source",
         help="software (pseudo-random), memory (the simulated array, XOR of two cells), system (the operating "
-        "system's), or the path of a file recorded from a device (docs/recordings.md).",
+        "system's), or the path of a file recorded from a device (docs/recordings.md); with parameters, such as "
+        "memory:k=4,mapping=rotated.",
     ),
 ]
 Raw = Annotated[bool, typer.Option("--raw", help="Raw memory bits, without XOR.")]
@@ -47,8 +47,9 @@ Imperfect = Annotated[
 Chain = Annotated[
     str,
     typer.Option(
+        "--conditioning",
         "--condition",
-        help="What stands behind the raw bits, from left to right, joined by commas: stabilise, health:H, xor:K, "
+        help="Stages behind the raw bits, from left to right, joined by | or commas: feedback, health:H, xor:K, "
         "von-neumann, peres:DEPTH, toeplitz:H, sha256:H (H: min-entropy per bit; of the last two also assessed).",
     ),
 ]
@@ -64,45 +65,19 @@ def make_source(
     recording: Given | None = None,
     numbers: int = 0,
 ) -> NoiseSource:
-    """The source that ``--noise`` names, behind the conditioners that ``--condition`` names.
+    """Return the source that ``--noise`` names, behind the conditioners that ``--conditioning`` names.
 
     ``recording`` are the options of a recorded file, as :func:`voltaspin.cli.files.file_options` gives them.
-    ``numbers`` is how many normals one draw takes, an image's pixels times its channels: one pulse of the memory must
-    give them all, so an array of 256 x 256 cells is doubled on both sides until it does.
+    ``numbers`` is how many normals one draw takes, an image's pixels times its channels.
     """
-    from voltaspin import noise as room
+    from voltaspin.noise import FileError, build
 
-    stabilise, _, chain = condition.partition(",") if condition.startswith("stabilise") else ("", "", condition)
-    if stabilise not in ("", "stabilise"):
-        raise InputError(f"--condition {stabilise!r} is unknown; stabilise takes no number")
-    source: NoiseSource
     check_recording(noise, recording or {})
-    if noise == "memory":
-        from voltaspin.memory import Imperfections, MagnetoelectricMemory
-
-        what = Imperfections() if imperfect else Imperfections.none() if stabilise else None
-        k = 1 if raw or condition not in ("", "none") else 2
-        side = 256
-        while side * side < numbers * _BITS_PER_NORMAL * k:
-            side *= 2
-        array = MagnetoelectricMemory(rows=side, columns=side, seed=seed)
-        source = room.MemorySource(memory=array, seed=seed, k=k, bits=_BITS_PER_NORMAL, imperfections=what)
-        if stabilise:
-            source = room.Stabilised(source)
-        return room.conditioned(source, chain)
-    if raw:
-        raise InputError(f"--raw takes the memory's bits without XOR; --noise {noise} has none, so leave it out")
-    if imperfect or stabilise:
-        raise InputError(f"--imperfect and stabilise belong to --noise memory; --noise {noise} has no array to change")
-    if noise == "software":
-        source = room.PseudoSource(seed=seed)
-    elif noise == "system":
-        source = room.SystemSource()
-    elif Path(noise).is_file():
-        source = opened(noise, recording or {})
-    else:
-        raise InputError(f"noise {noise!r} is neither 'software', 'memory', 'system' nor a file of recorded bits")
-    return room.conditioned(source, chain)
+    given = {**(recording or {}), **({"k": 1} if raw else {}), **({"imperfect": True} if imperfect else {})}
+    try:
+        return build(noise, conditioning=condition, seed=seed, normals=numbers, **given)
+    except FileError as error:
+        raise InputError(as_options(error)) from None
 
 
 @file_options
@@ -329,7 +304,7 @@ def randomness(
             show = bar_per_part(bars)
 
             def progress(part: str, done: int, total: int) -> None:
-                if (part, done) == ("bits read", 0) and (takes := seconds(total, source.lanes)) >= 2:
+                if (part, done) == ("bits read", 0) and (takes := seconds(total, source.n_cells)) >= 2:
                     bars.console.print(f"{total} bits are read: about {takes:.0f} s on one core")
                 show(part, done, total)
 
@@ -346,9 +321,8 @@ def randomness(
                 found = look(n_bits=source.bits_left // sequences)
         if figure is not None:
             from voltaspin.plots.drawing import png
-            from voltaspin.plots.noise import examined_bits
 
-            write_bytes(figure, png(examined_bits(found)))
+            write_bytes(figure, png(found.plot()))
     say_read(source)
     if as_json:
         print_json(found.model_copy(update={"input": input_of(source)}).to_json())

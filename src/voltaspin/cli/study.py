@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voltaspin.cli.device import JUNCTION_HELP, chosen_junction
-from voltaspin.cli.files import Given, file_options, input_of, opened, refuse_recording, say_read
+from voltaspin.cli.files import Given, file_options, input_of, refuse_recording, say_read
+from voltaspin.cli.noise import Chain, make_source
 from voltaspin.cli.options import AsJson, Changes, Force, Voltage, Width, assigned, count, quantity, ratio
 from voltaspin.cli.terminal import print_json, progress_bars, run_record
 from voltaspin.core import units
-from voltaspin.core.errors import InputError
+from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.core.folders import OutputFolder
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ def spec(
     specification: Annotated[
         Path | None, typer.Option("--specification", help="Another one than the package's: JSON.")
     ] = None,
+    condition: Chain = "",
     as_json: AsJson = False,
     *,
     recording: Given,
@@ -191,14 +193,21 @@ def spec(
             )
         import numpy as np
 
-        source = opened(str(bits), recording)
-        n = min(source.bits_left, _MOST_BITS)
-        subject = str(source.provenance) + ("" if n == source.bits_left else f"; the first {n} bits are judged")
-        found = judge_bits(kept, np.unpackbits(source.take(n), count=n), lanes=source.lanes, subject=subject)
+        source = make_source("recorded", seed=0, condition=condition, recording={**recording, "path": str(bits)})
+        n = min(source.bits_at_most or 0, _MOST_BITS)
+        cut = f"; the first {n} bits are judged" if source.bits_at_most != n else ""
+        try:
+            packed = source.take(n)
+        except NoiseExhaustedError:  # of a conditioner whose rate varies it is known only now how many bits it made
+            packed, n = source.rest()
+        subject = str(source.provenance) + cut
+        found = judge_bits(kept, np.unpackbits(packed, count=n), lanes=source.n_cells, subject=subject)
         say_read(source)
         read = {"input": input_of(source)}
     else:
         refuse_recording(recording, "--junction has none: they belong to --bits")
+        if condition:
+            raise InputError(f"--conditioning {condition} is of recorded bits; --junction takes none, so leave it out")
         read = {}
         cell = chosen_junction(junction, changes)
         given = dict(assigned("--deviation", text, _DEVIATIONS) for text in deviations or ())

@@ -16,7 +16,8 @@ from voltaspin.core.compiled import numba
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import k_B, require_count
 from voltaspin.device.junction import Junction, Well
-from voltaspin.random.streams import Stream, derive_key, high32, low32, philox4x32
+from voltaspin.random.philox import high32, low32, philox4x32
+from voltaspin.random.streams import Stream, derive_key
 
 _GRID = 20001
 

@@ -2,8 +2,7 @@
 
 float32, lane-blocked, with nothing but additions, multiplications, fused multiply-adds that are asked for by
 name, conversions and square roots: each is rounded as IEEE 754 says, so that a result is the same on every
-processor. Gaussians come from the Box-Muller transform of 32-bit uniforms (they reach 6.7 sigma), with
-polynomials for log, sin and cos that are exact to float32.
+processor. Gaussians come from the Box-Muller transform of 32-bit uniforms (:mod:`voltaspin.random.normal`).
 """
 
 from __future__ import annotations
@@ -11,63 +10,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import types
-from numba.extending import intrinsic
 
 from voltaspin.core.compiled import numba
-from voltaspin.random.streams import high32, low32, philox4x32_7, philox4x32_7_block, philox4x32_7_stream
+from voltaspin.random.normal import fma, gaussian_pair
+from voltaspin.random.philox import high32, low32, philox4x32_7, philox4x32_7_block, philox4x32_7_stream
 
-# Least-squares fits on Chebyshev nodes: sin(pi a) and cos(pi a) for |a| <= 1/4, and the P of
-# log(1 + x) = x - x^2/2 + x^3 P(x) for 1/sqrt(2) <= 1 + x < sqrt(2). Errors: 6e-8 absolute, 1.7e-7 relative.
-_S0, _S1, _S2, _S3 = map(np.float32, (
-    3.1415927410125732, -5.167707920074463, 2.549767017364502, -0.5890768766403198,
-))  # fmt: skip
-_C0, _C1, _C2, _C3 = map(np.float32, (1.0, -4.934788227081299, 4.057577610015869, -1.3061283826828003))
-_P0, _P1, _P2, _P3, _P4, _P5, _P6 = map(np.float32, (
-    0.33334267139434814, -0.25001293420791626, 0.19951410591602325, -0.16574572026729584,
-    0.15020804107189178, -0.14316771924495697, 0.08479153364896774,
-))  # fmt: skip
-_HALF, _ONE, _THREE_HALVES, _TWO, _LN2 = map(np.float32, (0.5, 1.0, 1.5, 2.0, math.log(2.0)))
+_HALF, _ONE, _THREE_HALVES = map(np.float32, (0.5, 1.0, 1.5))
 _SIXTH, _120TH, _24TH, _720TH = map(np.float32, (-1 / 6, 1 / 120, -1 / 24, 1 / 720))
-_STEP32, _MID32, _STEP33 = map(np.float32, (2.0**-32, 2.0**-33, 2.0**-33))
-_MANTISSA, _SQRT_HALF = np.int32(23), np.int32(0x3F3504F3)  # bits of float32(1 / sqrt(2))
 _WORD = np.uint64(32)
-_SWAP, _SIGN = np.uint32(2), np.uint32(31)
-
-
-@intrinsic
-def fma(_context, a, b, c):  # type: ignore[no-untyped-def]
-    """a b + c of float32, rounded once: half the instructions of a polynomial."""
-    single = types.float32
-    return single(single, single, single), lambda _c, builder, _s, values: builder.fma(*values)
-
-
-@numba.njit(inline="always")
-def _log(u):  # type: ignore[no-untyped-def]
-    bits = np.float32(u).view(np.int32)
-    exponent = np.int32(np.int32(bits - _SQRT_HALF) >> _MANTISSA)
-    x = np.int32(bits - np.int32(exponent << _MANTISSA)).view(np.float32) - _ONE
-    p = fma(fma(fma(fma(fma(fma(_P6, x, _P5), x, _P4), x, _P3), x, _P2), x, _P1), x, _P0)
-    return fma(np.float32(exponent), _LN2, fma(x * x, fma(x, p, -_HALF), x))
-
-
-@numba.njit(inline="always")
-def gaussian_pair(u, w):  # type: ignore[no-untyped-def]
-    """Return the two Gaussians from two random words, uint32.
-
-    The first gives the radius. The second, as a signed number, an angle of at most 45 degrees; its lowest bit
-    then turns the point by half a circle, the next one mirrors it at the diagonal: together all directions. As
-    these bits also end the angle, they move it by 2^-30 of a circle at most.
-    """
-    bits = np.float32(math.sqrt(-_TWO * _log(fma(np.float32(u), _STEP32, _MID32)))).view(np.uint32)
-    radius = np.uint32(bits ^ np.uint32(w << _SIGN)).view(np.float32)
-    a = np.float32(np.int32(w)) * _STEP33
-    q = a * a
-    cosine = radius * fma(fma(fma(_C3, q, _C2), q, _C1), q, _C0)
-    sine = radius * (a * fma(fma(fma(_S3, q, _S2), q, _S1), q, _S0))
-    swap = (w & _SWAP) != 0
-    return (sine if swap else cosine), (cosine if swap else sine)
-
 
 LANES = 128
 GROUP = 4  #: steps that share three Philox blocks: twelve words, six Box-Muller pairs, twelve Gaussians

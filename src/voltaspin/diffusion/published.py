@@ -40,7 +40,7 @@ from voltaspin.diffusion.sampling import (
 from voltaspin.diffusion.soundness import check_output, first_line
 from voltaspin.diffusion.stepping import STEPPED, SteppedPipeline, why_not
 from voltaspin.noise import NoiseSource
-from voltaspin.noise.drive_draws import UnservedDrawError
+from voltaspin.noise.torch_draws import UnservedDrawError
 
 _OWN_PIPELINES = {"DDPMPipeline", "DDIMPipeline"}
 _OWN_SCHEDULES = {"DDPMScheduler", "DDIMScheduler"}

@@ -1,4 +1,4 @@
-"""What a source of noise is.
+"""The contract of a noise source.
 
 Two kinds of source exist. An *addressable* one (simulated, pseudo) computes the numbers of any (stream, step)
 again at will, whatever the batch, the order or the thread. A *sequential* one (recorded, instrument,
@@ -29,7 +29,7 @@ WHOLE = 2**63 + 1
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where numbers came from; every report prints it.
+    """The origin of numbers; every report prints it.
 
     Args:
         kind: ``simulated`` (a model of a device, driven by a counter-based generator and so without entropy
@@ -54,7 +54,7 @@ class Provenance:
 
 
 def sizes_of(shape: int | Sequence[int]) -> tuple[int, ...]:
-    """A shape as a tuple; raises InputError on negative or fractional sizes."""
+    """Return a shape as a tuple; raises InputError on negative or fractional sizes."""
     sizes = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
     if not all(isinstance(n, int | np.integer) and n >= 0 for n in sizes):
         raise InputError(f"shape {shape!r} must be made of non-negative integers")
@@ -62,14 +62,14 @@ def sizes_of(shape: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def checked_count(n: int, what: str) -> int:
-    """A number of things as an int; raises InputError unless it is a non-negative integer."""
+    """Return a number of things as an int; raises InputError unless it is a non-negative integer."""
     if not isinstance(n, int | np.integer) or n < 0:
         raise InputError(f"{what} {n!r} must be a non-negative integer")
     return int(n)
 
 
 def aligned(packed: NDArray[np.uint8], skip: int, n: int) -> NDArray[np.uint8]:
-    """Bits ``skip`` to ``skip + n`` of ``packed`` as packed bits of their own, with zeros after the last.
+    """Return bits ``skip`` to ``skip + n`` of ``packed`` as packed bits, with zeros after the last.
 
     Args:
         packed: uint8, first bit highest; at least skip + n bits.
@@ -88,7 +88,7 @@ def aligned(packed: NDArray[np.uint8], skip: int, n: int) -> NDArray[np.uint8]:
 
 
 def checked_streams(streams: Sequence[int], shape: tuple[int, ...]) -> list[int]:
-    """Stream ids, one per leading index of ``shape``; raises InputError otherwise."""
+    """Return the stream ids, one per leading index of ``shape``; raises InputError otherwise."""
     ids = [int(s) for s in streams]
     if not shape or len(ids) != shape[0]:
         raise InputError(
@@ -117,14 +117,19 @@ class BitSource(Travels, ABC):
     ledger: Ledger  #: what the draws so far have cost
 
     @property
-    def lanes(self) -> int:
-        """Cells that deliver in turn: bit ``j`` of the sequence comes from cell ``j % lanes`` (1: from one)."""
+    def n_cells(self) -> int:
+        """Cells that deliver in turn: bit ``j`` of the sequence comes from cell ``j % n_cells`` (1: from one)."""
         return 1
+
+    @property
+    def lanes(self) -> int:
+        """Old name of ``n_cells``."""
+        return self.n_cells
 
     @property
     @abstractmethod
     def provenance(self) -> Provenance:
-        """Where the numbers come from."""
+        """Origin of the numbers."""
 
     @property
     def can_alarm(self) -> bool:
@@ -147,7 +152,7 @@ class BitSource(Travels, ABC):
         """Bits behind one Gaussian number."""
 
     def bits(self, n: int) -> NDArray[np.uint8]:
-        """The next ``n`` random bits.
+        """Return the next ``n`` random bits.
 
         Args:
             n: number of bits; consecutive calls continue each other bit by bit.
@@ -167,7 +172,7 @@ class BitSource(Travels, ABC):
         return self._sequence()._packed(n)
 
     def _sequence(self) -> BitSource:
-        """The source of what comes next in this process: raises InputError where there is none."""
+        """Return the source of the next bits in this process; raises InputError where there is none."""
         if self._path:
             raise InputError(
                 f"{self.name} was made in another process, where the same bits are handed out; make the source in the "
@@ -176,7 +181,7 @@ class BitSource(Travels, ABC):
         return self
 
     def _mark(self) -> Any:
-        """Where the sequence stands, for :meth:`_return_to`; raises InputError where it cannot go back."""
+        """Return the position of the sequence, for :meth:`_return_to`; raises InputError where it cannot go back."""
         raise InputError(
             f"{self.name} hands out each bit once and cannot go back, so numbers cannot be drawn again (by a "
             "recomputation, a seed or a restored state of a generator); use MemorySource or PseudoSource, or record "
@@ -188,7 +193,7 @@ class BitSource(Travels, ABC):
         self._mark()
 
     def rest(self) -> tuple[NDArray[np.uint8], int]:
-        """What a source that stopped had made before: (packed bits, how many), once.
+        """Return the bits that a source made before it stopped: (packed bits, how many), once.
 
         After an alarm these are the bits in front of the one that raised it, of a source that ran dry those that it
         has left. They are counted as handed out.
@@ -213,13 +218,13 @@ class BitSource(Travels, ABC):
 
     @abstractmethod
     def _packed(self, n: int) -> NDArray[np.uint8]:
-        """The next ``n`` bits, packed; what follows them in the last byte is 0. Raises before it moves on."""
+        """Return the next ``n`` bits, packed and followed by zeros in the last byte. Raises before it moves on."""
 
     @abstractmethod
     def normal(
         self, shape: int | Sequence[int], *, streams: Sequence[int] | None = None, step: int | None = None
     ) -> NDArray[np.float32]:
-        """Standard normal numbers.
+        """Return standard normal numbers.
 
         Args:
             shape: of the result.
@@ -240,14 +245,14 @@ class BitSource(Travels, ABC):
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """Where the source stands, JSON-able."""
+        """Return the position of the source, JSON-able."""
 
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from :meth:`state_dict`; raises InputError if it was written by a different source."""
 
     def spawn(self, n: int) -> Sequence[BitSource]:
-        """``n`` sources whose numbers are independent of this one's and of each other's.
+        """Return ``n`` sources whose numbers are independent of this one's and of each other's.
 
         Two calls never return the same children; the count of children is part of the state.
 
@@ -272,7 +277,7 @@ class BitSource(Travels, ABC):
 
 
 def _numbers_of(provenance: Any) -> Any:
-    """A provenance without what does not decide the numbers: whose word a conditioner's min-entropy is."""
+    """Return a provenance without the fields that do not decide the numbers (``H_from``)."""
     if isinstance(provenance, Mapping):
         return {k: _numbers_of(v) for k, v in provenance.items() if k != "H_from"}
     return [_numbers_of(v) for v in provenance] if isinstance(provenance, list) else provenance

@@ -1,9 +1,9 @@
-"""Integers with the probabilities of a Gaussian, exactly, from fair coins.
+"""Integers with the probabilities of a Gaussian, exactly, from fair bits.
 
 The fast loaded dice roller (F. A. Saad, C. E. Freer, M. C. Rinard, V. K. Mansinghka, AISTATS 2020, PMLR 108, 1036)
-rolls a die with whole weights by walking down a binary tree, one coin a step. It is exact for the weights and takes
-less than 6 coins more than the entropy of the die; here, where the weights sum to a power of 2, less than 2 (D. E.
-Knuth and A. C. Yao, 1976). How many it takes varies, so its numbers have no address.
+rolls a die with whole weights by walking down a binary tree, one bit a step. It is exact for the weights and takes
+less than 6 bits more than the entropy of the die; here, where the weights sum to a power of 2, less than 2 (D. E.
+Knuth and A. C. Yao, 1976). The number of bits varies, so its numbers have no address.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class DiscreteGaussian:
         sigma: of the Gaussian, 0.1 to 1000; the standard deviation of the integers is the same but for small ones.
         precision: bits of the weights, 16 to 52. What has a weight below 1/2 cannot come out.
 
-    >>> DiscreteGaussian(sigma=2.0).expected_coins < DiscreteGaussian(sigma=2.0).entropy + 2
+    >>> DiscreteGaussian(sigma=2.0).expected_bits < DiscreteGaussian(sigma=2.0).entropy + 2
     True
     """
 
@@ -49,7 +49,7 @@ class DiscreteGaussian:
         k = np.arange(-int(12 * self.sigma) - 12, int(12 * self.sigma) + 13)
         p = np.exp(-(k**2) / (2 * self.sigma**2))
         w = np.rint(2.0**self.precision * p / p.sum()).astype(np.int64)
-        # A sum of a whole power of 2 leaves nothing to reject: 2 coins above the entropy at most.
+        # A sum of a whole power of 2 leaves nothing to reject: 2 bits above the entropy at most.
         w[w.size // 2] += 2**self.precision - int(w.sum())
         return w[w > 0]
 
@@ -69,7 +69,7 @@ class DiscreteGaussian:
         return int(self.values[-1])
 
     def moment(self, order: int) -> float:
-        """Exact raw moment of the integers."""
+        """Return the exact raw moment of the integers."""
         return float(self.probabilities @ self.values.astype(np.float64) ** order)
 
     @property
@@ -89,8 +89,8 @@ class DiscreteGaussian:
         return float(np.abs(p - ours).sum() / 2)
 
     @property
-    def expected_coins(self) -> float:
-        """Exact mean number of coins for one integer."""
+    def expected_bits(self) -> float:
+        """Exact mean number of bits for one integer."""
         leaves = self._tree[0].astype(np.float64)
         levels = np.arange(leaves.size)
         total = int(self.weights.sum())
@@ -107,10 +107,10 @@ class DiscreteGaussian:
         return counts, np.array([i for of in labels for i in of], np.int64)
 
     def sample(self, source: NoiseSource, n: int) -> NDArray[np.int64]:
-        """``n`` integers from the next bits of a source.
+        """Return ``n`` integers from the next bits of a source.
 
         Args:
-            source: of fair coins; what is left of the last bits drawn for this is thrown away.
+            source: of fair bits; what is left of the last bits drawn for this is thrown away.
             n: how many.
 
         Returns:
@@ -121,27 +121,22 @@ class DiscreteGaussian:
         out = np.empty(n, np.int64)
         done, node = 0, np.zeros(2, np.int64)
         while done < n:
-            coins = int((n - done) * self.expected_coins * 1.01) + 64
-            bits = np.unpackbits(source.bits(coins), count=coins)
+            more = int((n - done) * self.expected_bits * 1.01) + 64
+            bits = np.unpackbits(source.bits(more), count=more)
             done = int(_roll(bits, counts, labels, self.weights.size, node, out, done))
         source.ledger.count("normal", n)
         return out - self.weights.size // 2
 
-    @property
-    def toll(self) -> float:
-        """Coins beyond the entropy."""
-        return self.expected_coins - self.entropy
-
     def __str__(self) -> str:
         return (
-            f"discrete Gaussian of sigma {self.sigma:g}: {self.weights.size} integers, {self.expected_coins:.3f} coins "
+            f"discrete Gaussian of sigma {self.sigma:g}: {self.weights.size} integers, {self.expected_bits:.3f} bits "
             f"each (entropy {self.entropy:.3f} bit), within 2**{log2(max(self.distance, 1e-300)):.1f} of the ideal"
         )
 
 
 @numba.njit(cache=True, nogil=True)
 def _roll(bits, counts, labels, faces, node, out, done):  # type: ignore[no-untyped-def]
-    """Roll until the coins or ``out`` are used up; the place in the tree stays in ``node`` (level, number)."""
+    """Roll until the bits or ``out`` are used up; the place in the tree stays in ``node`` (level, number)."""
     starts = np.zeros(counts.shape[0] + 1, np.int64)
     for i in range(counts.shape[0]):
         starts[i + 1] = starts[i] + counts[i]

@@ -1,29 +1,31 @@
-"""Conditioners that hash: for bits of which no more is known than their min-entropy."""
+"""Conditioners that hash bits of a known min-entropy."""
 
 from __future__ import annotations
 
 import hashlib
 from math import ceil, floor, log2
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.noise import extractor_kernels as kernels
-from voltaspin.noise.conditioner import BLOCK, Conditioner
+from voltaspin.core.renamed import renamed
+from voltaspin.noise import conditioning_kernels as kernels
+from voltaspin.noise.conditioning import BLOCK, Conditioner
 from voltaspin.noise.examination.whole import assessed
-from voltaspin.noise.gaussian import Shaping
+from voltaspin.noise.gaussian import GaussianTransform
 from voltaspin.noise.source import NoiseSource
 from voltaspin.random.streams import Stream
 
 
-def _known(source: NoiseSource, H_min: float | None) -> tuple[float, str]:
-    """Min-entropy per bit, and whose word it is."""
-    return (H_min, "the user's word") if H_min is not None else assessed(source)
+def _known(source: NoiseSource, H_min: float | Literal["assessed"] | None) -> tuple[float, str]:
+    """Return the min-entropy per bit, and who states it."""
+    return assessed(source) if H_min is None or H_min == "assessed" else (H_min, "the user's word")
 
 
 @final
+@renamed(shaping="transform")
 class Toeplitz(Conditioner):
     """A random linear hash: ``m`` bits from ``n``, by a Toeplitz matrix over GF(2) of ``n + m - 1`` seed bits.
 
@@ -32,7 +34,8 @@ class Toeplitz(Conditioner):
 
     Args:
         source: any bits.
-        H_min: min-entropy per bit of the source; None assesses its bits (see ``examination.whole.assessed``).
+        H_min: min-entropy per bit of the source; ``"assessed"`` or None assesses its bits (see
+            ``examination.whole.assessed``).
         n_in: bits per block.
         n_out: bits out of each; None takes the most that is allowed.
         epsilon: distance from uniform, of each block.
@@ -45,12 +48,12 @@ class Toeplitz(Conditioner):
         self,
         source: NoiseSource,
         *,
-        H_min: float | None,
+        H_min: float | Literal["assessed"] | None,
         n_in: int = 1024,
         n_out: int | None = None,
         epsilon: float = 2.0**-64,
         seed: int = 0,
-        shaping: Shaping | None = None,
+        transform: GaussianTransform | None = None,
     ) -> None:
         H_min, self.H_from = _known(source, H_min)
         if not 0 < H_min <= 1 or not 0 < epsilon < 1:
@@ -70,8 +73,7 @@ class Toeplitz(Conditioner):
             )
         self.n_in, self.n_out = int(n_in), most if n_out is None else int(n_out)
         self.H_min, self.epsilon, self.seed = float(H_min), float(epsilon), seed
-        self.method = f"Toeplitz {self.n_in} to {self.n_out}"
-        super().__init__(source, shaping=shaping)
+        super().__init__(source, f"Toeplitz {self.n_in} to {self.n_out}", transform)
         words = Stream.of(seed, "toeplitz").words(-(-(n_in + self.n_out - 1) // 32))
         #: the first column from below, then the first row: uint8 (n_in + n_out - 1,)
         self.diagonal = np.unpackbits(words.view(np.uint8))[: n_in + self.n_out - 1]
@@ -105,6 +107,7 @@ class Toeplitz(Conditioner):
 
 
 @final
+@renamed(shaping="transform")
 class Sha256(Conditioner):
     """256 bits from each block by SHA-256, a vetted conditioner of SP 800-90B 3.1.5.1.1.
 
@@ -112,14 +115,20 @@ class Sha256(Conditioner):
 
     Args:
         source: any bits.
-        H_min: min-entropy per bit of the source; None assesses its bits (see ``examination.whole.assessed``).
+        H_min: min-entropy per bit of the source; ``"assessed"`` or None assesses its bits (see
+            ``examination.whole.assessed``).
         n_in: bits per block, a multiple of 8; None takes the fewest that hold 320 bits of min-entropy.
     """
 
     fixed_rate = True
 
     def __init__(
-        self, source: NoiseSource, *, H_min: float | None, n_in: int | None = None, shaping: Shaping | None = None
+        self,
+        source: NoiseSource,
+        *,
+        H_min: float | Literal["assessed"] | None,
+        n_in: int | None = None,
+        transform: GaussianTransform | None = None,
     ) -> None:
         H_min, self.H_from = _known(source, H_min)
         if not 0 < H_min <= 1:
@@ -133,8 +142,7 @@ class Sha256(Conditioner):
                 f"a multiple of 8 from {least}"
             )
         self.H_min, self.n_in = float(H_min), least if n_in is None else int(n_in)
-        self.method = f"SHA-256 of {self.n_in}"
-        super().__init__(source, shaping=shaping)
+        super().__init__(source, f"SHA-256 of {self.n_in}", transform)
 
     def rate(self, p: float = 0.5) -> float:
         return 256 / self.n_in
@@ -153,7 +161,7 @@ class Sha256(Conditioner):
 
     def _conditioned(self, packed: NDArray[np.uint8], n: int) -> tuple[NDArray[np.uint8], int]:
         blocks, size, data = n // self.n_in, self.n_in // 8, packed.tobytes()
-        out = b"".join(hashlib.sha256(data[i * size : (i + 1) * size]).digest() for i in range(blocks))
+        out = bytearray().join(hashlib.sha256(data[i * size : (i + 1) * size]).digest() for i in range(blocks))
         # the message, a bit and its length of 64 bits, in blocks of 512
         self.ledger.count("hash", blocks * -(-(self.n_in + 65) // 512))
         return np.frombuffer(out, np.uint8), 256 * blocks

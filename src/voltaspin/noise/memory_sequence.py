@@ -1,4 +1,4 @@
-"""An array pulsed again and again: its bits one after another, packed, as fast as they can be simulated."""
+"""The sequence of bits of an array that is pulsed again and again, packed, as fast as it can be simulated."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.memory import MagnetoelectricMemory
-from voltaspin.memory.imperfections import Disturbance
-from voltaspin.memory.pulse import GROUP, pulse_and_xor
-from voltaspin.memory.slices import (
+from voltaspin.memory.dynamics import Disturbance
+from voltaspin.noise.mapping import affine_map
+from voltaspin.noise.source import SEQUENCE, Leftover
+from voltaspin.random.bernoulli import GROUP, pulse_and_xor
+from voltaspin.random.bernoulli_words import (
     GROUP_WORDS,
     WORD,
     engine_keys,
@@ -21,8 +23,6 @@ from voltaspin.memory.slices import (
     pulse_words,
     sliced,
 )
-from voltaspin.noise.mapping import affine_map
-from voltaspin.noise.source import SEQUENCE, aligned
 from voltaspin.random.streams import derive_key
 
 
@@ -69,26 +69,17 @@ class ArraySequence:
         else:
             self._keys = np.array([derive_key(int(key), "sequence") for key in keys], np.uint64)
         self._array = np.zeros(-(-memory.cells // WORD) * WORD // 8, np.uint8)  # packed states
-        self._left = np.empty(0, np.uint8)
-        self._skip = 0  # bits of the first byte of _left that were handed out
+        self._left = Leftover()
         self._copied: tuple[int, NDArray[np.uint8]] | None = None  # the array after so many pulses, for positions
 
     def take(self, n: int) -> NDArray[np.uint8]:
         """The next ``n`` bits, packed; zeros after the last."""
-        missing = n - (8 * self._left.size - self._skip)
-        if missing > 0:
+        if (missing := n - self._left.bits) > 0:
             pulses = -(-missing // self.per_pulse)
             if self.per_pulse % 8:
                 pulses = -(-pulses // 8) * 8  # whole bytes
-            fresh = self._run(pulses)
-            self._left = np.concatenate([self._left, fresh]) if self._left.size else fresh
-        at = self._skip + n
-        out = aligned(self._left, self._skip, n) if self._skip or n % 8 else self._left[: n // 8]
-        left = self._left[at // 8 :]
-        # A view would keep the whole draw alive.
-        self._left = left.copy() if left.size < self._left.size // 2 else left
-        self._skip = at % 8
-        return out
+            self._left.put(self._run(pulses), pulses * self.per_pulse)
+        return self._left.take(n)
 
     def _run(self, pulses: int) -> NDArray[np.uint8]:
         if self.engine == "equal":
@@ -150,11 +141,12 @@ class ArraySequence:
         """Where the sequence stands, for :meth:`go_to`; positions between two pulses share one copy of the array."""
         if self._copied is None or self._copied[0] != self.pulses:
             self._copied = (self.pulses, self._array.copy())
-        return self.pulses, dict(self.trim), self._skip, self._left, self._copied[1]
+        return self.pulses, dict(self.trim), self._left.position(), self._copied[1]
 
     def go_to(self, position: Any) -> None:
         """Go back to what :meth:`position` gave."""
-        self.pulses, trim, self._skip, self._left, array = position
+        self.pulses, trim, left, array = position
+        self._left.go_to(left)
         self.trim, self._copied = dict(trim), (self.pulses, array)
         self._array[:] = array
 
@@ -162,8 +154,7 @@ class ArraySequence:
         return {
             "pulses": self.pulses,
             "trim": dict(self.trim),
-            "skip": self._skip,
-            "left": self._left.tobytes().hex(),
+            **self._left.state_dict(),
             "array": self._array.tobytes().hex(),
         }
 
@@ -173,6 +164,6 @@ class ArraySequence:
             raise InputError(
                 f"a state of {self._array.size} bytes is stored in {array.size}; the file may be truncated"
             )
-        self.pulses, self.trim, self._skip = int(state["pulses"]), dict(state["trim"]), int(state["skip"])
-        self._left, self._array = np.frombuffer(bytes.fromhex(state["left"]), np.uint8).copy(), array
+        self.pulses, self.trim, self._array = int(state["pulses"]), dict(state["trim"]), array
+        self._left.load_state_dict(state)
         self._copied = None

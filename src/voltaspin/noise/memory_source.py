@@ -1,4 +1,4 @@
-"""Gaussian noise from the memory: pulse, read, XOR different cells, shape."""
+"""Gaussian noise from the memory: pulse, read, XOR of different cells, Gaussian transform."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.ledger import Ledger
+from voltaspin.core.renamed import renamed
 from voltaspin.memory import MagnetoelectricMemory
-from voltaspin.memory.imperfections import Disturbance, Imperfections
-from voltaspin.memory.pulse import GROUP, pulse_and_xor
-from voltaspin.noise.conditioning import xor_cells
-from voltaspin.noise.gaussian import Shaping, named_shaping
+from voltaspin.memory.dynamics import Disturbance, Imperfections
+from voltaspin.noise.gaussian import GaussianTransform, transform_of
 from voltaspin.noise.mapping import affine_map, cells_of_bits, check_room, checked_mapping
 from voltaspin.noise.memory_sequence import ArraySequence
-from voltaspin.noise.source import AddressableSource, NoiseSource, Provenance, checked_count, coin_key
+from voltaspin.noise.source import AddressableSource, Provenance, bit_key, checked_count
+from voltaspin.random.bernoulli import GROUP, pulse_and_xor
 from voltaspin.random.streams import Stream
 
 _CACHE_BYTES = 256 << 20  # states of streams kept for their next step: 10,000 images of 784 pixels at k = 2
 
 
 @final
+@renamed(shaping="transform", bits="bits_per_sample")
 class MemorySource(AddressableSource):
     """Random numbers of a simulated magnetoelectric memory.
 
     Each stream (image) finds the array reset to 0; then every draw pulses its cells once, reads them,
-    combines k different cells into one bit and shapes ``bits`` bits into one number. Pixel ``i`` of an image
-    owns bits ``i * bits`` to ``(i + 1) * bits - 1`` of the draw, the first one highest. The draw of (stream,
+    combines k different cells into one bit and transforms ``b = bits_per_sample`` bits into one number. Pixel ``i`` of
+    an image owns bits ``i b`` to ``(i + 1) b - 1`` of the draw, the first one highest. The draw of (stream,
     step) is a function of the arguments, the memory's probabilities, stream, step and size alone; the
     memory's stored ``state`` is not touched, but everything counts into its ledger.
 
@@ -40,16 +40,18 @@ class MemorySource(AddressableSource):
         memory: None takes ``MagnetoelectricMemory()``: 65,536 cells under the shipped pulse.
         seed: of the pulses (the variation has the memory's own).
         k: different cells combined by XOR into one bit; 1 takes the raw bits.
-        shaping: ``"inverse_cdf"`` or ``"popcount"`` of ``bits`` bits, or a :class:`Shaping` with its own.
-        bits: bits per number.
+        transform: ``"inverse_cdf"`` or ``"popcount"``, or a :class:`GaussianTransform` with its own bits.
+        bits_per_sample: bits per number.
         mapping: which cells serve which pixel, see :mod:`voltaspin.noise.mapping`.
         reset: reset the cells before every pulse. Without it a cell carries its state to the next draw, with
             a correlation of 1 - p01 - p10.
-        settled: each stream finds the array as one that has run for long, every cell at 1 with its own
-            p01 / (p01 + p10), in place of a reset. Of the draws of images; a sequence of bits begins at the reset.
+        init: state in which each stream finds the array: ``"reset"`` to 0, or ``"stationary"``, as an array that has
+            run for long, with every cell at 1 with its own p01 / (p01 + p10). It holds for the draws of images; a
+            sequence of bits begins at the reset.
+        settled: old name of ``init="stationary"``.
 
-    Which arms of a comparison coincide. Bit ``j`` of draw (stream, step) owns one 16-bit word ``w`` of the
-    seed, and every source answers it in the same direction (:mod:`voltaspin.memory.pulse`). So at equal seed
+    Which conditions of a comparison coincide. Bit ``j`` of draw (stream, step) owns one 16-bit word ``w`` of the
+    seed, and every source answers it in the same direction (:mod:`voltaspin.random.bernoulli`). So at equal seed
     and bits:
 
     * cells with p01 = p10 = 1/2, any k, mapping or reset: equal, bit for bit, to
@@ -75,26 +77,28 @@ class MemorySource(AddressableSource):
         memory: MagnetoelectricMemory | None = None,
         seed: int = 0,
         k: int = 2,
-        shaping: Literal["inverse_cdf", "popcount"] | Shaping = "inverse_cdf",
-        bits: int = 16,
+        transform: Literal["inverse_cdf", "popcount"] | GaussianTransform = "inverse_cdf",
+        bits_per_sample: int = 16,
         mapping: Literal["fixed", "rotated", "hashed"] = "fixed",
         reset: bool = False,
         imperfections: Imperfections | None = None,
-        settled: bool = False,
+        init: Literal["reset", "stationary"] = "reset",
+        settled: bool | None = None,
     ) -> None:
-        super().__init__()
+        if settled is not None:
+            init = "stationary" if settled else "reset"
+        if init not in ("reset", "stationary"):
+            raise InputError(f"init {init!r} is unknown; use 'reset' or 'stationary'")
         if not isinstance(k, int | np.integer) or k < 1:
             raise InputError(f"k = {k!r} must be an integer of at least 1: the cells combined into one bit")
         checked_mapping(mapping)
         self.memory = MagnetoelectricMemory() if memory is None else memory
         check_room(n_bits=1, k=k, cells=self.memory.cells)
-        self.seed, self.k, self.mapping, self.reset = seed, int(k), mapping, bool(reset)
-        self.settled = bool(settled)
-        self.shaping: Shaping = named_shaping(shaping, bits)
-        self.name = f"memory, k = {k}" if k > 1 else "memory, raw"
-        self.ledger = Ledger(self.name)
+        name = f"memory, k = {k}" if k > 1 else "memory, raw"
+        super().__init__(name, seed=seed, transform=transform_of(transform, bits_per_sample))
+        self.k, self.mapping, self.reset, self.init = int(k), mapping, bool(reset), init
         self.ledger.children[self.memory.ledger.name] = self.memory.ledger
-        self._keys = np.array([coin_key(seed, i) for i in range(k)], np.uint64)
+        self._keys = np.array([bit_key(seed, i) for i in range(k)], np.uint64)
         self.imperfections = imperfections
         self.disturbance: Disturbance | None = None
         if imperfections is not None:
@@ -110,10 +114,10 @@ class MemorySource(AddressableSource):
         self._bytes = 0
         self._lock = Lock()
 
-    def _with_seed(self, seed: int) -> NoiseSource:
+    def _with_seed(self, seed: int) -> MemorySource:
         return MemorySource(
-            memory=self.memory, seed=seed, k=self.k, shaping=self.shaping,
-            mapping=self.mapping, reset=self.reset, imperfections=self.imperfections, settled=self.settled,
+            memory=self.memory, seed=seed, k=self.k, transform=self.transform,
+            mapping=self.mapping, reset=self.reset, imperfections=self.imperfections, init=self.init,
         )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
@@ -133,49 +137,45 @@ class MemorySource(AddressableSource):
         self.sequence.go_to(position)
 
     @property
-    def lanes(self) -> int:
+    def n_cells(self) -> int:
         return self.sequence.per_pulse
-
-    @property
-    def bits_per_normal(self) -> int:
-        return self.shaping.coins
 
     @property
     def provenance(self) -> Provenance:
         kept = "reset before every pulse" if self.reset else "not reset between draws"
         how = f"XOR of {self.k} different cells" if self.k > 1 else "raw bits"
-        kind = self.shaping.label
+        bits, kind = self.transform.bits_per_sample, self.transform.label
         return Provenance(
             "simulated",
             f"simulated {self.memory.rows} x {self.memory.columns} magnetoelectric memory, {how}, {kept}, "
-            f"{self.shaping.coins}-bit {kind}, {self.mapping} mapping, seed {self.seed}"
-            f"{', settled before each image' if self.settled else ''}"
+            f"{bits}-bit {kind}, {self.mapping} mapping, seed {self.seed}"
+            f"{', settled before each image' if self.init == 'stationary' else ''}"
             f"{'' if self.imperfections is None else ', with imperfections'}",
             {
                 "memory": self.memory.describe(),
                 "seed": int(self.seed),
                 "k": self.k,
                 "shaping": kind,
-                "bits": self.shaping.coins,
+                "bits": bits,
                 "mapping": self.mapping,
                 "reset": self.reset,
                 "driven_by": "Philox4x32-10",
-                **({"settled": True} if self.settled else {}),
+                **({"settled": True} if self.init == "stationary" else {}),
                 **({} if self.imperfections is None else {"imperfections": self.imperfections.to_json()}),
             },
         )
 
     def cells(self, size: int, *, step: int = 0) -> NDArray[np.int64]:
-        """Cells behind the bits of a draw of ``size`` numbers at a step: int64 (k, size * bits)."""
+        """Return the cells behind the bits of a draw of ``size`` numbers at a step: int64 (k, size b)."""
         return cells_of_bits(
-            n_bits=size * self.shaping.coins, k=self.k, cells=self.memory.cells,
+            n_bits=size * self.transform.bits_per_sample, k=self.k, cells=self.memory.cells,
             mapping=self.mapping, step=step, seed=self.seed,
         )  # fmt: skip
 
     def samples(
         self, draws: int, *, size: int, stream: int = 0, start: int = 0
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """The bits before and after conditioning, for tests of the source; nothing is counted.
+        """Return the bits before and after conditioning, for tests of the source; nothing is counted.
 
         Args:
             draws: successive steps, from ``start``.
@@ -184,49 +184,49 @@ class MemorySource(AddressableSource):
             start: first step.
 
         Returns:
-            (raw uint8 (draws, k, size * bits), conditioned uint8 (draws, size * bits)), one bit a byte:
-            the states of the cells, and exactly the bits that ``normal((1, size), streams=[stream],
-            step=...)`` shapes, errors of the reads included.
+            (raw uint8 (draws, k, size b), conditioned uint8 (draws, size b)), one bit a byte: the states of the
+            cells, and exactly the bits that ``normal((1, size), streams=[stream], step=...)`` transforms, errors of
+            the reads included.
         """
         self._check_size(checked_count(size, "size"))
-        n_bits = size * self.shaping.coins
+        n_bits = size * self.transform.bits_per_sample
         raw = np.empty((draws, self.k, n_bits), np.uint8)
         for i in range(draws):
             state = self._state_after(stream, start + i, n_bits, np.empty(0, np.uint8))
             raw[i] = state[self.cells(size, step=start + i)]
             self._remember(stream, start + i, n_bits, state)
-        conditioned = xor_cells(raw.swapaxes(0, 1))
+        conditioned = np.bitwise_xor.reduce(raw, axis=1)
         if self.disturbance is not None:
             for i in range(draws):
                 self.disturbance.misread(conditioned[i], k=self.k, stream=stream, at=start + i)
         return raw, conditioned
 
     def _check_size(self, n: int) -> None:
-        check_room(n_bits=n * self.shaping.coins, k=self.k, cells=self.memory.cells)
+        check_room(n_bits=n * self.transform.bits_per_sample, k=self.k, cells=self.memory.cells)
 
     def _draw(self, stream: int, step: int, out: NDArray[np.float32]) -> None:
-        n_bits = out.shape[0] * self.shaping.coins
-        coins = np.empty(-(-n_bits // GROUP) * GROUP, np.uint8)
-        state = self._state_after(stream, step, n_bits, coins)
+        n_bits = out.shape[0] * self.transform.bits_per_sample
+        bits = np.empty(-(-n_bits // GROUP) * GROUP, np.uint8)
+        state = self._state_after(stream, step, n_bits, bits)
         self._remember(stream, step, n_bits, state)
         if self.disturbance is not None:
-            self.disturbance.misread(coins[:n_bits], k=self.k, stream=stream, at=step)
-        self.shaping.fill(coins, out, self.shaping.table)
+            self.disturbance.misread(bits[:n_bits], k=self.k, stream=stream, at=step)
+        self.transform.fill(bits, out)
         used = n_bits * self.k
         moves = self.memory.cells if self.mapping != "fixed" else used
         with self._lock:
-            self._count_array(n_bits, resets=used if self.reset else moves if step == 0 and not self.settled else 0)
-            self._count_numbers(out.shape[0])
+            self._count_array(n_bits, resets=used if self.reset else moves if step == 0 and self.init == "reset" else 0)
+            self._count_normals(out.shape[0])
 
-    def _state_after(self, stream: int, step: int, n_bits: int, coins: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """State of the cells after draw ``step``; its bits go into ``coins`` unless that is empty."""
+    def _state_after(self, stream: int, step: int, n_bits: int, bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the state of the cells after draw ``step``; its bits go into ``bits`` unless that is empty."""
         with self._lock:
             last, state = self._states.pop((stream, n_bits), (-1, np.empty(0, np.uint8)))
             self._bytes -= state.nbytes
-        scratch = coins if coins.size else np.empty(-(-n_bits // GROUP) * GROUP, np.uint8)
+        scratch = bits if bits.size else np.empty(-(-n_bits // GROUP) * GROUP, np.uint8)
         if last == step:
-            cells = self.cells(n_bits // self.shaping.coins, step=step)
-            scratch[:n_bits] = xor_cells(state[cells])
+            cells = self.cells(n_bits // self.transform.bits_per_sample, step=step)
+            scratch[:n_bits] = np.bitwise_xor.reduce(state[cells], axis=0)
             return state
         if last < 0 or last > step:
             whole = self.mapping != "fixed" or self.disturbance is not None
@@ -238,8 +238,8 @@ class MemorySource(AddressableSource):
         return state
 
     def _found(self, stream: int, span: int) -> NDArray[np.uint8]:
-        """The first ``span`` cells as a stream finds them."""
-        if not self.settled:
+        """Return the first ``span`` cells as a stream finds them."""
+        if self.init == "reset":
             return np.zeros(span, np.uint8)
         words = Stream.of(self.seed, "noise", "settled", stream=stream).words(span)
         return (words < self._in_the_long_run[:span]).view(np.uint8)
@@ -297,9 +297,9 @@ class MemorySource(AddressableSource):
 
     def _sequence_normals(self, n: int) -> NDArray[np.float32]:
         with self._lock:
-            packed = self._next_bits(n * self.shaping.coins)
-            self._count_numbers(n)
-        return self.shaping.from_packed(packed, n)
+            packed = self._next_bits(n * self.transform.bits_per_sample)
+            self._count_normals(n)
+        return self.transform.from_packed(packed, n)
 
     def _count_array(self, n_bits: int, *, resets: int) -> None:
         if resets:
@@ -308,20 +308,8 @@ class MemorySource(AddressableSource):
         self.memory.ledger.count("read", n_bits * self.k)
         self.ledger.count("xor", n_bits * (self.k - 1))
 
-    def _count_numbers(self, n: int) -> None:
-        self.ledger.count("bit", n * self.shaping.coins)
-        if not self.shaping.counts_ones:
-            self.ledger.count("lookup", n)
-        self.ledger.count("normal", n)
+    def _own_state(self) -> dict[str, Any]:
+        return {"sequence": self.sequence.state_dict()}
 
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "provenance": self.provenance.to_json(),
-            "sequence": self.sequence.state_dict(),
-            **self._next_state(),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._check_state(state)
+    def _load_own(self, state: Mapping[str, Any]) -> None:
         self.sequence.load_state_dict(state["sequence"])
-        self._load_next(state)

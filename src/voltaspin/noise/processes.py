@@ -1,4 +1,4 @@
-"""What a copy of a source, or of an engine on one, is in another process than the one that made it.
+"""Copies of a source, or of an engine on one, in another process than the one that made it.
 
 A forked process, and one that gets a pickled copy, would draw the very numbers that its parent and its siblings draw.
 So every process tree numbers its processes: the n-th copy that leaves an object has the path ``(*path, n)``, and what
@@ -15,7 +15,7 @@ from typing import Any
 
 
 class Travels:
-    """Mixin of what must not be copied into another process as it is."""
+    """Mixin of objects that must not be copied into another process unchanged."""
 
     _path: tuple[int, ...] = ()  #: of the process, in the tree that began where the object was made
     _sent = 0  #: copies that have left for other processes
@@ -35,7 +35,7 @@ class Travels:
         self._path, self._sent = path, 0
 
     def _before_leaving(self) -> tuple[int, ...]:
-        """The path of the next copy."""
+        """Return the path of the next copy."""
         self._sent += 1
         return (*self._path, self._sent)
 
@@ -45,13 +45,13 @@ _leaving: list[tuple[Travels, tuple[int, ...]]] = []
 
 
 def parts_for_process(thing: Travels) -> tuple[Any, ...]:
-    """Arguments of :func:`rebuilt` for the copy of a thing in another process."""
+    """Return the arguments of :func:`rebuilt` for the copy of a thing in another process."""
     reduced: Any = thing.__reduce_ex__(4)
     return reduced[0], reduced[1], reduced[2] if len(reduced) > 2 else None, thing._before_leaving()
 
 
 def rebuilt(build: Any, arguments: Any, state: Any, path: tuple[int, ...]) -> Any:
-    """The copy of a thing, in another process."""
+    """Return the copy of a thing, in another process."""
     thing = build(*arguments)
     if state is not None:
         if hasattr(thing, "__setstate__"):

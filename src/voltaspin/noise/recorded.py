@@ -1,4 +1,4 @@
-"""Noise from a file that somebody recorded: the same images and tests from a real device."""
+"""Noise from a recorded file: the same images and tests from a real device."""
 
 from __future__ import annotations
 
@@ -11,21 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError, NoiseExhaustedError
-from voltaspin.core.ledger import Ledger
-from voltaspin.noise.gaussian import Shaping, named_shaping
+from voltaspin.core.renamed import renamed
+from voltaspin.noise.gaussian import GaussianTransform, transform_of
 from voltaspin.noise.importer.bit_file import Recording, open_bits
 from voltaspin.noise.importer.options import (
     BitOrder,
     ByteOrder,
-    FileError,
     FileOptions,
     Format,
     SampleType,
     Understood,
 )
 from voltaspin.noise.importer.populations import TwoPopulations
-from voltaspin.noise.sequential import SequentialSource
-from voltaspin.noise.source import Provenance, aligned
+from voltaspin.noise.source import Provenance, SequentialSource, aligned
 
 __all__ = ["RecordedSource", "Recording"]
 
@@ -33,6 +31,7 @@ _BLOCK = 1 << 20  # bytes read at once
 
 
 @final
+@renamed(shaping="transform", precision="bits_per_sample", lanes="n_cells")
 class RecordedSource(SequentialSource):
     """Bits of a file, in order, until they are spent.
 
@@ -42,20 +41,19 @@ class RecordedSource(SequentialSource):
     kept as packed bits in a temporary file, an eighth of a byte per bit.
 
     The content is recognised (:mod:`voltaspin.noise.importer`); ``understood`` says in one line as what. Everything
-    but ``path``, ``precision`` and ``shaping`` is an option of :class:`voltaspin.noise.FileOptions`, where it is
-    explained.
+    but ``path``, ``bits_per_sample`` and ``transform`` is explained in :class:`voltaspin.noise.FileOptions`.
 
     Args:
         path: of the recording.
-        precision: bits per number.
-        shaping: ``"inverse_cdf"`` or ``"popcount"`` of ``precision`` bits, or a :class:`Shaping` with its own.
+        bits_per_sample: bits per number.
+        transform: ``"inverse_cdf"`` or ``"popcount"``, or a :class:`GaussianTransform` with its own bits.
         format: of the content.
         bit_order: of packed bytes, ``"msb"`` or ``"lsb"``.
         threshold: of measured values: with a unit (``"5.4kohm"``, ``"-20mV"``), a number in SI, or ``"fit"``, which
             finds it between two populations (:func:`voltaspin.noise.two_populations`).
         unit: of the values, where the file does not say it.
         column: of a table, or the name of an array.
-        n_cells: cells that were read in turn: bit ``j`` comes from cell ``j % n_cells``; ``lanes`` is its old name.
+        n_cells: cells that were read in turn: bit ``j`` comes from cell ``j % n_cells``.
         sample_type, byte_order: of raw converter words.
         delimiter, decimal, skip_rows: of a table.
 
@@ -69,28 +67,25 @@ class RecordedSource(SequentialSource):
         self,
         path: Path | str,
         *,
-        precision: int = 16,
-        shaping: Literal["inverse_cdf", "popcount"] | Shaping = "inverse_cdf",
+        bits_per_sample: int = 16,
+        transform: Literal["inverse_cdf", "popcount"] | GaussianTransform = "inverse_cdf",
         format: Format | None = None,
         bit_order: BitOrder | None = None,
         threshold: float | str | None = None,
         unit: str | None = None,
         column: str | int | None = None,
         n_cells: int | None = None,
-        lanes: int | None = None,
         sample_type: SampleType | None = None,
         byte_order: ByteOrder | None = None,
         delimiter: str | None = None,
         decimal: str | None = None,
         skip_rows: int | None = None,
     ) -> None:
-        super().__init__(named_shaping(shaping, precision))
         self.path = Path(path)
-        if lanes is not None and n_cells is not None:
-            raise FileError(f"lanes = {lanes} and ⟦n_cells⟧ {n_cells} are two names of one number; give n_cells alone")
+        super().__init__(transform_of(transform, bits_per_sample), name=f"recorded, {self.path.name}")
         self.options = FileOptions(
             format=format, bit_order=bit_order, threshold=threshold, unit=unit, column=column,
-            n_cells=lanes if n_cells is None else n_cells, sample_type=sample_type, byte_order=byte_order,
+            n_cells=n_cells, sample_type=sample_type, byte_order=byte_order,
             delimiter=delimiter, decimal=decimal, skip_rows=skip_rows,
         )  # fmt: skip
         if not self.path.is_file():
@@ -104,14 +99,11 @@ class RecordedSource(SequentialSource):
             raise InputError(f"{self.path} is empty (0 bits); record some bits first")
         self.sha256 = digest.hexdigest()
         self._file = open_bits(self.path, self.options, sha256=self.sha256)
-        self.name = f"recorded, {self.path.name}"
-        self.ledger = Ledger(self.name)
-        self._lanes = int(self.options.n_cells or 1)
         self._position = 0
 
     @property
     def understood(self) -> Understood:
-        """What the file was read as; ``str`` of it is one line."""
+        """How the file was read; ``str`` of it is one line."""
         return self._file.understood
 
     @property
@@ -135,13 +127,8 @@ class RecordedSource(SequentialSource):
         return self._file.origin
 
     @property
-    def lanes(self) -> int:
-        return self._lanes
-
-    @property
     def n_cells(self) -> int:
-        """Cells that were read in turn."""
-        return self._lanes
+        return int(self.options.n_cells or 1)
 
     @property
     def bits_left(self) -> int:
@@ -150,14 +137,14 @@ class RecordedSource(SequentialSource):
 
     @property
     def provenance(self) -> Provenance:
-        kind = self.shaping.label
+        kind = self.transform.label
         made = "" if self.origin is None else f" from {self.origin['kind']}: {self.origin['description']}"
         understood = self.understood
         details: dict[str, Any] = {
             "file": self.path.name,
             "sha256": self.sha256,
             "bits": self._file.bits,
-            "precision": self.shaping.coins,
+            "precision": self.transform.bits_per_sample,
             "shaping": kind,
             "input": understood.to_json(),
         }
@@ -167,14 +154,14 @@ class RecordedSource(SequentialSource):
             details["threshold"], details["unit"] = self.threshold, understood.unit
         if self.populations is not None:
             details["populations"] = self.populations.model_dump(mode="json", exclude={"environment"})
-        if self._lanes > 1:
-            details["lanes"] = self._lanes
+        if self.n_cells > 1:
+            details["lanes"] = self.n_cells
         if self.origin is not None:
             details["origin"] = self.origin
         return Provenance(
             "recorded",
             f"{self._file.bits} recorded bits of {self.path.name} (sha256 {self.sha256[:12]}){made}, "
-            f"{self.shaping.coins}-bit {kind}",
+            f"{self.transform.bits_per_sample}-bit {kind}",
             details,
         )
 

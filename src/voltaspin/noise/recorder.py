@@ -20,7 +20,7 @@ _BLOCK = 1 << 23  # bits drawn at once
 
 
 def blocks(source: NoiseSource, count: int | None) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """The next bits in blocks: (how many, packed).
+    """Yield the next bits in blocks: (how many, packed).
 
     Args:
         source: any.

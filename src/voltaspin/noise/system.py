@@ -1,4 +1,4 @@
-"""Bits of the operating system: the reference that has entropy."""
+"""Bits of the operating system: the reference with entropy."""
 
 from __future__ import annotations
 
@@ -10,50 +10,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.ledger import Ledger
-from voltaspin.noise.gaussian import Shaping, named_shaping
-from voltaspin.noise.sequential import SequentialSource
-from voltaspin.noise.source import NoiseSource, Provenance, aligned, checked_count
+from voltaspin.core.renamed import renamed
+from voltaspin.noise.gaussian import GaussianTransform, transform_of
+from voltaspin.noise.source import Leftover, NoiseSource, Provenance, SequentialSource, checked_count
 
 _BLOCK = 1 << 16  # bytes asked for at least
 
 
 @final
+@renamed(shaping="transform", precision="bits_per_sample")
 class SystemSource(SequentialSource):
     """Bits of ``os.urandom``. They cannot be had again: record them to replay them.
 
     Args:
-        precision: bits per number.
-        shaping: ``"inverse_cdf"`` or ``"popcount"`` of ``precision`` bits, or a :class:`Shaping` with its own.
+        bits_per_sample: bits per number.
+        transform: ``"inverse_cdf"`` or ``"popcount"``, or a :class:`GaussianTransform` with its own bits.
     """
 
     def __init__(
-        self, *, precision: int = 16, shaping: Literal["inverse_cdf", "popcount"] | Shaping = "inverse_cdf"
-    ) -> None:
-        super().__init__(named_shaping(shaping, precision))
-        self.name = "operating system"
-        self.ledger = Ledger(self.name)
-        self._left = np.empty(0, np.uint8)
-        self._skip = 0
+        self, *, bits_per_sample: int = 16,
+        transform: Literal["inverse_cdf", "popcount"] | GaussianTransform = "inverse_cdf",
+    ) -> None:  # fmt: skip
+        super().__init__(transform_of(transform, bits_per_sample), name="operating system")
+        self._left = Leftover()
 
     @property
     def provenance(self) -> Provenance:
-        kind = self.shaping.label
-        details = {"precision": self.shaping.coins, "shaping": kind}
-        return Provenance("operating system", f"os.urandom, {self.shaping.coins}-bit {kind}", details)
+        bits, label = self.transform.bits_per_sample, self.transform.label
+        details = {"precision": bits, "shaping": label}
+        return Provenance("operating system", f"os.urandom, {bits}-bit {label}", details)
 
     def _packed(self, n: int) -> NDArray[np.uint8]:
-        missing = -(-(self._skip + n) // 8) - self._left.size
-        if missing > 0:
-            fresh = np.frombuffer(os.urandom(max(missing, _BLOCK)), np.uint8)
-            self._left = np.concatenate([self._left, fresh])
-        out = aligned(self._left, self._skip, n)
-        self._left, self._skip = self._left[(self._skip + n) // 8 :], (self._skip + n) % 8
-        return out
+        if (missing := n - self._left.bits) > 0:
+            fresh = np.frombuffer(bytearray(os.urandom(max(-(-missing // 8), _BLOCK))), np.uint8)
+            self._left.put(fresh, 8 * fresh.size)
+        return self._left.take(n)
 
     def spawn(self, n: int) -> list[NoiseSource]:
-        n = checked_count(n, "number of sources")
-        return [SystemSource(shaping=self.shaping) for _ in range(n)]
+        return [SystemSource(transform=self.transform) for _ in range(checked_count(n, "number of sources"))]
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         raise InputError(

@@ -22,8 +22,8 @@ from voltaspin.device.fit.data import (
 )
 from voltaspin.device.fit.field import switched
 from voltaspin.device.fit.likelihood import FitResult
+from voltaspin.device.fit.predictions import predictions
 from voltaspin.device.fit.resistance import resistance
-from voltaspin.device.fit.switching import predictions
 from voltaspin.device.junction import Junction, Well
 from voltaspin.plots.drawing import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, figure, mathtext, split
 

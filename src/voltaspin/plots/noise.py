@@ -31,9 +31,10 @@ def examined_bits(found: Randomness, *, ax: Axes) -> Axes:
     _correlation(correlation, found)
     _ones(ones, found)
     side = int(min(found.first.size, 2**14) ** 0.5)
-    picture.imshow(found.first[: side * side].reshape(side, side), cmap="gray_r", interpolation="nearest")
     picture.set_axis_off()
-    picture.set_title(f"The first {side} x {side} bits")
+    if side:  # a report that was read back has no bits
+        picture.imshow(found.first[: side * side].reshape(side, side), cmap="gray_r", interpolation="nearest")
+        picture.set_title(f"The first {side} x {side} bits")
     return ax
 
 

@@ -36,7 +36,7 @@ from voltaspin.diffusion.bitflip.sampling import BitSampler
 from voltaspin.diffusion.published import Unmodified, sample_unmodified
 from voltaspin.diffusion.sampling import Pipeline, check_bits, normals_per_image, rows_for, sample
 from voltaspin.memory import ArraySpec, convert
-from voltaspin.memory.conversion import machine_of
+from voltaspin.memory.crossbar.layer import context_of
 from voltaspin.noise import NoiseSource
 from voltaspin.report.images import Batch, ImageRun, summed
 
@@ -72,7 +72,7 @@ class SampleRecord(RunRecord):
     batch: int
     condition: str
     recording: dict[str, Any]
-    input: dict[str, Any] | None
+    input: dict[str, Any] | None = None
     compute: str | dict[str, Any]
     model: dict[str, str]
     images: int
@@ -383,9 +383,9 @@ class GaussianRun(SampleRun):
         if spec is not None and not isinstance(pipeline, Unmodified):
             converted, self.coverage = convert(pipeline.unet, spec)
             self.pipeline = replace(pipeline, unet=converted)
-            self.machine = machine_of(converted)
-            self.counted.append(self.machine.ledger)
-            self.written = self.machine.ledger.to_dict()  # the weights, once for the run
+            self.context = context_of(converted)
+            self.counted.append(self.context.ledger)
+            self.written = self.context.ledger.to_dict()  # the weights, once for the run
         self.settings = {
             **settings, "sampler": made_by, "eta": eta, "batch": share.batch,
             "compute": "digital" if spec is None else spec.to_json(),
@@ -443,7 +443,7 @@ class GaussianRun(SampleRun):
             computed = Ledger.from_dict(self.written)
             computed.merge(spent.child(computed.name))
             spent.children[computed.name] = computed
-            self.machine.ledger.counts, self.machine.ledger.children = computed.counts, computed.children
+            self.context.ledger.counts, self.context.ledger.children = computed.counts, computed.children
             if self.coverage.macs is not None:
                 assert isinstance(self.pipeline, Pipeline)
                 cost = compute_cost(self.pipeline.unet, self.coverage, images=images).to_json()

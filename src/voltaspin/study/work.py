@@ -15,10 +15,10 @@ from voltaspin.core.spec import Spec
 from voltaspin.diffusion import TrainSpec, load_images, load_pipeline, sample, shipped_model, train
 from voltaspin.diffusion.grids import grid_png
 from voltaspin.memory import ArraySpec, Imperfections, MagnetoelectricMemory, convert
-from voltaspin.memory.imperfections import Slopes
+from voltaspin.memory.dynamics import Slopes
 from voltaspin.metrics import Extractor, reference, score_features
-from voltaspin.noise import LoopedSource, MemorySource, NoiseSource, PseudoSource, Requantised
-from voltaspin.noise.gaussian import named_shaping
+from voltaspin.noise import MemorySource, NoiseSource, PeriodicSource, PseudoSource, Requantised, build
+from voltaspin.noise.gaussian import transform_of
 from voltaspin.study.cells import Cells
 from voltaspin.study.runner import folder_of
 from voltaspin.study.specification import Condition, Run, Training
@@ -42,25 +42,20 @@ def source_of(
         InputError: an unknown noise, fields that the array, its cells, its imperfections or the source do not have, or
             cells of a noise that has none.
     """
-    if noise in ("software", "software-16"):
-        if cells or source:
-            raise InputError(f"noise {noise!r} has no memory whose cells or source could differ; use memory-raw")
-        return PseudoSource(seed=seed, precision=16 if noise == "software-16" else "full")
-    if noise not in ("memory-raw", "memory-xor"):
-        raise InputError(f"noise {noise!r} of a study is unknown; use software, software-16, memory-raw or memory-xor")
-    fields = dict(source or {})
+    fields = {"bits_per_sample" if name == "bits" else name: value for name, value in (source or {}).items()}
     try:
         if "shaping" in fields:
-            fields["shaping"] = Requantised(named_shaping(*fields["shaping"]))
+            fields["transform"] = Requantised(transform_of(*fields.pop("shaping")))
         if "period" in fields:
             if memory or imperfections or cells or noise != "memory-raw":
                 raise InputError("a looped source has no cells: give its period with memory-raw and nothing else")
-            return LoopedSource(seed=seed, draws=draws, **fields)
-        given = {} if not cells else Cells(**cells).memory()
-        array = MagnetoelectricMemory(**{"seed": seed, **given, **(memory or {})})
-        moved = replace(Imperfections.none(), **_with_slopes(imperfections)) if imperfections else None
-        k = 1 if noise == "memory-raw" else 2
-        return MemorySource(memory=array, seed=seed, k=k, imperfections=moved, **fields)
+            return build("periodic", seed=seed, draws=draws, **fields)
+        if cells or noise.startswith("memory"):
+            given = {} if not cells else Cells(**cells).memory()
+            fields["memory"] = MagnetoelectricMemory(**{"seed": seed, **given, **(memory or {})})
+        if imperfections:
+            fields["imperfections"] = replace(Imperfections.none(), **_with_slopes(imperfections))
+        return build(noise, seed=seed, **fields)
     except TypeError as error:
         raise InputError(f"the condition's cells, source, memory or imperfections: {error}") from None
 
@@ -69,7 +64,7 @@ def built_source(condition: Condition, *, seed: int) -> NoiseSource:
     """The source of a condition; raises InputError, as :func:`source_of`, also for a value of another type."""
     for name, kind in (
         ("memory", MagnetoelectricMemory), ("imperfections", Imperfections), ("cells", Cells),
-        ("source", LoopedSource if "period" in condition.source else MemorySource),
+        ("source", PeriodicSource if "period" in condition.source else MemorySource),
     ):  # fmt: skip
         _check_types(getattr(condition, name), kind, name)
     return source_of(
@@ -93,7 +88,9 @@ def _check_types(fields: dict[str, Any], kind: type, where: str) -> None:
     """
     hints = get_type_hints(kind if is_dataclass(kind) or issubclass(kind, Spec) else kind.__init__)
     for name, value in fields.items():
-        if name in ("shaping", "slopes") or name not in hints:  # spelt in their own way; refused by their reader
+        if (
+            name in ("shaping", "transform", "slopes") or name not in hints
+        ):  # spelt in their own way; refused by their reader
             continue
         try:
             TypeAdapter(hints[name], config=ConfigDict(arbitrary_types_allowed=True)).validate_python(

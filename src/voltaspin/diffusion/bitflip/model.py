@@ -20,7 +20,7 @@ from voltaspin.diffusion.bitflip.network import evidence
 from voltaspin.diffusion.bitflip.process import Process
 from voltaspin.diffusion.sampling import check_folder, load_part
 from voltaspin.memory import MagnetoelectricMemory, Variation
-from voltaspin.memory.programmable import Answer
+from voltaspin.memory.pulses import PulseResponse
 
 FILE = "bitflip.json"
 IDEAL = "ideal"  #: cells that flip with exactly the probability that is asked for
@@ -90,7 +90,7 @@ def steps_of(flips: Flips) -> tuple[StepPulse, ...]:
     """The record of a schedule's pulses."""
     made = []
     for k, pulse in enumerate(flips.pulses):
-        set_to = pulse.pulse if isinstance(pulse, Answer) else None
+        set_to = pulse.pulse if isinstance(pulse, PulseResponse) else None
         made.append(StepPulse(
             wanted=float(flips.wanted[k]), voltage=None if set_to is None else set_to.voltage,
             width=None if set_to is None else set_to.width, p01=float(flips.mean[k, 0]), p10=float(flips.mean[k, 1]),

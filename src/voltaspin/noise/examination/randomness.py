@@ -200,7 +200,7 @@ def examine(
             "shorter ones"
         )
     planned = n_bits * sequences if left is None else left
-    reader = Reader(planned, n_cells=source.lanes, H=H)
+    reader = Reader(planned, n_cells=source.n_cells, H=H)
 
     def draw(n: int) -> NDArray[np.uint8]:
         packed = source.bits(n)

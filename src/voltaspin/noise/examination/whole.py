@@ -120,8 +120,8 @@ class Reader:
         cells = lanes or n_cells
         self.n_cells = cells = cells if cells <= MOST_CELLS else 1
         self.seen = 0
-        self._health = HealthTests(H=H, a=fitted_a(n_bits, H=H, lanes=cells, false_alarm=SHARE), lanes=cells)
-        self._standard = HealthTests(H=H, a=_STANDARD, lanes=cells).cutoffs
+        self._health = HealthTests(H=H, a=fitted_a(n_bits, H=H, n_cells=cells, false_alarm=SHARE), n_cells=cells)
+        self._standard = HealthTests(H=H, a=_STANDARD, n_cells=cells).cutoffs
         self._planned = n_bits
         # of every cell: last bit, run, first bit and count of its window; then its ones and its repeated bits
         self._state: list[NDArray[Any]] = [np.full(cells, 2, np.uint8), *(np.zeros(cells, np.int64) for _ in range(5))]
@@ -190,10 +190,10 @@ class Reader:
     def _health_found(self) -> dict[str, Any]:
         H, cells = self._health.H, self.n_cells
         runs, windows, longest, ends = map(int, self._alarms)
-        expected = expected_alarms(self.seen, _STANDARD, H=H, lanes=cells)
+        expected = expected_alarms(self.seen, _STANDARD, H=H, n_cells=cells)
         return {
             **self._health.to_json(),
-            "false_alarm": sum(expected_alarms(self._planned, self._health.a, H=H, lanes=cells)),
+            "false_alarm": sum(expected_alarms(self._planned, self._health.a, H=H, n_cells=cells)),
             "longest_run": longest, "longest_run_ends": ends,
             "standard": {
                 "a": _STANDARD, "repetition_cutoff": self._standard[0], "proportion_cutoff": self._standard[1],
@@ -266,7 +266,7 @@ def assessed(source: NoiseSource) -> tuple[float, str]:
     left = source.bits_left
     n = SEGMENT if left is None else left
     state = None if left is None else source.state_dict()
-    found = assess(source.take, n, n_cells=source.lanes)
+    found = assess(source.take, n, n_cells=source.n_cells)
     if state is not None:
         source.load_state_dict(state)
     H = found.assessed

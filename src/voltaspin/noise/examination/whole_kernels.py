@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from voltaspin.core.compiled import numba
-from voltaspin.noise.health import _bit
+from voltaspin.noise.health_kernels import watch_bit
 
 
 @numba.njit(cache=True, nogil=True)
@@ -20,7 +20,7 @@ def cells(bits, seen, window, cutoff_run, cutoff_share, last, run, first, count,
     place = (seen // n_cells) % window
     for i in range(bits.shape[0]):
         b = bits[i]
-        _bit(b, cell, place == 0, cutoff_run, cutoff_share, last, run, first, count)
+        watch_bit(b, cell, place == 0, cutoff_run, cutoff_share, last, run, first, count)
         ones[cell] += b
         same[cell] += run[cell] > 1
         found[0] += run[cell] == cutoff_run

@@ -1,0 +1,189 @@
+"""Gaussian transforms beside the inverse CDF and the popcount.
+
+``DitheredPopcount`` fills the steps between two counts from a few further bits. ``BoxMuller`` needs no quantile, only a
+logarithm and a cosine of 16 bits each. ``Requantised`` has the distribution of another transform, from 16 bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from math import pi, sqrt
+from typing import ClassVar, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voltaspin.core.errors import InputError
+from voltaspin.core.renamed import renamed
+from voltaspin.noise import gaussian_kernels as kernels
+from voltaspin.noise.gaussian import GaussianTransform, InverseCDF, Popcount, checked_p
+
+
+@final
+@dataclass(frozen=True)
+class DitheredPopcount(GaussianTransform):
+    """Count of ones with the step between two counts filled evenly from further bits.
+
+    ``(count + (d + 1/2) / 2**dither - 1/2 - n/2) / s`` with ``d`` the integer of the ``dither`` further bits and
+    ``s**2 = n/4 + (1 - 4**-dither) / 12``, so that the variance is 1.
+
+    Args:
+        counted: bits n that are counted, 1 to 1024.
+        dither: further bits, 1 to 12.
+    """
+
+    counted: int = 64
+    dither: int = 8
+
+    label: ClassVar[str] = "dithered popcount"  # type: ignore[misc]
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.counted <= 1024 or not 1 <= self.dither <= 12:
+            raise InputError(
+                f"a popcount of {self.counted} bits with {self.dither} of dither is not offered; use 1 to 1024 bits "
+                "and 1 to 12 of dither"
+            )
+
+    @property
+    def bits_per_sample(self) -> int:  # type: ignore[override]
+        return self.counted + self.dither
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        steps = 2**self.dither
+        level = (np.arange((self.counted + 1) * steps) + 0.5) / steps - 0.5 - self.counted / 2
+        return np.asarray(level / sqrt(self.counted / 4 + (1 - 4.0**-self.dither) / 12))
+
+    @property
+    def counts_ones(self) -> bool:
+        return True
+
+    def probabilities(self, p: float = 0.5) -> NDArray[np.float64]:
+        p = checked_p(p)
+        counts = Popcount(self.counted).probabilities(p)
+        filled: NDArray[np.float64] = np.ones(1)
+        for _ in range(self.dither):
+            filled = np.asarray(np.kron(filled, [1 - p, p]), np.float64)
+        return np.asarray(np.kron(counts, filled))
+
+    def fill(self, bits: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
+        kernels.dithered(bits, self.counted, self.bits_per_sample, self.table, out)
+
+
+@final
+@dataclass(frozen=True)
+class Requantised(GaussianTransform):
+    """Numbers with the distribution of another transform, from 16 bits.
+
+    The 16 bits are a level u, as the inverse CDF reads them; the number is the quantile of the other transform at u.
+    So its numbers are those of the 16-bit inverse CDF made coarse, from the same bits: a comparison of quantisations
+    needs this. It is exact for an inverse CDF of fewer bits, and to 1/65536 in probability for the others.
+
+    Args:
+        law: the transform whose distribution from fair bits is taken; it needs values and probabilities.
+    """
+
+    law: GaussianTransform
+
+    bits_per_sample: ClassVar[int] = 16  # type: ignore[misc]
+
+    @property
+    def label(self) -> str:  # type: ignore[override]
+        return f"{self.law.label} of {self.law.bits_per_sample} bits, from 16 bits"
+
+    @property
+    def counts_ones(self) -> bool:
+        return False
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        below = np.cumsum(self.law.probabilities())[:-1]
+        return self.law.values[np.searchsorted(below, (np.arange(2**16) + 0.5) / 2**16)]
+
+    @property
+    def kolmogorov(self) -> float:
+        return self.law.kolmogorov
+
+    def probabilities(self, p: float = 0.5) -> NDArray[np.float64]:
+        return InverseCDF(16).probabilities(p)
+
+
+@final
+@renamed(coins="bits_per_sample")
+@dataclass(frozen=True)
+class BoxMuller(GaussianTransform):
+    """``sqrt(-2 ln u) cos(2 pi v)`` of two 16-bit uniforms (G. E. P. Box, M. E. Muller, 1958).
+
+    ``u`` and ``v`` are the middles of their levels, 32 bits for a number. The sine would be a second number of the
+    same bits; it is left out so that every number has its own and can be addressed.
+    """
+
+    bits_per_sample: int = 32
+
+    label: ClassVar[str] = "Box-Muller"  # type: ignore[misc]
+
+    def __post_init__(self) -> None:
+        if self.bits_per_sample != 32:
+            raise InputError(f"Box-Muller takes 32 bits, 16 for each uniform, not {self.bits_per_sample}")
+
+    @property
+    def counts_ones(self) -> bool:
+        return False
+
+    def probabilities(self, p: float = 0.5) -> NDArray[np.float64]:
+        raise InputError("Box-Muller has 2**32 values, too many for a list; ask for moment(), largest or kolmogorov")
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        return self.probabilities()
+
+    @property
+    def levels(self) -> int:
+        return 2**32
+
+    @property
+    def largest(self) -> float:
+        radius, cosine = _radius_and_cosine()
+        return float(radius.max() * cosine.max())
+
+    @property
+    def table(self) -> NDArray[np.float32]:
+        return np.stack(_radius_and_cosine()).astype(np.float32)
+
+    def moment(self, order: int, *, p: float = 0.5) -> float:
+        if order < 0:
+            raise InputError(f"moment of order {order} does not exist; ask for order 0 or more")
+        weight = InverseCDF(16).probabilities(p)
+        radius, cosine = _radius_and_cosine()
+        return float(weight @ radius**order) * float(weight @ cosine**order)
+
+    @property
+    def kolmogorov(self) -> float:
+        """The distance at 513 points from 0 to 6, from the exact distribution function at each."""
+        from scipy.special import ndtr
+
+        radius, cosine = _radius_and_cosine()
+        rising, positive = radius[::-1], cosine[cosine > 0]
+        z = np.linspace(0, 6, 513)
+        # above z: the radii beyond z / cos v, for each v with a positive cosine
+        above = [(rising.size - np.searchsorted(rising, x / positive, side="right")).sum() for x in z]
+        return float(np.abs(np.array(above) / 2.0**32 - ndtr(-z)).max())
+
+    def fill(self, bits: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
+        self._fill_packed(np.packbits(bits[: 32 * out.size]), out)
+
+    def _fill_packed(self, packed: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
+        kernels.box_muller16(packed, *_float_radius_and_cosine(), out)
+
+
+@cache
+def _radius_and_cosine() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    middle = (np.arange(2**16) + 0.5) / 2**16
+    return np.sqrt(-2 * np.log(middle)), np.cos(2 * pi * middle)
+
+
+@cache
+def _float_radius_and_cosine() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    radius, cosine = _radius_and_cosine()
+    return radius.astype(np.float32), cosine.astype(np.float32)
