@@ -122,7 +122,8 @@ def test_software_beside_the_memory_and_shares_by_hand(prices):
     assert cpu.per_job["image"].value == pytest.approx(2e9)
     assert cpu.share["a machine"].value == pytest.approx(0.25)
     assert cpu.share[OWN_CPU].value == pytest.approx(0.01)
-    assert cpu.over_macro.value == pytest.approx(2e6 / macro.per_normal.value, rel=1e-6)
+    # the median of an even number of draws is a mean of two, so that the inverse of a median is none to 1e-5
+    assert cpu.over_macro.value == pytest.approx(2e6 / macro.per_normal.value, rel=1e-5)
     assert cpu.per_bit is None
     assert macro.share["a machine"].value == pytest.approx(macro.per_job["image"].value / 6e9, rel=1e-3)
     assert "would save no more" in found.findings[0]

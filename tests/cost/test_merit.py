@@ -19,7 +19,7 @@ from voltaspin.plots.cost import ratios
 from voltaspin.plots.drawing import png
 from voltaspin.random.streams import Stream
 
-MODEL = SwitchingModel.shipped()
+MODEL = SwitchingModel.shipped("0.1.0")  # its pulse is not as fair, so that some need a third cell
 
 
 def prices(samples=100, pulse=MODEL.pulse, **more):
@@ -186,7 +186,6 @@ def test_the_command(capsys, tmp_path):
     code, said = run(capsys, "--samples", "200", "--no-work")
     assert code == 0
     assert "energy x area" in said.out
-    assert run(capsys, "--junction", "storage")[0] == 2
     assert run(capsys, "--voltage", "1.2")[0] == 2
     assert run(capsys, "--measure", "sometimes")[0] == 2
     code, said = run(capsys, "--training-batch", "0")

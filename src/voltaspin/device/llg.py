@@ -44,6 +44,7 @@ __all__ = [
 ]  # fmt: skip
 
 Progress = Callable[[int, int], None]
+_MOST_DEVICES = 1_000_000_000  #: 100 GB of memory
 
 
 def thermalise(
@@ -60,7 +61,7 @@ def thermalise(
     Raises:
         InputError: as :func:`run`.
     """
-    require_count("n", n, least=0, most=1_000_000_000)
+    require_count("n", n, least=0, most=_MOST_DEVICES)
     duration = 5 * junction.relaxation_time
     check_size(n, step_count(junction, duration, dt, scheme=options.get("scheme", "rotation"))[0])
     start = np.tile(well_bottom(junction, well), (n, 1))
@@ -120,7 +121,11 @@ class LLG:
             raise InputError(f"n_devices = {self.devices} must be at least 1")
         if math.isfinite(self.devices):
             require_count("n_devices", self.devices, most=10**300)
-        check_size(self.devices, 0)
+        if not self.devices <= _MOST_DEVICES:
+            raise InputError(
+                f"n_devices = {self.devices:g} trajectories take about {self.devices * 100 / 1e9:.3g} GB of memory; "
+                f"give at most {_MOST_DEVICES:,}"
+            )
 
     def switching(
         self, junction: Junction, pulse: Pulse, protocol: Protocol = USUAL, *, cells: Cells | None = None
