@@ -44,7 +44,10 @@ REFUSED = {
     "a wrong unit": (["device", "--width", "0.6V"], "'V' is no unit of time"),
     "no number": (["device", "--width", "nan"], "--width 'nan' is no time"),
     "a voltage that hung": (["device", "--voltage", "1e6"], "1e+06 V, which is no voltage of this kind"),
-    "devices beyond memory": (["device", "--devices", "1e20"], "--devices 1e+20 trajectories take about 1e+13 GB of memory; give at most"),
+    "devices beyond memory": (
+        ["device", "--devices", "1e20"],
+        "--devices 1e+20 trajectories take about 1e+13 GB of memory; give at most",
+    ),
     "devices and time": (["device", "--devices", "20M", "--width", "1us"], "hours; give fewer or a shorter pulse"),
     "half a device": (["device", "--devices", "1.5"], "give a whole number"),
     "no devices": (["device", "--devices", "0"], "give at least 1"),
