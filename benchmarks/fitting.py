@@ -1,7 +1,7 @@
-"""Time of fits of switching probabilities on one core, beside those of 0.1.0.
+"""Time of fits of switching probabilities on one core, two of them beside the fit of 0.1.0.
 
-The fit of 0.1.0 solved every parameter's step anew, one operator at a time and at two degrees. It takes minutes, so
-it does one of its 5 to 10 steps here.
+The fit of 0.1.0 solved every parameter's step anew, one operator at a time. Its second degree, which checked the
+first, is left out here.
 
 Run: python benchmarks/fitting.py
 """
@@ -16,9 +16,12 @@ import numpy as np
 
 from voltaspin.device import presets
 from voltaspin.device.fit.data import SwitchingData
-from voltaspin.device.fit.switching import fit_switching, predictions
+from voltaspin.device.fit.likelihood import climb
+from voltaspin.device.fit.predictions import predictions
+from voltaspin.device.fit.switching import expected_seconds, fit_switching
 from voltaspin.device.fokker_planck import switching_map
 from voltaspin.device.junction import Junction
+from voltaspin.device.sensitivity import PARAMETERS
 
 
 def one_by_one(junction: Junction, data: SwitchingData, degree: int) -> np.ndarray:
@@ -36,35 +39,78 @@ def one_by_one(junction: Junction, data: SwitchingData, degree: int) -> np.ndarr
     return P
 
 
-def compare(title: str, blank: SwitchingData, free: tuple[str, ...]) -> None:
+def fit_one_by_one(start: Junction, data: SwitchingData, free: tuple[str, ...], degree: int) -> int:
+    """The fit of 0.1.0 at one degree: every probability and difference anew; how many predictions it took."""
+    sizes = np.array([PARAMETERS[name][1] for name in free])
+    known: dict[bytes, np.ndarray] = {}
+
+    def model(theta: np.ndarray) -> np.ndarray:
+        if theta.tobytes() not in known:
+            cell = start
+            for name, step in zip(free, theta, strict=True):
+                cell = PARAMETERS[name][2](cell, float(step))
+            known[theta.tobytes()] = np.clip(one_by_one(cell, data, degree), 1e-12, 1 - 1e-12)
+        return known[theta.tobytes()]
+
+    def likelihood(theta: np.ndarray) -> float:
+        p = model(theta)
+        return float(np.sum(data.trials * (data.P_sw * np.log(p) + (1 - data.P_sw) * np.log1p(-p))))
+
+    def slope(theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        p = model(theta)
+        J = np.stack([(model(theta + h) - p) / h.sum() for h in 1e-5 * np.diag(sizes)], axis=1)
+        weight = data.trials / (p * (1 - p))
+        return J.T @ (weight * (data.P_sw - p)), (J.T * weight) @ J
+
+    climb(np.zeros(len(free)), free, likelihood=likelihood, slope=slope, near=1e-4)
+    return len(known)
+
+
+def measure(title: str, blanks: list[SwitchingData], free: tuple[str, ...], *, beside: bool = False) -> None:
+    """Print the processor seconds of a fit; ``beside`` those of 0.1.0."""
     cell = presets.generator
-    (P,) = predictions([cell], [blank], degree=70)
-    data = replace(blank, P_sw=np.random.default_rng(1).binomial(1000, np.clip(P, 0, 1)) / 1000)
+    (P,) = predictions([cell], blanks, degree=70)
+    counts = np.random.default_rng(1).binomial(1000, np.clip(P, 0, 1)) / 1000
+    parts = np.split(counts, np.cumsum([len(blank) for blank in blanks])[:-1])
+    sets = [replace(blank, P_sw=part) for blank, part in zip(blanks, parts, strict=True)]
     start = replace(cell.with_variation(K_eff_scale=1.03), xi=1.04 * cell.xi, B_bias=(1.05 * cell.B_bias[0], 0.0, 0.0))
-    begun, wall = time.process_time(), time.perf_counter()
-    quick: list[float] = []
-    fit = fit_switching(data, start, free=free, on_quick=lambda found: quick.append(time.process_time() - begun))
+    begun, quick = time.process_time(), list[float]()
+    fit = fit_switching(sets, start, free=free, on_quick=lambda _: quick.append(time.process_time() - begun))
     ours = time.process_time() - begun
-    print(f"{title}: quick answer {quick[0]:.1f} s, fit {ours:.1f} s of processor", end=" ")
-    print(f"({time.perf_counter() - wall:.1f} s by the clock)\n{fit}")
-    begun = time.process_time()
-    for k in range(len(free) + 1):  # the point and a step along each parameter
-        moved = start.with_variation(K_eff_scale=1 + 1e-5 * k)
-        old = one_by_one(moved, data, 56)
-    step = time.process_time() - begun
-    (new,) = predictions([moved], [data], degree=56)
-    print(f"one step of 0.1.0 {step:.1f} s; five, which are the fewest: ratio {5 * step / ours:.0f}; ", end="")
-    print(f"largest difference of a probability {np.abs(old - new).max():.1e}\n", flush=True)
+    expected = expected_seconds(sets, start, None, parameters=len(free))
+    print(f"{title}: quick answer {quick[0]:.1f} s, fit {ours:.1f} s of processor, {expected:.0f} s expected\n{fit}")
+    if beside:
+        begun = time.process_time()
+        solved = fit_one_by_one(start, sets[0], free, 56)
+        old = time.process_time() - begun
+        print(f"0.1.0 {old:.1f} s with {solved} predictions of all points: ratio {old / ours:.1f}")
+    print(flush=True)
 
 
 def main() -> None:
-    V_c = presets.generator.V_c
+    V_c, n, rng = presets.generator.V_c, 50, np.random.default_rng(5)
     shape: dict[str, Any] = {"P_sw": 0.0, "trials": 1000}
-    predictions([presets.generator], [SwitchingData(voltage=1.0, width=1e-9, **shape)], degree=8)  # type: ignore[arg-type] # compiles
+
+    def points(**columns: Any) -> SwitchingData:
+        return SwitchingData(**({"width": 2.8e-10, "voltage": 1.1 * V_c} | columns | shape))
+
+    def apart(n: int, **more: Any) -> SwitchingData:
+        """All pulses and fields different."""
+        voltage, width = V_c * rng.uniform(0.8, 1.4, n), rng.uniform(1e-10, 1.5e-9, n)
+        return points(voltage=voltage, width=width, B_z=rng.uniform(-1e-2, 1e-2, n), **more)
+
+    predictions([presets.generator], [points()], degree=8)  # compiles
     V, w = (x.ravel() for x in np.meshgrid(V_c * np.linspace(0.9, 1.3, 5), np.linspace(1.5e-10, 1.2e-9, 10)))
-    compare("50 points, 5 voltages and 10 widths", SwitchingData(voltage=V, width=w, **shape), ("xi", "K_eff", "B_x"))
+    measure("5 voltages and 10 widths", [points(voltage=V, width=w)], ("xi", "K_eff", "B_x"), beside=True)
     fields = {"B_z": np.tile(np.linspace(-8e-3, 8e-3, 6), 2), "voltage": np.repeat([1.1 * V_c, 1.3 * V_c], 6)}
-    compare("12 points, 6 fields and 2 voltages", SwitchingData(width=2.8e-10, **fields, **shape), ("K_eff", "B_z"))  # type: ignore[arg-type]
+    measure("6 fields and 2 voltages", [points(**fields)], ("K_eff", "B_z"), beside=True)
+    measure("50 widths", [points(width=np.linspace(1e-10, 2e-9, n))], ("xi", "K_eff", "B_x"))
+    measure("50 voltages", [points(voltage=V_c * np.linspace(0.7, 1.5, n))], ("xi", "K_eff", "B_x"))
+    measure("50 fields along z", [points(B_z=np.linspace(-1e-2, 1e-2, n))], ("xi", "B_x", "B_z"))
+    measure("50 fields along x", [points(B_x=np.linspace(-1e-2, 2e-2, n))], ("xi", "B_x", "B_z"))
+    measure("50 all different, both wells", [apart(25), apart(25, initial="down")], ("K_eff", "B_x", "B_z"))
+    plane = {"B_x": rng.uniform(-1e-2, 1e-2, n)}
+    measure("50 all different, two axes of the field", [apart(n, **plane)], ("K_eff", "B_x", "alpha_G"))
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from dataclasses import replace
 import numpy as np
 
 from voltaspin.device import Pulse, llg, presets
+from voltaspin.device.density import boltzmann_exponents, well_density
 from voltaspin.device.equilibrium import equilibrium
-from voltaspin.device.fokker_planck import boltzmann_exponents, switching_probability, well_density
+from voltaspin.device.fokker_planck import switching_probability
 from voltaspin.device.junction import Junction
 from voltaspin.device.sphere import latitude
 

@@ -13,29 +13,19 @@ from collections import Counter
 from scipy.stats import beta
 
 from voltaspin.noise import PseudoSource, examine
-from voltaspin.noise.randomness import Randomness
 from voltaspin.noise.source import NoiseSource
 
 KINDS = ((100_000, 1, 1), (100_000, 50, 4), (20_000, 1, 1), (1_000_000, 7, 1))  # bits, cells, sequences
 
 
 class Cells:
-    """A source that says that so many cells take turns in it."""
+    """A source in which so many cells take turns."""
 
     def __init__(self, source: NoiseSource, lanes: int) -> None:
         self._source, self.lanes = source, lanes
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._source, name)
-
-
-def blamed(found: Randomness) -> list[str]:
-    """The parts of the verdict that call the bits not ideal."""
-    parts = {
-        "battery": found.failed, "sequences": found.too_many_fail, "min-entropy": found.low_entropy,
-        "health": found.alarm, "whole recording": found.whole.failed, "repetition": found.whole.repetition,
-    }  # fmt: skip
-    return [name for name, said in parts.items() if said]
 
 
 def main(recordings: int) -> None:
@@ -46,7 +36,7 @@ def main(recordings: int) -> None:
             source = Cells(PseudoSource(seed=seed), lanes)
             found = examine(source, n_bits=n // sequences, sequences=sequences)  # type: ignore[arg-type]
             called += not found.ideal
-            why.update(blamed(found))
+            why.update(" ".join(fault.split()[:3]) for fault in found.faults)
         low, high = beta.ppf(0.025, called, count - called + 1), beta.ppf(0.975, called + 1, count - called)
         print(
             f"{n} bits, {lanes} cells, {sequences} sequences: {called} of {count} called not ideal, "

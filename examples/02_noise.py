@@ -1,7 +1,7 @@
 """From cells that are not alike to Gaussian numbers: bias and memory of the last state, raw and conditioned."""
 
 from voltaspin import MagnetoelectricMemory, MemorySource, SwitchingModel
-from voltaspin.noise.analysis import bit_statistics
+from voltaspin.noise.examination.statistics import bit_statistics
 
 # A poor pulse makes the point: 0 flips with 0.47, 1 with 0.51, so a cell remembers (lag 1 = 0.02) and leans.
 memory = MagnetoelectricMemory(model=SwitchingModel.constant(p01=0.47, p10=0.51), K_eff_spread=0, stray_field_spread=0)

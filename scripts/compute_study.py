@@ -230,7 +230,7 @@ arithmetic adds (`diffusion.arithmetic.variance_per_step`, 64 other images) off 
 
 Relative error of the network's output against the float one (mean square over mean square, 32 noisy garments at each
 t), every conversion rounded and clipped, and with what all conversions behind an output do to it as a gain, a shift
-and Gaussian noise of its own, learned where the ranges are chosen (`memory/ranges.py`):
+and Gaussian noise of its own, learned where the ranges are chosen (`memory/crossbar/ranges.py`):
 
 {deviation}
 

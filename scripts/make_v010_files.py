@@ -40,8 +40,7 @@ from voltaspin.diffusion import TrainSpec, bitflip, train
 from voltaspin.diffusion.bitflip.model import CellSpec
 from voltaspin.diffusion.data import ImageSet
 from voltaspin.memory import Access, ArraySpec, Imperfections, MagnetoelectricMemory, Slopes, Variation, convert
-from voltaspin.memory.lines import Line
-from voltaspin.memory.programmable import PulseLibrary
+from voltaspin.memory.pulses import Line, PulseLibrary
 from voltaspin.metrics import garments
 from voltaspin.metrics.shipped import data_sha256
 from voltaspin.noise import LoopedSource, MemorySource, PseudoSource, RecordedSource, conditioned, record

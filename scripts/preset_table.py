@@ -21,7 +21,7 @@ from voltaspin.core.spec import environment
 from voltaspin.cost.pricing import Draws, Prices, price
 from voltaspin.cost.table import BOUNDARIES, CellPulse, CostTable, si
 from voltaspin.device import presets
-from voltaspin.device.characterisation import Characterisation, JunctionSpec, PulseRecord
+from voltaspin.device.characterisation import Characterisation, PulseRecord
 from voltaspin.device.characterise import QUICK, Effort, characterise
 from voltaspin.device.fokker_planck import ROUNDING
 
@@ -166,7 +166,7 @@ def recorded(name: str, folder: Path, effort: Effort, costs: CostTable) -> Chara
         try:
             kept = Characterisation.load(path)
             if (
-                kept.junction == JunctionSpec.of(junction)
+                kept.junction == junction
                 and kept.line_capacitance == line
                 and kept.environment["voltaspin"] == environment()["voltaspin"]
             ):

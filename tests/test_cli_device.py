@@ -5,10 +5,9 @@ import json
 import pytest
 
 from voltaspin.cli.app import main
-from voltaspin.cli.device import SETTABLE, chosen_junction
 from voltaspin.device import Junction, presets
-from voltaspin.device.characterisation import Characterisation, JunctionSpec
-from voltaspin.device.junction import cylinder_demagnetisation
+from voltaspin.device.characterisation import Characterisation
+from voltaspin.device.junction import PARAMETERS, cylinder_demagnetisation
 
 
 def call(capsys, *arguments):
@@ -51,7 +50,7 @@ def test_characterise_writes_figures_a_page_and_all_numbers(tmp_path, capsys):
     assert status == 0
     assert text.startswith("generator, Delta=16, B_x=12mT: Delta 16.0, barrier with the in-plane field 10.4 k_B T")
     record = Characterisation.load(out / "device.json")
-    assert record.junction.junction() == chosen_junction("generator", ["Delta=16", "B_x=12mT"])
+    assert record.junction == Junction.of("generator, Delta=16, B_x=12mT")
     assert record.line_capacitance == pytest.approx(50e-15)
     pictures = ["astroid", "bathtub", "energy", "pulses", "retention", "sensitivity", "shmoo"]
     assert sorted(p.name for p in out.iterdir()) == sorted(
@@ -61,13 +60,13 @@ def test_characterise_writes_figures_a_page_and_all_numbers(tmp_path, capsys):
 
 @pytest.mark.parametrize("changes", [["t_F=1.2nm"], ["t_F = 1.2e-9"], ["t_F=1.2 nm"]])
 def test_set_takes_si_or_a_unit(changes):
-    assert chosen_junction("generator", changes).t_F == pytest.approx(1.2e-9)
+    assert Junction.of(", ".join(["generator", *changes])).t_F == pytest.approx(1.2e-9)
 
 
 def test_every_parameter_of_a_junction_can_be_set():
     by_hand = {"B_bias": {"B_x", "B_y", "B_z"}, "N": {"Nz"}, "K_i": {"K_i", "Delta"}, "name": set()}
     names = [by_hand.get(field, {field}) for field in Junction.__dataclass_fields__]
-    assert set().union(*names) == set(SETTABLE)
+    assert set().union(*names) == set(PARAMETERS)
     values = {
         "Nz": 0.9,
         "B_y": 0.01,
@@ -77,7 +76,7 @@ def test_every_parameter_of_a_junction_can_be_set():
         "xi": "60fJ/Vm",
         "Ms": "1.1 MA/m",
     }
-    junction = chosen_junction("generator", [f"{name}={value}" for name, value in values.items()])
+    junction = Junction.of(", ".join(["generator", *(f"{name}={value}" for name, value in values.items())]))
     assert junction.Delta() == pytest.approx(30)
     assert junction.N == pytest.approx((0.05, 0.05, 0.9))
     assert junction.B_bias == (0.03, 0.01, 0.0)
@@ -85,9 +84,9 @@ def test_every_parameter_of_a_junction_can_be_set():
 
 
 def test_a_cylinder_stays_one_and_a_stated_shape_stays_as_stated():
-    ours = chosen_junction("generator", ["diameter=30nm"])
+    ours = Junction.of("generator, diameter=30nm")
     assert ours.N == pytest.approx(cylinder_demagnetisation(diameter=30e-9, height=ours.t_F))
-    assert chosen_junction("liu-2022", ["diameter=30nm"]).N == presets.get("liu-2022").N
+    assert Junction.of("liu-2022, diameter=30nm").N == presets.get("liu-2022").N
 
 
 def test_export_to_a_file_and_to_standard_output_are_the_same(tmp_path, capsys):
@@ -98,8 +97,8 @@ def test_export_to_a_file_and_to_standard_output_are_the_same(tmp_path, capsys):
         status, nothing, _ = call(capsys, *arguments, "--out", tmp_path / name)
         assert (status, nothing) == (0, "")
         assert (tmp_path / name).read_text() == text
-    spec = JunctionSpec.load(tmp_path / "cell.json")
-    assert spec.junction().B_bias == (0.03, 0.0, 0.001)
+    spec = Junction.load(tmp_path / "cell.json")
+    assert spec.B_bias == (0.03, 0.0, 0.001)
     assert spec.name == "storage, B_z=1mT"
     assert ".subckt VCMTJ" in (tmp_path / "cell.sp").read_text()
     assert "module VCMTJ(" in (tmp_path / "cell.va").read_text()
@@ -109,7 +108,7 @@ def test_export_to_a_file_and_to_standard_output_are_the_same(tmp_path, capsys):
     ("arguments", "says"),
     [
         (["characterise", "--preset", "none", "--out", "o"], "known: generator, storage"),
-        (["characterise", "--set", "colour=3", "--out", "o"], "one of the names diameter, t_F"),
+        (["characterise", "--set", "colour=3", "--out", "o"], "known: diameter, t_F"),
         (["characterise", "--set", "t_F", "--out", "o"], "give NAME=VALUE"),
         (["characterise", "--set", "t_F=30mT", "--out", "o"], "is no unit of length; give a number with its unit (m,"),
         (["characterise", "--set", "t_F=nan", "--out", "o"], "is no length"),

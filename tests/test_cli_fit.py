@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,16 +16,15 @@ from PIL import Image
 import voltaspin.device
 import voltaspin.report
 from voltaspin.cli.app import main
-from voltaspin.cli.device import chosen_junction
 from voltaspin.cli.tables import KINDS, joined
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Z95
-from voltaspin.device import JunctionSpec
+from voltaspin.device import Junction
 from voltaspin.device.fit import data as measurements
 from voltaspin.device.fit.data import ResistanceData, SwitchingData, TMRData
 from voltaspin.device.fit.field import switched
+from voltaspin.device.fit.predictions import predict
 from voltaspin.device.fit.resistance import resistance
-from voltaspin.device.fit.switching import predict
 
 #: A low barrier, so that a few harmonics resolve it.
 TRUTH = ["--set", "Delta=8", "--set", "B_x=20mT", "--set", "B_z=1mT"]
@@ -42,7 +42,7 @@ def call(capsys, *arguments):
 
 
 def truth_of(options: list[str]):
-    return chosen_junction("generator", options[1::2])
+    return Junction.of(", ".join(["generator", *options[1::2]]))
 
 
 def write(path: Path, header: str, *columns: Any, separator: str = ",") -> Path:
@@ -93,11 +93,11 @@ def test_switching_round_trip(sweep, tmp_path, capsys):
     truth = truth_of(TRUTH)
     close(record, {"xi": truth.xi, "K_eff": truth.K_eff(), "B_x": 20e-3, "B_z": 1e-3})
     assert sorted(p.name for p in out.iterdir()) == ["fit.json", "fit.png", "junction.json", "run.json"]
-    made = JunctionSpec.load(out / "junction.json").junction()
+    made = Junction.load(out / "junction.json")
     assert made.xi == record["parameters"]["xi"]["value"]
     assert made.name == "generator, Delta=7.8, B_x=20.5mT, xi=102fJ/Vm, fitted to sweep.csv"
     assert record["junction"] == json.loads((out / "junction.json").read_text())
-    assert JunctionSpec.from_json(record["start"]).junction() == truth_of(NEARBY)
+    assert Junction.from_json(record["start"]) == truth_of(NEARBY)
     assert Image.open(io.BytesIO((out / "fit.png").read_bytes())).size == (1536, 672)
     assert (record["measurement"], record["points"], record["dof"], record["degree"]) == ("switching", 48, 44, 24)
     assert record["chi2"] < 80  # of 44 degrees of freedom: more once in a thousand
@@ -181,7 +181,7 @@ def test_switching_fields_round_trip(tmp_path, capsys):
     one = fitted(capsys, tmp_path / "one", files[1], *start)
     close(one, {"Delta": truth.Delta(), "B_k": truth.B_k(), "B_z": 4e-3})
     assert one["points"] == 600
-    made = JunctionSpec.load(tmp_path / "one" / "junction.json").junction()
+    made = Junction.load(tmp_path / "one" / "junction.json")
     assert made.Delta() == pytest.approx(one["parameters"]["Delta"]["value"])
     several = fitted(capsys, tmp_path / "several", *files, *start)
     expected = {"Delta": truth.Delta(), "B_k": truth.B_k(), "B_z": 4e-3, "xi": truth.xi, "B_z_per_volt": 5e-3}
@@ -222,6 +222,30 @@ def test_spread_round_trip_without_a_junction(tmp_path, capsys):
     assert status == 2
     assert "holds the junction of another fit" in err
     assert (out / "junction.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("options", [["--preset", "generator"], ["--set", "Delta=35"]])
+def test_a_spread_refuses_the_junction_of_a_start(options, tmp_path, capsys):
+    path = write(tmp_path / "wafer.csv", "R_P,R_AP", [5e5] * 20, [1e6] * 20)
+    status, _, err = call(capsys, path, "--out", tmp_path / "o", *options)
+    assert status == 2
+    assert f"{options[0]}: a fit of a spread starts at no junction and gives none; leave it out" in err
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_long_fit_says_so_before_it_begins(tmp_path, capsys, monkeypatch):
+    said = []
+
+    def fit_switching(*_, **__):
+        said.append(capsys.readouterr().err)
+        raise InputError("enough")
+
+    monkeypatch.setattr("voltaspin.device.fit.switching.fit_switching", fit_switching)
+    for n in (4, 200):
+        path = write(tmp_path / f"{n}.csv", "voltage,width_ns,B_z_mT,P_sw", [1.2] * n, [0.3] * n, range(n), [0.5] * n)
+        call(capsys, path, "--fixed", "trials=1000", "--out", tmp_path / str(n))
+    assert said[0] == ""
+    assert re.search(r"the fit may take \d{3} s of one core; --quick ends", said[1])
 
 
 def test_HDF5_finds_columns_in_groups(tmp_path, capsys, monkeypatch):

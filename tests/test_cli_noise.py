@@ -40,8 +40,8 @@ def test_randomness_of_a_file_as_json(capsys, file):
     assert data["n_bits"] == 100_000
     assert {"name", "variant", "p_value"} <= set(data["tests"][0])
     assert data["noise"]["kind"] == "recorded"
-    assert data["health"]["alarm"] is None
-    assert "Nothing tells" in data["verdict"]
+    assert data["whole"]["health"]["alarm"] is None
+    assert "No test distinguishes" in data["verdict"]
 
 
 def test_randomness_in_words_and_as_a_figure(capsys, file, tmp_path):
@@ -80,7 +80,7 @@ def test_resistances_are_read(capsys, tmp_path):
     np.save(tmp_path / "r.npy", noisy)
     for options in (("r.csv", "--column", "ohm", "--threshold", 7000), ("r.npy", "--threshold", "fit")):
         data = json.loads(call(capsys, "randomness", tmp_path / options[0], *options[1:], "--json"))
-        assert data["bias"] == pytest.approx(bits.mean() - 0.5, abs=1e-12)
+        assert data["bias"]["value"] == pytest.approx(bits.mean() - 0.5, abs=1e-12)
 
 
 def test_an_endless_stream_ends_when_its_reader_has_enough():
@@ -182,7 +182,7 @@ def test_what_bits_writes_comes_back(capsys, tmp_path, form):
     assert data["n_bits"] == data["input"]["bits"] == 3001
     assert data["input"]["format"] == data["noise"]["details"]["input"]["format"] == form
     bits = np.unpackbits(PseudoSource(seed=0, precision=16).bits(3001), count=3001)
-    assert data["bias"] == pytest.approx(bits.mean() - 0.5, abs=1e-12)
+    assert data["bias"]["value"] == pytest.approx(bits.mean() - 0.5, abs=1e-12)
 
 
 @pytest.fixture
@@ -255,19 +255,19 @@ def test_a_file_is_read_to_its_end_whatever_the_battery_sees(capsys, tmp_path):
     bits[50_000:] = 0  # the device dies after an eighth of the recording
     np.packbits(bits).tofile(tmp_path / "dead.bin")
     data = json.loads(call(capsys, "randomness", tmp_path / "dead.bin", "--bits", 50_000, "--json"))
-    assert (data["kind"], data["schema_version"]) == ("randomness", 2)
+    assert (data["kind"], data["schema_version"]) == ("randomness", 3)
     assert not data["ideal"]
     assert data["verdict"].startswith("These bits are not ideal")
     assert data["whole"]["n_bits"] == 400_000
     assert data["share_tested"] == 0.125
-    assert data["health"]["alarm"]["test"] == "repetition count"
-    assert data["entropy"]["assessed"] == data["whole"]["assessed_min_entropy"] == 0
+    assert data["whole"]["health"]["alarm"]["test"] == "repetition count"
+    assert data["whole"]["estimates"]["minimum"] == data["whole"]["assessed"] == 0
     assert len(data["whole"]["tests"]) >= 8
     assert data["whole"]["repetition"]["distance"] == 1
 
 
 def test_the_time_is_said_beforehand_and_a_conditioned_file_is_read_to_its_end(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("voltaspin.noise.whole.seconds", lambda n, lanes: 75.0)
+    monkeypatch.setattr("voltaspin.noise.examination.whole.seconds", lambda n, lanes: 75.0)
     path = tmp_path / "bits.bin"
     path.write_bytes(PseudoSource(seed=1).bits(200_000).tobytes())
     with pytest.raises(SystemExit):

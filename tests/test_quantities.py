@@ -10,14 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voltaspin.cli.app import main
-from voltaspin.cli.device import chosen_junction
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import parse_count, parse_quantity
 from voltaspin.cost.merit import FAIR, figure_of_merit
-from voltaspin.device import Pulse, SwitchingModel, fair_pulse, llg, presets
+from voltaspin.device import Junction, Pulse, SwitchingModel, integration, llg, presets
 from voltaspin.memory import MagnetoelectricMemory
-from voltaspin.memory.keeping import keep
+from voltaspin.memory.stored_image import retention_demo
 
 
 def call(capsys, *arguments):
@@ -46,7 +45,7 @@ REFUSED = {
     "a voltage that hung": (["device", "--voltage", "1e6"], "1e+06 V, which is no voltage of this kind"),
     "devices beyond memory": (
         ["device", "--devices", "1e20"],
-        "--devices 1e+20 trajectories take about 1e+13 GB of memory; give at most",
+        "--devices 1e+20 trajectories take about 1e+13 GB",
     ),
     "devices and time": (["device", "--devices", "20M", "--width", "1us"], "hours; give fewer or a shorter pulse"),
     "half a device": (["device", "--devices", "1.5"], "give a whole number"),
@@ -109,7 +108,7 @@ def test_any_text_is_a_count_within_its_limits_or_refused(text):
 @given(st.sampled_from(["t_F", "Ms", "xi", "B_z", "temperature", "RA", "Delta"]), st.floats())
 def test_any_number_of_a_parameter_makes_a_junction_or_is_refused(name, value):
     try:
-        junction = chosen_junction("generator", [f"{name}={value}"])
+        junction = Junction.of(f"generator, {name}={value}")
     except InputError as error:
         refused = str(error)
         assert "\n" not in refused
@@ -124,7 +123,7 @@ def test_a_memory_forgets_over_a_time_that_exists(seconds):
         with pytest.raises(InputError, match=r"seconds = .* s must be finite and not negative"):
             ask(seconds)
     with pytest.raises(InputError, match="seconds"):
-        keep(np.zeros((2, 2), np.uint8), "storage", seconds=seconds, temperature=None)
+        retention_demo(np.zeros((2, 2), np.uint8), "storage", seconds=seconds, temperature=None)
     for temperature in (-1.0, 0.0, float("nan")):
         with pytest.raises(InputError, match=r"temperature = .* K must be"):
             memory.forgetting(1.0, temperature=temperature)
@@ -156,7 +155,6 @@ TOO_LARGE = {
         presets.generator, np.tile([0.0, 0.0, 1.0], (1_000_000, 1)), duration=20e-6, samples=2
     ),
     "thermalising": lambda: llg.thermalise(replace(presets.generator, alpha_G=1e-5), 10_000_000),
-    "a fair pulse": lambda: fair_pulse(presets.generator, relax=1e-6, n_devices=1_000_000),
     "a model": lambda: SwitchingModel.from_llg(presets.generator, LONG, n_devices=1_000_000),
 }
 
@@ -166,7 +164,12 @@ def test_devices_times_steps_are_estimated_before_any_is_made(monkeypatch, case)
     def made(*_, **__):
         raise AssertionError("something was made")
 
-    for module, name in ((llg, "equilibrium"), (llg, "advance"), (llg, "advance64"), (llg, "_cell_fields")):
+    for module, name in (
+        (llg, "equilibrium"),
+        (integration, "advance"),
+        (integration, "advance64"),
+        (integration, "_cell_fields"),
+    ):
         monkeypatch.setattr(module, name, made)
     with pytest.raises(
         InputError, match=r"devices of .* steps each take about .* hours of one core, more than 4 hours"
@@ -190,7 +193,7 @@ def test_the_estimated_time_is_about_the_time_that_it_takes():
             begun = time.thread_time()
             llg.run(presets.generator, start[:n], duration=1e-9, dt=1e-12, dtype=dtype, threads=1)
             taken.append(time.thread_time() - begun)
-        estimated = 1000 * n * (llg._FAST if dtype == np.float32 else llg._SLOW)
+        estimated = 1000 * n * (integration._FAST if dtype == np.float32 else integration._SLOW)
         assert 0.1 < estimated / min(taken) < 10
 
 

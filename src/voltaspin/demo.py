@@ -33,6 +33,8 @@ from voltaspin.cost.network import priced_network
 from voltaspin.cost.pricing import Prices
 from voltaspin.cost.processors import processor_rng
 from voltaspin.device import Pulse, SwitchingModel, fair_pulse, presets
+from voltaspin.device.llg import LLG
+from voltaspin.device.protocol import Protocol
 from voltaspin.diffusion.backend import bf16_is_faster
 from voltaspin.diffusion.grids import grid_png, strip_png
 from voltaspin.diffusion.sampling import Pipeline, load_pipeline, sample, shipped_model
@@ -40,7 +42,7 @@ from voltaspin.memory import ArraySpec, MagnetoelectricMemory
 from voltaspin.metrics import Extractor, garments, reference
 from voltaspin.metrics.conditions import ConditionComparison, ConditionImages, compare_conditions
 from voltaspin.noise import MemorySource, NoiseSource, PseudoSource
-from voltaspin.noise.analysis import BitStatistics, bit_statistics
+from voltaspin.noise.examination.statistics import BitStatistics, bit_statistics
 from voltaspin.report import results as r
 from voltaspin.report.demo_page import pictures_of, write_page
 
@@ -195,6 +197,13 @@ def write_report(results: r.DemoResults, pictures: dict[str, bytes], folder: Out
         write_page(results, pictures, part)
 
 
+#: Widths of the demo's curves [s]: the short plateaus closely, then out to where memory is lost.
+CURVE_WIDTHS = tuple(
+    round(w * 1e-12, 15)
+    for w in (*range(160, 601, 20), *range(650, 1501, 50), *range(1600, 3001, 100), *range(3250, 5001, 250))
+)
+
+
 class Clock:
     """Wall time per part."""
 
@@ -209,27 +218,30 @@ class Clock:
 
 
 def device_section(seed: int, progress: Progress) -> tuple[r.Device, SwitchingModel]:
-    """P_sw against width from the stochastic LLG, the chosen pulse, and the response of single cells to it."""
-    junction = presets.generator
-    n_devices, dt = 40_000, 4e-12
-    found = fair_pulse(
-        junction,
-        n_devices=n_devices,
-        seed=seed,
-        dt=dt,
-        progress=lambda a, b: progress("1 device: pulse", a, b),
-    )
-    model = SwitchingModel.from_llg(
-        junction,
-        found.pulse,
-        n_devices=10_000,
-        seed=seed,
-        dt=dt,
-        progress=lambda a, b: progress("1 device: single cells", a, b),
-    )
-    nominal = next(c for c in found.corners if c.K_eff_scale == 1 and c.B_z == 0)
-    # One count stands behind both probabilities where p10 is the mirror of p01.
-    lag1, spread = 1 - nominal.p01 - nominal.p10, 1.96 * (2 if found.mirrored else 2**0.5) * nominal.error
+    """Choose the fair pulse by the density, and count independently what the stochastic LLG makes of it."""
+    junction, model = presets.generator, SwitchingModel.shipped()
+    found = fair_pulse(junction)
+    assert found.tolerance is not None
+    counter, sampler = (LLG(dt=4e-12, devices=n, seed=seed) for n in (20_000, 2_500))
+    protocols = [Protocol("up"), Protocol("down")]
+    curves = []
+    for voltage in (junction.V_c, found.pulse.voltage):
+        pulses = [Pulse(voltage=voltage, width=width) for width in CURVE_WIDTHS]
+        (p01, error), (p10, _) = (sampler.curve(junction, pulses, protocol) for protocol in protocols)
+        curves.append(
+            r.Curve(
+                label=f"{voltage / junction.V_c:.2g} V_c".removeprefix("1 "), voltage=voltage,
+                widths=CURVE_WIDTHS, p01=tuple(p01), p10=tuple(p10), error=tuple(error),
+                n_devices=sampler.devices,
+            )
+        )  # fmt: skip
+    cases = list(found.tolerance.cells(junction, found.pulse))
+    corners = []
+    for done, (name, cell, pulse) in enumerate(cases, 1):
+        counted = [counter.switching(cell, pulse, protocol) for protocol in protocols]
+        corners.append(r.Corner(name=name, p01=counted[0].value, p10=counted[1].value, error=counted[0].error))
+        progress("1 device: pulse", done, len(cases))
+    lag1, spread = 1 - corners[0].p01 - corners[0].p10, 1.96 * 2**0.5 * corners[0].error
     derived = (
         r.Quantity(name="Delta", value=junction.Delta(), unit="k_B T", note="without the in-plane field"),
         r.Quantity(name="barrier", value=junction.barrier(), unit="k_B T", note="with the in-plane field"),
@@ -243,9 +255,7 @@ def device_section(seed: int, progress: Progress) -> tuple[r.Device, SwitchingMo
     section = r.Device(
         junction=f"{junction.name} (assumed)",
         derived=derived,
-        curves=tuple(
-            r.Curve(label=label, **curve) for label, curve in zip(("V_c", "1.3 V_c"), found.curves, strict=True)
-        ),
+        curves=tuple(curves),
         chosen=r.ChosenPulse(
             voltage=found.pulse.voltage,
             width=found.pulse.width,
@@ -253,12 +263,11 @@ def device_section(seed: int, progress: Progress) -> tuple[r.Device, SwitchingMo
             worst_deviation=found.worst_deviation,
             verdict=found.verdict,
         ),
-        corners=tuple(r.Corner(name=c.name, p01=c.p01, p10=c.p10, error=c.error) for c in found.corners),
+        corners=tuple(corners),
         lag1=r.Estimate(value=lag1, low=lag1 - spread, high=lag1 + spread),
-        n_devices=n_devices,
-        dt=dt,
+        n_devices=counter.devices,
+        dt=4e-12,
         fit_error=model.fit_error,
-        mirrored=found.mirrored,
     )
     return section, model
 

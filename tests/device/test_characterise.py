@@ -8,7 +8,7 @@ from scipy.constants import epsilon_0
 
 from voltaspin.core.errors import InputError
 from voltaspin.device import Junction, Pulse, presets
-from voltaspin.device.characterisation import Characterisation, JunctionSpec
+from voltaspin.device.characterisation import Characterisation
 from voltaspin.device.characterise import QUICK, Effort, astroid, characterise
 from voltaspin.device.fokker_planck import switching_probability
 from voltaspin.device.retention import flip_rate
@@ -37,12 +37,12 @@ def test_it_is_whole_and_can_be_read_again(record: Characterisation, tmp_path) -
     record.save(tmp_path / "device.json")
     again = Characterisation.load(tmp_path / "device.json")
     assert again == record
-    assert again.junction.junction() == CELL
+    assert again.junction == CELL
 
 
 def test_progress_ends_every_part_it_began(record: Characterisation, parts) -> None:  # type: ignore[no-untyped-def]
     ends = {part: (done, total) for part, done, total in parts}
-    assert list(ends) == ["pulse curves", "map", "sensitivities", "retention"]
+    assert list(ends) == ["pulse curves", "map", "coin pulse", "sensitivities", "retention"]
     assert all(done == total for done, total in ends.values())
 
 
@@ -177,9 +177,7 @@ def test_above_breakdown_the_oxide_has_no_life(record: Characterisation) -> None
 
 
 def test_a_junction_as_data() -> None:
-    spec = JunctionSpec.of(presets.storage)
-    assert JunctionSpec.from_json(spec.to_json()).junction() == presets.storage
-    assert isinstance(spec.junction(), Junction)
+    assert Junction.from_json(presets.storage.to_json()) == presets.storage
 
 
 def test_bad_input() -> None:

@@ -11,6 +11,7 @@ from scipy.interpolate import CubicSpline
 
 from voltaspin.core.errors import InputError
 from voltaspin.device import Pulse, presets
+from voltaspin.device.fit import predictions as module
 from voltaspin.device.fit.data import (
     ResistanceData,
     ResistanceSpread,
@@ -20,8 +21,9 @@ from voltaspin.device.fit.data import (
 )
 from voltaspin.device.fit.field import fit_switching_fields, fit_xi, log_escape_rates, switched
 from voltaspin.device.fit.likelihood import FitResult, climb, inverse_information, uniformity
+from voltaspin.device.fit.predictions import predict, predictions
 from voltaspin.device.fit.resistance import fit_resistance, fit_spread, fit_TMR, resistance
-from voltaspin.device.fit.switching import fit_switching, predict, predictions, switching_model_from_measurements
+from voltaspin.device.fit.switching import expected_seconds, fit_switching, switching_model_from_measurements
 from voltaspin.device.fokker_planck import switching_map, switching_probability
 from voltaspin.device.junction import Junction
 from voltaspin.device.retention import flip_rate
@@ -482,6 +484,92 @@ def test_fifty_points_and_three_parameters_take_seconds() -> None:
     assert quick[0] < 10  # seconds of one core; 1 s where nothing else runs
     assert time.process_time() - begun < 60  # 5 s
     assert len(told) > 20
+
+
+def across(n: int, **shape: Any) -> SwitchingData:
+    """One pulse at n different fields."""
+    fields = {"B_z": np.linspace(-6e-3, 6e-3, n)} | shape
+    return SwitchingData(voltage=0.3, width=3e-10, P_sw=0.0, trials=2000, relax=1e-9, **fields)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def relaxed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The operators of each degree that a relaxation was solved for, one entry for each."""
+    solved, carry = list[int](), module.carry
+
+    def counted(degree: int, weights: np.ndarray, *rest: Any, **options: Any) -> np.ndarray:
+        solved.extend([degree] * len(weights))
+        return carry(degree, weights, *rest, **options)
+
+    monkeypatch.setattr(module, "carry", counted)
+    return solved
+
+
+@pytest.mark.parametrize(
+    ("shape", "most"),
+    [
+        ({}, 14),
+        ({"B_x": np.linspace(-4e-3, 9e-3, 40), "B_z": 0.0}, 14),
+        ({"initial": "down", "voltage_and_width": True}, 14),
+        ({"B_x": np.linspace(-4e-3, 9e-3, 40)}, 40),  # no line along an axis
+        ({"B_z": np.repeat([-3e-3, 1e-3], 20), "B_x": np.tile(np.linspace(-5e-3, 5e-3, 20), 2)}, 26),
+    ],
+)
+def test_many_fields_share_their_relaxation(shape: dict[str, Any], most: int, relaxed: list[int]) -> None:
+    apart = shape.pop("voltage_and_width", False)
+    data = across(40, **shape)
+    if apart:
+        data = replace(data, voltage=np.linspace(0.1, 0.35, 40), width=np.linspace(2e-10, 9e-10, 40)[::-1])
+    (direct,) = predictions([CELL], [data], degree=24)
+    assert len(relaxed) == 40
+    relaxed.clear()
+    (shared,) = predictions([CELL], [data], degree=24, across_fields=True)
+    assert len(relaxed) <= most
+    assert shared == pytest.approx(direct, abs=1e-3 if most < 40 else 1e-14)
+
+
+def test_fields_that_turn_far_apart_are_solved_one_by_one(relaxed: list[int]) -> None:
+    # Half of the range turns by 88 rad within 10 ns, which no few nodes follow.
+    data = replace(across(12, B_z=np.linspace(-5e-2, 5e-2, 12)), relax=10e-9)
+    (direct,) = predictions([CELL], [data], degree=24)
+    (shared,) = predictions([CELL], [data], degree=24, across_fields=True)
+    assert len(relaxed) == 24
+    assert shared == pytest.approx(direct, abs=1e-14)
+
+
+def test_a_fit_across_fields_solves_few_of_them_but_ends_at_the_direct_solution(
+    relaxed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blank, free = across(50), ("xi", "B_x", "B_z")
+    (P,) = predictions([CELL], [blank], degree=24)
+    data = replace(blank, P_sw=np.random.default_rng(4).binomial(2000, P) / 2000)
+    relaxed.clear()
+    fit = fit_switching(data, replace(CELL, xi=1.03e-13), free=free, degree=24)
+    close(fit, {"xi": CELL.xi, "B_x": 0.02, "B_z": 1e-3})
+    # One exact slope of three different relaxations (a step in xi shares its own), and single solutions.
+    assert sum(degree == 24 for degree in relaxed) <= 6 * 50
+    # The answer is that of the direct solution, not of an interpolation.
+    assert fit.junction is not None
+    (p,) = predictions([fit.junction], [data], degree=24)
+    assert fit.chi2 == pytest.approx(float(np.sum(2000 * (data.P_sw - p) ** 2 / (p * (1 - p)))), rel=1e-9)
+
+
+def test_pulls_across_fields() -> None:
+    pulls, free, blank = [], ("xi", "B_z"), across(20)
+    (P,) = predictions([CELL], [blank], degree=24)
+    for seed in range(16):
+        data = replace(blank, P_sw=np.random.default_rng(seed).binomial(2000, P) / 2000)
+        found = fit_switching(data, replace(CELL, xi=1.02e-13), free=free, degree=24).parameters
+        pulls.append([(found[name].value - true) / found[name].std for name, true in (("xi", 1e-13), ("B_z", 1e-3))])
+    unit_variance(np.array(pulls))
+
+
+def test_the_expected_time_grows_with_what_is_solved() -> None:
+    one, many = (expected_seconds([across(n)], GENERATOR, 56, parameters=3) for n in (1, 50))
+    assert many == pytest.approx(50 * one, rel=0.2)
+    finer = expected_seconds([across(50)], GENERATOR, 112, parameters=3)
+    assert 6 < finer / many < 9  # the third power
+    assert expected_seconds([across(50)], GENERATOR, 56, parameters=6) > many
 
 
 # --- one pulse -----------------------------------------------------------------------------------------

@@ -8,15 +8,8 @@ import pytest
 
 from voltaspin.core.units import gamma_e, k_B
 from voltaspin.device import Pulse, presets
-from voltaspin.device.fokker_planck import (
-    boltzmann_exponents,
-    generator,
-    staircase,
-    switching_map,
-    switching_probability,
-    well_density,
-    well_indicator,
-)
+from voltaspin.device.density import boltzmann_exponents, generator, staircase, well_density, well_indicator
+from voltaspin.device.fokker_planck import switching_map, switching_probability
 
 GENERATOR = presets.generator
 SMALL = GENERATOR.with_variation(K_eff_scale=0.25)  # Delta 10: cheap

@@ -1,5 +1,6 @@
 import math
 from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from scipy.integrate import quad
 from scipy.special import j1
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.files import write_json
 from voltaspin.core.units import k_B, nm, ns
 from voltaspin.device import Junction, Pulse, presets
 from voltaspin.device.junction import cylinder_demagnetisation
@@ -165,3 +167,57 @@ def test_energy_scale_of_a_published_cell() -> None:
 def test_pulse_refuses(change: dict[str, float]) -> None:
     with pytest.raises(InputError):
         Pulse(**{"voltage": 1.0, "width": 1 * ns, **change})
+
+
+# --- by name, by file, and with changes ----------------------------------------------------------------
+
+
+def test_a_name_a_file_and_changes_name_a_junction(tmp_path) -> None:
+    made = Junction.of("generator, t_F=1.2nm, TMR=150%")
+    assert (made.t_F, made.TMR0, made.name) == (
+        pytest.approx(1.2e-9), pytest.approx(1.5), "generator, t_F=1.2nm, TMR=150%",
+    )  # fmt: skip
+    assert made.N == pytest.approx(cylinder_demagnetisation(diameter=made.diameter, height=1.2e-9))
+    made.save(tmp_path / "cell, warm.json")
+    made.save(tmp_path / "cell.json")
+    assert Junction.of(str(tmp_path / "cell, warm.json")) == Junction.of(str(tmp_path / "cell.json")) == made
+    cold = Junction.of(f"{tmp_path / 'cell.json'}, temperature=250K")
+    assert (cold.temperature, cold.name) == (250.0, f"{made.name}, temperature=250K")
+    assert Junction.of("generator") == presets.generator
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["device/junction.json", "device/device.json", "device-fit/fitted/junction.json", "device-fit/fitted/fit.json"],
+)
+def test_the_files_of_0_1_0_are_junctions(file: str) -> None:
+    found = Junction.of(str(Path(__file__).parents[1] / "data" / "v0.1.0" / file))
+    assert found.name.startswith("storage, B_x=20mT" if file.startswith("device/j") else "generator")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("genrator", "'genrator' is unknown; did you mean 'generator'? known: generator, storage"),
+        ("generator, t_f=1nm", "did you mean 't_F'? known: diameter, t_F"),
+        ("generator, quickly", "give NAME=VALUE with one of the names diameter"),
+        ("generator, t_F=30mT", "'mT' is no unit of length"),
+        ("generator, Delta=4, K_i=1e-3", "say the same twice"),
+        ("none.json", "none.json"),
+        ("", "known: generator"),
+    ],
+)
+def test_a_text_that_names_no_junction_is_refused(text: str, says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Junction.of(text)
+    assert says in str(caught.value)
+
+
+def test_a_file_without_a_junction_or_a_field_is_refused(tmp_path) -> None:
+    write_json(tmp_path / "fit.json", {"kind": "fit", "schema_version": 1, "junction": None})
+    with pytest.raises(InputError, match="holds no junction"):
+        Junction.of(str(tmp_path / "fit.json"))
+    data = presets.generator.to_json()
+    del data["RA"]
+    with pytest.raises(InputError, match="field 'RA' is missing"):
+        Junction.from_json(data)

@@ -11,8 +11,8 @@ from scipy import stats
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import gamma_e, k_B
 from voltaspin.device import Pulse, presets
+from voltaspin.device.density import boltzmann_exponents, well_density
 from voltaspin.device.equilibrium import equilibrium, well_bottom
-from voltaspin.device.fokker_planck import boltzmann_exponents, well_density
 from voltaspin.device.kernel import LANES, _log, gaussian_pair
 from voltaspin.device.llg import (
     binomial_error,

@@ -10,13 +10,13 @@ import pytest
 
 from voltaspin import memory
 from voltaspin.core.errors import InputError
+from voltaspin.core.result import Part
 from voltaspin.device import (
     Junction,
     Pulse,
     SwitchingModel,
     at_temperature,
     equilibrium,
-    fair_pulse,
     flip_rate,
     fokker_planck,
     llg,
@@ -82,6 +82,10 @@ def numbers(found):
     elif isinstance(found, tuple | list):
         for one in found:
             yield from numbers(one)
+    elif isinstance(found, Part):
+        for name in type(found).model_fields:
+            for inner, value in numbers(getattr(found, name)):
+                yield inner or name, value
     elif is_dataclass(found) and not isinstance(found, Junction | SwitchingModel):
         for f in fields(found):
             for name, value in numbers(getattr(found, f.name)):
@@ -128,8 +132,6 @@ CHANCES = {"flip_rate", "fokker_planck", "llg.probability", "llg.curve", "llg.th
         lambda none: fokker_planck.switching_map(J, voltages=none, widths=[1e-9]),
         lambda none: fokker_planck.switching_map(J, voltages=[1.0], widths=none),
         lambda none: array().write(none),
-        lambda none: fair_pulse(J, voltages=none),
-        lambda none: fair_pulse(J, widths=none),
     ],
 )
 def test_an_empty_array_where_numbers_belong_is_refused(call):

@@ -1,6 +1,6 @@
 import math
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import read_json, write_json
-from voltaspin.device import Pulse, SwitchingModel, presets
+from voltaspin.device import Pulse, SwitchingModel, fair_pulse, presets
 from voltaspin.device.llg import switching_probability
 from voltaspin.device.response import logistic as _logistic
 from voltaspin.device.switching import _fit, _logistic_regression
@@ -153,24 +153,41 @@ def test_certain_pulses_stay_probabilities() -> None:
 
 
 class TestShipped:
-    def test_is_near_a_fair_coin_and_says_how_it_was_made(self) -> None:
-        shipped = SwitchingModel.shipped()
+    def test_the_table_of_0_1_0_is_kept(self) -> None:
+        old = SwitchingModel.shipped("0.1.0")
+        assert (old.junction, old.pulse) == (GENERATOR, PULSE)
+        assert "from_llg" in old.provenance["command"]
+        assert old.chi2_per_dof is not None
+        assert old.chi2_per_dof < 2
+
+    @pytest.mark.parametrize("version", [None, "0.1.0"])
+    def test_is_near_a_fair_coin(self, version: Literal["0.1.0"] | None) -> None:
+        shipped = SwitchingModel.shipped(version)
         assert shipped.junction == GENERATOR
-        assert shipped.pulse == PULSE
-        assert "from_llg" in shipped.provenance["command"]
-        assert shipped.chi2_per_dof is not None
-        assert shipped.chi2_per_dof < 2
         p01, p10 = shipped.probabilities(K_eff_scale=1.0, B_z=0.0)
         assert abs(p01 - 0.5) < 0.01
         assert p01 == p10
 
-    def test_agrees_with_a_fresh_ensemble(self) -> None:
+    def test_is_the_density_under_the_fair_pulse(self) -> None:
+        shipped, fair = SwitchingModel.shipped(), fair_pulse(GENERATOR)
+        assert shipped.pulse == fair.pulse
+        assert "fair_pulse" in shipped.provenance["command"]
+        p01, p10 = shipped.probabilities(K_eff_scale=[0.95, 1.0], B_z=[-2e-3, 0.0])
+        corners = {c.name: c for c in fair.corners}
+        assert shipped.worst_error is not None
+        for k, name in enumerate(("K_eff -5%, B_z -2 mT", "nominal")):
+            allowed = shipped.worst_error + fair.error
+            assert (p01[k], p10[k]) == pytest.approx((corners[name].p01, corners[name].p10), abs=allowed)
+
+    @pytest.mark.parametrize("version", [None, "0.1.0"])
+    def test_agrees_with_a_fresh_ensemble(self, version: Literal["0.1.0"] | None) -> None:
         # Off the grid and at another time step; fit error and counting error added.
-        shipped = SwitchingModel.shipped()
+        shipped = SwitchingModel.shipped(version)
+        assert shipped.pulse is not None
         for s, b in ((0.93, 3e-3), (1.1, -5e-3)):
             fresh = switching_probability(
                 GENERATOR.with_variation(K_eff_scale=s, B_z=b),
-                PULSE,
+                shipped.pulse,
                 n_devices=6000,
                 dt=1e-12,
                 relax=10e-9,

@@ -169,11 +169,11 @@ def test_tails_have_their_closed_forms_and_do_not_cancel() -> None:
     assert _below(1e-7, spread, 0.0, sign=1) == pytest.approx(float(ndtr(-math.log(2) / 0.05)), rel=1e-9)
     assert _below(4e-7, spread, 0.0, sign=-1) == pytest.approx(float(ndtr(-math.log(2) / 0.05)), rel=1e-9)
     # Both ways to integrate meet where noise and spread are equal.
-    lower, upper = (replace(spread, noise=1e-8 * (1 + shift)) for shift in (-1e-9, 1e-9))
+    lower, upper = (spread.model_copy(update={"noise": 1e-8 * (1 + shift)}) for shift in (-1e-9, 1e-9))
     assert _below(1.2e-7, lower, 0.0, sign=1) == pytest.approx(_below(1.2e-7, upper, 0.0, sign=1), rel=1e-6)
-    certain = replace(spread, log_spread=0.0)
+    certain = spread.model_copy(update={"log_spread": 0.0})
     assert [_below(r, certain, 0.0, sign=1) for r in (1e-7, 2e-7, 3e-7)] == pytest.approx([0, 0.5, 1], abs=1e-12)
-    assert _below(1e-9, replace(spread, noise=1e-12), 0.0, sign=1) == 0  # beyond the smallest double
+    assert _below(1e-9, spread.model_copy(update={"noise": 1e-12}), 0.0, sign=1) == 0  # beyond the smallest double
 
 
 def test_a_reference_off_the_middle_trades_the_errors() -> None:

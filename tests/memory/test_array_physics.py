@@ -13,7 +13,7 @@ from voltaspin.device import Pulse, SwitchingModel, at_temperature, flip_rate, p
 from voltaspin.device.breakdown import lifetime
 from voltaspin.device.fokker_planck import switching_probability
 from voltaspin.memory import Access, Imperfections, Line, MagnetoelectricMemory, Slopes, Variation
-from voltaspin.memory.ageing import after, flip_rates
+from voltaspin.memory.wear import after, flip_rates
 
 COIN = SwitchingModel.constant(0.5, 0.5)
 

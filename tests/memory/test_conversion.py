@@ -10,8 +10,8 @@ from torch import nn
 from voltaspin.core.context import RunContext, running
 from voltaspin.core.errors import InputError
 from voltaspin.memory import ArraySpec, ClippingWarning, MemoryLayer, calibrate, convert
-from voltaspin.memory.attention import split_projections
-from voltaspin.memory.conversion import machine_of
+from voltaspin.memory.crossbar.attention import split_projections
+from voltaspin.memory.crossbar.layer import context_of
 
 LAYERS = {
     "linear": (nn.Linear(12, 7), (4, 5, 12)),
@@ -205,11 +205,11 @@ def test_the_ledger_counts_by_layer_and_step():
     model, _ = convert(small(), spec)
     with torch.no_grad(), running(RunContext(images=(0, 1, 2), step=7)):
         model(torch.randn(3, 8))
-    layer = machine_of(model).ledger.child("2").child("step 7")
+    layer = context_of(model).ledger.child("2").child("step 7")
     assert layer.total("conversion") == 3 * 2 * 16 * 3  # images, tiles along 16 inputs, outputs, slices
     assert layer.total("product") == 3 * 16 * 16 * 6
     assert layer.total("drive") == 3 * 16 * 4  # five outputs of six columns share a tile
-    assert machine_of(model).ledger.total("write") == 2 * 256 * 6
+    assert context_of(model).ledger.total("write") == 2 * 256 * 6
 
 
 @pytest.mark.parametrize(
@@ -248,13 +248,13 @@ def test_transformers_go_into_memory_with_their_projections():
     assert coverage.other_macs == 2 * 2 * 6 * 6 * 32  # scores and weighted values of two layers
     with torch.no_grad():
         assert torch.allclose(model(x), plain(x), atol=0.02)
-    assert machine_of(model).ledger.child("attention and other products").total("mac") == 2 * coverage.other_macs
+    assert context_of(model).ledger.child("attention and other products").total("mac") == 2 * coverage.other_macs
 
 
 def test_what_stays_digital_is_counted():
     model, coverage = convert(small(), ArraySpec(), example=torch.zeros(1, 8))
     model(torch.zeros(3, 8))
-    ledger = machine_of(model).ledger
+    ledger = context_of(model).ledger
     for layer in coverage.layers:
         child = ledger.child(layer.name)
         assert child.total("mac") == (0 if layer.in_memory else 3 * layer.macs)

@@ -8,18 +8,11 @@ import torch
 
 from voltaspin.core.errors import InputError
 from voltaspin.memory import ArraySpec, Crossbar, calibrate, convert
-from voltaspin.memory.chance import Chance, normal_table
-from voltaspin.memory.periphery import (
-    FIRST_ORDER,
-    adc,
-    adc_step,
-    line_drop,
-    loading,
-    phases_of,
-    resistive_network,
-    sensing,
-)  # fmt: skip
-from voltaspin.memory.ranges import ClippingWarning
+from voltaspin.memory.crossbar.converters import adc, adc_step, loading
+from voltaspin.memory.crossbar.normals import ReadNoise, normal_table
+from voltaspin.memory.crossbar.ranges import ClippingWarning
+from voltaspin.memory.crossbar.readout import sensing
+from voltaspin.memory.crossbar.wires import FIRST_ORDER, line_drop, resistive_network
 
 RNG = np.random.default_rng(7)
 IDEAL = [
@@ -151,7 +144,7 @@ def test_ranges_from_recorded_sums_lose_no_more_than_gaussian_ones_and_the_model
             if model == "exact":  # the range for a Gaussian of the same root mean square loses more
                 for s in range(spec.slices):
                     sums = [cells.cells.value[s, 0, :, t : t + 128] @ x[:, t : t + 128].T
-                            for _, x in phases_of(q, spec) for t in range(0, 300, 128)]  # fmt: skip
+                            for _, x in spec.drive.planes(q) for t in range(0, 300, 128)]  # fmt: skip
                     y = torch.cat([v.reshape(-1) for v in sums])
                     gaussian = loading(4) * y.square().mean().sqrt()
                     losses = [float((adc(y, adc_step(limit, 4), 4) - y).square().mean())
@@ -343,7 +336,7 @@ def test_normals_of_the_layers():
     table = normal_table().astype(float)
     assert abs(table.mean()) < 1e-9
     assert table.var() == pytest.approx(1, abs=1e-7)
-    chance = Chance(3, "a layer")
+    chance = ReadNoise(3, "a layer")
     z = chance.normals(chance.counters((5, 6, 7), 0), 40_000)
     again = chance.normals(chance.counters((7,), 0), 40_000)
     assert np.array_equal(z[2], again[0])  # an image's numbers do not depend on its batch

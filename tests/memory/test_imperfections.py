@@ -6,7 +6,7 @@ import pytest
 from voltaspin.core.errors import InputError
 from voltaspin.device import SwitchingModel, presets
 from voltaspin.memory import Imperfections, Slopes
-from voltaspin.memory.imperfections import Disturbance
+from voltaspin.memory.dynamics import Disturbance
 
 SLOPES = Slopes(temperature=(1e-3, 2e-3), voltage=(0.5, 0.25), width=(1e9, 5e8), B_z=(-6.0, 6.5))
 ROWS, COLUMNS = 7, 9
@@ -54,7 +54,7 @@ def test_neighbours_count_as_a_slow_loop_counts_them():
 def test_the_field_of_a_neighbour_is_that_of_its_dipole():
     j, p = presets.generator, SwitchingModel.shipped().pulse
     model = SwitchingModel.constant(0.5, 0.5)
-    model = type(model)(j, p, None, model.response)
+    model = model.model_copy(update={"junction": j, "pulse": p, "ranges": None})
     d = Disturbance(
         Imperfections(slopes=SLOPES),
         model,

@@ -12,7 +12,7 @@ from torch import nn
 
 from voltaspin.core.errors import InputError
 from voltaspin.memory import ArraySpec, Crossbar, convert
-from voltaspin.memory.conversion import machine_of
+from voltaspin.memory.crossbar.layer import context_of
 
 SPECS = {
     "digital": ArraySpec(mode="digital", weight_bits=12, input_bits=12),
@@ -216,14 +216,14 @@ def test_cells_are_written_only_where_weights_change():
     model, _ = convert(small(), SPECS["digital"])
     x = torch.randn(3, 8)
     model(x)
-    writes = machine_of(model).ledger.total("write")
+    writes = context_of(model).ledger.total("write")
     model.load_state_dict(model.state_dict())
     model.double()
     model(x.double())
-    assert machine_of(model).ledger.total("write") == writes
+    assert context_of(model).ledger.total("write") == writes
     model[0].weight.data[0, 0] += 1
     model(x.double())
-    assert machine_of(model).ledger.total("write") > writes
+    assert context_of(model).ledger.total("write") > writes
 
 
 def test_cells_written_in_inference_mode_can_be_trained():

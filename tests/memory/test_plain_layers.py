@@ -12,7 +12,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 from voltaspin.core.errors import InputError
 from voltaspin.memory import ArraySpec, MemoryLayer, convert
-from voltaspin.memory.plain import tensors_in
+from voltaspin.memory.crossbar.plain import tensors_in
 
 D = ArraySpec(mode="digital", weight_bits=14, input_bits=14, digital_ends=False)
 

@@ -8,7 +8,7 @@ from voltaspin.core.errors import InputError
 from voltaspin.device import Pulse, SwitchingModel, presets
 from voltaspin.device.fokker_planck import switching_probability
 from voltaspin.memory import MagnetoelectricMemory, PulseLibrary, Variation
-from voltaspin.memory.programmable import _coefficients, _designs, _orders, answer
+from voltaspin.memory.pulses import _coefficients, _designs, _orders, response
 
 JUNCTION = presets.get("generator")
 HALVES = (("K_eff_scale", 0.15), ("B_z", 1.5e-3))
@@ -43,9 +43,9 @@ def test_the_library_agrees_with_single_solutions(library, at):
     pulse = Pulse(voltage=float(library.voltages[at[0]]), width=float(library.widths[at[1]]))
     cell = {"K_eff_scale": 1.05, "B_z": -0.7e-3}
     found = library.logits[at]
-    from voltaspin.memory.programmable import Answer
+    from voltaspin.memory.pulses import PulseResponse
 
-    p01, p10 = Answer(pulse, HALVES, found).probabilities({k: np.float64(v) for k, v in cell.items()})
+    p01, p10 = PulseResponse(pulse, HALVES, found).probabilities({k: np.float64(v) for k, v in cell.items()})
     for p, well in ((p01, "up"), (p10, "down")):
         exact = switching_probability(JUNCTION.with_variation(**cell), pulse, initial=well).value
         assert float(p) == pytest.approx(exact, abs=0.01)  # of the polynomial
@@ -86,7 +86,7 @@ def test_another_pulse_on_the_same_cells():
     model = SwitchingModel.shipped()
     memory = MagnetoelectricMemory(rows=64, columns=64, variation=Variation(K_eff=0.02, stray_field=0), seed=1)
     memory.pulse(model.pulse)
-    found = answer(JUNCTION, model.pulse, memory._halves)
+    found = response(JUNCTION, model.pulse, memory._halves)
     assert found.p01 == pytest.approx(switching_probability(JUNCTION, model.pulse).value, abs=1e-9)
     tail = norm.sf(3)
     p = float(found.probabilities(memory.quantities)[0].mean())

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from voltaspin.cli.files import _OPTIONS
 from voltaspin.core.errors import InputError
-from voltaspin.noise import FileError, FileOptions, PseudoSource, RecordedSource, content, record, two_populations
+from voltaspin.noise import FileError, FileOptions, PseudoSource, RecordedSource, record, two_populations
+from voltaspin.noise.importer import content
 
 RNG = np.random.default_rng(3)
 BITS = RNG.integers(0, 2, 4000).astype(np.uint8)
@@ -134,7 +135,7 @@ def test_words_of_a_converter_are_refused_with_what_settles_it(tmp_path, kind):
     assert RecordedSource(path, format="packed").bits_left == 8 * path.stat().st_size  # said, so done
 
 
-@pytest.mark.parametrize(("head", "name"), [(s[0], s[1]) for s in content._SIGNATURES if not s[2]])
+@pytest.mark.parametrize(("head", "name"), content.FOREIGN)
 def test_known_kinds_of_files_are_named_and_not_read(tmp_path, head, name):
     path = put(tmp_path, head + np.random.default_rng(5).bytes(3000))
     with pytest.raises(FileError, match=re.escape(name)):

@@ -8,6 +8,7 @@ import pytest
 
 from voltaspin.core.errors import InputError
 from voltaspin.noise import PseudoSource, entropy
+from voltaspin.noise.examination.entropy_limits import limits
 
 IID = {p: -log2(max(p, 1 - p)) for p in (0.5, 0.6, 0.7, 0.9)}
 
@@ -123,17 +124,16 @@ def test_constant_and_periodic_bits_have_none():
 
 
 def test_perfect_bits_stay_above_their_limits_and_biased_ones_do_not():
-    limits = entropy.ideal_limits(100_000)
-    assert limits.mean["compression"] < 0.9  # the estimate gives perfect bits less than 1
+    found = limits(100_000, false_alarm=1e-3)
     for seed in range(5):
-        assert limits.below(entropy.estimate(PseudoSource(seed=seed).bits(100_000).tobytes())) == ()
-    biased = limits.below(entropy.estimate(coins(100_000, 0.52)))
+        ideal = entropy.estimate(PseudoSource(seed=seed).bits(100_000).tobytes())
+        assert ideal.compression < 0.9  # the estimate gives perfect bits less than 1
+        assert found.below(ideal) == ()
+    biased = found.below(entropy.estimate(coins(100_000, 0.52)))
     assert "most_common_value" in biased
-    assert set(limits.to_json()["lower"]) == set(entropy.ESTIMATES)
+    assert set(found.to_json()["lower"]) == set(entropy.ESTIMATES)
 
 
 def test_too_few_bits_are_refused():
     with pytest.raises(InputError, match="6012"):
         entropy.estimate(np.zeros(6011, np.uint8))
-    with pytest.raises(InputError, match="spread"):
-        entropy.ideal_limits(10_000, sequences=2)

@@ -5,7 +5,7 @@ import pytest
 
 from voltaspin.core.errors import InputError
 from voltaspin.noise import entropy
-from voltaspin.noise.entropy_limits import clumped, limit, limits
+from voltaspin.noise.examination.entropy_limits import clumped, limit, limits
 from voltaspin.random.streams import Stream
 
 

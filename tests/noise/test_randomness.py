@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from voltaspin.core.errors import InputError
-from voltaspin.noise import PseudoSource, RecordedSource, bit_statistics, examine, record
-from voltaspin.noise.randomness import autocorrelation
+from voltaspin.noise import PseudoSource, Randomness, RecordedSource, bit_statistics, examine, record
+from voltaspin.noise.examination.whole_parts import Lags
 
 
 def recorded(folder, bits):
@@ -18,12 +18,13 @@ def recorded(folder, bits):
 def test_ideal_bits_are_told_from_nothing():
     found = examine(PseudoSource(seed=2), n_bits=100_000)
     assert found.ideal
-    assert "Nothing tells these bits from ideal ones" in found.verdict
+    assert "No test distinguishes these 100000 bits from ideal random bits" in found.verdict
     assert "entropy is that of their seed" in found.verdict
     data = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert len(data["tests"]) == 188
     assert set(data["tests"][0]) == {"name", "variant", "p_value", "reason"}
-    assert data["entropy"]["minimum"] < 1
+    assert data["whole"]["estimates"]["minimum"] < 1
+    assert Randomness.from_json(data).verdict == found.verdict
     assert "Frequency" in str(found)
 
 
@@ -58,8 +59,11 @@ def test_autocorrelation_is_that_of_the_statistics():
     bits = (np.random.default_rng(3).random(5000) < 0.4).astype(np.uint8)
     bits[1:] |= bits[:-1]
     expected = [e.value - 1 / (bits.size - 1) for e in bit_statistics(bits[:, None], lags=5).autocorrelation]
-    assert autocorrelation(bits, 5) == pytest.approx(expected, abs=1e-9)
-    assert not autocorrelation(np.ones(100, np.uint8)).any()
+    counted, constant = Lags(5), Lags(64)
+    counted.feed(bits)
+    constant.feed(np.ones(100, np.uint8))
+    assert counted.found() == pytest.approx(expected, abs=1e-9)
+    assert not constant.found().any()
 
 
 def test_short_and_wrong_requests(tmp_path):

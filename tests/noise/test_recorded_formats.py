@@ -7,7 +7,8 @@ import pytest
 from scipy.special import ndtr
 
 from voltaspin.core.errors import InputError
-from voltaspin.noise import RecordedSource, array_files, bit_values, table_files, text_files, two_populations
+from voltaspin.noise import RecordedSource, two_populations
+from voltaspin.noise.importer import arrays, reading, table, values
 
 BITS = (np.random.default_rng(7).random(5003) < 0.5).astype(np.uint8)
 
@@ -47,10 +48,10 @@ CASES = [
 @pytest.mark.parametrize("block", [1 << 20, 97])
 @pytest.mark.parametrize(("kind", "options"), CASES)
 def test_every_format_gives_the_same_bits(tmp_path, monkeypatch, kind, options, block):
-    for module, name in ((array_files, "VALUES"), (table_files, "ROWS"), (text_files, "_BLOCK")):
+    for module, name in ((arrays, "VALUES"), (table, "ROWS"), (reading, "_BLOCK")):
         monkeypatch.setattr(module, name, block)
     if block == 97 and options.get("threshold") == "fit":
-        monkeypatch.setattr(bit_values, "_FITTED", 388)
+        monkeypatch.setattr(values, "_FITTED", 388)
     source = RecordedSource(write(tmp_path, kind), **options)
     assert source.bits_left == BITS.size
     assert np.array_equal(np.unpackbits(source.bits(5000), count=5000), BITS[:5000])

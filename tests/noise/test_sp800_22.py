@@ -7,7 +7,7 @@ import pytest
 
 from voltaspin.core.errors import InputError
 from voltaspin.noise import PseudoSource, assess, sp800_22
-from voltaspin.noise import sp800_22_kernels as kernels
+from voltaspin.noise.examination import sp800_22_kernels as kernels
 
 N = 10**6
 
@@ -104,9 +104,9 @@ def test_exact_classes_agree_with_counting_everything():
     # every word of 16 bits: the longest run of ones, and the matches of 111 with overlaps
     words = (np.arange(2**16)[:, None] >> np.arange(15, -1, -1) & 1).astype(np.uint8)
     flat = words.ravel()
-    runs = np.bincount(np.clip(kernels.longest_runs(flat, 16), 2, 6) - 2, minlength=5) / 2**16
+    runs = np.bincount(np.clip(kernels.runs_of_ones(flat, 16, 3)[0], 2, 6) - 2, minlength=5) / 2**16
     assert sp800_22._run_probabilities(16, 2, 6) == pytest.approx(runs, abs=1e-12)
-    matches = np.bincount(np.minimum(kernels.overlapping_ones(flat, 3, 16), 5), minlength=6) / 2**16
+    matches = np.bincount(np.minimum(kernels.runs_of_ones(flat, 16, 3)[1], 5), minlength=6) / 2**16
     assert sp800_22._exact_matches(3, 16, 6) == pytest.approx(matches, abs=1e-12)
 
 

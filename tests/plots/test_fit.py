@@ -19,8 +19,9 @@ from voltaspin.device.fit.data import (
 )
 from voltaspin.device.fit.field import fit_switching_fields, fit_xi, switched
 from voltaspin.device.fit.likelihood import FitResult
+from voltaspin.device.fit.predictions import predict
 from voltaspin.device.fit.resistance import fit_resistance, fit_spread, fit_TMR, resistance
-from voltaspin.device.fit.switching import fit_switching, predict
+from voltaspin.device.fit.switching import fit_switching
 from voltaspin.plots.drawing import png
 from voltaspin.plots.fit import fit_overlay
 

@@ -8,7 +8,7 @@ from torch import nn
 from voltaspin.core.errors import InputError
 from voltaspin.cost.network import compute_cost
 from voltaspin.memory import ArraySpec, convert
-from voltaspin.memory.counting import as_found, counted
+from voltaspin.memory.crossbar.counting import as_found, counted
 
 D = ArraySpec(mode="digital", digital_ends=False)
 r = torch.randn

@@ -25,7 +25,7 @@ from voltaspin.device import JunctionSpec
 from voltaspin.device.characterise import Characterisation
 from voltaspin.diffusion.bitflip.model import BitModelSpec
 from voltaspin.memory import ArraySpec
-from voltaspin.memory.files import _checksum
+from voltaspin.memory.state import _checksum
 from voltaspin.report.results import DemoResults
 from voltaspin.requirements.specification import NoiseSpecification
 

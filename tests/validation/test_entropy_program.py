@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from voltaspin.noise import entropy
-from voltaspin.noise.whole import Reader
+from voltaspin.noise.examination.whole import Reader
 
 sys.path.insert(0, str(Path(__file__).parent))
 import entropy_inputs as inputs

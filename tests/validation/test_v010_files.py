@@ -31,7 +31,7 @@ from voltaspin.diffusion.bitflip.training import BitTrainSpec
 from voltaspin.diffusion.data import ImageSet
 from voltaspin.diffusion.sampling import shipped_model
 from voltaspin.memory import ArraySpec, MagnetoelectricMemory, Slopes, convert
-from voltaspin.memory.programmable import PulseLibrary
+from voltaspin.memory.pulses import PulseLibrary
 from voltaspin.metrics import evaluate_folder
 from voltaspin.metrics.conditions import ConditionComparison as Quality
 from voltaspin.metrics.shipped import data_sha256, load_reference

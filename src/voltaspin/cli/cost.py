@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from voltaspin.cli.device import chosen_junction
+from voltaspin.cli.device import JUNCTION_HELP, chosen_junction
 from voltaspin.cli.options import AsJson, Changes, Force, Model, Seed, Voltage, Width, count, word
 from voltaspin.cli.terminal import show
 from voltaspin.core.errors import InputError
@@ -17,9 +17,7 @@ from voltaspin.core.folders import claimed_file
 
 
 def cost(
-    junction: Annotated[
-        str, typer.Option("--junction", help="A preset; `voltaspin device list` names them.")
-    ] = "generator",
+    junction: Annotated[str, typer.Option("--junction", help=JUNCTION_HELP)] = "generator",
     changes: Changes = None,
     voltage: Voltage = None,
     width: Width = None,
@@ -78,22 +76,15 @@ def cost(
             raise InputError(f"--no-work prices no image; leave out --{given[0].replace('_', '-')}")
     from voltaspin.cost.merit import figure_of_merit
     from voltaspin.cost.pricing import Draws, Prices
-    from voltaspin.device import Pulse, SwitchingModel
+    from voltaspin.device import Pulse, fair_pulse
 
     chosen = chosen_junction(junction, changes)
-    shipped = SwitchingModel.shipped()
     if (voltage is None) != (width is None):
         raise InputError("--voltage and --width make a pulse together; give both or neither")
     if voltage is not None and width is not None:
         pulse = Pulse(voltage=voltage, width=width)
-    elif junction == "generator" and not changes:
-        assert shipped.pulse is not None
-        pulse = shipped.pulse
     else:
-        raise InputError(
-            f"no pulse is known for {chosen.name}; give --voltage and --width, which "
-            f"'voltaspin device characterise --preset {junction}' finds"
-        )
+        pulse = fair_pulse(chosen).pulse
     with contextlib.nullcontext() if out is None else claimed_file(out, force=force):
         prices = Prices.of(chosen, pulse, draws=Draws(samples=samples, seed=seed))
         found = figure_of_merit(

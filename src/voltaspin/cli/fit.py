@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from voltaspin.cli.device import Preset, chosen_junction
+from voltaspin.cli.device import chosen_junction
 from voltaspin.cli.options import AsJson, Changes, Force, Out, SpinTorque, count
 from voltaspin.cli.tables import KINDS, by_quantity, column_names, digests, joined, kind_of, measurements_of
 from voltaspin.cli.terminal import now_and_then, print_json, progress_bars, run_record
@@ -41,7 +41,9 @@ def fit(
     kind: Annotated[
         str | None, typer.Option("--kind", help=f"{', '.join(KINDS)}; default: what the columns tell.")
     ] = None,
-    preset: Preset = "generator",
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="Where the fit starts; `voltaspin device list` names the presets.")
+    ] = None,
     changes: Changes = None,
     free: Annotated[
         str | None, typer.Option("--free", help="Parameters to fit, with commas: xi,Delta,B_x. The others stay.")
@@ -88,7 +90,7 @@ def fit(
 
     Example: [bold]voltaspin device fit sweep.csv --preset generator --fixed trials=1000 --out fitted[/bold]
     """
-    start = chosen_junction(preset, changes)
+    start = chosen_junction(preset or "generator", changes)
     asked, stated = by_quantity(columns), list(fixed or ())
     sha256 = digests(files)
     headers = {path: column_names(path) for path in files}
@@ -98,12 +100,15 @@ def fit(
     if name != "switching" and (degree is not None or spin_torque or quick):
         option = "--degree" if degree is not None else "--spin-torque" if spin_torque else "--quick"
         raise InputError(f"{option} is of a switching fit, and this is one of {name}; leave it out")
+    if name == "spread" and (preset is not None or changes):
+        option = "--set" if changes else "--preset"
+        raise InputError(f"{option}: a fit of a spread starts at no junction and gives none; leave it out")
     sets, read = measurements_of(KINDS[name], headers, asked, stated)
     parameters = None if free is None else [part.strip() for part in free.split(",")]
     if name == "spread" and (out / "junction.json").exists():
         raise InputError(f"{out} holds the junction of another fit, and a spread gives none; choose another --out")
     arguments = {
-        "sha256": sorted(sha256.values()), "kind": name, "preset": preset, "set": changes, "free": free,
+        "sha256": sorted(sha256.values()), "kind": name, "preset": preset or "generator", "set": changes, "free": free,
         "columns": columns, "fixed": fixed, "degree": degree, "spin_torque": spin_torque, "quick": quick,
     }  # fmt: skip
     with OutputFolder.claim(out, command="device fit", arguments=arguments, force=force) as folder:
@@ -111,6 +116,10 @@ def fit(
         with progress_bars() as bars, warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             bar, say, rough = bars.add_task("fit", total=None), now_and_then(), ""
+            if name == "switching" and not quick and (seconds := _long(sets, start, degree, parameters)):
+                bars.console.print(
+                    f"the fit may take {seconds:.0f} s of one core; --quick ends before", highlight=False
+                )
 
             def show(done: int, left: float) -> None:
                 there = f"fit, step {done}" + (f", {left**0.5:.2g} sigma to go" if math.isfinite(left) else "")
@@ -142,11 +151,10 @@ def fit(
         record["files"] = [read[path] | {"sha256": sha256[path]} for path in files]
         record |= {"fixed": stated, "degree": degree, "spin_torque": spin_torque}
         from voltaspin.core.spec import environment
-        from voltaspin.device import JunctionSpec
 
         record |= {"command": ["voltaspin", *sys.argv[1:]], "environment": environment()}
         if made is not None:
-            folder.write_json("junction.json", JunctionSpec.of(made).to_json())
+            folder.write_json("junction.json", made.to_json())
         folder.write_bytes("fit.png", picture)
         folder.write_json("fit.json", record)
         folder.finish(run_record())
@@ -158,6 +166,14 @@ def fit(
     if made is not None:
         print(f"junction: {(out / 'junction.json').resolve()}")
     print(f"picture: {(out / 'fit.png').resolve()}")
+
+
+def _long(sets: list[Any], start: Junction, degree: int | None, free: list[str] | None) -> float:
+    """Processor time that the fit is expected to take [s], or 0 where it is below a minute."""
+    from voltaspin.device.fit import switching
+
+    seconds = switching.expected_seconds(sets, start, degree, parameters=len(free or switching.DEFAULT))
+    return seconds if seconds > 60 else 0.0
 
 
 def _fitted(
@@ -210,8 +226,6 @@ def _bare(names: str) -> str:
 def _record(
     kind: str, result: FitResult, notes: Sequence[str], start: Junction, made: Junction | None
 ) -> dict[str, Any]:  # fmt: skip
-    from voltaspin.device import JunctionSpec
-
     return {
         "kind": "fit",
         "schema_version": 1,
@@ -229,8 +243,8 @@ def _record(
         "dof": result.dof,
         "p_value": result.p_value,
         "notes": list(notes),
-        "start": JunctionSpec.of(start).to_json(),
-        "junction": None if made is None else JunctionSpec.of(made).to_json(),
+        "start": start.to_json(),
+        "junction": None if made is None else made.to_json(),
     }
 
 

@@ -111,7 +111,7 @@ def store(
     Example: [bold]voltaspin memory store garment.png --out store.png[/bold]
     """
     from voltaspin.diffusion.pictures import read_pictures
-    from voltaspin.memory.keeping import keep
+    from voltaspin.memory import retention_demo
     from voltaspin.plots.drawing import png
     from voltaspin.plots.memory import stored_images
 
@@ -121,8 +121,8 @@ def store(
     grey = picture[0] if len(picture) == 1 else (picture.transpose(1, 2, 0) @ [0.299, 0.587, 0.114]).round()
     grey = grey.astype("uint8")
     with claimed_file(out, force=force):
-        storage = keep(grey, "storage", seconds=years, temperature=celsius, seed=seed)
-        generator = keep(grey, "generator", seconds=60.0, temperature=None, seed=seed)
+        storage = retention_demo(grey, "storage", seconds=years, temperature=celsius, seed=seed)
+        generator = retention_demo(grey, "generator", seconds=60.0, temperature=None, seed=seed)
         write_bytes(out, png(stored_images(grey, [storage, generator])))
     if as_json:
         print_json({"picture": str(out), "kept": [k.to_json() for k in (storage, generator)]})

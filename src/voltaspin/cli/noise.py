@@ -311,7 +311,7 @@ def randomness(
         raise InputError(f"--constants {constants!r} are unknown; use nist or corrected")
     if file is not None and not Path(file).is_file():
         raise InputError(f"{file} is not a file; give a file of bits, or --source")
-    from voltaspin.noise.randomness import examine
+    from voltaspin.noise.examination.randomness import examine
 
     source = make_source(
         str(file if noise is None else noise), seed=seed, raw=raw, imperfect=imperfect, condition=condition,
@@ -321,7 +321,7 @@ def randomness(
     if bits is None:
         at_most = source.bits_at_most
         bits = 10**6 if at_most is None else max(1, min(10**6, at_most // sequences))
-    from voltaspin.noise.whole import seconds
+    from voltaspin.noise.examination.whole import seconds
 
     claimed = contextlib.nullcontext() if figure is None else claimed_file(figure, force=force)
     with claimed:
@@ -346,11 +346,10 @@ def randomness(
                 found = look(n_bits=source.bits_left // sequences)
         if figure is not None:
             from voltaspin.plots.drawing import png
-            from voltaspin.plots.noise import examined_bits
 
-            write_bytes(figure, png(examined_bits(found)))
+            write_bytes(figure, png(found.plot()))
     say_read(source)
     if as_json:
-        print_json({**found.to_json(), "input": input_of(source)})
+        print_json(found.model_copy(update={"input": input_of(source)}).to_json())
     else:
         print(found)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voltaspin.cli.device import chosen_junction
+from voltaspin.cli.device import JUNCTION_HELP, chosen_junction
 from voltaspin.cli.files import Given, file_options, input_of, opened, refuse_recording, say_read
 from voltaspin.cli.options import AsJson, Changes, Force, Voltage, Width, assigned, count, quantity, ratio
 from voltaspin.cli.terminal import print_json, progress_bars, run_record
@@ -131,7 +131,7 @@ def _duration(seconds: float) -> str:
 
 @file_options
 def spec(
-    junction: Annotated[str, typer.Option("--junction", help="A preset; `voltaspin device list` names them.")] = "",
+    junction: Annotated[str, typer.Option("--junction", help=JUNCTION_HELP)] = "",
     bits: Annotated[
         Path | None, typer.Option("--bits", help="Recorded file of raw bits, in place of a junction.")
     ] = None,
@@ -174,7 +174,7 @@ def spec(
     [bold]voltaspin spec --bits bits.bin --n-cells 64[/bold]
     """
     if bool(junction) == (bits is not None):
-        raise InputError("give either --junction, a preset's name, or --bits, a file")
+        raise InputError("give either --junction or --bits, a file")
     from voltaspin.requirements.specification import NoiseSpecification
 
     kept = NoiseSpecification.shipped() if specification is None else NoiseSpecification.load(specification)
@@ -206,24 +206,15 @@ def spec(
             **given, "reset": reset,
             "K_eff_spread": spread, "stray_field_spread": stray, "temperature_drift": drift,
         })  # fmt: skip
-        found = judge_junction(kept, cell, _pulse_of(junction, cell, voltage, width), around=around)
+        found = judge_junction(kept, cell, _pulse_of(cell, voltage, width), around=around)
     print_json({**found.to_json(), **read}) if as_json else print(found)
     if kept.reduced and not as_json:
         print("the specification is a trial of few images and steps: no result", file=sys.stderr)
 
 
-def _pulse_of(preset: str, junction: Junction, voltage: float | None, width: float | None) -> Pulse:
-    """The pulse of the options; of the generator the fair one, where nothing is said."""
-    from voltaspin.device import Pulse, SwitchingModel
+def _pulse_of(junction: Junction, voltage: float | None, width: float | None) -> Pulse:
+    """The pulse of the options; for what they leave out, that of the junction's fair pulse."""
+    from voltaspin.device import Pulse, fair_pulse
 
-    if preset == "generator":
-        fair = SwitchingModel.shipped().pulse
-        assert fair is not None
-        return replace(fair, voltage=fair.voltage if voltage is None else voltage,
-                       width=fair.width if width is None else width)  # fmt: skip
-    if width is None:
-        raise InputError(
-            f"--width is missing: the fair pulse of {preset} is not known; give a width in ns, or look for one with "
-            "`voltaspin device characterise`"
-        )
-    return Pulse(voltage=junction.V_c if voltage is None else voltage, width=width)
+    stated = {k: v for k, v in {"voltage": voltage, "width": width}.items() if v is not None}
+    return Pulse(**stated) if len(stated) == 2 else replace(fair_pulse(junction).pulse, **stated)

@@ -12,6 +12,12 @@ class InputError(ValueError):
     """
 
 
+def unknown(kind: str, word: str, known: Iterable[str]) -> InputError:
+    """Return the error for a word that is none of the known ones: it names the nearest, and lists them."""
+    names = list(known)
+    return InputError(f"{kind} {word!r} is unknown{nearest(word, names) or ';'} known: {', '.join(names)}")
+
+
 class NoiseStoppedError(InputError):
     """A source of random bits delivers no more; nothing falls back to a pseudo-random generator.
 

@@ -24,7 +24,7 @@ ACTIONS: dict[str, str] = {
     "and": "one two-input AND of two bits",
     "hash": "one block of 512 bits through the compression function of SHA-256",
     "product": "one cell that an input of a crossbar meets (or, sensed alone, one reading of it)",
-    "turn": "one driving of all rows of a layer's arrays at once",
+    "activation": "one driving of all rows of a layer's arrays at once",
     "drive": "one charging of a word line to an input of a crossbar",
     "conversion": "one analog-to-digital conversion",
     "add": "one digital addition behind a converter or in an adder tree",
@@ -35,6 +35,7 @@ ACTIONS: dict[str, str] = {
     "normal": "one Gaussian number handed to a user",
     "lookup": "one read of the inverse-CDF table",
 }
+_RENAMED = {"turn": "activation"}  # actions of 0.1.0 by their present names
 
 
 class Ledger:
@@ -106,7 +107,7 @@ class Ledger:
         try:
             ledger = cls(str(data["name"]))
             for action, n in data["counts"].items():
-                ledger.count(action, n)
+                ledger.count(_RENAMED.get(action, action), n)
             for sub in data["children"]:
                 ledger.children[sub["name"]] = cls.from_dict(sub)
         except (AttributeError, KeyError, TypeError) as error:

@@ -43,13 +43,7 @@ class Spec(BaseModel):
         Raises:
             InputError: no object, another kind or version, an unknown field, or a value that does not fit.
         """
-        data = dict(as_object(data, where=where))
-        kind, ver = data.pop("kind", None), data.pop("schema_version", None)
-        if kind != cls.KIND or ver != cls.VERSION or isinstance(ver, bool):
-            raise InputError(
-                f"{where} is {shown(kind)} version {shown(ver)}, not {cls.KIND!r} version {cls.VERSION}; "
-                "write it again with this version of voltaspin"
-            )
+        data = without_head(data, cls.KIND, cls.VERSION, where=where)
         made = cls.__new__(cls)
         # Into an instance, so that no constructor of a subclass is in between.
         _strictly(partial(cls.__pydantic_validator__.validate_json, self_instance=made), data, where)
@@ -58,6 +52,18 @@ class Spec(BaseModel):
     @classmethod
     def load(cls, path: Path | str) -> Self:
         return cls.from_json(read_object(path), where=str(path))
+
+
+def without_head(data: Any, kind: str, schema_version: int, *, where: str) -> dict[str, Any]:
+    """Return an object's data without ``kind`` and ``schema_version``; raises InputError where they are others."""
+    data = dict(as_object(data, where=where))
+    found, ver = data.pop("kind", None), data.pop("schema_version", None)
+    if found != kind or ver != schema_version or isinstance(ver, bool):
+        raise InputError(
+            f"{where} is {shown(found)} version {shown(ver)}, not {kind!r} version {schema_version}; "
+            "write it again with this version of voltaspin"
+        )
+    return data
 
 
 def built(kind: type[T], data: Any, *, where: str) -> T:

@@ -172,6 +172,27 @@ def parse_quantity(
     return value
 
 
+def require_positive(name: str, value: float, unit: str, remedy: str, *, zero: bool = False) -> None:
+    """Raise InputError unless ``value`` is finite and positive (or zero where ``zero`` admits it)."""
+    if value > 0 and not 1e-30 < value < 1e30:  # also infinity
+        raise InputError(f"{name} = {value:g} {unit} is not of the size of anything physical; {remedy}")
+    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+        allowed = "zero or positive" if zero else "positive"
+        raise InputError(f"{name} = {value!r} {unit} must be finite and {allowed}; {remedy}")
+
+
+def require_voltage(name: str, value: float) -> None:
+    """Raise InputError unless ``value`` [V] is finite and below 1e12, where a field no longer overflows."""
+    if not abs(value) < 1e12:
+        raise InputError(f"{name} = {value!r} V must be finite, and of the size of a voltage; give volts, e.g. 1.2")
+
+
+def require_count(name: str, value: float, *, least: int = 1, most: int = 2**62) -> None:
+    """Raise InputError unless ``value`` is a whole number from ``least`` to ``most``."""
+    if not least <= value <= most or value != round(value):
+        raise InputError(f"{name} = {value!r} must be a whole number from {least} to {most:,}")
+
+
 def parse_count(text: str, *, name: str, least: int = 1, most: int, why: str = "") -> int:
     """Read ``"8000"``, ``"20k"`` or ``"8M"`` as a whole number.
 

@@ -24,13 +24,14 @@ from voltaspin.core.format import energies, quantity
 from voltaspin.core.quantity import Estimate, Grade, Sourced
 from voltaspin.core.result import Boundary, Part, Result, Unit
 from voltaspin.cost.pricing import ActionPrices, Draws, Floats, picojoules
-from voltaspin.cost.table import BOUNDARIES, CellPulse, CostTable, si, weakest
+from voltaspin.cost.table import BOUNDARIES, CellPulse, si, weakest
 
 if TYPE_CHECKING:
     from torch import nn
 
     from voltaspin.diffusion.sampling import Pipeline
     from voltaspin.memory import ArraySpec, Coverage
+    from voltaspin.memory.crossbar.readout import Readout
 
 _BYTES = 8  # of one access that the table prices
 #: Multiply-accumulates of the digital unit beside the arrays, which does what is not in memory.
@@ -179,42 +180,42 @@ def network_draws(
     Raises:
         InputError: nothing was counted yet, ``images`` is not positive, or not all of the model's work is known.
     """
-    from voltaspin.memory.conversion import machine_of
-    from voltaspin.memory.layers import MemoryLayer
-    from voltaspin.memory.machine import NETWORK
+    from voltaspin.memory.crossbar.context import NETWORK
+    from voltaspin.memory.crossbar.layer import MemoryLayer, context_of
 
     if images < 1:
         raise InputError(f"images = {images}: give how many images the ledger's work made, at least 1")
     if coverage.macs is None or coverage.mac_fraction is None:
         raise InputError(f"a price needs every multiply-accumulate of the model, whose number is {coverage.unknown}")
     draws = draws or Draws()
-    table, machine = draws.table, machine_of(model)
-    specs = {m.name: m.spec for m in model.modules() if isinstance(m, MemoryLayer)}
+    table, context = draws.table, context_of(model)
+    readouts = {m.name: m.crossbar.readout for m in model.modules() if isinstance(m, MemoryLayer)}
     layers, writes, moved = [], 0, 0.0
     drawn: ActionPrices = {b: {} for b in BOUNDARIES}
-    for name, ledger in machine.ledger.children.items():
-        counts = {a: n * per_image / images for a, n in ledger.totals().items() if a not in ("write", "turn")}
+    for name, ledger in context.ledger.children.items():
+        counts = {a: n * per_image / images for a, n in ledger.totals().items() if a not in ("write", "activation")}
         writes += ledger.total("write")
         if not counts or name == NETWORK:
             continue
-        spec = specs.get(name)
+        readout = readouts.get(name)
         energy = {b: {a: prices[a] * n for a, n in counts.items() if a in prices and n}
-                  for b, prices in _prices(spec, draws).items()}  # fmt: skip
+                  for b, prices in _prices(readout, draws).items()}  # fmt: skip
         for b in BOUNDARIES:
             for a, joules in energy[b].items():
                 drawn[b][a] = drawn[b].get(a, 0.0) + joules
         moved += counts.get("byte", 0.0)
-        if spec is None:
+        if readout is None:
             seconds = counts.get("mac", 0.0) / DIGITAL_RATE.value
         else:
-            seconds = ledger.total("turn") * per_image / images * _turn_time(spec, table)
+            each = readout.activation_time(si(table.read_width), table.adc_sharing.value * si(table.adc_time))
+            seconds = ledger.total("activation") * per_image / images * each
         layers.append(LayerCost(
-            name=name, in_memory=spec is not None, counts=counts, energy=_each(energy), seconds=seconds,
+            name=name, in_memory=readout is not None, counts=counts, energy=_each(energy), seconds=seconds,
             total={b: picojoules(_sum(energy[b].values(), draws)) for b in BOUNDARIES},
         ))  # fmt: skip
     if not layers:
         raise InputError("the model has computed nothing yet; sample with it first, then price its ledger")
-    evaluations = machine.ledger.child(NETWORK).total("evaluation") * per_image / images
+    evaluations = context.ledger.child(NETWORK).total("evaluation") * per_image / images
     if not evaluations:
         raise InputError("the ledger holds no call of the model as a whole; call the model, not its parts")
     total = {b: _sum(by.values(), draws) for b, by in drawn.items()}
@@ -274,48 +275,22 @@ def _each(energy: ActionPrices) -> dict[Boundary, dict[str, Estimate]]:
     return {b: {a: picojoules(e) for a, e in by.items()} for b, by in energy.items()}
 
 
-def _prices(spec: ArraySpec | None, draws: Draws) -> ActionPrices:
+def _prices(readout: Readout | None, draws: Draws) -> ActionPrices:
     """Energy [J] of each action of one layer, by boundary."""
     at: ActionPrices = {b: {} for b in BOUNDARIES}
     at["macro"] = {"mac": draws["mul int8"] + draws["add int32"], "byte": draws["SRAM 32 KB"] / _BYTES}
-    if spec is None:
+    if readout is None:
         return at
-    square = _input_square(spec, draws)
-    G = (1 + 1 / (1 + spec.TMR)) / (2 * spec.R_P)
-    product = square * spec.cell_voltage**2 * G * _read_time(spec, draws.table)
-    line = draws["line_capacitance"] * spec.cell_voltage**2
-    driven = square * line * (1 + draws["driver_overhead"])
-    at["cell"]["product"], at["cell+line"]["drive"], at["macro"]["drive"] = product, square * line, driven
-    if spec.mode == "digital":
-        # every cell is sensed alone: a decision and, at the line, a charging of its bit line
-        at["cell+line"]["product"], at["macro"]["product"] = product + line, product + line + draws["sense"]
-        at["macro"]["add"] = draws["full_adder"] * (spec.input_bits if spec.inputs == "multilevel" else 1)
-        return at
-    at["cell+line"]["product"] = at["macro"]["product"] = product
-    at["macro"] |= {"conversion": adc_energy(draws, spec.adc_bits), "add": draws["add int32"]}
-    if spec.inputs == "multilevel" and spec.mode == "analog":
-        at["macro"]["drive"] = driven + draws["dac"]
+    for part in readout.energy(si(draws.table.read_width)):
+        energy = np.full(draws.samples, part.factor)
+        for entry in part.entries:
+            if isinstance(entry, Sourced):
+                energy = energy * draws.of(entry, "input bits")
+            else:
+                energy = energy * (adc_energy(draws, readout.spec.adc_bits) if entry == "adc" else draws[entry])
+        for b in BOUNDARIES[BOUNDARIES.index(part.since) :]:
+            at[b][part.action] = at[b].get(part.action, 0.0) + energy
     return at
-
-
-def _input_square(spec: ArraySpec, draws: Draws) -> Floats:
-    if spec.mode == "digital" and spec.inputs == "multilevel":
-        return np.ones(draws.samples)  # every cell is read, whatever its input
-    if spec.inputs == "bit-serial" or spec.mode != "analog":
-        share = Sourced(0.5, "1", "share of the input's bits that are 1 and drive their row", "assumed", 0.1, 1.0)
-        return draws.of(share, "input bits")
-    return draws["input_square"]
-
-
-def _read_time(spec: ArraySpec, table: CostTable) -> float:
-    return si(table.read_width) if spec.mode == "digital" else 1 / (2 * spec.noise_bandwidth)
-
-
-def _turn_time(spec: ArraySpec, table: CostTable) -> float:
-    """[s] from one driving of the rows to the next."""
-    if spec.mode == "digital":
-        return spec.rows * si(table.read_width)  # row after row
-    return max(_read_time(spec, table), table.adc_sharing.value * si(table.adc_time))
 
 
 def adc_energy(draws: Draws, bits: int) -> Floats:

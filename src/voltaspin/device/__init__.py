@@ -15,14 +15,12 @@ if TYPE_CHECKING:
     from voltaspin.device import junction as junction
     from voltaspin.device import llg as llg
     from voltaspin.device import presets as presets
-    from voltaspin.device import pulse_search as pulse_search
     from voltaspin.device import retention as retention
     from voltaspin.device import switching as switching
     from voltaspin.device import temperature as temperature
     from voltaspin.device import transport as transport
     from voltaspin.device.breakdown import check_breakdown as check_breakdown
     from voltaspin.device.characterisation import Characterisation as Characterisation
-    from voltaspin.device.characterisation import JunctionSpec as JunctionSpec
     from voltaspin.device.fit.data import ResistanceData as ResistanceData
     from voltaspin.device.fit.data import ResistanceSpread as ResistanceSpread
     from voltaspin.device.fit.data import SwitchingData as SwitchingData
@@ -37,12 +35,16 @@ if TYPE_CHECKING:
     from voltaspin.device.fit.switching import MeasuredPulse as MeasuredPulse
     from voltaspin.device.fit.switching import fit_switching as fit_switching
     from voltaspin.device.fit.switching import switching_model_from_measurements as switching_model_from_measurements
+    from voltaspin.device.fokker_planck import FokkerPlanck as FokkerPlanck
     from voltaspin.device.junction import Junction as Junction
-    from voltaspin.device.junction import Pulse as Pulse
+    from voltaspin.device.junction import JunctionSpec as JunctionSpec
+    from voltaspin.device.llg import LLG as LLG
+    from voltaspin.device.protocol import Protocol as Protocol
+    from voltaspin.device.pulse import Pulse as Pulse
     from voltaspin.device.pulse_design import BestPulse as BestPulse
+    from voltaspin.device.pulse_design import Tolerance as Tolerance
     from voltaspin.device.pulse_design import best_pulse as best_pulse
-    from voltaspin.device.pulse_search import FairPulse as FairPulse
-    from voltaspin.device.pulse_search import fair_pulse as fair_pulse
+    from voltaspin.device.pulse_design import fair_pulse as fair_pulse
     from voltaspin.device.pulse_survey import Effort as Effort
     from voltaspin.device.retention import flip_rate as flip_rate
     from voltaspin.device.retention import log_flip_rate as log_flip_rate

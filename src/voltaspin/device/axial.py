@@ -42,7 +42,7 @@ def _side(Delta: float, width: float, reach: float) -> list[float]:
 
 
 def log_rates(land: Landscape) -> tuple[float, float]:
-    """Logarithms of the rates out of the well up and the well down over the diffusion constant.
+    """Return the logarithms of the rates out of the well up and the well down over the diffusion constant.
 
     They are those of the process of two states that has the slowest eigenvalue and the stationary populations of
     the exact one, with the wells parted at the top of the barrier.
@@ -104,7 +104,7 @@ def _log_well(Delta: float, width: float) -> float:
 
 
 def log_first_passage(land: Landscape, *, up: bool) -> float:
-    """Logarithm of half the inverse mean time from a pole to the top of the barrier, over the diffusion constant.
+    """Return ln of half the inverse mean time from a pole to the top of the barrier, over the diffusion constant.
 
     The other half of those at the top falls back, if the barrier is high and symmetric: at Delta 1 it is 20 % below
     the rate of :func:`log_rates`, in a strong field along z up to 20 % to either side at any height.

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, fields
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Sourced
-from voltaspin.device.junction import Junction, Pulse, require_positive
+from voltaspin.core.units import require_positive
+from voltaspin.device.junction import Junction, Pulse
 
 _NO_NUMBER = "; no source that gives the number could be read"
 
@@ -62,7 +63,7 @@ class Breakdown(ABC):
 
     @abstractmethod
     def log_acceleration(self, E: float) -> float:
-        """ln of the life at the field ``E`` [V/m] over the life at the anchor field [1]."""
+        """Return ln of the life at the field ``E`` [V/m] over the life at the anchor field [1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +93,7 @@ class EModel(Breakdown):
 
 
 def lifetime(junction: Junction, *, voltage: float, model: Breakdown | None = None, failure: float = 1e-6) -> float:
-    """Time under a constant voltage after which a share of junctions has broken down.
+    """Return the time under a constant voltage after which a share of junctions has broken down.
 
     Args:
         junction: thickness of the oxide and area.
@@ -129,7 +130,7 @@ def lifetime(junction: Junction, *, voltage: float, model: Breakdown | None = No
 def check_breakdown(
     junction: Junction, pulse: Pulse, *, pulses: float = 1, model: Breakdown | None = None, failure: float = 1e-6
 ) -> float:
-    """How many such pulses the oxide survives; warns where more are asked for.
+    """Return how many such pulses the oxide survives, and warn where more are asked for.
 
     The stress adds up to pulses times width at the full voltage, pauses do not heal, and the edges count in
     full.

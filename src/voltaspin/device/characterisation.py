@@ -1,59 +1,25 @@
-"""The record of one junction, ``device.json``: what it holds, and how answers and refusals get into it.
+"""The record of one junction, ``device.json``: its parts, and how answers and refusals get into it.
 
-:func:`voltaspin.device.characterise.characterise` fills it. What a junction does not have is ``None``, with the reason
-in :attr:`Characterisation.reasons`.
+:func:`voltaspin.device.characterise.characterise` fills it. A part that a junction does not have is ``None``, with
+the reason in :attr:`Characterisation.reasons`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import ClassVar, Self, TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import BaseModel, ConfigDict
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.spec import Spec
+from voltaspin.core.result import Numbers, Part, Result
 from voltaspin.device.junction import Junction
+from voltaspin.device.sensitivity import Sensitivity
+from voltaspin.device.transport import PulseEnergy
 
-Numbers = tuple[float, ...]
 Gappy = tuple[float | None, ...]  #: ``None`` where there is no answer
 _T = TypeVar("_T")
-
-
-class Part(BaseModel):
-    """A piece of the record: frozen, closed to unknown fields, finite numbers, SI throughout."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class JunctionSpec(Spec):
-    """The parameters of a :class:`Junction` as data, SI."""
-
-    KIND: ClassVar[str] = "junction"
-    name: str
-    diameter: float
-    t_F: float
-    t_ox: float
-    Ms: float
-    K_i: float
-    xi: float
-    alpha_G: float
-    B_bias: tuple[float, float, float]
-    temperature: float
-    RA: float
-    TMR0: float
-    V_h: float
-    N: tuple[float, float, float]
-
-    @classmethod
-    def of(cls, junction: Junction) -> Self:
-        return cls(**asdict(junction))
-
-    def junction(self) -> Junction:
-        return Junction(**self.model_dump())
 
 
 class Derived(Part):
@@ -111,23 +77,6 @@ class PulseMap(Part):
     degree: int
 
 
-class Energy(Part):
-    """Of one pulse [J]: through the barrier, to charge the oxide, to charge the line."""
-
-    ohmic: float
-    capacitive: float
-    line: float
-
-
-class Slope(Part):
-    """dP_sw / d(parameter) [1/unit] from the well up, and the parameter's value [unit]."""
-
-    parameter: str
-    unit: str
-    value: float
-    derivative: float
-
-
 class PulseRecord(Part):
     """One pulse and what it does.
 
@@ -155,8 +104,8 @@ class PulseRecord(Part):
     worst_deviation: float | None
     worst_case: str
     band: tuple[float, float] | None
-    energy: Energy
-    slopes: tuple[Slope, ...]
+    energy: PulseEnergy
+    slopes: tuple[Sensitivity, ...]
     oxide_life: float | None
 
 
@@ -230,12 +179,11 @@ class Oxide(Part):
     life: Gappy
 
 
-class Characterisation(Spec):
+class Characterisation(Result):
     """``device.json``: all of it, SI. A part that does not exist is None and has its reason in ``reasons``."""
 
     KIND: ClassVar[str] = "device-characterisation"
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    junction: JunctionSpec
+    junction: Junction
     relax: float
     spin_torque: bool
     line_capacitance: float
@@ -250,19 +198,18 @@ class Characterisation(Spec):
     read: Read | None
     oxide: Oxide
     reasons: dict[str, str]
-    environment: dict[str, str]
 
 
 # --- into the record ------------------------------------------------------------------------------------
 
 
 def numbers(values: ArrayLike) -> Numbers:
-    """An array as the record keeps it."""
+    """Return an array as the record keeps it."""
     return tuple(float(v) for v in np.asarray(values, float))
 
 
 def or_reason(reasons: dict[str, str], part: str, ask: Callable[[], _T]) -> _T | None:
-    """The answer, or None and the refusal's own words in ``reasons``."""
+    """Return the answer, or None and keep the refusal's own words in ``reasons``."""
     try:
         return ask()
     except InputError as error:

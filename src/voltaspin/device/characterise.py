@@ -1,7 +1,7 @@
 """Everything about one junction by itself: pulses, error rates, retention, energy, sensitivities, astroid, read.
 
 ``characterise(junction)`` asks the other files of this package and keeps their answers in the record of
-``characterisation.py``. What a junction cannot do is ``None`` there, with the reason beside it: without a
+``characterisation.py``. A part that a junction does not have is ``None`` there, with the reason beside it: without a
 VCMA coefficient no pulse acts, without an in-plane field no pulse writes, without two wells there is no bit.
 """
 
@@ -11,26 +11,27 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import count
+from typing import TypeVar
 
 import numpy as np
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.spec import environment
-from voltaspin.core.units import gamma_e, ns
+from voltaspin.core.units import ns, require_positive
 from voltaspin.device import breakdown
 from voltaspin.device.characterisation import (
     Astroid,
     Characterisation,
     Derived,
-    JunctionSpec,
     Oxide,
-    PulseRecord,
     Read,
     Retention,
     numbers,
     or_reason,
 )
-from voltaspin.device.junction import Junction, Well, require_positive
+from voltaspin.device.junction import Junction, Well
+from voltaspin.device.protocol import Protocol
+from voltaspin.device.pulse_design import period
 from voltaspin.device.pulse_survey import (
     Effort,
     Survey,
@@ -49,6 +50,7 @@ from voltaspin.device.transport import ReadScheme, oxide_capacitance, read, read
 
 Progress = Callable[[str, int, int], None]
 
+_T = TypeVar("_T")
 _WELLS: tuple[Well, Well] = ("up", "down")
 QUICK = Effort(voltages=12, widths=20, points=61, stations=5, search=False)
 #: A read as good circuits do it; spreads and noise are assumed.
@@ -69,7 +71,7 @@ def characterise(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Characterisation:
-    """Ask everything about a junction.
+    """Compute the whole record of a junction.
 
     All pulses are rectangular, which flatters a write error rate.
 
@@ -95,7 +97,7 @@ def characterise(
     reasons: dict[str, str] = {}
     tick = lambda part: None if progress is None else partial(progress, part)  # noqa: E731
     derived = _derived(junction, reasons)
-    survey = Survey(junction, relax, spin_torque, effort, threads)
+    survey = Survey(junction, Protocol("up", relax, spin_torque), effort, threads)
     curves = pulses = write = coin = bathtub = None
     if nothing := _no_pulse_acts(junction):
         reasons |= dict.fromkeys(("curves", "map", "write", "coin", "bathtub"), nothing)
@@ -104,15 +106,13 @@ def characterise(
         pulses = pulse_map(survey, tick("map"))
         shots = {
             "write": write_pulse(survey, pulses, reasons, tick("write pulse")),
-            "coin": coin_pulse(survey, pulses, reasons, tick("coin pulse")),
+            "coin": coin_pulse(survey, reasons, tick("coin pulse")),
         }
-        told = _Counter(tick("sensitivities"), sum(shot is not None for shot in shots.values()))
-        records: dict[str, PulseRecord | None] = dict.fromkeys(shots)
-        for name, shot in shots.items():
-            if shot is not None:
-                records[name] = pulse_record(survey, shot, name == "coin", line_capacitance, failure)
-                told()
-        write, coin = records["write"], records["coin"]
+        told = _counted(tick("sensitivities"), sum(shot is not None for shot in shots.values()))
+        write, coin = (
+            None if shot is None else told(pulse_record(survey, shot, line_capacitance, failure))
+            for shot in shots.values()
+        )
         if shots["write"] is not None:
             bathtub = bathtub_around(survey, shots["write"].pulse)
         else:
@@ -121,7 +121,7 @@ def characterise(
         READ, voltage=math.copysign(READ.voltage, -junction.xi), line_capacitance=line_capacitance
     )
     return Characterisation(
-        junction=JunctionSpec.of(junction),
+        junction=junction,
         relax=relax,
         spin_torque=spin_torque,
         line_capacitance=line_capacitance,
@@ -136,7 +136,6 @@ def characterise(
         read=or_reason(reasons, "read", lambda: _read(junction, scheme)),
         oxide=_oxide(junction, effort.points, failure),
         reasons=reasons,
-        environment=environment(),
     )
 
 
@@ -150,10 +149,7 @@ def _no_pulse_acts(junction: Junction) -> str:
 
 
 def _derived(junction: Junction, reasons: dict[str, str]) -> Derived:
-    period = None
-    if junction.B_in_plane > 0:
-        period = 2 * math.pi / (gamma_e * junction.B_in_plane)
-    else:
+    if (turn := period(junction)) is None:
         reasons["period"] = "no in-plane field to turn about"
     return Derived(
         Delta=junction.Delta(),
@@ -161,7 +157,7 @@ def _derived(junction: Junction, reasons: dict[str, str]) -> Derived:
         K_eff=junction.K_eff(),
         B_k=junction.B_k(),
         V_c=or_reason(reasons, "V_c", lambda: junction.V_c),
-        period=period,
+        period=turn,
         relaxation_time=junction.relaxation_time,
         R_P=junction.R_P,
         R_AP=junction.R_AP(),
@@ -169,16 +165,16 @@ def _derived(junction: Junction, reasons: dict[str, str]) -> Derived:
     )
 
 
-class _Counter:
-    """Counts what is done, for a progress callback."""
+def _counted(tick: Callable[[int, int], None] | None, total: int) -> Callable[[_T], _T]:
+    """Pass a value on, and tell that one more of ``total`` is done."""
+    done = count(1)
 
-    def __init__(self, report: Callable[[int, int], None] | None, total: int) -> None:
-        self.report, self.total, self.done = report, total, 0
+    def told(value: _T) -> _T:
+        if tick is not None:
+            tick(next(done), total)
+        return value
 
-    def __call__(self, more: int = 1) -> None:
-        self.done += more
-        if self.report is not None:
-            self.report(self.done, self.total)
+    return told
 
 
 # --- without a pulse -----------------------------------------------------------------------------------
@@ -203,22 +199,16 @@ def _retention(
         reasons["retention"] = "no two wells at zero voltage, so no bit: raise K_i or lower the field"
         return None
     temperatures, voltages = np.linspace(250, 400, stations), np.linspace(-0.3, 0.3, stations)
-    told = _Counter(tick, 2 * stations)
-    gaps: dict[str, str] = {}
-
-    def ask(where: str, life: Callable[[], float]) -> float | None:
-        told()
-        return or_reason(gaps, where, life)
-
-    warm = tuple(ask(f"{T:g} K", partial(_life_at, junction, T)) for T in map(float, temperatures))
-    biased = tuple(ask(f"{V:g} V", partial(_life, junction, V)) for V in map(float, voltages))
+    told, gaps = _counted(tick, 2 * stations), dict[str, str]()
+    warm = [told(or_reason(gaps, f"{T:g} K", partial(_life_at, junction, T))) for T in map(float, temperatures)]
+    biased = [told(or_reason(gaps, f"{V:g} V", partial(_life, junction, V))) for V in map(float, voltages)]
     now = or_reason(reasons, "life", partial(_life, junction, 0.0))
     if gaps:
         where, why = next(iter(gaps.items()))
         reasons["some of retention"] = f"{len(gaps)} of {2 * stations} points, the first at {where}: {why}"
     return Retention(
-        life=now, temperatures=numbers(temperatures), at_temperature=warm, voltages=numbers(voltages),
-        at_voltage=biased,
+        life=now, temperatures=numbers(temperatures), at_temperature=tuple(warm), voltages=numbers(voltages),
+        at_voltage=tuple(biased),
     )  # fmt: skip
 
 
@@ -237,13 +227,12 @@ def _astroids(junction: Junction, reasons: dict[str, str]) -> tuple[Astroid, ...
         reasons["astroid"] = f"K_eff = {junction.K_eff():.3g} J/m^3: an easy plane has no astroid"
         return None
     voltages = [k * junction.V_c for k in (-0.25, 0.0, 0.25, 0.5, 0.75)] if junction.xi else [0.0]
-    out = []
-    for voltage in voltages:
-        in_plane, along_z = astroid(junction.B_k(voltage))
-        out.append(
-            Astroid(voltage=voltage, B_k=junction.B_k(voltage), in_plane=numbers(in_plane), along_z=numbers(along_z))
-        )
-    return tuple(out)
+    return tuple(_astroid_at(junction, voltage) for voltage in voltages)
+
+
+def _astroid_at(junction: Junction, voltage: float) -> Astroid:
+    in_plane, along_z = astroid(junction.B_k(voltage))
+    return Astroid(voltage=voltage, B_k=junction.B_k(voltage), in_plane=numbers(in_plane), along_z=numbers(along_z))
 
 
 def _read(junction: Junction, scheme: ReadScheme) -> Read:

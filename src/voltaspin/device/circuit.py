@@ -124,7 +124,7 @@ Biz 0 mz I = (1 - V(run)) * ({mz0} - V(mz)) + V(run) * (V(my) * {Bx} - V(mx) * {
 
 
 def ngspice(junction: Junction, *, name: str = "VCMTJ", spin_torque: bool = False, initial: Well = "up") -> str:
-    """A subcircuit for ngspice: ``X1 reference free mx my mz VCMTJ``, alone in a file to ``.include``.
+    """Return a subcircuit for ngspice: ``X1 reference free mx my mz VCMTJ``, alone in a file to ``.include``.
 
     A positive voltage from ``reference`` to ``free`` is the junction's positive voltage. The nodes mx, my and
     mz show the direction of the free layer. Every parameter can be set for one instance: ``X1 ... VCMTJ
@@ -194,7 +194,7 @@ endmodule
 
 
 def verilog_a(junction: Junction, *, name: str = "VCMTJ", spin_torque: bool = False, initial: Well = "up") -> str:
-    """The module of :func:`ngspice` in Verilog-A; no circuit simulator has run it yet, and its header says so.
+    """Return the module of :func:`ngspice` in Verilog-A; no circuit simulator has run it yet, and its header says so.
 
     Above 40 to 50 nm a real junction reverses incoherently; there is no thermal noise, and a rectangular
     pulse flatters a write error rate.

@@ -14,22 +14,22 @@ from numpy.typing import NDArray
 
 from voltaspin.core.compiled import numba
 from voltaspin.core.errors import InputError
-from voltaspin.core.units import k_B
-from voltaspin.device.junction import Junction, Well, require_count
+from voltaspin.core.units import k_B, require_count
+from voltaspin.device.junction import Junction, Well
 from voltaspin.random.streams import Stream, derive_key, high32, low32, philox4x32
 
 _GRID = 20001
 
 
 def well_sign(well: Well) -> int:
-    """+1 for ``"up"`` (bit 0), -1 for ``"down"`` (bit 1); raises InputError for another name."""
+    """Return +1 for ``"up"`` (bit 0), -1 for ``"down"`` (bit 1); raises InputError for another name."""
     if well not in ("up", "down"):
         raise InputError(f"well {well!r} is unknown; use 'up' (parallel, bit 0) or 'down' (bit 1)")
     return 1 if well == "up" else -1
 
 
 def well_bottom(junction: Junction, well: Well = "up") -> NDArray[np.float64]:
-    """Unit vector (3,) of least energy at zero voltage in the half sphere of that well."""
+    """Return the unit vector (3,) of least energy at zero voltage in the half sphere of that well."""
     from scipy.optimize import minimize_scalar
 
     sign = well_sign(well)
@@ -45,7 +45,7 @@ def well_bottom(junction: Junction, well: Well = "up") -> NDArray[np.float64]:
 def equilibrium(
     junction: Junction, n: int, *, well: Well = "up", seed: int = 0, ensemble: str | int = 0
 ) -> NDArray[np.float32]:
-    """Independent draws from thermal equilibrium at zero voltage, restricted to one half of the sphere.
+    """Return the independent draws from thermal equilibrium at zero voltage, restricted to one half of the sphere.
 
     The polar coordinate comes from its marginal distribution (inverse of a tabulated integral), the azimuth
     from the von Mises distribution that the in-plane field makes of it.

@@ -19,7 +19,7 @@ from scipy import sparse
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import k_B
-from voltaspin.device.fokker_planck import COARSER, MAX_DEGREE, generator, least_degree, term_weights, well_indicator
+from voltaspin.device.density import COARSER, MAX_DEGREE, generator, least_degree, term_weights, well_indicator
 from voltaspin.device.junction import Junction, Well
 from voltaspin.device.landscape import Landscape
 from voltaspin.device.sphere import Floats, as_sparse, coordinates, latitude, occupied
@@ -49,7 +49,7 @@ class SlowMode:
     degree: int
 
     def rate(self, well: Well) -> float:
-        """Rate out of ``well`` [1/s], by detailed balance of the two populations.
+        """Return the rate out of ``well`` [1/s], by detailed balance of the two populations.
 
         Raises:
             InputError: the other well's population is too small for the digits of this solution.
@@ -71,7 +71,7 @@ LEAST_SHARE = 1e-5
 def slow_mode(
     junction: Junction, *, voltage: float = 0.0, spin_torque: bool = False, degree: int | None = None
 ) -> SlowMode:
-    """Slowest eigenvalue of the Fokker-Planck operator and the stationary populations at ``voltage`` [V].
+    """Return the slowest eigenvalue of the Fokker-Planck operator and the stationary populations at ``voltage`` [V].
 
     Raises:
         InputError: the degree, or the largest, does not resolve the barrier, or the eigenvalue is rounding.
@@ -173,7 +173,7 @@ def _gauges(junction: Junction, land: Landscape, well: Well, voltage: float, spi
 def log_flux_rate(
     junction: Junction, well: Well, *, voltage: float = 0.0, spin_torque: bool = False
 ) -> tuple[float, float] | None:
-    """(ln(rate / (1/s)), relative error) of the escape from one well by flux over population, or None.
+    """Return (ln(rate / (1/s)), relative error) of the escape from one well by flux over population, or None.
 
     The error is the largest of the change between two degrees, of that between latitudes and definitions of the
     empty well, and of the amplified rounding. None where it stays above ``FLUX_ERROR``: the wells are too shallow for

@@ -1,4 +1,4 @@
-"""A voltage-controlled magnetic tunnel junction and the pulse applied to it.
+"""A voltage-controlled magnetic tunnel junction.
 
 The free layer is a round pillar that switches as one macrospin. Its perpendicular anisotropy comes from the
 interface and falls with the voltage (VCMA); everything else here follows from the parameters.
@@ -10,43 +10,49 @@ positive voltage lowers the perpendicular anisotropy for a positive ``xi``.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import get_args
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from voltaspin.core.errors import InputError
-from voltaspin.core.units import k_B, mu_0
+from voltaspin.core import units
+from voltaspin.core.errors import InputError, unknown
+from voltaspin.core.files import as_object, read_object, write_json
+from voltaspin.core.spec import built, without_head
+from voltaspin.core.units import Dimension, gamma_e, k_B, mu_0, parse_quantity, require_positive
 from voltaspin.device.landscape import Landscape, Well, effective_B_z
+from voltaspin.device.preset_tables import PRESETS, entry
+from voltaspin.device.pulse import Pulse
 
-__all__ = ["Junction", "Pulse", "Well"]
+__all__ = ["PARAMETERS", "Junction", "Pulse", "Well"]
 
-
-def require_positive(name: str, value: float, unit: str, remedy: str, *, zero: bool = False) -> None:
-    """Raise InputError unless ``value`` is finite and positive (or zero where ``zero`` admits it)."""
-    if value > 0 and not 1e-30 < value < 1e30:  # also infinity
-        raise InputError(f"{name} = {value:g} {unit} is not of the size of anything physical; {remedy}")
-    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
-        allowed = "zero or positive" if zero else "positive"
-        raise InputError(f"{name} = {value!r} {unit} must be finite and {allowed}; {remedy}")
-
-
-def require_voltage(name: str, value: float) -> None:
-    """Raise InputError unless ``value`` [V] is finite and below 1e12, where a field no longer overflows."""
-    if not abs(value) < 1e12:
-        raise InputError(f"{name} = {value!r} V must be finite, and of the size of a voltage; give volts, e.g. 1.2")
-
-
-def require_count(name: str, value: float, *, least: int = 1, most: int = 2**62) -> None:
-    """Raise InputError unless ``value`` is a whole number from ``least`` to ``most``."""
-    if not least <= value <= most or value != round(value):
-        raise InputError(f"{name} = {value!r} must be a whole number from {least} to {most:,}")
+#: What :meth:`Junction.of` changes: each name with its dimension, whose first unit is that of a number alone (SI).
+PARAMETERS: dict[str, Dimension] = {
+    "diameter": units.JUNCTION_LENGTH,
+    "t_F": units.JUNCTION_LENGTH,
+    "t_ox": units.JUNCTION_LENGTH,
+    "Ms": units.MAGNETISATION,
+    "K_i": units.AREAL_ENERGY,
+    "Delta": units.NUMBER.within(1e-3, 1e4),
+    "xi": units.VCMA,
+    "alpha_G": units.NUMBER.within(1e-6, 10),
+    "B_x": units.FIELD,
+    "B_y": units.FIELD,
+    "B_z": units.FIELD,
+    "temperature": units.TEMPERATURE,
+    "RA": units.RESISTANCE_AREA,
+    "TMR0": units.RATIO.within(1e-6, 1e3),
+    "V_h": units.JUNCTION_VOLTAGE,
+    "Nz": units.RATIO.within(1e-9, 1e3),
+}
+_HEAD: dict[str, Any] = {"kind": "junction", "schema_version": 1}
+_HOLDERS = ("fit", "device-characterisation")  #: kinds of files that hold a junction beside other data
 
 
 def cylinder_demagnetisation(*, diameter: float, height: float) -> tuple[float, float, float]:
-    """Magnetometric demagnetising factors (Nx, Ny, Nz) of a uniformly magnetised round cylinder.
+    """Return the magnetometric demagnetising factors (Nx, Ny, Nz) of a uniformly magnetised round cylinder.
 
     Args:
         diameter: [m].
@@ -68,6 +74,18 @@ def cylinder_demagnetisation(*, diameter: float, height: float) -> tuple[float, 
     tau = height / diameter
     Nz = float(1 + 4 / (3 * math.pi * tau) - hyp2f1(-0.5, 0.5, 2.0, -(tau**-2)))
     return (1 - Nz) / 2, (1 - Nz) / 2, Nz
+
+
+def _assigned(text: str) -> tuple[str, float]:
+    """``"t_F=1.2nm"`` to its name and its value in SI, in which a number alone is."""
+    name, equals, value = (part.strip() for part in text.partition("="))
+    name = {"TMR": "TMR0"}.get(name, name)
+    if not equals:
+        raise InputError(f"{text!r} changes nothing: give NAME=VALUE with one of the names {', '.join(PARAMETERS)}")
+    if name not in PARAMETERS:
+        raise unknown("parameter", name, PARAMETERS)
+    si = next(iter(PARAMETERS[name].units))
+    return name, parse_quantity(value, PARAMETERS[name], name=f"{name} =", bare=si, signed=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,28 +157,60 @@ class Junction:
             raise InputError(f"N = {self.N!r}: the pillar is round, so Nx and Ny must be equal")
 
     @classmethod
-    def from_stability(
-        cls,
-        *,
-        Delta: float,
-        diameter: float,
-        t_F: float,
-        Ms: float,
-        alpha_G: float,
-        xi: float,
-        t_ox: float,
-        B_bias: tuple[float, float, float] = (0.0, 0.0, 0.0),
-        temperature: float = 300.0,
-        RA: float = 1000e-12,
-        TMR0: float = 1.0,
-        V_h: float = 0.5,
-        N: tuple[float, float, float] | None = None,
-        name: str = "junction",
-    ) -> Junction:
-        """The junction whose thermal stability without any field is ``Delta`` at ``temperature``.
+    def of(cls, text: str) -> Self:
+        """Return the junction that a text names: a preset or a file, and changes of its parameters.
+
+        ``"generator"``, ``"junction.json"``, ``"generator, t_F=1.2nm, TMR=150%"``. A file is one of ``device fit``,
+        ``device export --format json``, ``device characterise`` or :meth:`save`.
+
+        The demagnetising factors follow ``diameter`` and ``t_F`` where they are those of the cylinder. ``Delta``
+        sets K_i after everything else. ``temperature`` changes the thermal field alone, not the material
+        (:func:`voltaspin.device.at_temperature`). The name says what was changed.
 
         Args:
-            Delta: K_eff volume / (k_B temperature) [1]; the other arguments are those of the class.
+            text: a name of a preset or the path of a file; then, after commas, NAME=VALUE with the names of
+                ``PARAMETERS`` (``TMR`` means ``TMR0``) and a value with its unit, in SI without one.
+
+        Raises:
+            InputError: an unknown name, a file without a junction, a value that is no quantity of that kind, or
+                one that no junction has.
+        """
+        if Path(text).is_file():
+            return cls.load(text)
+        base, *changes = (part.strip() for part in text.split(","))
+        if base not in PRESETS and (Path(base).is_file() or base.endswith(".json")):
+            junction = cls.load(base)
+        else:
+            numbers = entry(base).arguments()
+            junction = (cls.from_stability if "Delta" in numbers else cls)(**numbers)
+        return junction._changed(changes) if changes else junction
+
+    def _changed(self, changes: list[str]) -> Self:
+        given = dict(map(_assigned, changes))
+        if "Delta" in given and "K_i" in given:
+            raise InputError("Delta and K_i say the same twice; give one of them")
+        new: dict[str, Any] = {name: value for name, value in given.items() if name in self.__dict__}
+        B_bias = tuple(given.get(f"B_{axis}", held) for axis, held in zip("xyz", self.B_bias, strict=True))
+        N = self.N
+        if (Nz := given.get("Nz")) is not None:
+            N = ((1 - Nz) / 2, (1 - Nz) / 2, Nz)
+        elif N == cylinder_demagnetisation(diameter=self.diameter, height=self.t_F):
+            N = None
+        made = replace(self, **{**new, "B_bias": B_bias, "N": N, "name": ", ".join([self.name, *changes])})
+        if "Delta" not in given:
+            return made
+        if made.temperature == 0 or made.K_eff() == 0:
+            raise InputError("Delta needs a temperature above zero and a K_eff that is not zero; set K_i instead")
+        return made.with_variation(K_eff_scale=given["Delta"] / made.Delta())
+
+    @classmethod
+    def from_stability(cls, *, Delta: float, temperature: float = 300.0, **others: Any) -> Self:
+        """Return the junction whose thermal stability without any field is ``Delta`` at ``temperature``.
+
+        Args:
+            Delta: K_eff volume / (k_B temperature) [1].
+            temperature: [K].
+            others: the other arguments of the class, without ``K_i``.
 
         Returns:
             A junction with the K_i that gives this Delta against its demagnetising field.
@@ -170,12 +220,41 @@ class Junction:
         """
         require_positive("Delta", Delta, "", "give the stability factor, e.g. 40")
         require_positive("temperature", temperature, "K", "Delta is defined at a temperature; give e.g. 300")
-        bare = cls(
-            diameter=diameter, t_F=t_F, t_ox=t_ox, Ms=Ms, K_i=0.0, xi=xi, alpha_G=alpha_G, B_bias=B_bias,
-            temperature=temperature, RA=RA, TMR0=TMR0, V_h=V_h, N=N, name=name,
-        )  # fmt: skip
+        bare = cls(K_i=0.0, temperature=temperature, **others)
         K_eff = Delta * k_B * temperature / bare.volume
-        return replace(bare, K_i=(K_eff - bare.K_eff()) * t_F)
+        return replace(bare, K_i=(K_eff - bare.K_eff()) * bare.t_F)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the parameters in SI as versioned JSON data, which :meth:`from_json` reads."""
+        values = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        return {**_HEAD, **values}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], *, where: str = "junction") -> Self:
+        """Build from :meth:`to_json` data; raises InputError for another kind, version, field or a bad value."""
+        data = without_head(data, **_HEAD, where=where)
+        if missing := [field.name for field in fields(cls) if field.name not in data]:
+            raise InputError(f"{where}: the field {missing[0]!r} is missing")
+        return built(cls, data, where=where)
+
+    def save(self, path: Path | str) -> None:
+        """Write versioned JSON."""
+        write_json(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Return the read a junction from its own file, from one of a fit or from one of a characterisation.
+
+        Raises:
+            InputError: a file of another kind, version or field, a bad value, or a fit that gives no junction.
+        """
+        data, where = read_object(path), str(path)
+        if data.get("kind") in _HOLDERS:
+            data = data.get("junction")  # type: ignore[assignment]
+            if data is None:
+                raise InputError(f"{where} holds no junction; give a file that does")
+            data = {**_HEAD, **as_object(data, where=where)}
+        return cls.from_json(data, where=where)
 
     def with_variation(
         self,
@@ -185,8 +264,8 @@ class Junction:
         xi_scale: float = 1.0,
         diameter_scale: float = 1.0,
         RA_scale: float = 1.0,
-    ) -> Junction:
-        """The same junction as another cell of an array has it.
+    ) -> Self:
+        """Return the same junction as another cell of an array has it.
 
         Args:
             K_eff_scale: factor on K_eff at zero voltage [1]; what the voltage takes away stays.
@@ -216,13 +295,13 @@ class Junction:
         return self.area * self.t_F
 
     def K_eff(self, voltage: float = 0.0) -> float:
-        """Effective perpendicular anisotropy, demagnetisation included [J/m^3], at ``voltage`` [V]."""
+        """Return the effective perpendicular anisotropy, demagnetisation included [J/m^3], at ``voltage`` [V]."""
         assert self.N is not None  # filled in by __post_init__
         surface = (self.K_i - self.xi * voltage / self.t_ox) / self.t_F
         return surface - 0.5 * mu_0 * self.Ms**2 * (self.N[2] - self.N[0])
 
     def B_k(self, voltage: float = 0.0) -> float:
-        """Effective anisotropy field 2 K_eff / Ms [T], at ``voltage`` [V]; negative for an easy plane."""
+        """Return the effective anisotropy field 2 K_eff / Ms [T], at ``voltage`` [V]; negative for an easy plane."""
         return 2 * self.K_eff(voltage) / self.Ms
 
     def Delta(self, voltage: float = 0.0) -> float:
@@ -237,7 +316,7 @@ class Junction:
         return math.hypot(self.B_bias[0], self.B_bias[1])
 
     def barrier(self, voltage: float = 0.0, *, well: Well | None = None, spin_torque: bool = False) -> float:
-        """Barrier out of a well [k_B temperature] at ``voltage`` [V]: the energy of the saddle over the bottom.
+        """Return the barrier out of a well [k_B temperature] at ``voltage`` [V]: the saddle over the bottom.
 
         The energy knows the voltage through the anisotropy alone. The torque of its current enters only with
         ``spin_torque``, and only without an in-plane field, where it acts as the field a_J / alpha_G along z; with
@@ -280,15 +359,15 @@ class Junction:
         return self.RA / self.area
 
     def TMR(self, voltage: float = 0.0) -> float:
-        """Tunnel magnetoresistance ratio [1] at ``voltage`` [V]: TMR0 / (1 + voltage^2 / V_h^2)."""
+        """Return the tunnel magnetoresistance ratio [1] at ``voltage`` [V]: TMR0 / (1 + voltage^2 / V_h^2)."""
         return self.TMR0 / (1 + (voltage / self.V_h) ** 2)
 
     def R_AP(self, voltage: float = 0.0) -> float:
-        """Resistance of the antiparallel state [ohm] at ``voltage`` [V]."""
+        """Return the resistance of the antiparallel state [ohm] at ``voltage`` [V]."""
         return self.R_P * (1 + self.TMR(voltage))
 
     def conductance(self, m_z: ArrayLike, voltage: float = 0.0) -> NDArray[np.float64]:
-        """Conductance [S] for the direction cosine ``m_z`` [1] between the layers, at ``voltage`` [V].
+        """Return the conductance [S] for the direction cosine ``m_z`` [1] between the layers, at ``voltage`` [V].
 
         Args:
             m_z: any shape, from -1 (antiparallel) to 1 (parallel).
@@ -309,108 +388,14 @@ class Junction:
     @property
     def relaxation_time(self) -> float:
         """Decay time 1 / (alpha_G gamma_e B_k) of the free precession at zero voltage [s]."""
-        from voltaspin.core.units import gamma_e
-
         field = max(abs(self.B_k()), math.hypot(*self.B_bias))
         require_positive("field", field, "T", "a junction without anisotropy and field does not relax")
         return (1 + self.alpha_G**2) / (self.alpha_G * gamma_e * field)
 
 
-def _edge(time: NDArray[np.float64], duration: float, tau: float) -> NDArray[np.float64]:
-    """Answer of a low-pass to a ramp from 0 to 1 over ``duration``: a difference of two ramp answers."""
-    t = np.maximum(time, 0)
-    if duration == 0:
-        return -np.expm1(-t / tau)
-    late = np.maximum(time - duration, 0)
-    return (t - late + tau * (np.expm1(-t / tau) - np.expm1(-late / tau))) / duration
+class JunctionSpec(Junction):
+    """The file of a junction under the name that it had in 0.1.0; use :class:`Junction`."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Pulse:
-    """A trapezoidal voltage pulse, rounded by the line on its way to the cell.
-
-    Args:
-        voltage: at the top [V]; positive lowers the anisotropy.
-        width: at half of the top [s], so that the area under the pulse is voltage * width.
-        rise, fall: full durations of the linear edges [s]; zero is a rectangular pulse.
-        tau: time constant of the first-order low-pass (RC of the line) that the trapezoid passes [s].
-        jitter: standard deviation of the width from pulse to pulse [s], Gaussian.
-
-    Raises:
-        InputError: a duration is not positive, the edges do not fit into the width, or the jitter is so large
-            that a width could come out at nothing.
-    """
-
-    voltage: float
-    width: float
-    rise: float = 0.0
-    fall: float = 0.0
-    tau: float = 0.0
-    jitter: float = 0.0
-
-    def __post_init__(self) -> None:
-        require_voltage("pulse voltage", self.voltage)
-        require_positive("width", self.width, "s", "give the width at half height, e.g. 0.3 * ns")
-        for name in ("rise", "fall", "tau", "jitter"):
-            require_positive(name, getattr(self, name), "s", "give zero for none", zero=True)
-        if self.rise + self.fall > 2 * self.width:
-            raise InputError(
-                f"rise {self.rise:g} s and fall {self.fall:g} s do not fit a width of {self.width:g} s at "
-                "half height; their sum may be twice the width at most"
-            )
-        if self.jitter > (self.width - (self.rise + self.fall) / 2) / 6:
-            raise InputError(
-                f"jitter {self.jitter:g} s is more than a sixth of the flat part of a {self.width:g} s pulse; "
-                "a Gaussian of that width would cut pulses off: give less, or average over widths yourself"
-            )
-
-    def with_width(self, width: float) -> Pulse:
-        """The same pulse, without jitter, of another width [s]."""
-        return replace(self, width=width, jitter=0.0)
-
-    @property
-    def duration(self) -> float:
-        """From the first to the last moment with a voltage [s], the tail of the low-pass left out."""
-        return self.width + (self.rise + self.fall) / 2
-
-    @property
-    def tail(self) -> float:
-        """How long the low-pass still gives a voltage after ``duration`` [s]: down to 1e-6 of the top."""
-        return 14 * self.tau
-
-    @property
-    def knots(self) -> tuple[float, float, float, float]:
-        """Times [s] at which the trapezoid bends."""
-        return 0.0, self.rise, self.duration - self.fall, self.duration
-
-    def voltage_at(self, time: ArrayLike) -> NDArray[np.float64]:
-        """Voltage [V] at ``time`` [s] (any shape) after the pulse began."""
-        time = np.asarray(time, np.float64)
-        if self.tau > 0:
-            return self._filtered(time)
-        inside = np.interp(time, self.knots, [0.0, self.voltage, self.voltage, 0.0])
-        if self.rise == 0:
-            inside = np.where(time <= 0, self.voltage, inside)
-        if self.fall == 0:
-            inside = np.where(time >= self.duration, self.voltage, inside)
-        return np.where((time < 0) | (time > self.duration), 0.0, inside)
-
-    def _filtered(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The trapezoid through the low-pass: each edge is answered by itself."""
-        begin, top, end, off = self.knots
-        return self.voltage * (_edge(time - begin, top - begin, self.tau) - _edge(time - end, off - end, self.tau))
-
-    def energy(self, junction: Junction) -> float:
-        """Ohmic energy of the pulse in one cell [J], charging of lines and of the cell not included.
-
-        The conductance is the mean of the parallel and the antiparallel state at each voltage: a cell
-        that is as often 0 as 1, or one that precesses through the plane.
-        """
-        times = np.unique(np.clip([*self.knots, self.duration + self.tail], 0, None))
-        nodes, weights = np.polynomial.legendre.leggauss(64)
-        total = 0.0
-        for a, b in pairwise(times):
-            volts = self.voltage_at(a + (b - a) * (nodes + 1) / 2)
-            power = [v**2 * float(junction.conductance(0.0, v)) for v in map(float, volts)]
-            total += float(weights @ power) * (b - a) / 2
-        return total
+    def junction(self) -> Junction:
+        """Return the junction itself."""
+        return Junction(**asdict(self))

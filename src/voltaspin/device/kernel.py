@@ -53,7 +53,7 @@ def _log(u):  # type: ignore[no-untyped-def]
 
 @numba.njit(inline="always")
 def gaussian_pair(u, w):  # type: ignore[no-untyped-def]
-    """Two Gaussians from two random words, uint32.
+    """Return the two Gaussians from two random words, uint32.
 
     The first gives the radius. The second, as a signed number, an angle of at most 45 degrees; its lowest bit
     then turns the point by half a circle, the next one mirrors it at the diagonal: together all directions. As

@@ -40,7 +40,7 @@ class EnergyParameters(TorqueParameters, Protocol):
 
 
 def effective_B_z(junction: EnergyParameters, voltage: float, *, spin_torque: bool) -> float:
-    """Field along z [T] in which a junction without torque has the same wells.
+    """Return the field along z [T] in which a junction without torque has the same wells.
 
     Raises:
         InputError: torque of a current together with an in-plane field, which no energy describes.
@@ -81,17 +81,17 @@ class Landscape:
         return cls(junction.Delta(voltage), junction.B_in_plane * to_kT, B_z * to_kT)
 
     def energy(self, theta: float) -> float:
-        """Energy at a polar angle on the half circle through the field."""
+        """Return the energy at a polar angle on the half circle through the field."""
         c, s = math.cos(theta), math.sin(theta)
         return -(self.Delta * c * c + self.b_x * s + self.b_z * c)
 
     def slope(self, theta: float) -> float:
-        """Derivative of the energy with the polar angle."""
+        """Return the derivative of the energy with the polar angle."""
         c, s = math.cos(theta), math.sin(theta)
         return 2 * self.Delta * c * s - self.b_x * c + self.b_z * s
 
     def curvatures(self, theta: float) -> tuple[float, float]:
-        """Second derivatives along the meridian and across it, at a station in an in-plane field."""
+        """Return the second derivatives along the meridian and across it, at a station in an in-plane field."""
         c, s = math.cos(theta), math.sin(theta)
         along = 2 * self.Delta * (c * c - s * s) + self.b_x * s + self.b_z * c
         return along, self.b_x / s
@@ -122,7 +122,7 @@ class Landscape:
         return ("up", "down")
 
     def stations(self) -> tuple[float, float, float]:
-        """Polar angles of the well up, of the saddle and of the well down.
+        """Return the polar angles of the well up, of the saddle and of the well down.
 
         Raises:
             InputError: the energy has no two wells; the message names the one that is missing.
@@ -137,7 +137,7 @@ class Landscape:
         return up, saddle, down
 
     def height(self, well: Well) -> float:
-        """Energy of the saddle over the bottom of a well [k_B T]; zero where the well does not exist."""
+        """Return the energy of the saddle over the bottom of a well [k_B T]; zero where the well does not exist."""
         if self.missing:
             return 0.0
         up, saddle, down = self.stations()
@@ -146,7 +146,7 @@ class Landscape:
         return self.energy(saddle) - self.energy(up if well == "up" else down)
 
     def log_population(self, well: Well) -> float:
-        """Logarithm of the integral of exp(-energy) over a well, which ends at the latitude of the saddle."""
+        """Return ln of the integral of exp(-energy) over a well, which ends at the latitude of the saddle."""
         from scipy.special import ive
 
         up, saddle, down = self.stations()

@@ -1,380 +1,49 @@
-"""Stochastic motion of many macrospins: field, thermal field, integrate, measure.
+"""The stochastic solver: the probability that a pulse flips a bit, counted over many macrospins.
 
-Solves dm/dt = -gamma' [m x B + alpha_G m x (m x B)] + torque with gamma' = gamma_e / (1 + alpha_G^2). B holds
-the bias field, the effective anisotropy field B_k(voltage) m_z (the demagnetising field of a round pillar
-included) and the thermal field. The stochastic integral is Stratonovich's, which Heun's method with one
-thermal draw for both of its stages gives without a drift correction; m is renormalised once, after the
-corrector. Spin-transfer torque is optional.
-
-Random numbers: Philox, keyed by the seed and the name of the ensemble; the stream is the device and the block
-is the step, so the result is the same, bit for bit, for any number of threads.
+The motion itself is in :mod:`voltaspin.device.integration`, whose functions are offered here too.
 """
 
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from voltaspin.core.capacity import check_memory, check_time
 from voltaspin.core.errors import InputError
-from voltaspin.core.units import gamma_e, k_B
+from voltaspin.core.quantity import Estimate
+from voltaspin.core.result import Result
+from voltaspin.core.units import require_count
 from voltaspin.device.equilibrium import equilibrium, well_bottom, well_sign
-from voltaspin.device.junction import Junction, Pulse, Well, require_count, require_positive
-from voltaspin.device.kernel import HEUN, LANES, ROTATION, advance, advance64
-from voltaspin.device.response import QUANTITIES, Quantity
-from voltaspin.device.torque import spin_torque_field as spin_torque_field
-from voltaspin.random.streams import Stream, derive_key
+from voltaspin.device.integration import (
+    USUAL_BIAS,
+    Cells,
+    Floats,
+    Scheme,
+    Waveform,
+    check_size,
+    own_values,
+    run,
+    step_count,
+    thermal_field_std,
+    time_step_limit,
+    trajectory,
+)
+from voltaspin.device.junction import Junction, Pulse, Well
+from voltaspin.device.protocol import USUAL, Protocol
+from voltaspin.device.torque import spin_torque_field
+from voltaspin.random.streams import Stream
 
-Floats = NDArray[np.float32] | NDArray[np.float64]
-Cells = Mapping[Quantity, ArrayLike]
-Waveform = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-Scheme = Literal["heun", "rotation"]
+__all__ = [
+    "LLG", "USUAL_BIAS", "SwitchingResult", "binomial_error", "check_size", "equilibrium", "run", "spin_torque_field",
+    "switching_curve", "switching_probability", "thermal_field_std", "thermalise", "time_step_limit", "trajectory",
+]  # fmt: skip
+
 Progress = Callable[[int, int], None]
-
-SCHEMES: dict[str, int] = {"heun": HEUN, "rotation": ROTATION}
-
-_MOST_DEVICES, _MOST_STEPS = 1_000_000_000, 1e8  #: 100 GB of memory; ten seconds for one trajectory
-#: Seconds of one core that the runs of one call may take together [chosen].
-MOST_SECONDS = 4 * 3600.0
-#: Seconds of one core for a step of a device, float32 and float64 (measured: 2.5e-9 to 4.7e-9 and 1e-7 to 2.9e-7).
-_FAST, _SLOW = 5e-9, 3e-7
-#: Bytes of a device and of a step of its waveform (measured for a device: 84 to 156).
-_BYTES, _BYTES_OF_STEP = 84, 40
-
-# --- thermal field -------------------------------------------------------------------------------------
-
-
-def thermal_field_std(*, alpha_G: float, Ms: float, volume: float, temperature: float, dt: float) -> float:
-    """Standard deviation of one component of the thermal field over one step.
-
-    Args:
-        alpha_G: Gilbert damping [1].
-        Ms: saturation magnetisation [A/m].
-        volume: free-layer volume [m^3].
-        temperature: [K]; zero gives zero.
-        dt: time step [s].
-
-    Returns:
-        Field [T]; draw x, y and z independently at every step.
-
-    Raises:
-        InputError: a value is not positive; the message names it.
-
-    Source: W. F. Brown, Phys. Rev. 130, 1677 (1963).
-    """
-    require_positive("alpha_G", alpha_G, "", "give the Gilbert damping, e.g. 0.02")
-    require_positive("Ms", Ms, "A/m", "give the saturation magnetisation, e.g. 1e6")
-    require_positive("volume", volume, "m^3", "give the free layer's volume, e.g. 2e-24")
-    require_positive("temperature", temperature, "K", "give kelvin, e.g. 300", zero=True)
-    require_positive("dt", dt, "s", "give the time step, e.g. 1 * ps")
-    return math.sqrt(2 * alpha_G * k_B * temperature / (gamma_e * Ms * volume * dt))
-
-
-# --- integrate -----------------------------------------------------------------------------------------
-
-
-#: Relative bias of the fluctuation that the default time step allows.
-USUAL_BIAS = 1e-3
-
-
-def time_step_limit(
-    junction: Junction,
-    *voltages: float,
-    tolerance: float = 0.01,
-    scheme: Scheme = "rotation",
-    cells: Cells | None = None,
-) -> float:
-    """Longest time step [s] whose bias stays below ``tolerance``, for zero and the given voltages [V].
-
-    Of the bounds the first usually holds: the relative excess of the in-well fluctuation <1 - m_z^2>, which is
-    (omega dt)^3 / (8 alpha_G) for Heun's scheme and at most (omega dt)^2 / 12 for the rotation scheme, measured
-    is half of it (benchmarks/schemes.py); the turn of one step below 0.2 rad (Heun) or 0.5 rad (rotation); one
-    thermal kick below 0.1 rad.
-
-    Args:
-        junction: with the largest fields of ``cells`` where given.
-        voltages: that will be applied [V].
-        tolerance: relative bias of the fluctuation [1].
-        scheme: see :func:`run`.
-        cells: see :func:`run`.
-    """
-    require_positive("tolerance", tolerance, "", "give a relative bias, e.g. 0.01")
-    spread = _spread(cells, 1) if cells else {}
-    top = float(np.max(spread.get("K_eff_scale", 1.0)))
-    stray = float(np.max(np.abs(np.asarray(spread.get("B_z", 0.0)) + junction.B_bias[2])))
-    thinnest = float(np.min(spread.get("diameter_scale", 1.0)))
-    stiff = junction.with_variation(K_eff_scale=top, diameter_scale=thinnest)
-    B_z = max(abs(stiff.B_k(v)) for v in (0.0, *voltages)) + stray
-    omega = gamma_e * max(B_z, math.hypot(junction.B_in_plane, stray))
-    limits = [math.inf]
-    if omega > 0 and scheme == "heun":
-        limits += [(8 * junction.alpha_G * tolerance) ** (1 / 3) / omega, 0.2 / omega]
-    elif omega > 0:
-        limits += [math.sqrt(12 * tolerance) / omega, 0.5 / omega]
-    if junction.temperature > 0:
-        one_second = thermal_field_std(
-            alpha_G=junction.alpha_G, Ms=junction.Ms, volume=stiff.volume, temperature=junction.temperature, dt=1.0
-        )
-        limits.append((0.1 / (gamma_e * one_second)) ** 2)
-    return min(limits)
-
-
-def check_size(n_devices: float, steps: float, *, dtype: DTypeLike = np.float32, kept: float = 0.0) -> None:
-    """Refuse an ensemble that would not fit into memory or would take too long, before any of it is made.
-
-    Args:
-        n_devices: that move at once.
-        steps: of each of them, in all runs together.
-        dtype: see :func:`run`.
-        kept: bytes of results.
-
-    Raises:
-        InputError: more memory than there is, or more than ``MOST_SECONDS`` of one core.
-    """
-    what = f"{n_devices:,.6g} devices of {steps:,.3g} steps each"
-    check_memory(_BYTES * n_devices + kept, what=what, remedy="give fewer devices, in several runs")
-    seconds = steps * (_FAST * max(n_devices, LANES) if np.dtype(dtype) == np.float32 else _SLOW * n_devices)
-    check_time(seconds, most=MOST_SECONDS, what=what, remedy="give fewer or a shorter pulse")
-
-
-def run(
-    junction: Junction,
-    m: ArrayLike,
-    *,
-    duration: float,
-    voltage: float | tuple[float, float] | Waveform = 0.0,
-    dt: float | None = None,
-    seed: int = 0,
-    ensemble: str | int = 0,
-    first_step: int = 0,
-    devices: ArrayLike | None = None,
-    cells: Cells | None = None,
-    spin_torque: bool = False,
-    scheme: Scheme = "rotation",
-    dtype: DTypeLike = np.float32,
-    threads: int | None = None,
-) -> Floats:
-    """Let every device move for ``duration``.
-
-    Args:
-        junction: nominal device.
-        m: (n, 3), unit vectors at the start; not changed.
-        duration: [s]; divided into the least number of equal steps that are not longer than ``dt``.
-        voltage: constant [V], (at the start, at the end) of a linear ramp, or a function from times [s] since
-            the start to volts.
-        dt: longest time step [s]; the longest whose bias stays below 0.1 % where absent.
-        seed: of all randomness.
-        ensemble: name of the noise under the seed: equal names repeat it, different names share nothing.
-        first_step: position in the noise; count on from a run to its continuation.
-        devices: numbers that decide the noise of each device, (n,); 0 to n - 1 where absent.
-        cells: what each device has of its own: any of K_eff_scale, xi_scale, diameter_scale, RA_scale [1] and
-            B_z [T], (n,) or one for all; see :meth:`voltaspin.device.junction.Junction.with_variation`.
-        spin_torque: add the Slonczewski torque, see :func:`voltaspin.device.torque.spin_torque_field`.
-        scheme: ``"rotation"``, which turns m by a rotation and so keeps its length, or ``"heun"``, the usual
-            one, which costs 0.8 of it per step and bears steps a third as long (docs/log.md).
-        dtype: float32, or float64 for the slow kernel that is the oracle of the fast one.
-        threads: at most so many; all cores where absent. The result does not depend on it.
-
-    Returns:
-        float32 or float64 (n, 3), unit vectors at the end.
-
-    Raises:
-        InputError: a time step beyond :func:`time_step_limit`, a bad duration, bad start vectors, an unknown
-            quantity, scheme or type, or more devices and steps than :func:`check_size` allows.
-
-    Source: Heun scheme for the Stratonovich equation, J. L. Garcia-Palacios and F. J. Lazaro, Phys. Rev. B
-    58, 14937 (1998); on the rotation group, S. J. A. Malham and A. Wiese, SIAM J. Sci. Comput. 30, 597 (2008).
-    """
-    if scheme not in SCHEMES:
-        raise InputError(f"scheme {scheme!r} is unknown; use {' or '.join(map(repr, SCHEMES))}")
-    require_count("first_step", first_step, least=0)
-    require_positive("duration", duration, "s", "give the time to simulate, e.g. 1 * ns", zero=True)
-    duration = float(duration)
-    state = _unit_vectors(m, dtype)
-    wave = _waveform(voltage, duration)
-    probe = wave(np.linspace(0, duration, 65))
-    if not np.isfinite(probe).all():
-        raise InputError(f"voltage = {voltage!r} V must be finite")
-    steps, dt = _steps(junction, duration, dt, float(probe.min()), float(probe.max()), scheme=scheme, cells=cells)
-    check_size(len(state), steps, dtype=dtype, kept=_BYTES_OF_STEP * steps)
-    volts = np.asarray(wave(np.linspace(0, duration, steps + 1)), np.float64)
-    ends = np.stack([volts[:-1], volts[1:]], axis=1).astype(state.dtype)
-    cell = _cell_fields(junction, len(state), dt, cells, spin_torque, state.dtype)
-    ids = np.arange(len(state), dtype=np.uint64) if devices is None else np.asarray(devices, np.uint64)
-    if ids.shape != (len(state),):
-        raise InputError(f"devices has shape {ids.shape}; {len(state)} devices need as many numbers")
-    key = np.uint64(derive_key(seed, "llg", ensemble, repr(junction)))
-    kernel = advance if state.dtype == np.float32 else advance64
-    real = state.dtype.type
-
-    def part(begin: int, end: int) -> None:
-        kernel(
-            state[begin:end], key, ids[begin:end], np.int64(first_step), ends, cell[:, begin:end],
-            real(gamma_e / (1 + junction.alpha_G**2) * dt), real(junction.alpha_G), SCHEMES[scheme],
-        )  # fmt: skip
-
-    workers = _threads(threads)
-    size = -(-len(state) // (workers * LANES)) * LANES
-    parts = [(i, min(i + size, len(state))) for i in range(0, len(state), max(size, 1))]
-    if len(parts) <= 1:
-        for begin, end in parts:
-            part(begin, end)
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(lambda p: part(*p), parts))
-    return state
-
-
-def trajectory(
-    junction: Junction,
-    m: ArrayLike,
-    *,
-    duration: float,
-    samples: int,
-    dt: float | None = None,
-    voltage: float | Waveform = 0.0,
-    scheme: Scheme = "rotation",
-    **options: Any,
-) -> tuple[NDArray[np.float64], Floats]:
-    """Positions at ``samples`` equally spaced times.
-
-    Args:
-        junction, m, duration, dt, voltage, scheme: as :func:`run`, which takes the other options too.
-        samples: how many times after the start.
-
-    Returns:
-        (times float64 (samples + 1,) [s], m (samples + 1, n, 3)), the start included.
-
-    Raises:
-        InputError: as :func:`run`.
-    """
-    if samples < 1:
-        raise InputError(f"samples = {samples} must be at least 1")
-    require_count("samples", samples)
-    require_positive("duration", duration, "s", "give the time to simulate, e.g. 1 * ns", zero=True)
-    duration = float(duration)
-    piece = duration / samples
-    wave = _waveform(voltage, duration)
-    probe = wave(np.linspace(0, duration, 65))
-    # Every piece takes as many steps as the stiffest, so that the noise goes on where it stopped.
-    steps, _ = _steps(junction, piece, dt, float(probe.min()), float(probe.max()), scheme=scheme)
-    path: list[Floats] = [_unit_vectors(m, options.get("dtype", np.float32))]
-    check_size(len(path[0]), samples * steps, dtype=path[0].dtype, kept=2 * (samples + 1) * path[0].nbytes)
-    for k in range(samples):
-
-        def shifted(t: NDArray[np.float64], begin: float = k * piece) -> NDArray[np.float64]:
-            return wave(t + begin)
-
-        path.append(
-            run(
-                junction, path[-1], duration=piece, dt=piece / steps * (1 + 1e-12) if steps else dt,
-                voltage=shifted, first_step=k * steps, scheme=scheme, **options,
-            )
-        )  # fmt: skip
-    together = np.empty((samples + 1, *path[0].shape), path[0].dtype)
-    for k, positions in enumerate(path):
-        together[k] = positions
-    return np.linspace(0, duration, samples + 1), together
-
-
-def _waveform(voltage: float | tuple[float, float] | Waveform, duration: float) -> Waveform:
-    if callable(voltage):
-        return voltage
-    begin, end = (voltage, voltage) if isinstance(voltage, int | float) else voltage
-    return lambda t: begin + (end - begin) * np.asarray(t, np.float64) / (duration or 1.0)
-
-
-def _cell_fields(
-    junction: Junction, n: int, dt: float, cells: Cells | None, spin_torque: bool, dtype: np.dtype[Any]
-) -> Floats:
-    """What the kernels want to know of each device: (7, n)."""
-    own: dict[Quantity, Any] = {q: 0.0 if q == "B_z" else 1.0 for q in QUANTITIES}
-    own.update(_spread(cells, n))
-    thermal = thermal_field_std(
-        alpha_G=junction.alpha_G, Ms=junction.Ms, volume=junction.volume, temperature=junction.temperature, dt=dt
-    )
-    x, y, z = junction.B_bias
-    fields: Floats = np.empty((7, n), dtype)
-    fields[0] = junction.B_k() * own["K_eff_scale"]
-    fields[1] = (junction.B_k(1.0) - junction.B_k(0.0)) * own["xi_scale"]
-    fields[2], fields[3] = x, y
-    fields[4] = z + own["B_z"]
-    fields[5] = thermal / own["diameter_scale"]
-    fields[6] = (spin_torque_field(junction, 1.0) if spin_torque else 0.0) / own["RA_scale"]
-    return fields
-
-
-def _spread(cells: Cells | None, n: int) -> dict[Quantity, NDArray[np.float64]]:
-    out: dict[Quantity, NDArray[np.float64]] = {}
-    for name, values in (cells or {}).items():
-        if name not in QUANTITIES:
-            raise InputError(f"{name!r} is no quantity of a cell; known: {', '.join(QUANTITIES)}")
-        array = np.asarray(values, np.float64)
-        if not array.size or not np.isfinite(array).all() or (name != "B_z" and not (array > 0).all()):
-            raise InputError(f"{name} holds no value, one that is not finite, or a factor that is not positive")
-        if n > 1 and array.shape not in ((), (1,), (n,)):
-            raise InputError(f"{name} has shape {array.shape}; {n} devices need as many values, or one")
-        out[name] = np.broadcast_to(array, (n,)) if n > 1 else array.ravel()
-    return out
-
-
-def _steps(
-    junction: Junction,
-    duration: float,
-    dt: float | None,
-    *voltages: float,
-    scheme: Scheme = "rotation",
-    cells: Cells | None = None,
-) -> tuple[int, float]:
-    """How many steps of what length [s] a time takes."""
-    require_positive("duration", duration, "s", "give the time to simulate, e.g. 1 * ns", zero=True)
-    if dt is None:
-        usual = time_step_limit(junction, *voltages, tolerance=USUAL_BIAS, scheme=scheme, cells=cells)
-        dt = min(usual, duration or 1.0)  # nothing moves a cold junction without a field
-    else:
-        require_positive("dt", dt, "s", "give the time step, e.g. 1 * ps")
-        limit = time_step_limit(junction, *voltages, scheme=scheme, cells=cells)
-        if dt > limit * (1 + 1e-9):
-            raise InputError(
-                f"dt = {dt:.4g} s is above {limit:.3g} s, the longest step at which this junction is simulated "
-                f"with less than 1 % bias by the {scheme} scheme; give a shorter dt"
-            )
-    if not (wanted := duration / dt) <= _MOST_STEPS:
-        raise InputError(
-            f"{duration:.3g} s in steps of {dt:.3g} s, which these fields need, are {wanted:.3g} steps, more than "
-            f"{_MOST_STEPS:.0e}; give a shorter time or smaller fields and voltages"
-        )
-    steps = math.ceil(wanted * (1 - 1e-9))
-    return steps, duration / steps if steps else dt
-
-
-def _unit_vectors(m: ArrayLike, dtype: DTypeLike) -> Floats:
-    if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise InputError(f"dtype = {dtype!r} is not offered; use float32, or float64 for the oracle")
-    state = np.array(m, dtype, ndmin=2)
-    if state.ndim != 2 or state.shape[1] != 3:
-        raise InputError(f"m has shape {np.shape(m)}; give (n, 3) unit vectors")
-    if not np.all(np.abs(np.sqrt(np.einsum("ij,ij->i", state, state)) - 1) < 1e-3):
-        raise InputError("m holds vectors whose length is not 1; normalise them")
-    return np.ascontiguousarray(state)
-
-
-def _threads(threads: int | None) -> int:
-    if threads is None:
-        return os.cpu_count() or 1
-    require_count("threads", threads)
-    return int(threads)
-
-
-# --- measure -------------------------------------------------------------------------------------------
 
 
 def thermalise(
@@ -391,15 +60,14 @@ def thermalise(
     Raises:
         InputError: as :func:`run`.
     """
-    require_count("n", n, least=0, most=_MOST_DEVICES)
+    require_count("n", n, least=0, most=1_000_000_000)
     duration = 5 * junction.relaxation_time
-    check_size(n, _steps(junction, duration, dt, scheme=options.get("scheme", "rotation"))[0])
+    check_size(n, step_count(junction, duration, dt, scheme=options.get("scheme", "rotation"))[0])
     start = np.tile(well_bottom(junction, well), (n, 1))
     return run(junction, start, duration=duration, dt=dt, seed=seed, ensemble=f"thermalise/{well}", **options)
 
 
-@dataclass(frozen=True)
-class SwitchingResult:
+class SwitchingResult(Result):
     """A probability counted over independent devices.
 
     Args:
@@ -408,15 +76,153 @@ class SwitchingResult:
         n: number of devices.
     """
 
+    KIND: ClassVar[str] = "switching-count"
+
     value: float
     error: float
     n: int
 
+    @property
+    def P_sw_estimate(self) -> Estimate:
+        """``value`` with its 95 % interval."""
+        return Estimate.normal(self.value, self.error, n=self.n)
+
 
 def binomial_error(p: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """Standard error of shares ``p`` of ``n`` trials, with half a count added to either outcome."""
+    """Return the standard error of shares ``p`` of ``n`` trials, with half a count added to either outcome."""
     shrunk = (p * n + 0.5) / (n + 1)
     return np.sqrt(shrunk * (1 - shrunk) / n)
+
+
+@dataclass(frozen=True)
+class LLG:
+    """The solver by counting: an ensemble of devices that move under the stochastic LLG equation.
+
+    Args:
+        dt: time step [s]; the longest whose bias stays below 0.1 % where absent.
+        devices: how many move independently.
+        scheme: of integration, see :func:`run`.
+        seed: of all randomness.
+        threads: at most so many; all cores where absent. The result does not depend on it.
+
+    Raises:
+        InputError: no device, or more than memory holds.
+    """
+
+    dt: float | None = None
+    devices: int = 100_000
+    scheme: Scheme = "rotation"
+    seed: int = 0
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.devices < 1:
+            raise InputError(f"n_devices = {self.devices} must be at least 1")
+        if math.isfinite(self.devices):
+            require_count("n_devices", self.devices, most=10**300)
+        check_size(self.devices, 0)
+
+    def switching(
+        self, junction: Junction, pulse: Pulse, protocol: Protocol = USUAL, *, cells: Cells | None = None
+    ) -> SwitchingResult:
+        """Return the share of devices that one pulse flips; see :func:`switching_probability`."""
+        if pulse.tau == 0 and pulse.jitter == 0:
+            share, error = self.curve(junction, [pulse], protocol, cells=cells)
+        else:
+            share = np.array([self._shaped(junction, pulse, protocol, cells)])
+            error = binomial_error(share, self.devices)
+        return SwitchingResult(value=float(share[0]), error=float(error[0]), n=self.devices)
+
+    def curve(
+        self,
+        junction: Junction,
+        pulses: Sequence[Pulse],
+        protocol: Protocol = USUAL,
+        *,
+        cells: Cells | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return (share, error) for pulses that differ in nothing but ascending widths; see :func:`switching_curve`."""
+        if not pulses or any(b.width <= a.width for a, b in pairwise(pulses)):
+            raise InputError("widths must hold at least one width and ascend; sort them and drop the doubles")
+        V, rise, fall = pulses[0].voltage, pulses[0].rise, pulses[0].fall
+
+        def steps_of(duration: float, *volts: float) -> int:
+            return step_count(junction, duration, self.dt, *volts, scheme=self.scheme, cells=cells)[0]
+
+        branch_steps = len(pulses) * (steps_of(fall, V) + steps_of(protocol.relax))
+        check_size(self.devices, steps_of(pulses[-1].duration - fall, V) + branch_steps)
+        name = f"pulse/{V!r}/{rise!r}/{protocol.initial}"
+
+        def move(m: Floats, duration: float, volts: tuple[float, float], part: str, at: int) -> tuple[Floats, int]:
+            moved = run(
+                junction, m, duration=duration, voltage=volts, ensemble=f"{name}/{part}", first_step=at, cells=cells,
+                **self._options(protocol),
+            )  # fmt: skip
+            return moved, at + steps_of(duration, *volts)
+
+        m: Floats = equilibrium(junction, self.devices, well=protocol.initial, seed=self.seed, ensemble=name)
+        m, step = move(m, rise, (0.0, V), "top", 0)
+        past, flipped = rise, np.empty(len(pulses))
+        for k, pulse in enumerate(pulses):
+            top_end = pulse.duration - fall
+            m, step = move(m, top_end - past, (V, V), "top", step)
+            past = top_end
+            part = f"branch/{pulse.width!r}/{fall!r}"
+            branch, at = move(m, fall, (V, 0.0), part, 0)
+            branch, _ = move(branch, protocol.relax, (0.0, 0.0), part, at)
+            flipped[k] = np.mean(np.sign(branch[:, 2]) != well_sign(protocol.initial))
+            if progress is not None:
+                progress(k + 1, len(pulses))
+        return flipped, binomial_error(flipped, self.devices)
+
+    def _options(self, protocol: Protocol) -> dict[str, Any]:
+        """The arguments of :func:`run` that are the same for every piece of a pulse."""
+        return {
+            "dt": self.dt, "seed": self.seed, "scheme": self.scheme, "threads": self.threads,
+            "spin_torque": protocol.spin_torque,
+        }  # fmt: skip
+
+    def _shaped(self, junction: Junction, pulse: Pulse, protocol: Protocol, cells: Cells | None) -> float:
+        """The share that a pulse with low-pass or jitter flips, width by width."""
+        n, options = self.devices, self._options(protocol)
+        name = f"shaped/{pulse!r}/{protocol.initial}"
+        if self.dt is None and pulse.tau > 0:
+            limit = time_step_limit(junction, pulse.voltage, tolerance=USUAL_BIAS, scheme=self.scheme, cells=cells)
+            options["dt"] = min(limit, pulse.tau / 4)
+
+        def steps_of(duration: float, *volts: float) -> int:
+            return step_count(junction, duration, options["dt"], *volts, scheme=self.scheme, cells=cells)[0]
+
+        check_size(n, steps_of(pulse.duration + protocol.relax, pulse.voltage))
+        start = equilibrium(junction, n, well=protocol.initial, seed=self.seed, ensemble=name)
+        widths = np.full(n, pulse.width)
+        if pulse.jitter > 0:
+            widths += pulse.jitter * Stream.of(self.seed, "llg", "jitter", name).normals(n)
+            grain = pulse.jitter / 4
+            widths = pulse.width + grain * np.rint((widths - pulse.width) / grain)
+        own, flipped = own_values(cells, n), 0
+        for width in np.unique(widths):
+            chosen, at = np.flatnonzero(widths == width), 0
+            end: Floats = start[chosen]
+            for duration, volts in _pieces(pulse.with_width(float(width)), protocol.relax):
+                end = run(
+                    junction, end, duration=duration, voltage=volts, ensemble=name, first_step=at, devices=chosen,
+                    cells={q: v[chosen] for q, v in own.items()} or None, **options,
+                )  # fmt: skip
+                span = np.atleast_1d(volts(np.linspace(0, duration, 65)) if callable(volts) else volts)
+                at += steps_of(duration, *map(float, span))
+            flipped += int(np.sum(np.sign(end[:, 2]) != well_sign(protocol.initial)))
+        return flipped / n
+
+
+def _pieces(pulse: Pulse, relax: float) -> list[tuple[float, tuple[float, float] | Waveform]]:
+    """Durations [s] and voltages of a pulse and the time after it, cut where the voltage jumps."""
+    if pulse.tau > 0:  # nothing jumps; the tail belongs to the time before the bit is read
+        return [(pulse.duration + relax, pulse.voltage_at)]
+    V = pulse.voltage
+    flat = pulse.duration - pulse.rise - pulse.fall
+    return [(pulse.rise, (0.0, V)), (flat, (V, V)), (pulse.fall, (V, 0.0)), (relax, (0.0, 0.0))]
 
 
 def switching_curve(
@@ -437,7 +243,7 @@ def switching_curve(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Probability that a pulse flips the bit, against the width of the pulse.
+    """Return the probability that a pulse flips the bit, against the width of the pulse.
 
     One ensemble starts in thermal equilibrium in its well (drawn exactly, so none has hopped before) and
     goes through the longest pulse; at each width a copy branches off and relaxes at zero voltage with noise
@@ -447,13 +253,10 @@ def switching_curve(
         junction: nominal device; all start in its equilibrium.
         voltage: of the pulse [V].
         widths: at half height [s], ascending.
-        initial: ``"up"`` (bit 0) or ``"down"`` (bit 1).
-        n_devices: independent devices.
-        relax: time at zero voltage before the sign of m_z is read [s].
-        dt: see :func:`run`.
-        seed: of all randomness.
+        initial, relax, spin_torque: of the :class:`Protocol`.
+        n_devices, dt, seed, scheme, threads: of :class:`LLG`.
         rise, fall: durations of linear edges [s].
-        cells, spin_torque, scheme, threads: see :func:`run`.
+        cells: see :func:`run`.
         progress: called with (done, total) branches.
 
     Returns:
@@ -464,38 +267,8 @@ def switching_curve(
             :func:`check_size` allows, or as :func:`run`.
     """
     pulses = [Pulse(voltage=voltage, width=float(w), rise=rise, fall=fall) for w in widths]
-    if not pulses or any(b.width <= a.width for a, b in pairwise(pulses)):
-        raise InputError("widths must hold at least one width and ascend; sort them and drop the doubles")
-    _at_least_one(n_devices)
-
-    def steps_of(duration: float, *volts: float) -> int:
-        return _steps(junction, duration, dt, *volts, scheme=scheme, cells=cells)[0]
-
-    branch_steps = len(pulses) * (steps_of(fall, voltage) + steps_of(relax))
-    check_size(n_devices, steps_of(pulses[-1].duration - fall, voltage) + branch_steps)
-    name = f"pulse/{voltage!r}/{rise!r}/{initial}"
-
-    def move(m: Floats, duration: float, volts: tuple[float, float], *, part: str, at: int) -> tuple[Floats, int]:
-        moved = run(
-            junction, m, duration=duration, voltage=volts, dt=dt, seed=seed, ensemble=f"{name}/{part}",
-            first_step=at, cells=cells, spin_torque=spin_torque, scheme=scheme, threads=threads,
-        )  # fmt: skip
-        return moved, at + steps_of(duration, *volts)
-
-    m: Floats = equilibrium(junction, n_devices, well=initial, seed=seed, ensemble=name)
-    m, step = move(m, rise, (0.0, voltage), part="top", at=0)
-    past, flipped = rise, np.empty(len(pulses))
-    for k, pulse in enumerate(pulses):
-        top_end = pulse.duration - fall
-        m, step = move(m, top_end - past, (voltage, voltage), part="top", at=step)
-        past = top_end
-        part = f"branch/{pulse.width!r}/{fall!r}"
-        branch, at = move(m, fall, (voltage, 0.0), part=part, at=0)
-        branch, _ = move(branch, relax, (0.0, 0.0), part=part, at=at)
-        flipped[k] = np.mean(np.sign(branch[:, 2]) != well_sign(initial))
-        if progress is not None:
-            progress(k + 1, len(pulses))
-    return flipped, binomial_error(flipped, n_devices)
+    solver = LLG(dt, n_devices, scheme, seed, threads)
+    return solver.curve(junction, pulses, Protocol(initial, relax, spin_torque), cells=cells, progress=progress)
 
 
 def switching_probability(
@@ -512,7 +285,7 @@ def switching_probability(
     scheme: Scheme = "rotation",
     threads: int | None = None,
 ) -> SwitchingResult:
-    """Probability that one pulse flips the bit; the arguments are those of :func:`switching_curve`.
+    """Return the probability that one pulse flips the bit; the arguments are those of :func:`switching_curve`.
 
     The pulse may have a low-pass and jitter; with jitter every device draws a width of its own, to a quarter of
     its standard deviation.
@@ -523,66 +296,5 @@ def switching_probability(
     Raises:
         InputError: as :func:`switching_curve`.
     """
-    if pulse.tau == 0 and pulse.jitter == 0:
-        value, error = switching_curve(
-            junction, voltage=pulse.voltage, widths=[pulse.width], initial=initial, n_devices=n_devices,
-            relax=relax, dt=dt, seed=seed, rise=pulse.rise, fall=pulse.fall, cells=cells,
-            spin_torque=spin_torque, scheme=scheme, threads=threads,
-        )  # fmt: skip
-        return SwitchingResult(float(value[0]), float(error[0]), n_devices)
-    _at_least_one(n_devices)
-    name = f"shaped/{pulse!r}/{initial}"
-    if dt is None and pulse.tau > 0:
-        limit = time_step_limit(junction, pulse.voltage, tolerance=USUAL_BIAS, scheme=scheme, cells=cells)
-        dt = min(limit, pulse.tau / 4)
-    check_size(n_devices, _steps(junction, pulse.duration + relax, dt, pulse.voltage, scheme=scheme, cells=cells)[0])
-    start = equilibrium(junction, n_devices, well=initial, seed=seed, ensemble=name)
-    widths = np.full(n_devices, pulse.width)
-    if pulse.jitter > 0:
-        widths += pulse.jitter * Stream.of(seed, "llg", "jitter", name).normals(n_devices)
-        grain = pulse.jitter / 4
-        widths = pulse.width + grain * np.rint((widths - pulse.width) / grain)
-    flipped = 0
-    for width in np.unique(widths):
-        chosen = np.flatnonzero(widths == width)
-        shaped = pulse.with_width(float(width))
-        end: Floats = start[chosen]
-        at = 0
-        for duration, volts in _pieces(shaped, relax):
-            span = np.atleast_1d(volts(np.linspace(0, duration, 65)) if callable(volts) else volts)
-            steps, _ = _steps(junction, duration, dt, *map(float, span), scheme=scheme, cells=cells)
-            end = run(
-                junction, end, duration=duration, voltage=volts, dt=dt, seed=seed, ensemble=name, first_step=at,
-                devices=chosen, cells=_of(cells, chosen, n_devices), spin_torque=spin_torque, scheme=scheme,
-                threads=threads,
-            )  # fmt: skip
-            at += steps
-        flipped += int(np.sum(np.sign(end[:, 2]) != well_sign(initial)))
-    share = np.array(flipped / n_devices)
-    return SwitchingResult(float(share), float(binomial_error(share, n_devices)), n_devices)
-
-
-def _pieces(pulse: Pulse, relax: float) -> list[tuple[float, tuple[float, float] | Waveform]]:
-    """Durations [s] and voltages of a pulse and the time after it, cut where the voltage jumps."""
-    if pulse.tau > 0:  # nothing jumps; the tail belongs to the time before the bit is read
-        return [(pulse.duration + relax, pulse.voltage_at)]
-    V = pulse.voltage
-    flat = pulse.duration - pulse.rise - pulse.fall
-    return [(pulse.rise, (0.0, V)), (flat, (V, V)), (pulse.fall, (V, 0.0)), (relax, (0.0, 0.0))]
-
-
-def _of(cells: Cells | None, chosen: NDArray[np.intp], n: int) -> Cells | None:
-    """The chosen devices' own values."""
-    return None if cells is None else {q: v[chosen] for q, v in _spread(cells, n).items()}
-
-
-def _at_least_one(n_devices: int) -> None:
-    if n_devices < 1:
-        raise InputError(f"n_devices = {n_devices} must be at least 1")
-    if math.isfinite(n_devices):
-        require_count("n_devices", n_devices, most=10**300)
-    if not n_devices <= _MOST_DEVICES:
-        raise InputError(
-            f"n_devices = {n_devices:g} trajectories take about {n_devices * 100 / 1e9:.3g} GB of memory; give at most "
-            f"{_MOST_DEVICES:,}"
-        )
+    solver = LLG(dt, n_devices, scheme, seed, threads)
+    return solver.switching(junction, pulse, Protocol(initial, relax, spin_torque), cells=cells)

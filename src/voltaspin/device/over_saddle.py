@@ -41,7 +41,7 @@ def _loss(land: Landscape, saddle: float, *, up: bool) -> float:
 
 
 def depopulation(loss: float) -> float:
-    """Mel'nikov-Meshkov factor A(loss) for an energy loss per turn in k_B T: 0 to 1.
+    """Return the Mel'nikov-Meshkov factor A(loss) for an energy loss per turn in k_B T: 0 to 1.
 
     Source: V. I. Mel'nikov and S. V. Meshkov, J. Chem. Phys. 85, 1018 (1986).
     """
@@ -53,7 +53,7 @@ def depopulation(loss: float) -> float:
 
 
 def log_rate(land: Landscape, well: Well, *, alpha_G: float) -> float:
-    """Logarithm of the rate out of a well over the rate gamma_e / (1 + alpha_G^2) of 1 k_B T of field energy.
+    """Return ln of the rate out of a well over the rate gamma_e / (1 + alpha_G^2) of 1 k_B T of field energy.
 
     Raises:
         InputError: no two wells, or an in-plane field too weak for a single saddle.

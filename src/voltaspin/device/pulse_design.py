@@ -1,31 +1,44 @@
-"""The pulse for a purpose: to write, to toss a fair coin at once, or to toss one by waiting.
+"""The pulse for a purpose: to write, to make a fair coin at once, or to make one by waiting.
 
-Built on maps of the Fokker-Planck solution, so no counting error enters the choice.
+The searches use maps of the Fokker-Planck solution, so no counting error enters the choice.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.units import gamma_e
-from voltaspin.device.fokker_planck import ROUNDING, SwitchingMap, first_degree, switching_map, switching_probability
-from voltaspin.device.junction import Junction, Pulse, Well, require_positive
+from voltaspin.core.files import cached
+from voltaspin.core.result import Part, Result, Unit
+from voltaspin.core.spec import environment
+from voltaspin.core.units import gamma_e, require_positive
+from voltaspin.device.density import first_degree
+from voltaspin.device.fokker_planck import ROUNDING, FokkerPlanck, FokkerPlanckResult, SwitchingMap
+from voltaspin.device.junction import Junction, Pulse, Well
+from voltaspin.device.protocol import Protocol
 from voltaspin.device.sphere import Floats
 
 Target = Literal["write", "fair", "dephased"]
 Progress = Callable[[int, int], None]
-_WELLS: tuple[Well, Well] = ("up", "down")
+FORGETTING = 20  #: relaxation times after which a bit is forgotten where no in-plane field sets a period
+
+#: Of each target: the ends of the voltages in V_c, how many voltages and widths, the longest width in periods.
+_GRIDS: dict[str, tuple[tuple[float, float], int, int, float]] = {
+    "write": ((0.7, 1.4), 15, 40, 1.0),
+    "fair": ((0.9, 1.6), 15, 50, 0.5),
+    "dephased": ((0.9, 1.6), 8, 200, 10.0),
+}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tolerance:
-    """What a fair pulse must bear: every deviation alone, on both sides, and K_eff with B_z together.
+class Tolerance(Part):
+    """The deviations over which a pulse must stay fair: each alone, on both sides, and K_eff with B_z together.
 
     Args:
         probability: largest distance of p01 and p10 from 1/2 [1].
@@ -37,37 +50,133 @@ class Tolerance:
 
     probability: float = 0.01
     voltage: float = 0.02
-    B_z: float = 2e-3
+    B_z: Annotated[float, Unit("T")] = 2e-3
     K_eff: float = 0.05
-    temperature: float = 20.0
+    temperature: Annotated[float, Unit("K")] = 20.0
+
+    def cells(self, junction: Junction, pulse: Pulse) -> Iterator[tuple[str, Junction, Pulse]]:
+        """Yield every case of the box by name: the nominal one, then the deviations."""
+        signs = (-1, 1)
+        yield "nominal", junction, pulse
+        for a in (-1, 0, 1):
+            for b in (-1, 0, 1):
+                if a or b:
+                    cell = junction.with_variation(K_eff_scale=1 + a * self.K_eff, B_z=b * self.B_z)
+                    yield f"K_eff {a * self.K_eff:+.0%}, B_z {b * self.B_z * 1e3:+g} mT", cell, pulse
+        for s in signs:
+            shot = replace(pulse, voltage=pulse.voltage * (1 + s * self.voltage))
+            yield f"voltage {s * self.voltage:+.0%}", junction, shot
+        for s in signs:
+            warm = replace(junction, temperature=junction.temperature + s * self.temperature)
+            yield f"temperature {s * self.temperature:+g} K", warm, pulse
 
 
-@dataclass(frozen=True)
-class BestPulse:
-    """The outcome of :func:`best_pulse`.
+class Corner(Part):
+    """One case of the box of :class:`Tolerance`, with the probabilities that a pulse flips a 0 and a 1 there."""
+
+    name: str
+    p01: float
+    p10: float
+
+
+class BestPulse(Result):
+    """The outcome of :func:`best_pulse` and :func:`fair_pulse`.
 
     Args:
         pulse: the best that was found.
         target: its purpose.
         p01, p10: probabilities that it flips a 0 and a 1.
         WER: the larger probability to stay.
+        error: numerical error of the three.
         meets: for a fair pulse, whether the tolerance holds over the whole box; True for a write pulse.
         worst_deviation: for a fair pulse, the largest distance from 1/2 over the box, else that of p01, p10.
         worst_case: where in the box.
         energy: ohmic, in one cell [J].
         verdict: the outcome in one sentence.
+        tolerance, corners: of a fair pulse, the box and what the pulse does in each of its cases.
     """
+
+    KIND: ClassVar[str] = "best-pulse"
 
     pulse: Pulse
     target: Target
     p01: float
     p10: float
     WER: float
+    error: float
     meets: bool
     worst_deviation: float
     worst_case: str
-    energy: float
+    energy: Annotated[float, Unit("J")]
     verdict: str
+    tolerance: Tolerance | None = None
+    corners: tuple[Corner, ...] = ()
+
+
+class _Search:
+    """A junction under one protocol: how its pulses are mapped and judged."""
+
+    def __init__(self, junction: Junction, protocol: Protocol, threads: int | None) -> None:
+        self.junction, self.threads = junction, threads
+        # Without torque and field along z the junction is its own mirror image, and p10 at B_z is p01 at -B_z.
+        symmetric = junction.B_bias[2] == 0 and not protocol.spin_torque
+        wells: tuple[Well, ...] = ("up", "down")
+        self.protocols = [replace(protocol, initial=well) for well in wells[: 1 if symmetric else 2]]
+
+    def maps(self, voltages: Floats, widths: Floats, progress: Progress | None) -> list[SwitchingMap]:
+        solver = FokkerPlanck(threads=self.threads)
+        return [solver.map(self.junction, voltages, widths, p, atol=1e-2, progress=progress) for p in self.protocols]
+
+    def both(self, cell: Junction, pulse: Pulse, solver: FokkerPlanck) -> list[FokkerPlanckResult]:
+        """Return the results from up and, where it differs, from down."""
+        return [solver.switching(cell, pulse, protocol) for protocol in self.protocols]
+
+    def worst_over(self, box: Tolerance, pulse: Pulse, give_up: float) -> tuple[float, str]:
+        """Largest distance from 1/2 over the box and the name of its case, or the first that is above ``give_up``."""
+        worst = (-1.0, "")
+        for name, cell, shot in box.cells(self.junction, pulse):
+            once = FokkerPlanck(first_degree(cell))
+            for protocol in self.protocols:
+                worst = max(worst, (abs(once.once(cell, shot, protocol)[0] - 0.5), name))
+            if worst[0] > give_up:
+                break
+        return worst
+
+    def found(self, pulse: Pulse, target: Target, box: Tolerance | None, where: tuple[float, str]) -> BestPulse:
+        """Return the answer for a chosen pulse, with the two degrees that give its error."""
+        results = self.both(self.junction, pulse, FokkerPlanck())
+        p01, p10 = results[0].value, results[-1].value
+        WER = max(result.WER or result.WER_high for result in results)
+        corners: tuple[Corner, ...] = ()
+        meets, (worst, case) = True, where
+        if box is None:
+            rate = f"of {WER:.2g}" if WER > ROUNDING else f"below {ROUNDING:.0e}, which rounding hides"
+            verdict = f"{named(pulse)} writes with an error rate {rate}."
+            worst, case = max(abs(p01 - 0.5), abs(p10 - 0.5)), "nominal"
+        else:
+            corners = tuple(
+                Corner(name=name, p01=found[0].value, p10=found[1].value)
+                for name, cell, shot in box.cells(self.junction, pulse)
+                for found in [
+                    [FokkerPlanck(first_degree(cell), 1e9).switching(cell, shot, p) for p in self._directions]
+                ]
+            )
+            meets = worst <= box.probability
+            verdict = (
+                f"{named(pulse)} gives 1/2 within {box.probability:g} over the box (worst {worst:.4f}: {case})."
+                if meets
+                else f"No pulse found gives 1/2 within {box.probability:g} over the box; the best, {named(pulse)}, "
+                f"deviates by {worst:.4f} ({case}), so its bits need conditioning, a trim, or a stabiliser."
+            )
+        return BestPulse(
+            pulse=pulse, target=target, p01=p01, p10=p10, WER=WER, error=max(r.error for r in results), meets=meets,
+            worst_deviation=worst, worst_case=case, energy=pulse.energy(self.junction), verdict=verdict,
+            tolerance=box, corners=corners,
+        )  # fmt: skip
+
+    @property
+    def _directions(self) -> list[Protocol]:
+        return [replace(self.protocols[0], initial="up"), replace(self.protocols[0], initial="down")]
 
 
 def best_pulse(
@@ -86,17 +195,17 @@ def best_pulse(
 
     * ``"write"``: the lowest write error rate of the worse direction, by a map and a simplex from its best.
     * ``"fair"``: the shortest with p01 and p10 within ``tolerance.probability`` of 1/2 over the box of
-      ``tolerance``; the least bad where none is.
+      ``tolerance``; the least bad where none is. :func:`fair_pulse` keeps the answer.
     * ``"dephased"``: the shortest width after which the nominal cell stays within ``tolerance.probability``
       of 1/2 for any longer pulse of that voltage. Its robustness over the box is reported too.
 
     Args:
-        junction: nominal cell, with a VCMA coefficient and an in-plane field.
+        junction: nominal cell, with a VCMA coefficient and, but for a fair pulse, an in-plane field.
         tolerance: the box; defaults where absent.
         voltage_range: to search [V]; 0.7 to 1.4 V_c (0.9 to 1.6 for a coin) where absent.
-        longest: longest width [s]; one period of the in-plane field to write, half of one for a fair pulse,
-            ten for a dephased one where absent.
-        relax, spin_torque: as :func:`voltaspin.device.fokker_planck.switching_probability`.
+        longest: longest width [s]; one period of the in-plane field to write, half of one for a fair pulse (20
+            relaxation times without a field), ten for a dephased one where absent.
+        relax, spin_torque: of the :class:`voltaspin.device.protocol.Protocol`.
         threads, progress: as :func:`voltaspin.device.fokker_planck.switching_map`.
 
     Returns:
@@ -105,82 +214,91 @@ def best_pulse(
     Raises:
         InputError: a junction without in-plane field, an empty range, an unknown target.
     """
-    if target not in ("write", "fair", "dephased"):
+    if target not in _GRIDS:
         raise InputError(f"target {target!r} is unknown; use 'write', 'fair' or 'dephased'")
-    require_positive("in-plane field", junction.B_in_plane, "T", "a VCMA pulse turns the bit about it: set B_bias")
-    box = tolerance or Tolerance()
-    period = 2 * math.pi / (gamma_e * junction.B_in_plane)
-    low, high = voltage_range or tuple(k * junction.V_c for k in ((0.7, 1.4) if target == "write" else (0.9, 1.6)))
-    longest = longest or period * {"write": 1.0, "fair": 0.5, "dephased": 10.0}[target]
+    if target != "fair":
+        require_positive("in-plane field", junction.B_in_plane, "T", "a VCMA pulse turns the bit about it: set B_bias")
+    box, search = tolerance or Tolerance(), _Search(junction, Protocol("up", relax, spin_torque), threads)
+    ends, n_voltages, n_widths, periods = _GRIDS[target]
+    low, high = voltage_range or sorted(k * junction.V_c for k in ends)
     if not high > low:
         raise InputError(f"voltage_range = ({low:g}, {high:g}) V must ascend")
-    points = {"write": (15, 40), "fair": (15, 50), "dephased": (8, 200)}[target]
-    voltages = np.linspace(low, high, points[0])
-    widths = np.linspace(longest / points[1], longest, points[1])
-    symmetric = junction.B_bias[2] == 0 and not spin_torque
-    wells = _WELLS[: 1 if symmetric else 2]
-    begun = reached = 0
-
-    def tick(done: int, of: int) -> None:
-        nonlocal reached
-        reached = begun + of  # a map that raises its degree grows
-        if progress is not None:
-            progress(begun + done, begun + of * (len(wells) - len(maps)))
-
-    maps: list[SwitchingMap] = []
-    for well in wells:
-        maps.append(
-            switching_map(
-                junction, voltages=voltages, widths=widths, initial=well, relax=relax,
-                spin_torque=spin_torque, threads=threads, progress=tick, atol=1e-2,
-            )
-        )  # fmt: skip
-        begun = reached
-
-    def judge(pulse: Pulse) -> tuple[float, float, float]:
-        flips, stays = [], []
-        for well in _WELLS[: len(maps)]:
-            result = switching_probability(
-                junction, pulse, initial=well, relax=relax, spin_torque=spin_torque, rtol=0.01
-            )
-            flips.append(result.value)
-            stays.append(result.WER or result.WER_high)
-        return flips[0], flips[-1], max(stays)
-
+    if longest is None:
+        longest = periods * turn if (turn := period(junction)) else FORGETTING * junction.relaxation_time
+    voltages, widths = np.linspace(low, high, n_voltages), np.linspace(longest / n_widths, longest, n_widths)
+    maps = search.maps(voltages, widths, progress)
     if target == "write":
-        pulse = _lowest_WER(junction, maps, relax, spin_torque)
-        p01, p10, WER = judge(pulse)
-        rate = f"of {WER:.2g}" if WER > ROUNDING else f"below {ROUNDING:.0e}, which rounding hides"
-        verdict = f"{_named(pulse)} writes with an error rate {rate}."
-        return BestPulse(
-            pulse, target, p01, p10, WER, True, max(abs(p01 - 0.5), abs(p10 - 0.5)), "nominal", pulse.energy(junction),
-            verdict,
-        )  # fmt: skip
+        return search.found(_lowest_WER(search, maps), target, None, (0.0, ""))
     off = np.max([abs(m.P_sw - 0.5) for m in maps], axis=0)
-    candidates = _settled(voltages, widths, off, box) if target == "dephased" else _flat(voltages, widths, off, box)
-    judged: list[tuple[float, str, Pulse]] = []
+    candidates = (_settled if target == "dephased" else _flat)(voltages, widths, off, box)
+    best: tuple[float, str, Pulse] | None = None
     for pulse in candidates:
-        worst, where = _worst_over_box(junction, pulse, box, relax, spin_torque)
-        judged.append((worst, where, pulse))
+        give_up = math.inf if best is None else max(box.probability, best[0])
+        worst, where = search.worst_over(box, pulse, give_up)
+        if best is None or worst < best[0] or worst <= box.probability:
+            best = worst, where, pulse
         if worst <= box.probability or target == "dephased":
             break
-    worst, where, pulse = judged[-1] if judged[-1][0] <= box.probability else min(judged, key=lambda j: j[0])
-    p01, p10, WER = judge(pulse)
-    meets = worst <= box.probability
-    verdict = (
-        f"{_named(pulse)} gives 1/2 within {box.probability:g} over the box (worst {worst:.4f}: {where})."
-        if meets
-        else f"No pulse found gives 1/2 within {box.probability:g} over the box; the best, {_named(pulse)}, "
-        f"deviates by {worst:.4f} ({where}), so its bits need conditioning, a trim, or a stabiliser."
-    )
-    return BestPulse(pulse, target, p01, p10, WER, meets, worst, where, pulse.energy(junction), verdict)
+    assert best is not None
+    return search.found(best[2], target, box, best[:2])
 
 
-def _named(pulse: Pulse) -> str:
+def fair_pulse(
+    junction: Junction,
+    *,
+    tolerance: Tolerance | None = None,
+    protocol: Protocol | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> BestPulse:
+    """Return the pulse that makes the junction a fair coin: the one definition that every command uses.
+
+    It is the shortest rectangular pulse for which p01 and p10 stay within ``tolerance.probability`` of 1/2 in every
+    case of the box of ``tolerance``; where no pulse does, the one with the least worst deviation. Searched are 15
+    voltages from 0.9 to 1.6 V_c and 50 widths up to half a period of the in-plane field (20 relaxation times without
+    one), of them the 8 to 24 that lie flattest around 1/2 in the width, by the Fokker-Planck equation. The answer
+    follows from the junction's values alone, and it is kept in the user's cache folder; that of the generator preset
+    is shipped.
+
+    Args:
+        junction: nominal cell, with a VCMA coefficient and two wells.
+        tolerance: the box; :class:`Tolerance` where absent.
+        protocol: its time of relaxation and its torque; both directions are always judged.
+        threads, progress: as :func:`voltaspin.device.fokker_planck.switching_map`.
+
+    Returns:
+        The pulse with its evidence; ``meets`` and ``verdict`` say whether it holds the tolerance.
+
+    Raises:
+        InputError: no voltage acts on the junction, or as :func:`best_pulse`.
+    """
+    box, asked = tolerance or Tolerance(), protocol or Protocol()
+    bare = replace(junction, name="")
+    if (bare, box, asked) == (replace(Junction.of("generator"), name=""), Tolerance(), Protocol()):
+        return BestPulse.load(Path(str(files("voltaspin") / "data" / "generator-fair-pulse.json")))
+    inputs = [
+        bare.to_json(), box.to_json(), asked.relax, asked.spin_torque, BestPulse.VERSION, environment()["voltaspin"],
+    ]  # fmt: skip
+    return cached(
+        "fair-pulse", inputs, suffix=".json", read=BestPulse.load, write=lambda path, found: found.save(path),
+        make=lambda: best_pulse(
+            junction, target="fair", tolerance=box, relax=asked.relax, spin_torque=asked.spin_torque,
+            threads=threads, progress=progress,
+        ),
+    )  # fmt: skip
+
+
+def named(pulse: Pulse) -> str:
+    """Return voltage and width of a pulse for a sentence."""
     return f"{pulse.voltage:.3f} V for {pulse.width * 1e9:.3g} ns"
 
 
-def _lowest_WER(junction: Junction, maps: list[SwitchingMap], relax: float, spin_torque: bool) -> Pulse:
+def period(junction: Junction) -> float | None:
+    """Return the time of one turn about the in-plane field [s]; None without such a field."""
+    return 2 * math.pi / (gamma_e * junction.B_in_plane) if junction.B_in_plane > 0 else None
+
+
+def _lowest_WER(search: _Search, maps: list[SwitchingMap]) -> Pulse:
     from scipy.optimize import minimize
 
     WER = np.max([m.WER for m in maps], axis=0)
@@ -188,25 +306,21 @@ def _lowest_WER(junction: Junction, maps: list[SwitchingMap], relax: float, spin
     V0, w0 = float(maps[0].voltages[v]), float(maps[0].widths[w])
     best = Pulse(voltage=V0, width=w0)
     # The degree that resolves the best pulse of the map: at a lower one an error rate can come out negative.
-    degree = switching_probability(junction, best, relax=relax, spin_torque=spin_torque, rtol=0.05).degree
+    degree = FokkerPlanck(rtol=0.05).switching(search.junction, best, search.protocols[0]).degree
+
+    def moved(x: Floats) -> Pulse:
+        return Pulse(voltage=V0 * (1 + float(x[0])), width=w0 * math.exp(float(x[1])))
 
     def cost(x: Floats) -> float:
-        pulse = Pulse(voltage=V0 * (1 + float(x[0])), width=w0 * math.exp(float(x[1])))
-        results = [
-            switching_probability(
-                junction, pulse, initial=well, relax=relax, spin_torque=spin_torque, degree=degree, rtol=1e9
-            )
-            for well in _WELLS[: len(maps)]
-        ]
-        stays = [result.WER or result.WER_high for result in results]
-        return math.log(max(*stays, 1e-13))
+        results = search.both(search.junction, moved(x), FokkerPlanck(degree, 1e9))
+        return math.log(max(*(result.WER or result.WER_high for result in results), 1e-13))
 
     start = np.array([[0.0, 0.0], [0.02, 0.0], [0.0, 0.02]])
     found = minimize(
         cost, start[0], method="Nelder-Mead",
         options={"initial_simplex": start, "xatol": 1e-4, "fatol": 1e-3, "maxfev": 60},
     )  # fmt: skip
-    return Pulse(voltage=V0 * (1 + float(found.x[0])), width=w0 * math.exp(float(found.x[1])))
+    return moved(found.x)
 
 
 def _flat(voltages: Floats, widths: Floats, off: Floats, box: Tolerance) -> list[Pulse]:
@@ -236,44 +350,3 @@ def _settled(voltages: Floats, widths: Floats, off: Floats, box: Tolerance) -> l
             "give a longer `longest` or a larger tolerance"
         )
     return sorted(pulses, key=lambda p: p.width)
-
-
-def _worst_over_box(
-    junction: Junction, pulse: Pulse, box: Tolerance, relax: float, spin_torque: bool
-) -> tuple[float, str]:
-    """Largest distance from 1/2 and the name of the case."""
-    signs = (-1, 1)
-    cases = [("nominal", junction, pulse)]
-    cases += [
-        (f"voltage {s * box.voltage:+.0%}", junction, replace(pulse, voltage=pulse.voltage * (1 + s * box.voltage)))
-        for s in signs
-    ]
-    cases += [
-        (
-            f"K_eff {a * box.K_eff:+.0%}, B_z {b * box.B_z * 1e3:+g} mT",
-            junction.with_variation(K_eff_scale=1 + a * box.K_eff, B_z=b * box.B_z),
-            pulse,
-        )
-        for a in (-1, 0, 1)
-        for b in (-1, 0, 1)
-        if a or b
-    ]
-    cases += [
-        (
-            f"temperature {s * box.temperature:+g} K",
-            replace(junction, temperature=junction.temperature + s * box.temperature),
-            pulse,
-        )
-        for s in signs
-    ]
-    worst = (-1.0, "")
-    # Without torque and field along z the box is its own mirror image, and p10 at B_z is p01 at -B_z.
-    symmetric = junction.B_bias[2] == 0 and not spin_torque
-    for name, cell, shot in cases:
-        for well in _WELLS[: 1 if symmetric else 2]:
-            p = switching_probability(
-                cell, shot, initial=well, relax=relax, spin_torque=spin_torque,
-                degree=first_degree(cell), rtol=1e9,
-            ).value  # fmt: skip
-            worst = max(worst, (abs(p - 0.5), name))
-    return worst

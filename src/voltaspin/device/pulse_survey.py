@@ -1,4 +1,4 @@
-"""What pulses do to one junction: curves, a map, the pulses that write and toss a coin, error rates around the first.
+"""The effect of pulses on one junction: curves, a map, the write pulse and the fair one, error rates around the first.
 
 The parts of a :class:`Characterisation` that take minutes. All pulses are rectangular, which flatters a write error
 rate, and all probabilities are solutions of the Fokker-Planck equation.
@@ -8,30 +8,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.units import gamma_e
 from voltaspin.device import breakdown
 from voltaspin.device.characterisation import (
     Bathtub,
-    Energy,
     ErrorCurve,
     Numbers,
     PulseCurve,
     PulseMap,
     PulseRecord,
-    Slope,
     numbers,
     or_reason,
 )
-from voltaspin.device.fokker_planck import COARSER, MAX_DEGREE, SwitchingMap, first_degree, switching_map
+from voltaspin.device.density import COARSER, MAX_DEGREE, first_degree
+from voltaspin.device.fokker_planck import FokkerPlanck, SwitchingMap
 from voltaspin.device.junction import Junction, Pulse, Well
-from voltaspin.device.pulse_design import BestPulse, Target, Tolerance, best_pulse
+from voltaspin.device.protocol import Protocol
+from voltaspin.device.pulse_design import FORGETTING, BestPulse, Tolerance, best_pulse, fair_pulse, named, period
 from voltaspin.device.sensitivity import sensitivities
 from voltaspin.device.sphere import Floats
 from voltaspin.device.transport import pulse_energy
@@ -40,8 +38,8 @@ Progress = Callable[[int, int], None]
 
 _WELLS: tuple[Well, Well] = ("up", "down")
 _ATOL = 2e-2  #: of a probability, between two degrees: mostly the error of the coarser one; the record keeps it
+OF_MAP = "of the map"  #: the case of a pulse that was taken from a map and not searched
 _TAILS = 1.3  #: degree of error rates down to 1e-9 over that of probabilities
-_FORGETTING = 20  #: relaxation times that a pulse may last where no in-plane field sets a period
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +50,7 @@ class Effort:
         voltages, widths: points of the map; a bathtub has twice as many widths.
         points: of a curve against the width, and of the oxide's life.
         stations: temperatures, and read voltages, of the retention.
-        search: find the pulses by :func:`best_pulse`, with a coin's tolerance; else take them from the map.
+        search: find the write pulse by :func:`best_pulse`; else take it from the map. The coin is the fair pulse.
         degree: of the harmonics in maps, curves and derivatives; chosen by the barrier where absent.
     """
 
@@ -74,46 +72,39 @@ class Survey:
     """A junction and how its pulses are computed."""
 
     junction: Junction
-    relax: float
-    spin_torque: bool
+    protocol: Protocol
     effort: Effort
     threads: int | None
 
     @property
-    def wells(self) -> tuple[Well, ...]:
-        """The directions that differ: one where the junction is its own mirror image."""
-        return _WELLS[: 1 if self.junction.B_bias[2] == 0 and not self.spin_torque else 2]
-
-    @property
     def span(self) -> float:
         """Longest width of the map [s]: a turn and a quarter, or until a bit without a turn is forgotten."""
-        if self.junction.B_in_plane > 0:
-            return 1.25 * 2 * math.pi / (gamma_e * self.junction.B_in_plane)
-        return _FORGETTING * self.junction.relaxation_time
+        return 1.25 * turn if (turn := period(self.junction)) else FORGETTING * self.junction.relaxation_time
+
+    @property
+    def degree(self) -> int:
+        """The degree of the harmonics for probabilities."""
+        return self.effort.degree or first_degree(self.junction)
 
     def maps(
-        self,
-        voltages: ArrayLike,
-        widths: ArrayLike,
-        *,
-        finer: float = 1.0,
-        tick: Progress | None = None,
+        self, voltages: ArrayLike, widths: ArrayLike, *, finer: float = 1.0, tick: Progress | None = None
     ) -> tuple[SwitchingMap, SwitchingMap]:
-        """Up to down and down to up."""
-        found = [self._resolved(well, voltages, widths, finer, tick) for well in self.wells]
+        """Return the maps from up and from down, which are one where the junction is its own mirror image."""
+        symmetric = self.junction.B_bias[2] == 0 and not self.protocol.spin_torque
+        found = [
+            self._resolved(replace(self.protocol, initial=well), voltages, widths, finer, tick)
+            for well in _WELLS[: 1 if symmetric else 2]
+        ]
         return found[0], found[-1]
 
     def _resolved(
-        self, well: Well, voltages: ArrayLike, widths: ArrayLike, finer: float, tick: Progress | None
+        self, protocol: Protocol, voltages: ArrayLike, widths: ArrayLike, finer: float, tick: Progress | None
     ) -> SwitchingMap:
-        degree = min(round(finer * (self.effort.degree or first_degree(self.junction))), MAX_DEGREE)
+        degree = min(round(finer * self.degree), MAX_DEGREE)
         while True:
+            solver = FokkerPlanck(degree, threads=self.threads)
             try:
-                return switching_map(
-                    self.junction, voltages=voltages, widths=widths, initial=well, relax=self.relax,
-                    spin_torque=self.spin_torque, degree=degree, atol=_ATOL, threads=self.threads,
-                    progress=tick,
-                )  # fmt: skip
+                return solver.map(self.junction, voltages, widths, protocol, atol=_ATOL, progress=tick)
             except InputError:
                 if self.effort.degree is not None or degree == MAX_DEGREE:
                     raise
@@ -130,7 +121,7 @@ def _worse(maps: tuple[SwitchingMap, SwitchingMap]) -> tuple[Floats, Floats]:
 
 
 def pulse_curves(survey: Survey, tick: Progress | None) -> tuple[PulseCurve, ...]:
-    """Switching probabilities against the width at three voltages around V_c."""
+    """Return the switching probabilities against the width at three voltages around V_c."""
     labels = {"0.7 V_c": 0.7, "V_c": 1.0, "1.3 V_c": 1.3}
     longest = survey.span * (3 if survey.junction.B_in_plane > 0 else 1)
     widths = np.linspace(longest / survey.effort.points, longest, survey.effort.points)
@@ -154,7 +145,7 @@ def _rows(values: Floats) -> tuple[Numbers, ...]:
 
 
 def pulse_map(survey: Survey, tick: Progress | None) -> PulseMap:
-    """Switching probabilities and error rates over voltage and width."""
+    """Return the switching probabilities and error rates over voltage and width."""
     voltages = np.sort(np.linspace(0.5, 1.6, survey.effort.voltages) * survey.junction.V_c)
     widths = np.linspace(survey.span / survey.effort.widths, survey.span, survey.effort.widths)
     # The best rates lie near 1e-9: at the degree that serves the curves their error would be a thousand times larger.
@@ -170,86 +161,76 @@ def pulse_map(survey: Survey, tick: Progress | None) -> PulseMap:
 # --- one pulse for each purpose ------------------------------------------------------------------------
 
 
-def _search(survey: Survey, target: Target, reasons: dict[str, str], tick: Progress | None) -> BestPulse | None:
-    V_c = survey.junction.V_c
-    ends = (0.7, 1.4) if target == "write" else (0.9, 1.6)
-    low, high = sorted(k * V_c for k in ends)
-    return or_reason(
-        reasons, f"search for the {target} pulse",
-        lambda: best_pulse(
-            survey.junction, target=target, voltage_range=(low, high), relax=survey.relax,
-            spin_torque=survey.spin_torque, threads=survey.threads, progress=tick,
-        ),
-    )  # fmt: skip
-
-
 def write_pulse(survey: Survey, pulses: PulseMap, reasons: dict[str, str], tick: Progress | None) -> BestPulse | None:
-    """The pulse with the lowest error rate, searched or of the map; None with the reason in ``reasons``."""
-    if survey.junction.B_in_plane == 0:
+    """Return the pulse with the lowest error rate, searched or of the map; None with the reason in ``reasons``."""
+    junction, protocol = survey.junction, survey.protocol
+    if junction.B_in_plane == 0:
         reasons["write"] = "no in-plane field turns the bit: a pulse can make it forget, but not write it"
         return None
-    if survey.effort.search and (found := _search(survey, "write", reasons, tick)):
-        return found
+    if survey.effort.search:
+        found = or_reason(
+            reasons, "search for the write pulse",
+            lambda: best_pulse(
+                junction, relax=protocol.relax, spin_torque=protocol.spin_torque, threads=survey.threads, progress=tick
+            ),
+        )  # fmt: skip
+        if found is not None:
+            return found
     WER = np.array(pulses.WER)
-    at = np.unravel_index(int(np.argmin(np.maximum(WER, pulses.error))), WER.shape)
-    return _of_map(survey, pulses, at, "write", f"writes with an error rate of {WER[at]:.2g}")
-
-
-def coin_pulse(survey: Survey, pulses: PulseMap, reasons: dict[str, str], tick: Progress | None) -> BestPulse | None:
-    """The pulse closest to 1/2, searched or of the map; None with the reason in ``reasons``."""
-    if survey.effort.search and survey.junction.B_in_plane > 0 and (found := _search(survey, "fair", reasons, tick)):
-        return found
-    off = np.maximum(abs(np.array(pulses.p01) - 0.5), abs(np.array(pulses.p10) - 0.5))
-    # Of the flattest, whose neighbours in width are fair as well, the shortest. The ends have one neighbour only.
-    around = np.max([off[:, :-2], off[:, 1:-1], off[:, 2:]], axis=0)
-    shortest = int(np.argmax((around <= max(around.min(), 2 * Tolerance().probability)).any(axis=0)))
-    best = int(np.argmin(around[:, shortest])), shortest
-    at = (best[0], best[1] + 1)
-    if off[at] > 0.1:
-        reasons["coin"] = f"no pulse of the map comes within 0.1 of 1/2; the closest is off by {off[at]:.2g}"
-        return None
-    return _of_map(survey, pulses, at, "fair", f"is off 1/2 by {off[at]:.2g}")
-
-
-def _of_map(survey: Survey, pulses: PulseMap, at: tuple[Any, ...], target: Target, does: str) -> BestPulse:
-    v, w = int(at[0]), int(at[1])
+    v, w = np.unravel_index(int(np.argmin(np.maximum(WER, pulses.error))), WER.shape)
     pulse = Pulse(voltage=pulses.voltages[v], width=pulses.widths[w])
     p01, p10 = pulses.p01[v][w], pulses.p10[v][w]
     return BestPulse(
-        pulse, target, p01, p10, pulses.WER[v][w], target == "write", math.nan, "", pulse.energy(survey.junction),
-        f"{pulse.voltage:.3f} V for {pulse.width * 1e9:.3g} ns, the best of the map, {does}.",
+        pulse=pulse, target="write", p01=p01, p10=p10, WER=float(WER[v, w]), error=pulses.error[v][w], meets=True,
+        worst_deviation=max(abs(p01 - 0.5), abs(p10 - 0.5)), worst_case=OF_MAP, energy=pulse.energy(junction),
+        verdict=f"{named(pulse)}, the best of the map, writes with an error rate of {WER[v, w]:.2g}.",
     )  # fmt: skip
+
+
+def coin_pulse(survey: Survey, reasons: dict[str, str], tick: Progress | None) -> BestPulse | None:
+    """Return the fair pulse; None with the reason in ``reasons`` where it is no coin."""
+    found = or_reason(
+        reasons, "coin",
+        lambda: fair_pulse(survey.junction, protocol=survey.protocol, threads=survey.threads, progress=tick),
+    )  # fmt: skip
+    if tick is not None:
+        tick(1, 1)  # also where it was kept from another time
+    off = 0.0 if found is None else max(abs(found.p01 - 0.5), abs(found.p10 - 0.5))
+    if off > 0.1:
+        reasons["coin"] = f"no pulse comes within 0.1 of 1/2; the closest is off by {off:.2g}"
+        return None
+    return found
 
 
 # --- around a pulse ------------------------------------------------------------------------------------
 
 
 def oxide_life(junction: Junction, voltage: float, failure: float) -> float | None:
-    """Stress at that voltage until a share ``failure`` has broken [s]; None above breakdown or where it overflows."""
+    """Return the stress at a voltage until a share ``failure`` has broken [s]; None where there is none or no end."""
     life = or_reason({}, "", lambda: breakdown.lifetime(junction, voltage=voltage, failure=failure))
     return life if life is not None and math.isfinite(life) else None
 
 
-def pulse_record(survey: Survey, shot: BestPulse, coin: bool, line_capacitance: float, failure: float) -> PulseRecord:
-    """What one pulse does and costs, and what it is sensitive to."""
-    junction, pulse = survey.junction, shot.pulse
-    energy = pulse_energy(junction, pulse, line_capacitance=line_capacitance)
-    degree = survey.effort.degree or first_degree(junction)
-    slopes = sensitivities(junction, pulse, relax=survey.relax, spin_torque=survey.spin_torque, degree=degree)
-    searched = not math.isnan(shot.worst_deviation)
+def pulse_record(survey: Survey, shot: BestPulse, line_capacitance: float, failure: float) -> PulseRecord:
+    """Return what one pulse does and costs, and what it is sensitive to."""
+    junction, pulse, protocol = survey.junction, shot.pulse, survey.protocol
+    coin = shot.target == "fair"
+    slopes = sensitivities(
+        junction, pulse, relax=protocol.relax, spin_torque=protocol.spin_torque, degree=survey.degree
+    )  # fmt: skip
     return PulseRecord(
         voltage=pulse.voltage,
         width=pulse.width,
         p01=shot.p01,
         p10=shot.p10,
         WER=shot.WER,
-        searched=searched,
+        searched=shot.worst_case != OF_MAP,
         verdict=shot.verdict,
-        worst_deviation=shot.worst_deviation if coin and searched else None,
-        worst_case=shot.worst_case if coin and searched else "",
+        worst_deviation=shot.worst_deviation if coin else None,
+        worst_case=shot.worst_case if coin else "",
         band=_band(survey, pulse) if coin else None,
-        energy=Energy(ohmic=energy.ohmic, capacitive=energy.capacitive, line=energy.line),
-        slopes=tuple(Slope(**asdict(s)) for s in slopes.values()),
+        energy=pulse_energy(junction, pulse, line_capacitance=line_capacitance),
+        slopes=tuple(slopes.values()),
         oxide_life=oxide_life(junction, pulse.voltage, failure),
     )
 
@@ -269,7 +250,7 @@ def _band(survey: Survey, coin: Pulse) -> tuple[float, float] | None:
 
 
 def bathtub_around(survey: Survey, best: Pulse) -> Bathtub:
-    """Error rates against voltage and width around the write pulse."""
+    """Return the error rates against voltage and width around the write pulse."""
     voltages = np.sort(best.voltage * np.linspace(0.8, 1.2, survey.effort.voltages | 1))
     widths = best.width * np.linspace(0.6, 1.4, 2 * survey.effort.widths - 1)
     across = _worse(survey.maps(voltages, [best.width], finer=_TAILS))

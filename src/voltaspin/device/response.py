@@ -22,7 +22,7 @@ UNITS: dict[str, str] = {"B_z": " T"}
 
 
 def nominal(quantity: str) -> float:
-    """Value of a quantity in the nominal cell."""
+    """Return the value of a quantity in the nominal cell."""
     return 0.0 if quantity == "B_z" else 1.0
 
 
@@ -89,7 +89,7 @@ class Response:
 
     @property
     def quantities(self) -> set[Quantity]:
-        """What the response depends on."""
+        """The quantities on which the response depends."""
         return {q for v in self.variables for q, _, _ in v.weights}
 
     def __call__(self, cells: dict[Quantity, Floats]) -> tuple[Floats, Floats]:
@@ -103,14 +103,14 @@ class Response:
 
 
 def logistic(u: Floats) -> Floats:
-    """1 / (1 + exp(-u))."""
+    """Return 1 / (1 + exp(-u))."""
     from scipy.special import expit
 
     return np.asarray(expit(u))
 
 
 def logit(p: ArrayLike) -> Floats:
-    """ln(p / (1 - p)), of probabilities no nearer than 1e-12 to 0 and 1."""
+    """Return ln(p / (1 - p)), of probabilities no nearer than 1e-12 to 0 and 1."""
     inside = np.clip(np.asarray(p, np.float64), 1e-12, 1 - 1e-12)
     return np.asarray(np.log(inside) - np.log1p(-inside))
 

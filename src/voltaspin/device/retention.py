@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Estimate
-from voltaspin.core.units import gamma_e, k_B
+from voltaspin.core.units import gamma_e, k_B, require_positive, require_voltage
 from voltaspin.device import axial, over_saddle
+from voltaspin.device.density import MAX_DEGREE, least_degree, term_weights
 from voltaspin.device.escape import LEAST_SHARE, SlowMode, log_flux_rate, slow_mode
-from voltaspin.device.fokker_planck import MAX_DEGREE, least_degree, term_weights
-from voltaspin.device.junction import Junction, Well, require_positive, require_voltage
+from voltaspin.device.junction import Junction, Well
 from voltaspin.device.landscape import Landscape
 from voltaspin.device.over_saddle import SADDLE_FIELD, depopulation
 from voltaspin.device.torque import spin_torque_field
@@ -98,26 +99,13 @@ def log_flip_rate(
     require_voltage("voltage", voltage)
     if well not in get_args(Well):
         raise InputError(f"well {well!r} is unknown; use 'up' (parallel, bit 0) or 'down' (bit 1)")
-    if method is not None and method not in get_args(Method):
+    if method not in _METHODS:
         raise InputError(f"method {method!r} is unknown; use {', '.join(map(repr, get_args(Method)))}")
     if spin_torque and method in ("saddle", "extrapolated"):
         raise InputError(f"method {method!r} has no spin torque; leave it out, or use 'flux' or spin_torque=False")
     spin_torque = spin_torque and spin_torque_field(junction, voltage) != 0
-    land = _two_wells(junction, voltage, well, spin_torque)
-    if method is None:
-        value, error = _best(junction, voltage, well, spin_torque, land)
-    elif method == "mode":
-        value, error = _mode(junction, voltage, well, spin_torque)
-    elif method == "axial":
-        value, error = _first_passage(junction, voltage, well, spin_torque)
-    elif method == "eigenvalue":
-        value, error = _eigenvalue(junction, voltage, well, spin_torque, land)
-    elif method == "flux":
-        value, error = _flux(junction, voltage, well, spin_torque)
-    elif method == "saddle":
-        value, error = _saddle(junction, well, land)
-    else:
-        value, error = _extrapolated(junction, voltage, well)
+    escape = _Escape(junction, voltage, well, spin_torque, _two_wells(junction, voltage, well, spin_torque))
+    value, error = _METHODS[method](escape)
     return Estimate(value, value + math.log1p(-min(error, 0.999)), value + math.log1p(error), level=1.0)
 
 
@@ -141,95 +129,6 @@ def _two_wells(junction: Junction, voltage: float, well: Well, spin_torque: bool
     return land
 
 
-def _best(junction: Junction, voltage: float, well: Well, spin_torque: bool, land: Landscape) -> tuple[float, float]:
-    """The method of this well: (ln(rate), relative error)."""
-    if junction.B_in_plane == 0:
-        return _mode(junction, voltage, well, spin_torque)
-    if spin_torque:
-        return _with_torque(junction, voltage, well, land)
-    lowest = min(land.height("up"), land.height("down"))
-    resolved = least_degree(junction) <= MAX_DEGREE
-    if lowest <= EIGENVALUE_LIMIT and resolved:
-        with contextlib.suppress(InputError):  # a deep well beside a shallow one may still ask for a higher degree
-            return _eigenvalue(junction, voltage, well, False, land)
-    if land.b_x >= GOOD_SADDLE and lowest >= 8:
-        return _saddle(junction, well, land)
-    return _flux(junction, voltage, well, False)
-
-
-# --- without an in-plane field -------------------------------------------------------------------------
-
-
-def _diffusion(junction: Junction) -> float:
-    """Diffusion constant on the sphere [1/s]."""
-    return float(term_weights(junction, 0.0)[6])
-
-
-def _symmetric(junction: Junction, voltage: float, spin_torque: bool) -> Landscape:
-    if junction.B_in_plane != 0:
-        raise InputError(
-            f"the in-plane field of {junction.B_in_plane:g} T breaks the axial symmetry; use method='saddle' or 'flux'"
-        )
-    return Landscape.of(junction, voltage, spin_torque=spin_torque)
-
-
-def _mode(junction: Junction, voltage: float, well: Well, spin_torque: bool) -> tuple[float, float]:
-    rates = axial.log_rates(_symmetric(junction, voltage, spin_torque))
-    return math.log(_diffusion(junction)) + rates[0 if well == "up" else 1], 1e-9
-
-
-def _first_passage(junction: Junction, voltage: float, well: Well, spin_torque: bool) -> tuple[float, float]:
-    land = _symmetric(junction, voltage, spin_torque)
-    return math.log(_diffusion(junction)) + axial.log_first_passage(land, up=well == "up"), 1e-9
-
-
-# --- in an in-plane field ------------------------------------------------------------------------------
-
-
-def _eigenvalue(
-    junction: Junction, voltage: float, well: Well, spin_torque: bool, land: Landscape
-) -> tuple[float, float]:
-    if spin_torque:
-        mode = slow_mode(junction, voltage=voltage, spin_torque=True)
-        return math.log(mode.rate(well)), max(mode.error, 1e-3)
-    if (lowest := min(land.height("up"), land.height("down"))) > EIGENVALUE_LIMIT + 3:
-        raise InputError(
-            f"a barrier of {lowest:.3g} k_B T is above {EIGENVALUE_LIMIT + 3:g}, where the eigenvalue has no "
-            "digits left; use method='saddle', 'flux' or, without an in-plane field, 'mode'"
-        )
-    mode = slow_mode(junction, voltage=voltage)
-    here, there = land.log_population(well), land.log_population("down" if well == "up" else "up")
-    # ln of the other well's share, there / (here + there), which may be far below 1.
-    share = -math.log1p(math.exp(here - there)) if here < there else there - here - math.log1p(math.exp(there - here))
-    return math.log(mode.eigenvalue) + share, max(mode.error, 1e-3)
-
-
-def _flux(junction: Junction, voltage: float, well: Well, spin_torque: bool) -> tuple[float, float]:
-    found = log_flux_rate(junction, well, voltage=voltage, spin_torque=spin_torque)
-    if found is None:
-        raise _unresolved(junction, voltage, well, spin_torque)
-    return found
-
-
-def _with_torque(junction: Junction, voltage: float, well: Well, land: Landscape) -> tuple[float, float]:
-    if least_degree(junction) <= MAX_DEGREE:
-        if (found := log_flux_rate(junction, well, voltage=voltage, spin_torque=True)) is not None:
-            return found
-        try:
-            mode = slow_mode(junction, voltage=voltage, spin_torque=True)
-        except InputError:
-            mode = None
-        share = 0.0 if mode is None else (1 - mode.population_up if well == "up" else mode.population_up)
-        if mode is not None and share >= LEAST_SHARE and mode.eigenvalue < _relaxation(junction, voltage):
-            return math.log(mode.eigenvalue * share), max(mode.error, 1e-3)
-    raise _unresolved(junction, voltage, well, True)
-
-
-def _relaxation(junction: Junction, voltage: float) -> float:
-    """Rate [1/s] above which a state decays before it has relaxed, so that it is no well: about 1 k_B T."""
-    return 0.3 * float(term_weights(junction, voltage)[1])
-
-
 def _unresolved(junction: Junction, voltage: float, well: Well, spin_torque: bool) -> InputError:
     with_torque = " with its spin torque" if spin_torque else ""
     remedy = (
@@ -245,37 +144,134 @@ def _unresolved(junction: Junction, voltage: float, well: Well, spin_torque: boo
     )
 
 
-# --- over the saddle, and extrapolated -----------------------------------------------------------------
+@dataclass(frozen=True)
+class _Escape:
+    """Out of one well at a constant voltage: each method gives ln(rate / (1/s)) and its relative error."""
+
+    junction: Junction
+    voltage: float
+    well: Well
+    spin_torque: bool
+    land: Landscape
+
+    @property
+    def lowest(self) -> float:
+        """Barrier of the shallower well [k_B T]."""
+        return min(self.land.height("up"), self.land.height("down"))
+
+    def best(self) -> tuple[float, float]:
+        """Return the method of this well."""
+        if self.junction.B_in_plane == 0:
+            return self.mode()
+        if self.spin_torque:
+            return self.with_torque()
+        if self.lowest <= EIGENVALUE_LIMIT and least_degree(self.junction) <= MAX_DEGREE:
+            with contextlib.suppress(InputError):  # a deep well beside a shallow one may still ask for a higher degree
+                return self.eigenvalue()
+        if self.land.b_x >= GOOD_SADDLE and self.lowest >= 8:
+            return self.saddle()
+        return self.flux()
+
+    # without an in-plane field
+
+    def _symmetric(self) -> tuple[float, Landscape]:
+        """ln of the diffusion constant on the sphere, and the landscape, in which a torque is a field."""
+        if self.junction.B_in_plane != 0:
+            raise InputError(
+                f"the in-plane field of {self.junction.B_in_plane:g} T breaks the axial symmetry; use method='saddle' "
+                "or 'flux'"
+            )
+        land = Landscape.of(self.junction, self.voltage, spin_torque=self.spin_torque)
+        return math.log(term_weights(self.junction, 0.0)[6]), land
+
+    def mode(self) -> tuple[float, float]:
+        log_diffusion, land = self._symmetric()
+        return log_diffusion + axial.log_rates(land)[0 if self.well == "up" else 1], 1e-9
+
+    def first_passage(self) -> tuple[float, float]:
+        log_diffusion, land = self._symmetric()
+        return log_diffusion + axial.log_first_passage(land, up=self.well == "up"), 1e-9
+
+    # in an in-plane field
+
+    def eigenvalue(self) -> tuple[float, float]:
+        if self.spin_torque:
+            mode = slow_mode(self.junction, voltage=self.voltage, spin_torque=True)
+            return math.log(mode.rate(self.well)), max(mode.error, 1e-3)
+        if self.lowest > EIGENVALUE_LIMIT + 3:
+            raise InputError(
+                f"a barrier of {self.lowest:.3g} k_B T is above {EIGENVALUE_LIMIT + 3:g}, where the eigenvalue has no "
+                "digits left; use method='saddle', 'flux' or, without an in-plane field, 'mode'"
+            )
+        mode = slow_mode(self.junction, voltage=self.voltage)
+        here = self.land.log_population(self.well)
+        there = self.land.log_population("down" if self.well == "up" else "up")
+        # ln of the other well's share, there / (here + there), which may be far below 1.
+        share = min(there - here, 0.0) - math.log1p(math.exp(-abs(there - here)))
+        return math.log(mode.eigenvalue) + share, max(mode.error, 1e-3)
+
+    def flux(self) -> tuple[float, float]:
+        found = log_flux_rate(self.junction, self.well, voltage=self.voltage, spin_torque=self.spin_torque)
+        if found is None:
+            raise _unresolved(self.junction, self.voltage, self.well, self.spin_torque)
+        return found
+
+    def with_torque(self) -> tuple[float, float]:
+        if least_degree(self.junction) > MAX_DEGREE:
+            raise _unresolved(self.junction, self.voltage, self.well, True)
+        with contextlib.suppress(InputError):
+            return self.flux()
+        with contextlib.suppress(InputError):
+            mode = slow_mode(self.junction, voltage=self.voltage, spin_torque=True)
+            share = 1 - mode.population_up if self.well == "up" else mode.population_up
+            # Faster than 0.3 of the relaxation a state decays before it has relaxed, at about 1 k_B T: it is no well.
+            relaxation = 0.3 * float(term_weights(self.junction, self.voltage)[1])
+            if share >= LEAST_SHARE and mode.eigenvalue < relaxation:
+                return math.log(mode.eigenvalue * share), max(mode.error, 1e-3)
+        raise _unresolved(self.junction, self.voltage, self.well, True)
+
+    def saddle(self) -> tuple[float, float]:
+        alpha_G, land = self.junction.alpha_G, self.land
+        to_T = k_B * self.junction.temperature / (self.junction.Ms * self.junction.volume)
+        value = math.log(gamma_e / (1 + alpha_G**2) * to_T) + over_saddle.log_rate(land, self.well, alpha_G=alpha_G)
+        # The formula is asymptotic in the barrier, and in the field where the damping is low. Against the flux at
+        # Delta 20 to 100, b_x 2.5 to 40 and damping 0.005 to 0.5 it was off by two thirds of this at most.
+        return value, 0.7 / self.lowest + 0.3 / land.b_x * max(1.0, 0.005 / alpha_G)
+
+    def extrapolated(self) -> tuple[float, float]:
+        """The axial rate times what the in-plane field adds to it, which is linear in 1 / Delta and near its limit."""
+        energy, junction = Landscape.of(self.junction, self.voltage).b_x, self.junction
+        if energy > SADDLE_FIELD + 1:
+            raise InputError(
+                f"the in-plane field turns the energy by {energy:.3g} k_B T; above {SADDLE_FIELD + 1:g} it has a "
+                "saddle: use method='saddle'"
+            )
+        Delta, full = junction.Delta(self.voltage), junction.Delta()
+        if Delta < LOWER[1]:
+            raise InputError(
+                f"Delta = {Delta:.3g} is below {LOWER[1]:g}, where nothing is extrapolated; use 'eigenvalue'"
+            )
+
+        def bare(cell: Junction) -> float:
+            upright = replace(cell, B_bias=(0.0, 0.0, cell.B_bias[2]))
+            return replace(self, junction=upright, spin_torque=False).mode()[0]
+
+        def gain(lower: float) -> float:
+            cell = junction.with_variation(K_eff_scale=1 + (lower - Delta) / full)  # the voltage takes away as much
+            exact = log_flip_rate(cell, voltage=self.voltage, well=self.well, method="eigenvalue").value
+            return math.exp(exact - bare(cell))
+
+        near, far = (gain(lower) for lower in reversed(LOWER))
+        slope = (far - near) / (1 / LOWER[0] - 1 / LOWER[1])
+        return math.log(near + slope * (1 / Delta - 1 / LOWER[1])) + bare(junction), 0.05
 
 
-def _saddle(junction: Junction, well: Well, land: Landscape) -> tuple[float, float]:
-    scale = gamma_e / (1 + junction.alpha_G**2) * k_B * junction.temperature / (junction.Ms * junction.volume)
-    value = math.log(scale) + over_saddle.log_rate(land, well, alpha_G=junction.alpha_G)
-    # The formula is asymptotic in the barrier, and in the field where the damping is low. Against the flux at
-    # Delta 20 to 100, b_x 2.5 to 40 and damping 0.005 to 0.5 it was off by two thirds of this at most.
-    lowest = min(land.height("up"), land.height("down"))
-    return value, 0.7 / lowest + 0.3 / land.b_x * max(1.0, 0.005 / junction.alpha_G)
-
-
-def _extrapolated(junction: Junction, voltage: float, well: Well) -> tuple[float, float]:
-    """The axial rate times what the in-plane field adds to it, which is linear in 1 / Delta and near its limit."""
-    energy = Landscape.of(junction, voltage).b_x
-    if energy > SADDLE_FIELD + 1:
-        raise InputError(
-            f"the in-plane field turns the energy by {energy:.3g} k_B T; above {SADDLE_FIELD + 1:g} it has a saddle: "
-            "use method='saddle'"
-        )
-    Delta, full = junction.Delta(voltage), junction.Delta()
-    if Delta < LOWER[1]:
-        raise InputError(f"Delta = {Delta:.3g} is below {LOWER[1]:g}, where nothing is extrapolated; use 'eigenvalue'")
-
-    def bare(cell: Junction) -> float:
-        return _mode(replace(cell, B_bias=(0.0, 0.0, cell.B_bias[2])), voltage, well, False)[0]
-
-    def gain(lower: float) -> float:
-        cell = junction.with_variation(K_eff_scale=1 + (lower - Delta) / full)  # the voltage takes away as much
-        return math.exp(log_flip_rate(cell, voltage=voltage, well=well, method="eigenvalue").value - bare(cell))
-
-    near, far = (gain(lower) for lower in reversed(LOWER))
-    slope = (far - near) / (1 / LOWER[0] - 1 / LOWER[1])
-    return math.log(near + slope * (1 / Delta - 1 / LOWER[1])) + bare(junction), 0.05
+_METHODS: dict[Method | None, Callable[[_Escape], tuple[float, float]]] = {
+    None: _Escape.best,
+    "mode": _Escape.mode,
+    "eigenvalue": _Escape.eigenvalue,
+    "flux": _Escape.flux,
+    "saddle": _Escape.saddle,
+    "axial": _Escape.first_passage,
+    "extrapolated": _Escape.extrapolated,
+}

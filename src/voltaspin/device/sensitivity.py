@@ -7,13 +7,14 @@ the density solves the same equation with one more source.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from voltaspin.core.errors import InputError
-from voltaspin.device.fokker_planck import (
+from voltaspin.core.result import Part
+from voltaspin.device.density import (
     boltzmann_exponents,
     first_degree,
     generator,
@@ -64,8 +65,7 @@ PARAMETERS: dict[str, tuple[str, float, Callable[[Junction, float], Junction]]] 
 PULSE_PARAMETERS = {"voltage": "V", "width": "s"}
 
 
-@dataclass(frozen=True)
-class Sensitivity:
+class Sensitivity(Part):
     """One derivative.
 
     Args:
@@ -96,7 +96,7 @@ def sensitivities(
     spin_torque: bool = False,
     degree: int | None = None,
 ) -> dict[str, Sensitivity]:
-    """Derivatives of P_sw with respect to parameters of the junction and of the pulse.
+    """Return the derivatives of P_sw with respect to parameters of the junction and of the pulse.
 
     One parameter moves while all others stay, the demagnetising factors and K_i included; ``K_eff`` moves
     through K_i. ``temperature`` moves the thermal field alone, not the material
@@ -157,7 +157,7 @@ def sensitivities(
             if name == "width" and k == top:
                 d_density = d_density + here.apply(density)
         derivative = float(seen @ d_density + d_seen @ density)
-        out[name] = Sensitivity(name, unit, value, derivative)
+        out[name] = Sensitivity(parameter=name, unit=unit, value=value, derivative=derivative)
     return out
 
 

@@ -136,7 +136,7 @@ def _real_entries(
 
 @lru_cache(maxsize=6)
 def basis(degree: int) -> Basis:
-    """The operators up to ``degree``, kept for the next call."""
+    """Return the operators up to ``degree``, kept for the next call."""
     size = 2 * (degree + 1) ** 2
     stack = _real_entries(degree, _complex_operators(degree))
     offsets = np.unique(np.concatenate([c - r for r, c, _ in stack]))
@@ -147,7 +147,7 @@ def basis(degree: int) -> Basis:
 
 
 def coordinates(degree: int) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """Multiplication by x and by z in the layout of a vector of coefficients, cut at ``degree``."""
+    """Return the multiplication by x and by z in the layout of a vector of coefficients, cut at ``degree``."""
     size = 2 * (degree + 1) ** 2
     x, z = (
         sparse.csr_array((v, (r, c)), shape=(size, size))
@@ -157,7 +157,7 @@ def coordinates(degree: int) -> tuple[sparse.csr_array, sparse.csr_array]:
 
 
 def transposed(basis: Basis, diagonals: Floats) -> tuple[NDArray[np.int64], Floats]:
-    """Offsets and diagonals of the transpose of an operator given by ``diagonals`` (diagonals, size)."""
+    """Return the offsets and diagonals of the transpose of an operator given by ``diagonals`` (diagonals, size)."""
     flipped = np.zeros_like(diagonals)
     for d, offset in enumerate(basis.offsets):
         lo, hi = max(0, -offset), min(basis.size, basis.size - offset)
@@ -166,7 +166,7 @@ def transposed(basis: Basis, diagonals: Floats) -> tuple[NDArray[np.int64], Floa
 
 
 def as_sparse(basis: Basis, diagonals: Floats) -> sparse.csr_array:
-    """The operator given by ``diagonals`` (diagonals, size) as a sparse matrix: the slow, simple form."""
+    """Return the operator given by ``diagonals`` (diagonals, size) as a sparse matrix: the slow, simple form."""
     row = np.arange(basis.size)
     rows, columns, values = [], [], []
     for offset, diagonal in zip(basis.offsets, diagonals, strict=True):
@@ -180,7 +180,7 @@ def as_sparse(basis: Basis, diagonals: Floats) -> sparse.csr_array:
 
 
 def occupied(degree: int) -> NDArray[np.bool_]:
-    """Which places of a vector hold a coefficient: bool (size,)."""
+    """Return which places of a vector hold a coefficient: bool (size,)."""
     used = np.zeros(2 * (degree + 1) ** 2, bool)
     for first, last in _runs(degree):
         used[first:last] = True
@@ -188,7 +188,7 @@ def occupied(degree: int) -> NDArray[np.bool_]:
 
 
 def latitude(degree: int, z: ArrayLike) -> Floats:
-    """Latitude part of every real harmonic: float64 (m = 0..degree, l = 0..degree, points).
+    """Return the latitude part of every real harmonic: float64 (m = 0..degree, l = 0..degree, points).
 
     The harmonic is this times 1 for m = 0, cos(m phi) or sin(m phi) otherwise, and all are orthonormal on the
     sphere. Zero where l < m.
@@ -211,7 +211,7 @@ def latitude(degree: int, z: ArrayLike) -> Floats:
 
 
 def from_latitudes(degree: int, part: Floats) -> Floats:
-    """Coefficients (size,) of a function even in phi, from those of the cosines: (m, l) to a vector."""
+    """Return the coefficients (size,) of a function even in phi, from those of the cosines: (m, l) to a vector."""
     out = np.zeros((2 * (degree + 1), degree + 1))
     out[0::2] = part
     return out.ravel()
@@ -269,7 +269,7 @@ class Generator:
         return np.tensordot(self.weights, self.basis.data, axes=1)
 
     def extent(self) -> tuple[float, float]:
-        """Bounds on the spectrum: -real part and |imaginary part| [1/s].
+        """Return the bounds on the spectrum: -real part and |imaginary part| [1/s].
 
         Rotation of degree l by the local field turns no faster than l times the tangential field, of which
         the largest on the sphere is taken; drift along gradients adds as much again of its own field.

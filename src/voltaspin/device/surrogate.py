@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.device.fokker_planck import first_degree, switching_pair
+from voltaspin.device.density import first_degree
+from voltaspin.device.fokker_planck import switching_pair
 from voltaspin.device.junction import Junction, Pulse
 from voltaspin.device.response import QUANTITIES, Quantity, Response, Variable, design, logistic, nominal
 

@@ -6,52 +6,33 @@ to a 1, ``p10`` that it flips a 1 to a 0. They differ as soon as there is a stra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field, model_validator
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import cached as kept
-from voltaspin.core.files import read_object, write_json
 from voltaspin.core.spec import Spec, built, environment
-from voltaspin.device.junction import Junction, Pulse, Well, require_positive
+from voltaspin.core.units import require_positive
+from voltaspin.device.junction import Junction, Pulse, Well
+from voltaspin.device.protocol import Protocol
 from voltaspin.device.response import UNITS, Quantity, Response, Variable, logistic, nominal
 
 if TYPE_CHECKING:
     from voltaspin.device.fit.data import SwitchingData
 
 Progress = Callable[[int, int], None]
-Ranges = Mapping[Quantity, tuple[float, float]]
+Ranges = dict[Quantity, tuple[float, float]]
 
 
-class SwitchingTable(Spec):
-    """A switching model as it stands in a file."""
-
-    KIND: ClassVar[str] = "switching-model"
-    VERSION: ClassVar[int] = 2
-
-    junction: dict[str, Any] | None
-    pulse: dict[str, float] | None
-    ranges: dict[Quantity, tuple[float, float]] | None
-    variables: list[tuple[str, list[tuple[Quantity, int, float]], float, float]]
-    basis: Literal["power", "chebyshev"]
-    link: Literal["identity", "logit"]
-    terms: list[tuple[int, ...]]
-    p01: list[float]
-    p10: list[float]
-    fit_error: float
-    worst_error: float | None
-    chi2_per_dof: float | None
-    provenance: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class SwitchingModel:
+class SwitchingModel(Spec):
     """Response of p01 and p10 of one pulse to what a cell has of its own.
 
     Every cell may have its own anisotropy, stray field, VCMA coefficient, diameter and resistance, as far as
@@ -63,7 +44,8 @@ class SwitchingModel:
         junction, pulse: what was simulated; None for a constant.
         ranges: admitted values of each quantity of a cell; a quantity that is not there must be nominal.
             None admits anything, without any effect.
-        response: the polynomials.
+        variables, basis, link, terms, p01, p10: the polynomials, see :class:`Response`; a variable is its name, its
+            weights, and the centre and half of its range.
         fit_error: root-mean-square error as a probability: on solutions that were held out (Fokker-Planck),
             or of each grid point predicted from the others, its counting error included (LLG).
         worst_error: largest error on the solutions that were held out; None where none were.
@@ -72,18 +54,48 @@ class SwitchingModel:
         provenance: how the numbers were made.
     """
 
+    KIND: ClassVar[str] = "switching-model"
+    VERSION: ClassVar[int] = 3  #: 2 has the same fields; its shipped table was counted by LLG under another pulse
+
     junction: Junction | None
     pulse: Pulse | None
-    ranges: Ranges | None
-    response: Response
+    ranges: dict[Quantity, tuple[float, float]] | None
+    variables: tuple[tuple[str, tuple[tuple[Quantity, int, float], ...], float, float], ...]
+    basis: Literal["power", "chebyshev"]
+    link: Literal["identity", "logit"]
+    terms: tuple[tuple[int, ...], ...]
+    p01: tuple[float, ...]
+    p10: tuple[float, ...]
     fit_error: float = 0.0
     worst_error: float | None = None
     chi2_per_dof: float | None = None
-    provenance: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        self.response  # noqa: B018  refuses polynomials that are none
+        return self
+
+    @cached_property
+    def response(self) -> Response:
+        """The polynomials."""
+        variables = tuple(Variable(*variable) for variable in self.variables)
+        return Response(variables, self.terms, self.p01, self.p10, self.basis, self.link)
+
+    @classmethod
+    def _of(
+        cls, response: Response, *, junction: Junction | None = None, pulse: Pulse | None = None,
+        ranges: Ranges | None = None, **more: Any,
+    ) -> Self:  # fmt: skip
+        return cls(
+            junction=junction, pulse=pulse, ranges=ranges, basis=response.basis, link=response.link,
+            variables=tuple((v.name, v.weights, v.centre, v.half) for v in response.variables),
+            terms=response.terms, p01=response.c01, p10=response.c10, **more,
+        )  # fmt: skip
 
     @classmethod
     def constant(cls, p01: float, p10: float) -> SwitchingModel:
-        """A pulse that no variation touches: for tests, controls and ideal cells.
+        """Return a pulse that no variation touches: for tests, controls and ideal cells.
 
         Raises:
             InputError: a probability outside [0, 1].
@@ -92,7 +104,7 @@ class SwitchingModel:
             if not 0 <= p <= 1:
                 raise InputError(f"{name} = {p!r} is no probability; give a number from 0 to 1")
         response = Response((), ((),), (float(p01),), (float(p10),), link="identity")
-        return cls(None, None, None, response, provenance={"made": "constant"})
+        return cls._of(response, provenance={"made": "constant"})
 
     @classmethod
     def from_fokker_planck(
@@ -155,11 +167,14 @@ class SwitchingModel:
             )  # fmt: skip
             ranges = {q: (nominal(q) - h, nominal(q) + h) for q, h in half.items() if h > 0}
             provenance = {**settings, "degree": fit.degree, "terms": len(fit.response.terms), "versions": environment()}
-            return cls(junction, pulse, ranges, fit.response, fit.rms, fit.worst, None, provenance)
+            return cls._of(
+                fit.response, junction=junction, pulse=pulse, ranges=ranges, fit_error=fit.rms, worst_error=fit.worst,
+                provenance=provenance,
+            )  # fmt: skip
 
         if not cached:
             return make()
-        inputs = [asdict(junction), asdict(pulse), settings, SwitchingTable.VERSION, environment()["voltaspin"]]
+        inputs = [asdict(junction), asdict(pulse), settings, cls.VERSION, environment()["voltaspin"]]
         return kept(
             "switching", inputs, suffix=".json", read=cls.load, make=make, write=lambda path, model: model.save(path)
         )
@@ -207,7 +222,7 @@ class SwitchingModel:
         Raises:
             InputError: an empty range, a range without its nominal point, too few points, or as the LLG.
         """
-        from voltaspin.device.llg import USUAL_BIAS, check_size, switching_probability, time_step_limit
+        from voltaspin.device.llg import LLG, USUAL_BIAS, check_size, time_step_limit
 
         _check_range("K_eff_range", K_eff_range, 1.0)
         _check_range("B_z_range", B_z_range, 0.0)
@@ -221,13 +236,10 @@ class SwitchingModel:
             dt = min(time_step_limit(c, pulse.voltage, tolerance=USUAL_BIAS) for c in cells)
         require_positive("dt", dt, "s", "give the time step, e.g. 1 * ps")
         check_size(n_devices, len(wells) * len(grid) * (pulse.duration + relax) / dt)
-        flips = np.empty((len(wells), len(grid)))
+        flips, solver = np.empty((len(wells), len(grid))), LLG(dt, n_devices, seed=seed, threads=threads)
         for done, (w, g) in enumerate(np.ndindex(flips.shape), start=1):
             cell = junction.with_variation(K_eff_scale=grid[g][0], B_z=grid[g][1])
-            counted = switching_probability(
-                cell, pulse, initial=wells[w], relax=relax, n_devices=n_devices, dt=dt, seed=seed,
-                spin_torque=spin_torque, threads=threads,
-            )  # fmt: skip
+            counted = solver.switching(cell, pulse, Protocol(wells[w], relax, spin_torque))
             flips[w, g] = counted.value * n_devices
             if progress is not None:
                 progress(done, flips.size)
@@ -254,11 +266,14 @@ class SwitchingModel:
         }
         ranges: Ranges = {"K_eff_scale": K_eff_range, "B_z": B_z_range}
         response = Response(axes, terms, c01, c10)
-        return cls(junction, pulse, ranges, response, fit_error, None, chi2_per_dof, provenance)
+        return cls._of(
+            response, junction=junction, pulse=pulse, ranges=ranges, fit_error=fit_error, chi2_per_dof=chi2_per_dof,
+            provenance=provenance,
+        )  # fmt: skip
 
     @classmethod
     def from_measurements(cls, p01: SwitchingData, p10: SwitchingData, *, max_degree: int = 4) -> SwitchingModel:
-        """Counted flips of one pulse at several stray fields, smoothed and taken as they are.
+        """Smooth counted flips of one pulse at several stray fields, and take them as they are.
 
         No physics enters, so only the stray field of a cell may differ. To let cells differ in more, fit a
         junction (:func:`voltaspin.device.fit.switching.fit_switching`) and use :meth:`from_fokker_planck`.
@@ -285,13 +300,20 @@ class SwitchingModel:
             "versions": environment(),
         }
         ranges: Ranges = {"B_z": measured.B_z_range}
-        return cls(None, pulse, ranges, response, measured.fit_error, None, chi2_per_dof, provenance)
+        return cls._of(
+            response, pulse=pulse, ranges=ranges, fit_error=measured.fit_error, chi2_per_dof=chi2_per_dof,
+            provenance=provenance,
+        )  # fmt: skip
 
     @classmethod
-    def shipped(cls) -> SwitchingModel:
-        """The generator preset under its fair pulse, computed beforehand; its file says how."""
-        resource = files("voltaspin") / "data" / "generator-switching.json"
-        return cls.load(Path(str(resource)))
+    def shipped(cls, version: Literal["0.1.0"] | None = None) -> SwitchingModel:
+        """Return the generator preset under its fair pulse, computed beforehand; the provenance says how.
+
+        Args:
+            version: ``"0.1.0"`` gives the table of that version, counted by LLG ensembles under 1.536 V for 0.28 ns.
+        """
+        name = "generator-switching" + (f"-{version}" if version else "")
+        return cls.load(Path(str(files("voltaspin") / "data" / f"{name}.json")))
 
     def probabilities(
         self,
@@ -302,7 +324,7 @@ class SwitchingModel:
         diameter_scale: ArrayLike = 1.0,
         RA_scale: ArrayLike = 1.0,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Probabilities that one pulse flips a 0 and a 1, for each cell.
+        """Return the probabilities that one pulse flips a 0 and a 1, for each cell.
 
         Args:
             K_eff_scale: K_eff of the cell over the nominal one [1], any shape.
@@ -345,51 +367,16 @@ class SwitchingModel:
                 f"{quantity.removesuffix('_scale')}=...) or narrow the variation"
             )
 
-    def to_json(self) -> dict[str, Any]:
-        """Versioned JSON data, which :meth:`from_json` reads."""
-        r = self.response
-        return SwitchingTable(
-            junction=None if self.junction is None else asdict(self.junction),
-            pulse=None if self.pulse is None else asdict(self.pulse),
-            ranges=None if self.ranges is None else dict(self.ranges),
-            variables=[(v.name, list(v.weights), v.centre, v.half) for v in r.variables],
-            basis=r.basis,
-            link=r.link,
-            terms=list(r.terms),
-            p01=list(r.c01),
-            p10=list(r.c10),
-            fit_error=self.fit_error,
-            worst_error=self.worst_error,
-            chi2_per_dof=self.chi2_per_dof,
-            provenance=self.provenance,
-        ).to_json()
-
     @classmethod
-    def from_json(cls, data: dict[str, Any], *, where: str = "switching model") -> SwitchingModel:
-        """From :meth:`to_json` data; raises InputError for another kind, version, field or a bad value."""
-        table = SwitchingTable.from_json(data, where=where)
-        junction = None if table.junction is None else built(Junction, table.junction, where=f"{where}: junction")
-        pulse = None if table.pulse is None else built(Pulse, table.pulse, where=f"{where}: pulse")
-        try:
-            variables = tuple(Variable(name, tuple(w), centre, half) for name, w, centre, half in table.variables)
-            response = Response(
-                variables, tuple(table.terms), tuple(table.p01), tuple(table.p10), table.basis, table.link
-            )
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from None
-        return cls(
-            junction, pulse, table.ranges, response, table.fit_error, table.worst_error, table.chi2_per_dof,
-            table.provenance,
-        )  # fmt: skip
-
-    def save(self, path: Path | str) -> None:
-        """Write versioned JSON."""
-        write_json(path, self.to_json())
-
-    @classmethod
-    def load(cls, path: Path | str) -> SwitchingModel:
-        """Read what :meth:`save` wrote; raises InputError for another kind, version, field or a bad value."""
-        return cls.from_json(read_object(path), where=str(path))
+    def from_json(cls, data: dict[str, Any], *, where: str = "switching model") -> Self:
+        """Build from :meth:`to_json` data; raises InputError for another kind, version, field or a bad value."""
+        if isinstance(data, dict):
+            if data.get("schema_version") == 2:
+                data = data | {"schema_version": cls.VERSION}
+            for name, kind in (("junction", Junction), ("pulse", Pulse)):
+                if data.get(name) is not None:
+                    built(kind, data[name], where=f"{where}: {name}")
+        return super().from_json(data, where=where)
 
 
 def _axis(quantity: Quantity, span: tuple[float, float]) -> Variable:

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, fields, replace
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Sourced
-from voltaspin.device.junction import Junction, require_positive
+from voltaspin.core.units import require_positive
+from voltaspin.device.junction import Junction
 
 _ALZATE = "J. G. Alzate et al., Appl. Phys. Lett. 104, 112410 (2014), MgO/CoFeB/Ta"
 
@@ -60,7 +61,7 @@ class TemperatureLaw:
             require_positive(parameter.name, number.value, number.unit, "see the law's arguments", zero=zero)
 
     def magnetisation(self, temperature: float) -> float:
-        """Ms over its value at zero kelvin [1], at ``temperature`` [K]; InputError where nothing is left."""
+        """Return Ms over its value at zero kelvin [1], at ``temperature`` [K]; InputError where nothing is left."""
         require_positive("temperature", temperature, "K", "give kelvin, e.g. 360", zero=True)
         if temperature >= self.T_star.value:
             raise InputError(
@@ -70,7 +71,7 @@ class TemperatureLaw:
         return 1 - (temperature / self.T_star.value) ** self.bloch_exponent.value
 
     def polarisation(self, temperature: float) -> float:
-        """Spin polarisation over its value at zero kelvin [1], at ``temperature`` [K]; InputError at zero."""
+        """Return the spin polarisation over that at zero kelvin [1], at ``temperature`` [K]; InputError at zero."""
         require_positive("temperature", temperature, "K", "give kelvin, e.g. 360", zero=True)
         left = 1 - self.spin_wave.value * temperature**1.5
         if left <= 0:
@@ -82,7 +83,7 @@ class TemperatureLaw:
 
 
 def at_temperature(junction: Junction, temperature: float, *, law: TemperatureLaw | None = None) -> Junction:
-    """The junction at another temperature; its own values hold at its own temperature.
+    """Return the junction at another temperature; its own values hold at its own temperature.
 
     Ms, K_i, xi and TMR0 change. Kept: the demagnetising factors (geometry), RA (the parallel resistance of MgO
     junctions hardly moves), V_h, damping, and the bias field, although a stray field from reference layers

@@ -22,7 +22,7 @@ class TorqueParameters(Protocol):
 
 
 def spin_torque_field(junction: TorqueParameters, voltage: float) -> float:
-    """Slonczewski field a_J of the damping-like torque [T] at ``voltage`` [V].
+    """Return the Slonczewski field a_J of the damping-like torque [T] at ``voltage`` [V].
 
     Taken at fixed voltage, where it does not depend on the angle: a_J = hbar / (2 e Ms t_F) * P / (1 + P^2)
     * voltage / RA, with the polarisation P of both electrodes from TMR0 = 2 P^2 / (1 - P^2). Polarity: for a

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,8 +17,9 @@ from scipy.constants import epsilon_0
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Sourced
-from voltaspin.core.units import e_charge, k_B
-from voltaspin.device.junction import Junction, Pulse, Well, require_positive
+from voltaspin.core.result import Part, Result, Unit
+from voltaspin.core.units import e_charge, k_B, require_positive
+from voltaspin.device.junction import Junction, Pulse, Well
 
 PERMITTIVITY = Sourced(9.7, "1", "relative permittivity of MgO", "textbook", 9.0, 10.0)
 
@@ -31,7 +33,7 @@ def _require_voltage(voltage: float) -> None:
 
 
 def read_current(junction: Junction, *, voltage: float, m_z: ArrayLike) -> NDArray[np.float64]:
-    """Current through the junction, with the sign of the voltage.
+    """Return the current through the junction, with the sign of the voltage.
 
     Args:
         junction: parameters.
@@ -51,7 +53,9 @@ def read_current(junction: Junction, *, voltage: float, m_z: ArrayLike) -> NDArr
 def current_noise(
     junction: Junction, *, voltage: float, m_z: ArrayLike, bandwidth: float, amplifier_noise: float = 0.0
 ) -> NDArray[np.float64]:
-    """Standard deviation of the current in a bandwidth: thermal and shot noise of the barrier, and an amplifier.
+    """Return the standard deviation of the current in a bandwidth, from barrier and amplifier.
+
+    The barrier has thermal and shot noise.
 
     One formula holds for both: S_I = 2 e I coth(e V / 2 k_B T), which is 4 k_B T G without a voltage and 2 e I
     well above 2 k_B T / e = 52 mV. Full shot noise is an upper estimate: measured Fano factors reach 0.98
@@ -151,8 +155,26 @@ class ReadScheme:
         return Pulse(voltage=self.voltage, width=self.delay + self.integration_time)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReadState:
+class PulseEnergy(Part):
+    """Energy of a pulse, by where it goes.
+
+    Args:
+        ohmic: through the barrier [J].
+        capacitive: to charge the oxide once [J].
+        line: to charge the line once, and lost in its resistance to the cell's current [J].
+    """
+
+    ohmic: Annotated[float, Unit("J")]
+    capacitive: Annotated[float, Unit("J")]
+    line: Annotated[float, Unit("J")]
+
+    @property
+    def total(self) -> float:
+        """The sum of the three [J]."""
+        return self.ohmic + self.capacitive + self.line
+
+
+class ReadState(Part):
     """What the amplifier sees of one state.
 
     Args:
@@ -162,10 +184,10 @@ class ReadState:
         noise: standard deviation of the current, read to read [A].
     """
 
-    current: float
+    current: Annotated[float, Unit("A")]
     settled: float
     log_spread: float
-    noise: float
+    noise: Annotated[float, Unit("A")]
 
     @property
     def spread(self) -> float:
@@ -174,8 +196,7 @@ class ReadState:
         return abs(self.current) * math.exp(variance / 2) * math.sqrt(math.expm1(variance))
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReadResult:
+class ReadResult(Result):
     """Outcome of a read.
 
     Args:
@@ -186,13 +207,15 @@ class ReadResult:
         voltage: of the read [V].
     """
 
+    KIND: ClassVar[str] = "read"
+
     P: ReadState
     AP: ReadState
-    reference: float
+    reference: Annotated[float, Unit("A")]
     error_0: float
     error_1: float
     energy: PulseEnergy
-    voltage: float
+    voltage: Annotated[float, Unit("V")]
 
     @property
     def margin(self) -> float:
@@ -216,7 +239,7 @@ class ReadResult:
 
 
 def read(junction: Junction, scheme: ReadScheme) -> ReadResult:
-    """Currents, margin, errors and energy of a read.
+    """Return currents, margin, errors and energy of a read.
 
     The free layer stands at the bottom of its well at the read voltage, tilted by the in-plane field. The line
     settles exponentially, a state of higher resistance later: with an amplifier as resistive as the cell, an
@@ -245,7 +268,7 @@ def read(junction: Junction, scheme: ReadScheme) -> ReadResult:
     biased = replace(junction, K_i=junction.K_i - junction.xi * voltage / junction.t_ox)
     P, AP = (_sensed(junction, scheme, float(well_bottom(biased, well)[2])) for well in ("up", "down"))
     TMR = junction.TMR(voltage)
-    AP = replace(AP, log_spread=math.hypot(P.log_spread, scheme.TMR_spread * TMR / (1 + TMR)))
+    AP = AP.model_copy(update={"log_spread": math.hypot(P.log_spread, scheme.TMR_spread * TMR / (1 + TMR))})
     reference = (P.current + AP.current) / 2 if scheme.reference is None else scheme.reference
     return ReadResult(
         P=P,
@@ -343,28 +366,8 @@ def read_disturb(
 # --- energy --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class PulseEnergy:
-    """Energy of a pulse, by where it goes.
-
-    Args:
-        ohmic: through the barrier [J].
-        capacitive: to charge the oxide once [J].
-        line: to charge the line once, and lost in its resistance to the cell's current [J].
-    """
-
-    ohmic: float
-    capacitive: float
-    line: float
-
-    @property
-    def total(self) -> float:
-        """[J]"""
-        return self.ohmic + self.capacitive + self.line
-
-
 def oxide_capacitance(junction: Junction, *, eps_r: float = PERMITTIVITY.value) -> float:
-    """Plate capacitance of the tunnel oxide [F] for a relative permittivity ``eps_r`` [1].
+    """Return the plate capacitance of the tunnel oxide [F] for a relative permittivity ``eps_r`` [1].
 
     Raises:
         InputError: a permittivity that is not positive.
@@ -381,7 +384,7 @@ def pulse_energy(
     line_resistance: float = 0.0,
     eps_r: float = PERMITTIVITY.value,
 ) -> PulseEnergy:
-    """Energy that a pulse draws from the supply, split.
+    """Return the energy that a pulse draws from the supply, split.
 
     A capacitance draws the full C V^2 per charge and discharge: half is lost going up, half coming down,
     whatever the resistance on the way. The loss of the cell's current in the line is the mean of both states,

@@ -7,19 +7,22 @@ from typing import TYPE_CHECKING
 from voltaspin.core.lazy import attach
 
 if TYPE_CHECKING:
-    from voltaspin.memory.access import Access as Access
     from voltaspin.memory.array import MagnetoelectricMemory as MagnetoelectricMemory
-    from voltaspin.memory.conversion import calibrate as calibrate
-    from voltaspin.memory.conversion import convert as convert
-    from voltaspin.memory.coverage import Coverage as Coverage
-    from voltaspin.memory.crossbar import Crossbar as Crossbar
-    from voltaspin.memory.imperfections import Imperfections as Imperfections
-    from voltaspin.memory.imperfections import Slopes as Slopes
-    from voltaspin.memory.layers import MemoryLayer as MemoryLayer
-    from voltaspin.memory.lines import Line as Line
-    from voltaspin.memory.programmable import PulseLibrary as PulseLibrary
-    from voltaspin.memory.ranges import ClippingWarning as ClippingWarning
-    from voltaspin.memory.specification import ArraySpec as ArraySpec
+    from voltaspin.memory.crossbar.conversion import convert as convert
+    from voltaspin.memory.crossbar.coverage import Coverage as Coverage
+    from voltaspin.memory.crossbar.layer import MemoryLayer as MemoryLayer
+    from voltaspin.memory.crossbar.matrix import Crossbar as Crossbar
+    from voltaspin.memory.crossbar.ranges import ClippingWarning as ClippingWarning
+    from voltaspin.memory.crossbar.ranges import calibrate as calibrate
+    from voltaspin.memory.crossbar.spec import ArraySpec as ArraySpec
+    from voltaspin.memory.dynamics import Imperfections as Imperfections
+    from voltaspin.memory.dynamics import Slopes as Slopes
+    from voltaspin.memory.pulses import Line as Line
+    from voltaspin.memory.pulses import PulseLibrary as PulseLibrary
+    from voltaspin.memory.pulses import PulseResponse as PulseResponse
+    from voltaspin.memory.sensing import Access as Access
+    from voltaspin.memory.stored_image import StoredImage as StoredImage
+    from voltaspin.memory.stored_image import retention_demo as retention_demo
     from voltaspin.memory.variation import Variation as Variation
     from voltaspin.memory.yields import Yield as Yield
 else:

@@ -1,120 +1,158 @@
-"""What a layer in memory computes with: its programmed cells, and what its converters do."""
+"""The file of an array: its state bit for bit, all that defines it, and a checksum over both."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.memory.periphery import phase_weight, phase_weight_inside, phases_of, read_noise
-from voltaspin.memory.programming import Programmed
-from voltaspin.memory.specification import ArraySpec
+from voltaspin.core.files import parse_json, write_bytes
+from voltaspin.core.ledger import Ledger
+from voltaspin.core.spec import built, shown
+from voltaspin.device import Junction, SwitchingModel
+from voltaspin.memory.dynamics import Imperfections
+from voltaspin.memory.pulses import Line
+from voltaspin.memory.sensing import Access
+from voltaspin.memory.variation import Variation
 
-_EXACT = 2.0**24  # integers up to here are exact in float32, and so is any sum of them that stays below
-LARGE = 2.0**60  #: beyond which, or below the inverse of which, numbers are scaled before float32 takes them
+T = TypeVar("T")
+
+KIND, VERSION = "magnetoelectric-memory", "1"
 
 
-class Conversion(NamedTuple):
-    """What all conversions behind an output do to it: ``gain`` y + ``shift`` + noise of ``variance``; in counts.
+def save(memory: Any, path: Path) -> None:
+    """Write a ``MagnetoelectricMemory`` into a file, complete or not at all."""
+    from safetensors.numpy import save as serialise
 
-    Each (images or 1, outputs). What clipping and rounding take from a sum is correlated with it; the part that is
-    goes into gain and shift, the rest into the variance.
+    if not isinstance(memory.model, SwitchingModel):
+        raise InputError(f"a memory with a {type(memory.model).__name__} cannot be saved; use a SwitchingModel")
+    what = {
+        "rows": memory.rows, "columns": memory.columns, "seed": int(memory.seed), "stuck": memory.stuck,
+        "model": memory.model.to_json(), "variation": memory.variation.to_json(),
+        "junction": None if memory.junction is None else asdict(memory.junction),
+        **{n: None if (part := getattr(memory, n)) is None else part.to_json()
+           for n in ("access", "line", "imperfections")},
+        "cycle": memory.cycle, "worn_all": memory._worn_all, "most_worn": memory._most_worn,
+        "ledger": memory.ledger.to_dict(),
+    }  # fmt: skip
+    text = json.dumps(what, sort_keys=True)
+    tensors: dict[str, NDArray[Any]] = {
+        "state": np.packbits(memory._state),
+        "p01": memory._p01,
+        "p10": memory._p10,
+        "worn": memory._worn,
+    }
+    head = {"kind": KIND, "schema_version": VERSION, "memory": text, "sha256": _checksum(tensors, text)}
+    try:
+        write_bytes(path, serialise(tensors, metadata=head))
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error}); nothing was changed there") from None
 
-    Source: J. J. Bussgang, MIT RLE Technical Report 216 (1952).
+
+def load(path: Path, make: Callable[..., Any]) -> Any:
+    """Read what :func:`save` wrote.
+
+    Args:
+        path: of the file.
+        make: the class of the memory, which imports this module.
+
+    Raises:
+        InputError: the file is missing, damaged, of another kind, or its parts do not fit each other.
     """
+    from safetensors import SafetensorError, safe_open
 
-    gain: torch.Tensor
-    shift: torch.Tensor
-    variance: torch.Tensor
-
-    @classmethod
-    def none(cls, images: int, outputs: int, device: torch.device) -> Conversion:
-        zero = torch.zeros(images, outputs, device=device)
-        return cls(zero + 1, zero, zero)
-
-
-@dataclass
-class State:
-    """Programmed cells in the shapes that the layer computes with."""
-
-    cells: Programmed
-    spec: ArraySpec
-    source: torch.Tensor
-    scale: float
-    weight: torch.Tensor
-    noise: torch.Tensor | None
-    noise_always: torch.Tensor | None
-    step: torch.Tensor
-    step_shaped: torch.Tensor
-    step_out: torch.Tensor
-    exact: bool
-    whole: bool
-    tile_square: torch.Tensor
-    tile_sum: torch.Tensor
-    output_square: torch.Tensor
-    output_sum: torch.Tensor
-    trailing: int
-
-    @classmethod
-    def of(cls, cells: Programmed, step: torch.Tensor, layer: Any, source: torch.Tensor, scale: float) -> State:
-        spec = layer.spec
-        weight = layer._shaped(cells.weight).contiguous()
-        noise = always = None
-        if cells.noise is not None:
-            r = read_noise(spec)
-            noise = layer._shaped(cells.noise).contiguous()
-            per = cells.noise.sum(2) * r.always * phase_weight_inside(spec) * phase_weight(spec)
-            if layer.transposed:  # one term per tap that meets an input; to within the border
-                per = per.view(layer.groups, -1, math.prod(layer.kernel)).sum(2) / math.prod(layer.stride)
-            always = per.reshape(-1)
-        trailing = 0 if layer.kind == "Linear" else 1 if layer.kind == "Conv1d" else 2
-        out = step.view(-1, *[1] * trailing)
-        if layer.transposed:
-            shaped = step.view(layer.groups, 1, -1).expand(layer.groups, weight.shape[0] // layer.groups, -1)
-            shaped = shaped.reshape(weight.shape[0], weight.shape[1], 1, 1)
-        else:
-            shaped = step.view(-1, *[1] * (weight.dim() - 1))
-        largest = float(cells.weight.abs().sum(2).max()) * spec.input_top
-        value, rows = cells.value, spec.rows
-        tops = range(0, value.shape[-1], rows)
-        squares = [(value[..., t : t + rows] ** 2).sum(-1) for t in tops]
-        totals = [value[..., t : t + rows].sum(-1) ** 2 for t in tops]
-        square, total = (torch.stack([each.mean((1, 2)) for each in t]).mean(0) for t in (squares, totals))
-        own_square, own_total = (torch.stack(t).mean(0).flatten(1) for t in (squares, totals))
-        whole = spec.mode != "digital" and not spec.resistance_spread and noise is None and not spec.wire_resistance
-        return cls(cells, spec, source, scale, weight, noise, always, step, shaped, out, largest < _EXACT, whole,
-                   square, total, own_square, own_total, trailing)  # fmt: skip
-
-    def aligned(self, bias: torch.Tensor) -> torch.Tensor:
-        return bias.view(-1, *[1] * self.trailing)
-
-
-def require_finite(x: torch.Tensor, what: str) -> None:
-    bad = ~torch.isfinite(x.detach())
-    if bool(bad.any()):
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; MagnetoelectricMemory.save writes such a file")
+    try:
+        with safe_open(path, "numpy") as file:
+            head: dict[str, str] = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, TypeError, ValueError) as error:  # TypeError: a type that NumPy does not have
+        raise InputError(f"{path} cannot be read ({error}); it is truncated or no saved memory") from None
+    if head.get("kind") != KIND or head.get("schema_version") != VERSION:
         raise InputError(
-            f"{what} holds {int(bad.sum())} values that are NaN or infinite; an array stores and takes finite numbers "
-            "only: look for the step that made them"
+            f"{path} is {shown(head.get('kind'))} version {shown(head.get('schema_version'))}, not {KIND!r} version "
+            f"{VERSION!r}; save it again with this version of voltaspin"
         )
+    if head.get("sha256") != _checksum(tensors, head.get("memory", "")):
+        raise InputError(f"{path}: its checksum is wrong, so bits have changed since it was saved; restore a copy")
+    what = built(_Saved, parse_json(head["memory"], where=str(path)), where=str(path))
+    _check_sizes(what, tensors, path)
+    try:
+        # what was computed once is taken from the file, so that no library's rounding can change a threshold
+        memory = make(
+            rows=what.rows, columns=what.columns, model=SwitchingModel.from_json(what.model, where="model"),
+            variation=built(Variation, what.variation, where="variation"), access=_or_none(Access, what.access),
+            stuck=what.stuck, junction=_or_none(Junction, what.junction), seed=what.seed,
+        )  # fmt: skip
+        memory.line = _or_none(Line, what.line)
+        memory.imperfections = _or_none(Imperfections, what.imperfections)
+        memory._settle(tensors["p01"].copy(), tensors["p10"].copy())
+        memory.ledger = Ledger.from_dict(what.ledger)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    memory._state[:] = np.unpackbits(tensors["state"], count=memory.cells).reshape(memory.rows, memory.columns)
+    memory.cycle, memory._worn_all, memory._worn = what.cycle, what.worn_all, tensors["worn"].copy()
+    memory._most_worn = what.most_worn
+    memory._wear(None, 0)
+    return memory
 
 
-def power_of_two(largest: float) -> float:
-    """What brings ``largest`` near 1 where it lies far from it; 1 elsewhere."""
-    return 2.0 ** (math.frexp(largest)[1] - 1) if largest > LARGE or 0 < largest < 1 / LARGE else 1.0
+def _or_none(kind: type[T], data: dict[str, Any] | None) -> T | None:
+    return None if data is None else built(kind, data, where=kind.__name__.lower())
 
 
-def turns_of(spec: ArraySpec) -> int:
-    """How often the rows are driven for one input."""
-    return spec.phases if spec.inputs == "bit-serial" or spec.mode == "resistance_sum" else 1
+@dataclass(frozen=True, kw_only=True)
+class _Saved:
+    """The fields of the file beside its tensors."""
+
+    rows: int
+    columns: int
+    seed: int
+    stuck: float
+    model: dict[str, Any]
+    variation: dict[str, Any]
+    junction: dict[str, Any] | None
+    access: dict[str, Any] | None
+    line: dict[str, Any] | None
+    imperfections: dict[str, Any] | None
+    cycle: int
+    worn_all: int
+    most_worn: int
+    ledger: dict[str, Any]
 
 
-def moments_of(q: torch.Tensor, spec: ArraySpec) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and mean square of what drives a row in one phase: (images,) each."""
-    if spec.inputs == "multilevel":
-        flat = q.flatten(1)
-        return flat.mean(1), (flat**2).mean(1)
-    planes = torch.stack([x.flatten(1) for _, x in phases_of(q, spec)])
-    return planes.mean((0, 2)), (planes**2).mean((0, 2))
+def _check_sizes(what: _Saved, tensors: dict[str, NDArray[Any]], path: Path) -> None:
+    """Refuse arrays that are not those of so many cells, before anything of that size is made."""
+    cells = what.rows * what.columns
+    for name in ("rows", "columns", "cycle", "worn_all", "most_worn"):
+        if not 0 <= (count := getattr(what, name)) < 2**63:
+            raise InputError(f"{path}: {name} is {shown(count)}, which no memory counts to")
+    wanted: dict[str, tuple[type, set[tuple[int, ...]]]] = {
+        "state": (np.uint8, {(-(-cells // 8),)}),
+        "p01": (np.float64, {(what.rows, what.columns)}),
+        "p10": (np.float64, {(what.rows, what.columns)}),
+        "worn": (np.int64, {(0,), (cells,)}),
+    }
+    for name, (kind, shapes) in wanted.items():
+        found = tensors.get(name)
+        if found is None or found.dtype != kind or found.shape not in shapes:
+            told = "missing" if found is None else f"{found.dtype} of shape {found.shape}"
+            raise InputError(f"{path}: {name} is {told}, which does not fit {what.rows} x {what.columns} cells")
+    if not all(((tensors[p] >= 0) & (tensors[p] <= 1)).all() for p in ("p01", "p10")):  # also false for NaN
+        raise InputError(f"{path}: p01 or p10 holds what is no probability; restore a copy")
+
+
+def _checksum(tensors: dict[str, NDArray[Any]], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}".encode())
+        digest.update(np.ascontiguousarray(tensors[name]).tobytes())
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""What the cells of an array have of their own: drawn once, kept for good."""
+"""Device-to-device variation: the quantities in which cells differ, drawn once and kept."""
 
 from __future__ import annotations
 

@@ -1,20 +1,20 @@
-"""What a tester would say of an array: how many cells are fair, keep their bit, and can be read."""
+"""Yield of an array: how many cells are fair, keep their bit, and can be read."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.result import Result, Unit
 
 TAILS = (1e-4, 1e-3, 1e-2, 0.5, 0.99, 0.999, 0.9999)  #: quantiles that are reported, as far as there are cells
 
 
-@dataclass(frozen=True)
-class Yield:
-    """Figures of one array.
+class Yield(Result):
+    """The figures of one array, as a tester would state them.
 
     Args:
         cells: in all; stuck, broken: of these.
@@ -24,42 +24,25 @@ class Yield:
         quantiles: of p01.
         misread: share of cells whose mean current lies on the wrong side of the reference in a state; None without
             ``access``.
-        seconds, temperature: for which ``lost`` was asked [s, K]; None where it was not.
+        seconds, temperature: for which ``lost`` was asked; None where it was not.
         lost: expected share of bits lost over that time, 0 and 1 alike; None where it was not asked for.
         leaky: share of cells that lose their bit in that time with a probability above 1 %.
     """
 
+    KIND: ClassVar[str] = "array-yield"
     cells: int
     stuck: int
     broken: int
     eps: float
-    mean: float
-    std: float
-    outside: float
-    quantiles: dict[float, float]
-    misread: float | None = None
-    seconds: float | None = None
-    temperature: float | None = None
-    lost: float | None = None
-    leaky: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "quantiles": {str(q): v for q, v in self.quantiles.items()}}
-
-    def __str__(self) -> str:
-        lines = [
-            f"{self.cells:,} cells, {self.stuck} stuck, {self.broken} broken",
-            f"p01 {self.mean:.4f} ± {self.std:.4f}; {self.outside:.3%} of the cells outside 1/2 ± {self.eps:g}",
-            "quantiles of p01: " + ", ".join(f"{q:g}: {v:.4f}" for q, v in self.quantiles.items()),
-        ]
-        if self.misread is not None:
-            lines.append(f"{self.misread:.3%} of the cells on the wrong side of the read reference")
-        if self.lost is not None:
-            lines.append(
-                f"{self.lost:.3%} of the bits lost after {self.seconds:.4g} s at {self.temperature:g} K; "
-                f"{self.leaky:.3%} of the cells lose theirs with more than 1 %"
-            )
-        return "\n".join(lines)
+    mean: Annotated[float, Field(title="mean of p01")]
+    std: Annotated[float, Field(title="standard deviation of p01")]
+    outside: Annotated[float, Field(title="share of cells outside 1/2 ± eps")]
+    quantiles: Annotated[dict[float, float], Field(title="quantiles of p01")]
+    misread: Annotated[float | None, Field(title="share of cells on the wrong side of the read reference")] = None
+    seconds: Annotated[float | None, Unit("s")] = None
+    temperature: Annotated[float | None, Unit("K")] = None
+    lost: Annotated[float | None, Field(title="expected share of bits lost")] = None
+    leaky: Annotated[float | None, Field(title="share of cells that lose their bit with more than 1 %")] = None
 
 
 def measure(memory: Any, *, eps: float = 0.01, seconds: float | None = None, temperature: float | None = None) -> Yield:

@@ -8,8 +8,6 @@ from voltaspin.core.lazy import attach
 
 if TYPE_CHECKING:
     from voltaspin.core.quantity import Estimate as Estimate
-    from voltaspin.noise.analysis import BitStatistics as BitStatistics
-    from voltaspin.noise.analysis import bit_statistics as bit_statistics
     from voltaspin.noise.chain import conditioned as conditioned
     from voltaspin.noise.checked import HealthChecked as HealthChecked
     from voltaspin.noise.conditioner import Conditioner as Conditioner
@@ -17,13 +15,18 @@ if TYPE_CHECKING:
     from voltaspin.noise.conditioning import xor_cells as xor_cells
     from voltaspin.noise.conditioning import xor_probability as xor_probability
     from voltaspin.noise.discrete_gaussian import DiscreteGaussian as DiscreteGaussian
-    from voltaspin.noise.entropy import EntropyEstimates as EntropyEstimates
+    from voltaspin.noise.examination import entropy as entropy
+    from voltaspin.noise.examination import sp800_22 as sp800_22
+    from voltaspin.noise.examination.entropy import EntropyEstimates as EntropyEstimates
+    from voltaspin.noise.examination.randomness import Randomness as Randomness
+    from voltaspin.noise.examination.randomness import examine as examine
+    from voltaspin.noise.examination.second_level import Assessment as Assessment
+    from voltaspin.noise.examination.second_level import assess as assess
+    from voltaspin.noise.examination.statistics import BitStatistics as BitStatistics
+    from voltaspin.noise.examination.statistics import bit_statistics as bit_statistics
     from voltaspin.noise.extractors import Peres as Peres
     from voltaspin.noise.extractors import VonNeumann as VonNeumann
     from voltaspin.noise.extractors import Xor as Xor
-    from voltaspin.noise.file_options import FileError as FileError
-    from voltaspin.noise.file_options import FileOptions as FileOptions
-    from voltaspin.noise.file_options import Understood as Understood
     from voltaspin.noise.gaussian import BoxMuller as BoxMuller
     from voltaspin.noise.gaussian import DitheredPopcount as DitheredPopcount
     from voltaspin.noise.gaussian import InverseCDF as InverseCDF
@@ -34,22 +37,21 @@ if TYPE_CHECKING:
     from voltaspin.noise.hashing import Toeplitz as Toeplitz
     from voltaspin.noise.health import Alarm as Alarm
     from voltaspin.noise.health import HealthTests as HealthTests
+    from voltaspin.noise.importer.options import FileError as FileError
+    from voltaspin.noise.importer.options import FileOptions as FileOptions
+    from voltaspin.noise.importer.options import Understood as Understood
+    from voltaspin.noise.importer.populations import TwoPopulations as TwoPopulations
+    from voltaspin.noise.importer.populations import two_populations as two_populations
     from voltaspin.noise.looped import LoopedSource as LoopedSource
     from voltaspin.noise.mapping import cells_of_bits as cells_of_bits
     from voltaspin.noise.memory_source import MemorySource as MemorySource
-    from voltaspin.noise.populations import TwoPopulations as TwoPopulations
-    from voltaspin.noise.populations import two_populations as two_populations
     from voltaspin.noise.pseudo import PseudoSource as PseudoSource
-    from voltaspin.noise.randomness import Randomness as Randomness
-    from voltaspin.noise.randomness import examine as examine
     from voltaspin.noise.recorded import RecordedSource as RecordedSource
     from voltaspin.noise.recorder import record as record
     from voltaspin.noise.sequential import SequentialSource as SequentialSource
     from voltaspin.noise.source import AddressableSource as AddressableSource
     from voltaspin.noise.source import NoiseSource as NoiseSource
     from voltaspin.noise.source import Provenance as Provenance
-    from voltaspin.noise.sp800_22_levels import Assessment as Assessment
-    from voltaspin.noise.sp800_22_levels import assess as assess
     from voltaspin.noise.stabilised import Stabilised as Stabilised
     from voltaspin.noise.system import SystemSource as SystemSource
 else:

@@ -31,7 +31,7 @@ class HealthChecked(SequentialSource):
 
     Args:
         source: of raw bits; conditioned ones hide what the tests look for.
-        H: min-entropy per bit that the source is said to have, see :func:`voltaspin.noise.entropy.estimate`.
+        H: min-entropy per bit that the source is said to have, see :func:`entropy.estimate`.
         a: false alarms at a rate of ``2**-a`` per bit; None as :class:`voltaspin.noise.health.HealthTests`.
         window: bits of the adaptive proportion test.
         shaping: how bits become numbers; None takes the 16-bit inverse CDF.

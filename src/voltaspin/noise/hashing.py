@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from voltaspin.core.errors import InputError
 from voltaspin.noise import extractor_kernels as kernels
 from voltaspin.noise.conditioner import BLOCK, Conditioner
+from voltaspin.noise.examination.whole import assessed
 from voltaspin.noise.gaussian import Shaping
 from voltaspin.noise.source import NoiseSource
-from voltaspin.noise.whole import assessed
 from voltaspin.random.streams import Stream
 
 
@@ -32,7 +32,7 @@ class Toeplitz(Conditioner):
 
     Args:
         source: any bits.
-        H_min: min-entropy per bit of the source; None assesses its bits (:func:`voltaspin.noise.whole.assessed`).
+        H_min: min-entropy per bit of the source; None assesses its bits (see ``examination.whole.assessed``).
         n_in: bits per block.
         n_out: bits out of each; None takes the most that is allowed.
         epsilon: distance from uniform, of each block.
@@ -112,7 +112,7 @@ class Sha256(Conditioner):
 
     Args:
         source: any bits.
-        H_min: min-entropy per bit of the source; None assesses its bits (:func:`voltaspin.noise.whole.assessed`).
+        H_min: min-entropy per bit of the source; None assesses its bits (see ``examination.whole.assessed``).
         n_in: bits per block, a multiple of 8; None takes the fewest that hold 320 bits of min-entropy.
     """
 

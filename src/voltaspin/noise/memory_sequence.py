@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.memory import MagnetoelectricMemory
-from voltaspin.memory.imperfections import Disturbance
+from voltaspin.memory.dynamics import Disturbance
 from voltaspin.memory.pulse import GROUP, pulse_and_xor
 from voltaspin.memory.slices import (
     GROUP_WORDS,

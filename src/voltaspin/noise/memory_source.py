@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
 from voltaspin.memory import MagnetoelectricMemory
-from voltaspin.memory.imperfections import Disturbance, Imperfections
+from voltaspin.memory.dynamics import Disturbance, Imperfections
 from voltaspin.memory.pulse import GROUP, pulse_and_xor
 from voltaspin.noise.conditioning import xor_cells
 from voltaspin.noise.gaussian import Shaping, named_shaping

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.core.ledger import Ledger
-from voltaspin.noise.bit_files import Recording, open_bits
-from voltaspin.noise.file_options import (
+from voltaspin.noise.gaussian import Shaping, named_shaping
+from voltaspin.noise.importer.bit_file import Recording, open_bits
+from voltaspin.noise.importer.options import (
     BitOrder,
     ByteOrder,
     FileError,
@@ -22,8 +23,7 @@ from voltaspin.noise.file_options import (
     SampleType,
     Understood,
 )
-from voltaspin.noise.gaussian import Shaping, named_shaping
-from voltaspin.noise.populations import TwoPopulations
+from voltaspin.noise.importer.populations import TwoPopulations
 from voltaspin.noise.sequential import SequentialSource
 from voltaspin.noise.source import Provenance, aligned
 
@@ -41,7 +41,7 @@ class RecordedSource(SequentialSource):
     blocks and may be larger than memory; any content but packed bits is read once when the source is made and
     kept as packed bits in a temporary file, an eighth of a byte per bit.
 
-    The content is recognised (:mod:`voltaspin.noise.bit_files`); ``understood`` says in one line as what. Everything
+    The content is recognised (:mod:`voltaspin.noise.importer`); ``understood`` says in one line as what. Everything
     but ``path``, ``precision`` and ``shaping`` is an option of :class:`voltaspin.noise.FileOptions`, where it is
     explained.
 
@@ -166,7 +166,7 @@ class RecordedSource(SequentialSource):
         if self.threshold is not None:
             details["threshold"], details["unit"] = self.threshold, understood.unit
         if self.populations is not None:
-            details["populations"] = self.populations.to_json()
+            details["populations"] = self.populations.model_dump(mode="json", exclude={"environment"})
         if self._lanes > 1:
             details["lanes"] = self._lanes
         if self.origin is not None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError, NoiseExhaustedError, NoiseStoppedError
 from voltaspin.core.files import replacing
-from voltaspin.noise.bit_files import Recording
+from voltaspin.noise.importer.bit_file import Recording
 from voltaspin.noise.recorded import RecordedSource
 from voltaspin.noise.source import NoiseSource, checked_count
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
-from voltaspin.memory.imperfections import Slopes
+from voltaspin.memory.dynamics import Slopes
 from voltaspin.noise.gaussian import Shaping
 from voltaspin.noise.memory_source import MemorySource
 from voltaspin.noise.sequential import SequentialSource

@@ -27,5 +27,6 @@ FIGURES: dict[str, Callable[..., Any]] = {
         "workload": ("cost", "image_energies"),
         "device-characterisation": ("device", "switching_curves"),
         "noise-specification": ("requirements", "every_axis"),
+        "randomness": ("noise", "examined_bits"),
     }.items()
 }

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
+from voltaspin.device.density import COARSER, least_degree
 from voltaspin.device.fit.data import (
     ResistanceData,
     ResistanceSpread,
@@ -21,9 +22,8 @@ from voltaspin.device.fit.data import (
 )
 from voltaspin.device.fit.field import switched
 from voltaspin.device.fit.likelihood import FitResult
+from voltaspin.device.fit.predictions import predictions
 from voltaspin.device.fit.resistance import resistance
-from voltaspin.device.fit.switching import predictions
-from voltaspin.device.fokker_planck import COARSER, least_degree
 from voltaspin.device.junction import Junction, Well
 from voltaspin.plots.drawing import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, figure, mathtext, split
 

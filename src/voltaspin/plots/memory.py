@@ -13,14 +13,13 @@ from voltaspin.core.format import duration
 from voltaspin.plots.drawing import BLUE, GREEN, GREY, INK, ORANGE, figure, split
 
 if TYPE_CHECKING:
-    from voltaspin.memory import MagnetoelectricMemory
-    from voltaspin.memory.keeping import Kept
+    from voltaspin.memory import MagnetoelectricMemory, StoredImage
 
 _DOTS = 2000  # of a sigma plot, its ends in full
 
 
 @figure(lambda picture, kept: (3.3 * (1 + len(kept)), 3.9), axes_grid=False)
-def stored_images(picture: NDArray[np.uint8], kept: Sequence[Kept], *, ax: Axes) -> Axes:
+def stored_images(picture: NDArray[np.uint8], kept: Sequence[StoredImage], *, ax: Axes) -> Axes:
     """Draw the picture that was stored, and the one that was read back from each array."""
     panels = split(ax, 1, 1 + len(kept))[0]
     for panel, shown in zip(panels, (picture, *(k.picture for k in kept)), strict=True):

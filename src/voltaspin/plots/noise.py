@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from voltaspin.noise import sp800_22
-from voltaspin.noise.entropy import ESTIMATES
-from voltaspin.noise.randomness import Randomness
+from voltaspin.noise.examination.entropy import ESTIMATES
+from voltaspin.noise.examination.randomness import Randomness
 from voltaspin.plots.drawing import BLUE, GREY, INK, ORANGE, figure, split
 
 _FLOOR = 1e-8  #: smaller P-values are drawn here
@@ -28,9 +28,10 @@ def examined_bits(found: Randomness, *, ax: Axes) -> Axes:
     _correlation(correlation, found)
     _ones(ones, found)
     side = int(min(found.first.size, 2**14) ** 0.5)
-    picture.imshow(found.first[: side * side].reshape(side, side), cmap="gray_r", interpolation="nearest")
     picture.set_axis_off()
-    picture.set_title(f"The first {side} x {side} bits")
+    if side:  # a report that was read back has no bits
+        picture.imshow(found.first[: side * side].reshape(side, side), cmap="gray_r", interpolation="nearest")
+        picture.set_title(f"The first {side} x {side} bits")
     return ax
 
 
@@ -122,7 +123,7 @@ def _correlation(axes: Axes, found: Randomness) -> None:
 
 
 def _ones(axes: Axes, found: Randomness) -> None:
-    size, ones = found.whole.drift
+    size, ones = found.whole.drift_bits, found.whole.drift_ones
     n = np.full(ones.size, size)
     n[-1] = found.whole.n_bits - size * (ones.size - 1)
     step = -(-ones.size // _STRETCHES)

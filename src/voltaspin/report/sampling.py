@@ -28,7 +28,7 @@ from voltaspin.core.stopping import Stopped
 from voltaspin.cost.images import ImageWork, image_costs
 from voltaspin.cost.network import compute_cost
 from voltaspin.cost.pricing import Draws
-from voltaspin.device import presets
+from voltaspin.device import Junction
 from voltaspin.diffusion.backend import outputs_per_image
 from voltaspin.diffusion.bitflip import load_model
 from voltaspin.diffusion.bitflip.model import IDEAL
@@ -36,7 +36,7 @@ from voltaspin.diffusion.bitflip.sampling import BitSampler
 from voltaspin.diffusion.published import Unmodified, sample_unmodified
 from voltaspin.diffusion.sampling import Pipeline, check_bits, normals_per_image, rows_for, sample
 from voltaspin.memory import ArraySpec, convert
-from voltaspin.memory.conversion import machine_of
+from voltaspin.memory.crossbar.layer import context_of
 from voltaspin.noise import NoiseSource
 from voltaspin.report.images import Batch, ImageRun, summed
 
@@ -383,9 +383,9 @@ class GaussianRun(SampleRun):
         if spec is not None and not isinstance(pipeline, Unmodified):
             converted, self.coverage = convert(pipeline.unet, spec)
             self.pipeline = replace(pipeline, unet=converted)
-            self.machine = machine_of(converted)
-            self.counted.append(self.machine.ledger)
-            self.written = self.machine.ledger.to_dict()  # the weights, once for the run
+            self.context = context_of(converted)
+            self.counted.append(self.context.ledger)
+            self.written = self.context.ledger.to_dict()  # the weights, once for the run
         self.settings = {
             **settings, "sampler": made_by, "eta": eta, "batch": share.batch,
             "compute": "digital" if spec is None else spec.to_json(),
@@ -443,7 +443,7 @@ class GaussianRun(SampleRun):
             computed = Ledger.from_dict(self.written)
             computed.merge(spent.child(computed.name))
             spent.children[computed.name] = computed
-            self.machine.ledger.counts, self.machine.ledger.children = computed.counts, computed.children
+            self.context.ledger.counts, self.context.ledger.children = computed.counts, computed.children
             if self.coverage.macs is not None:
                 assert isinstance(self.pipeline, Pipeline)
                 cost = compute_cost(self.pipeline.unet, self.coverage, images=images).to_json()
@@ -511,7 +511,7 @@ class BitFlipRun(SampleRun):
         samples = self.sampler.samples(self.share.count, seconds=sum(b.seconds for b in batches))
         spec, costs = self.model.spec, list[ImageWork]()
         if spec.cells.junction != IDEAL:
-            costs = list(image_costs(samples, presets.get(spec.cells.junction), draws=Draws(seed=self.seed)))
+            costs = list(image_costs(samples, Junction.of(spec.cells.junction), draws=Draws(seed=self.seed)))
         each = samples.per_image
         return BitFlipRecord(
             **self.settings, images=self.share.count, steps=self.steps, bits=spec.planes * spec.size**2,

@@ -27,7 +27,8 @@ from typing import Any, Literal
 
 from voltaspin.core.errors import InputError
 from voltaspin.device import Pulse, SwitchingModel
-from voltaspin.device.fokker_planck import first_degree, switching_pair
+from voltaspin.device.density import first_degree
+from voltaspin.device.fokker_planck import switching_pair
 from voltaspin.device.junction import Junction
 from voltaspin.device.temperature import at_temperature
 from voltaspin.study.cells import Cells

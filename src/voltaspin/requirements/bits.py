@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.noise.analysis import bit_statistics
-from voltaspin.noise.entropy import SEGMENT, guess
-from voltaspin.noise.whole_parts import LongLags
+from voltaspin.noise.examination.entropy import SEGMENT, guess
+from voltaspin.noise.examination.statistics import bit_statistics
+from voltaspin.noise.examination.whole_parts import LongLags
 from voltaspin.requirements.compliance import (
     MAPPINGS,
     TREATMENTS,

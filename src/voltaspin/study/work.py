@@ -15,7 +15,7 @@ from voltaspin.core.spec import Spec
 from voltaspin.diffusion import TrainSpec, load_images, load_pipeline, sample, shipped_model, train
 from voltaspin.diffusion.grids import grid_png
 from voltaspin.memory import ArraySpec, Imperfections, MagnetoelectricMemory, convert
-from voltaspin.memory.imperfections import Slopes
+from voltaspin.memory.dynamics import Slopes
 from voltaspin.metrics import Extractor, reference, score_features
 from voltaspin.noise import LoopedSource, MemorySource, NoiseSource, PseudoSource, Requantised
 from voltaspin.noise.gaussian import named_shaping

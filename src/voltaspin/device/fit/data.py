@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.units import require_positive
 from voltaspin.device.equilibrium import well_sign
-from voltaspin.device.junction import Well, require_positive
+from voltaspin.device.junction import Well
 
 Floats = NDArray[np.float64]
 #: Quantity to column name, or to (column name, factor that makes SI of it).

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.units import gamma_e, k_B
+from voltaspin.core.units import gamma_e, k_B, require_positive
 from voltaspin.device.fit.data import Floats, SwitchingFieldData
 from voltaspin.device.fit.likelihood import FitResult, as_list, climb, enough, known_names, poor_fit, result, uniformity
-from voltaspin.device.junction import Junction, Well, require_positive
+from voltaspin.device.junction import Junction, Well
 from voltaspin.device.retention import log_flip_rate
 
 #: Least barrier [k_B T] at the median switch for which an escape rate describes the ramp.

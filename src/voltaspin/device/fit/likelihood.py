@@ -174,9 +174,10 @@ def climb(
             elif not exact:
                 break
             else:
-                damping *= 10
-                if damping > 1e9:
-                    if left < 1e-2:  # rounding hides the rest of the way
+                # Near the maximum the likelihood is a parabola, on which a little damping changes nothing.
+                damping = max(10 * damping, 1.0 if left < 1 else 0.0)
+                if damping > (30 if left < 1e-2 else 1e9):
+                    if left < 1e-2:  # rounding, or that of the slope, hides the rest of the way
                         return theta, covariance
                     raise InputError("the fit does not settle; start from a junction nearer to the data")
         exact = exact_slope is None or not moved

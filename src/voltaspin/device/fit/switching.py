@@ -7,10 +7,12 @@ own: :mod:`voltaspin.device.fit.resistance`, :mod:`voltaspin.device.fit.field`.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,36 +21,39 @@ from scipy.special import expit, log_expit
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import k_B
+from voltaspin.device.density import COARSER, MAX_DEGREE, first_degree, term_weights
 from voltaspin.device.fit.data import Floats, SwitchingData
-from voltaspin.device.fit.likelihood import FitResult, as_list, climb, enough, known_names, poor_fit, result
-from voltaspin.device.fit.propagation import SIDE, carry, compact, overlaps
-from voltaspin.device.fokker_planck import (
-    COARSER,
-    MAX_DEGREE,
-    boltzmann_exponents,
-    first_degree,
-    staircase,
-    term_weights,
-    well_density,
-    well_indicator,
+from voltaspin.device.fit.likelihood import (
+    FitResult,
+    as_list,
+    climb,
+    enough,
+    inverse_information,
+    known_names,
+    poor_fit,
+    result,
 )
-from voltaspin.device.junction import Junction, Pulse, Well, require_positive
+from voltaspin.device.fit.predictions import predictions, solution_seconds, solvable
+from voltaspin.device.fit.propagation import SIDE
+from voltaspin.device.junction import Junction
 from voltaspin.device.sensitivity import PARAMETERS
 
 # --- switching probabilities ---------------------------------------------------------------------------
 
 #: Parameters that P_sw determines; units and steps as in :mod:`voltaspin.device.sensitivity`.
 SWITCHING = ("xi", "K_eff", "Delta", "B_x", "B_z", "alpha_G")
-#: Degree of the quick answer, as a share of the degree of the fit. A solution costs the third power of its degree.
-QUICK = 0.62
-_TOGETHER = 64  # cells solved at once, which bounds the memory
+#: Degrees at which the fit begins and of the quick answer, as shares of the degree of the fit. A solution costs the
+#: third power of its degree.
+FIRST, QUICK = 0.5, 0.62
+DEFAULT = ("xi", "K_eff", "B_x", "B_z")  #: what a fit frees where nothing is asked for
+_SOLUTIONS = 6  # of the degree of the fit beside those for the derivatives, all other degrees included
 
 
 def fit_switching(
     data: SwitchingData | Sequence[SwitchingData],
     junction: Junction,
     *,
-    free: Sequence[str] = ("xi", "K_eff", "B_x", "B_z"),
+    free: Sequence[str] = DEFAULT,
     degree: int | None = None,
     spin_torque: bool = False,
     quick: bool = False,
@@ -88,30 +93,52 @@ def fit_switching(
     if {"K_eff", "Delta"} <= set(free):
         raise InputError("K_eff and Delta are one parameter at a fixed volume; free one of them")
     enough(sum(map(len, sets)), free, "points")
-    _solvable(junction, degree)
+    solvable(junction, degree)
     fine = first_degree(junction) if degree is None else degree
     fit = _Fit(sets, junction, tuple(free), spin_torque, progress)
+    theta = np.zeros(len(free))
+    with contextlib.suppress(InputError):  # so few harmonics may show no maximum where all of them do
+        theta, _ = fit.climb(theta, max(int(FIRST * fine), 5), near=0.1)
     try:
-        theta, covariance = fit.climb(np.zeros(len(free)), max(int(QUICK * fine), 5), near=1e-2, checked=False)
+        theta, covariance = fit.climb(theta, max(int(QUICK * fine), 5), near=1e-2)
         if quick or on_quick is not None:
             found = fit.result(theta, covariance, approximate=True, warn=quick)
             if quick:
                 return found
             assert on_quick is not None
             on_quick(found)
-    except InputError:  # so few harmonics may show no maximum where all of them do
+    except InputError:
         if quick:
             raise
-        theta = np.zeros(len(free))
+        fit.J, theta = None, np.zeros(len(free))
     while True:
-        theta, covariance = fit.climb(theta, fine, near=1e-4, checked=True)  # a hundredth of a standard error
-        excess = fit.unresolved(theta)
+        if theta.any():  # near enough that the exact derivatives of the last climb are asked for once
+            theta, _ = fit.climb(theta, max(int(COARSER * fine), 4), near=0.3, direct=True)
+        # A degree that is too low already for the quick answer needs no climb; one that was asked for is climbed.
+        excess = fit.unresolved(theta, fine) if degree is None and theta.any() else ""
+        if not excess:
+            theta, covariance = fit.climb(theta, fine, near=1e-4, checked=True)  # a hundredth of a standard error
+            excess = fit.unresolved(theta, fine)
         if not excess:
             return fit.result(theta, covariance, approximate=False, warn=True)
         more = math.ceil(1.25 * fine)
         if degree is not None or more > MAX_DEGREE:
             raise InputError(f"degree {fine} leaves {excess}; give degree={more} or more")
         fine = more
+
+
+def expected_seconds(
+    data: Sequence[SwitchingData], junction: Junction, degree: int | None, *, parameters: int
+) -> float:  # fmt: skip
+    """Processor time of :func:`fit_switching` [s], within a factor of two; nothing is solved.
+
+    Args:
+        data, junction, degree: as :func:`fit_switching`.
+        parameters: how many are free.
+    """
+    return (_SOLUTIONS + parameters) * solution_seconds(
+        junction, data, first_degree(junction) if degree is None else degree
+    )
 
 
 class _Fit:
@@ -124,12 +151,15 @@ class _Fit:
         self.sets, self.junction, self.free, self.spin_torque = sets, junction, free, spin_torque
         self.P, self.trials = (np.concatenate([getattr(one, name) for one in sets]) for name in ("P_sw", "trials"))
         self.sizes = np.array([_parameter(junction, name)[1] for name in free])
-        self.degree, self.J = 0, None  # type: int, Floats | None
-        self.known: dict[tuple[int, bytes], Floats] = {}  # probabilities by degree and parameters
+        self.degree, self.direct = 0, False  # of the probabilities that are fitted
+        self.J: Floats | None = None
+        self.known: dict[tuple[int, bool, bytes], Floats] = {}  # probabilities by degree, directness and parameters
         self.last: tuple[Floats, Floats] | None = None  # where J holds
         self.progress, self.told = progress, (0, math.inf)
         fields = {(one.relax, *field) for one in sets for field in zip(one.B_x, one.B_z, strict=True)}
         self.few = len(fields) * (len(free) + 1) <= SIDE  # then all derivatives take the time of one solution
+        along = [Counter((field[0], field[axis]) for field in fields) for axis in (1, 2)]
+        self.across = max(count for one in along for count in one.values()) > SIDE  # fields on a line
         self.most_work = 10 * self._work(junction)
 
     def tell(self, *told: Any) -> None:
@@ -149,20 +179,31 @@ class _Fit:
         largest = max(float(np.abs(one.voltage).max()) for one in self.sets)
         return max(float(np.abs(term_weights(junction, V)).sum()) for V in (0.0, largest, -largest))
 
-    def model(self, thetas: Sequence[Floats], degree: int) -> Floats:
-        """Probabilities for each theta, (len(thetas), points), no nearer than 1e-12 to 0 and 1."""
-        keys = [(degree, theta.tobytes()) for theta in thetas]
+    def model(self, thetas: Sequence[Floats], degree: int, *, direct: bool) -> Floats:
+        """Probabilities for each theta, (len(thetas), points), no nearer than 1e-12 to 0 and 1.
+
+        Only direct ones may be an answer; the others are interpolated across fields where that saves work.
+        """
+        direct = direct or not self.across
+        keys = [(degree, direct, theta.tobytes()) for theta in thetas]
         if new := [k for k, key in enumerate(keys) if key not in self.known]:
             cells = [self.at(thetas[k]) for k in new]
             if max(map(self._work, cells)) > self.most_work:
                 raise InputError("the fit went to fields ten times those of its start; start from another junction")
-            made = predictions(cells, self.sets, degree=degree, spin_torque=self.spin_torque, alive=self.tell)
+            made = predictions(
+                cells, self.sets, degree=degree, spin_torque=self.spin_torque, across_fields=not direct,
+                alive=self.tell,
+            )  # fmt: skip
             self.known |= {keys[k]: p for k, p in zip(new, np.clip(made, 1e-12, 1 - 1e-12), strict=True)}
         return np.stack([self.known[key] for key in keys])
 
+    def here(self, theta: Floats) -> Floats:
+        """Probabilities at the degree of the climb; with few fields its derivatives come along."""
+        return np.asarray(self.model(self._around(theta) if self.few else [theta], self.degree, direct=self.direct)[0])
+
     def likelihood(self, theta: Floats) -> float:
         try:
-            p = self.model(self._around(theta) if self.few else [theta], self.degree)[0]
+            p = self.here(theta)
         except InputError:
             return -math.inf
         return float(np.sum(self.trials * (self.P * np.log(p) + (1 - self.P) * np.log1p(-p))))
@@ -172,10 +213,10 @@ class _Fit:
 
     def exact_slope(self, theta: Floats) -> tuple[Floats, Floats]:
         """Gradient and information from differences; the solution is smooth down to 1e-11."""
-        p, *moved = self.model(self._around(theta), self.degree)
+        p, *moved = self.model(self._around(theta), self.degree, direct=self.direct)
         self.J = np.stack([(q - p) / h for q, h in zip(moved, 1e-5 * self.sizes, strict=True)], axis=1)
-        self.last = theta, p
-        return self._slope(p)
+        self.last = theta, self.here(theta)
+        return self._slope(self.last[1])
 
     def slope(self, theta: Floats) -> tuple[Floats, Floats]:
         """The same from the last derivatives, corrected along the last step: one solution instead of one for each
@@ -185,7 +226,7 @@ class _Fit:
         """
         if self.J is None or self.last is None or self.few:
             return self.exact_slope(theta)
-        (p,) = self.model([theta], self.degree)
+        p = self.here(theta)
         old, old_p = self.last
         step = theta - old
         if step.any():
@@ -200,24 +241,37 @@ class _Fit:
         weight = self.trials / (p * (1 - p))
         return self.J.T @ (weight * (self.P - p)), (self.J.T * weight) @ self.J
 
-    def climb(self, theta: Floats, degree: int, *, near: float, checked: bool) -> tuple[Floats, Floats]:
-        """The maximum at a degree, from the derivatives of the last one."""
-        self.degree = degree
-        if self.J is not None:
-            self.last = theta, self.model([theta], degree)[0]
+    def climb(
+        self, theta: Floats, degree: int, *, near: float, direct: bool = False, checked: bool = False
+    ) -> tuple[Floats, Floats]:
+        """The maximum at a degree, from the derivatives of the last one.
+
+        Args:
+            theta: where to begin.
+            degree: of the harmonics.
+            near: squared distance in standard errors at which to end.
+            direct: whether nothing is interpolated across fields.
+            checked: whether the answer is final: from direct probabilities, and exact derivatives near the maximum.
+        """
+        self.degree, self.direct = degree, direct or checked
+        if checked:  # the quick answer is near, where the derivatives of its few harmonics only cost steps
+            gradient, information = self.exact_slope(theta)
+            checked = float(gradient @ inverse_information(information, self.free) @ gradient) >= 1
+        elif self.J is not None:
+            self.last = theta, self.here(theta)
         return climb(
             theta, self.free, likelihood=self.likelihood, slope=self.slope, exact_slope=self.exact_slope, near=near,
             checked=checked, progress=self.tell,
         )  # fmt: skip
 
-    def _two_degrees(self, theta: Floats) -> tuple[Floats, Floats]:
-        """Probabilities, and how far they are from those with fewer harmonics."""
-        (p,) = self.model([theta], self.degree)
-        return p, self.model([theta], max(int(COARSER * self.degree), 4))[0] - p
+    def _two_degrees(self, theta: Floats, degree: int, *, direct: bool) -> tuple[Floats, Floats]:
+        """Probabilities, and how far they are from direct ones with fewer harmonics."""
+        (p,) = self.model(self._around(theta) if self.few else [theta], degree, direct=direct)[:1]
+        return p, self.model([theta], max(int(COARSER * degree), 4), direct=True)[0] - p
 
-    def unresolved(self, theta: Floats) -> str:
+    def unresolved(self, theta: Floats, degree: int) -> str:
         """A numerical error of more than half of a point's standard error, in words; nothing where there is none."""
-        p, off = self._two_degrees(theta)
+        p, off = self._two_degrees(theta, degree, direct=True)
         # Half a count more: where nothing flips, p says too little of a count.
         half = (p * self.trials + 0.5) / (self.trials + 1)
         error, counting = np.abs(off), np.sqrt(half * (1 - half) / self.trials)
@@ -231,7 +285,7 @@ class _Fit:
     def result(self, theta: Floats, covariance: Floats, *, approximate: bool, warn: bool) -> FitResult:
         """The result, with the shift of each parameter between two degrees as its numerical error."""
         assert self.J is not None
-        p, off = self._two_degrees(theta)
+        p, off = self._two_degrees(theta, self.degree, direct=self.direct)
         shift = np.abs(covariance @ (self.J.T @ (self.trials / (p * (1 - p)) * off)))
         notes, statistical = [], np.sqrt(np.diag(covariance))
         if approximate:
@@ -247,118 +301,6 @@ class _Fit:
             chi2=float(np.sum((self.P - p) ** 2 / (p * (1 - p) / self.trials))), dof=len(p) - len(self.free),
             junction=found, notes=notes, numerical=shift, approximate=approximate, warn=warn,
         )  # fmt: skip
-
-
-def predict(
-    junction: Junction, data: SwitchingData, *, degree: int | None = None, spin_torque: bool = False
-) -> tuple[Floats, Floats]:
-    """P_sw of the junction for each row of the data, and its numerical error: two float64 (n,).
-
-    The error is the change from a degree of 80 % on.
-    """
-    _solvable(junction, degree)
-    fine = first_degree(junction) if degree is None else degree
-    P, coarse = (
-        predictions([junction], [data], degree=L, spin_torque=spin_torque)[0]
-        for L in (fine, max(int(COARSER * fine), 4))
-    )
-    return P, np.maximum(np.abs(P - coarse), 1e-14)
-
-
-def predictions(
-    junctions: Sequence[Junction], sets: Sequence[SwitchingData], *, degree: int, spin_torque: bool = False,
-    alive: Callable[[], None] | None = None,
-) -> Floats:  # fmt: skip
-    """P_sw of each junction for each row of all data sets, at one degree: float64 (junctions, rows).
-
-    The chance to be found in a well after the relaxation is one function for each field, and one walk of it back
-    along a voltage serves all widths and both initial states.
-
-    Args:
-        junctions: at a temperature above zero.
-        sets: what is asked; P_sw and trials are not looked at.
-        degree: of the harmonics.
-        spin_torque: as :func:`fit_switching`.
-        alive: called every now and then.
-    """
-    cells: dict[tuple[Any, ...], dict[tuple[float, float, float], list[tuple[int, int, float]]]] = {}
-    first = 0
-    for data in sets:
-        well = 0 if data.initial == "up" else 1
-        for k, (B_x, B_z, V, w) in enumerate(zip(data.B_x, data.B_z, data.voltage, data.width, strict=True)):
-            for j in range(len(junctions)):
-                pulses = cells.setdefault((j, float(B_x), float(B_z), data.relax), {})
-                pulses.setdefault((float(V), data.rise, data.fall), []).append((first + k, well, float(w)))
-        first += len(data)
-    out = np.empty((len(junctions), first))
-    listed = list(cells.items())
-    for begin in range(0, len(listed), _TOGETHER):
-        some = listed[begin : begin + _TOGETHER]
-        _solve([key for key, _ in some], [pulses for _, pulses in some], junctions, degree, spin_torque, alive, out)
-    return out
-
-
-def _solve(
-    keys: Sequence[tuple[Any, ...]], pulses: Sequence[dict[tuple[float, float, float], list[tuple[int, int, float]]]],
-    junctions: Sequence[Junction], degree: int, spin_torque: bool, alive: Callable[[], None] | None, out: Floats,
-) -> None:  # fmt: skip
-    """Write the probabilities of some cells, each with its pulses, into their places."""
-    cells = []
-    for j, B_x, B_z, _ in keys:
-        x, y, z = junctions[j].B_bias
-        cells.append(replace(junctions[j], B_bias=(x + B_x, y, z + B_z)))
-    # A step in xi leaves everything at rest as it is, so cells share what they can.
-    at_rest = np.array([[*term_weights(cell, 0.0), key[3]] for cell, key in zip(cells, keys, strict=True)])
-    resting, place_of = np.unique(at_rest, axis=0, return_inverse=True)
-    up = np.repeat(compact(degree, well_indicator(degree, "up"))[None], len(resting), axis=0)
-    found_up = carry(
-        degree, np.ascontiguousarray(resting[:, :-1]), resting[:, -1], up, adjoint=True, alive=alive
-    )[place_of.ravel()]  # fmt: skip
-    wells: tuple[Well, Well] = ("up", "down")
-    densities = np.array([
-        [compact(degree, well_density(boltzmann_exponents(cell), degree=degree, well=w)) for w in wells]
-        for cell in cells
-    ])  # fmt: skip
-
-    which = np.array([c for c, some in enumerate(pulses) for _ in some])
-    shapes = [(cells[c], *shape) for c, some in enumerate(pulses) for shape in some]
-    rows = [row for some in pulses for row in some.values()]
-
-    def through(vectors: Floats, parts: Sequence[Sequence[tuple[float, float]]], adjoint: bool) -> Floats:
-        """Vectors taken through constant voltages and their durations, one list for each pulse."""
-        for step in range(max(map(len, parts))):
-            here = np.array([k for k, one in enumerate(parts) if len(one) > step])
-            A = np.array([term_weights(shapes[k][0], parts[k][step][0], spin_torque=spin_torque) for k in here])
-            times = np.array([parts[k][step][1] for k in here])
-            vectors[here] = carry(degree, A, times, vectors[here], adjoint=adjoint, alive=alive)
-        return vectors
-
-    lasts = [
-        Pulse(voltage=V, width=max(w for *_, w in row), rise=rise, fall=fall)
-        for (_, V, rise, fall), row in zip(shapes, rows, strict=True)
-    ]
-    pairs = list(zip(lasts, (shape[0] for shape in shapes), strict=True))
-    falls = [list(staircase(p, c, p.duration - p.fall, p.duration))[::-1] if p.fall else [] for p, c in pairs]
-    rises = [list(staircase(p, c, 0.0, p.rise)) if p.rise else [] for p, c in pairs]
-    seen = through(found_up[which], falls, adjoint=True)
-    starts = densities[which]
-    if any(rises):
-        starts = np.stack([through(starts[:, k].copy(), rises, adjoint=False) for k in (0, 1)], axis=1)
-    top = np.array([term_weights(cell, V, spin_torque=spin_torque) for cell, V, *_ in shapes])
-    times = [
-        np.array([replace(last, width=w).duration - last.fall - last.rise for *_, w in row])
-        for last, row in zip(lasts, rows, strict=True)
-    ]
-    chances = overlaps(degree, top, times, seen, starts, alive=alive)
-    for c, row, chance in zip(which, rows, chances, strict=True):
-        for (place, well, _), found in zip(row, chance, strict=True):
-            out[keys[c][0], place] = 1 - found[0] if well == 0 else found[1]
-
-
-def _solvable(junction: Junction, degree: int | None) -> None:
-    require_positive("temperature", junction.temperature, "K", "at zero kelvin nothing diffuses")
-    if degree is not None and not 5 <= degree <= MAX_DEGREE:
-        raise InputError(f"degree = {degree!r} must lie from 5 to {MAX_DEGREE}; leave it out to have it chosen")
 
 
 def _parameter(junction: Junction, name: str) -> tuple[float, float, str]:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from voltaspin.core.errors import InputError
 from voltaspin.diffusion.bitflip.process import Process
 from voltaspin.memory import MagnetoelectricMemory
-from voltaspin.memory.programmable import Answer
+from voltaspin.memory.pulses import PulseResponse
 
 Floats = NDArray[np.float64]
 Driven = (
-    float | Answer
+    float | PulseResponse
 )  #: what ``MagnetoelectricMemory.pulse`` takes: exact in ideal cells, else a pulse of the library
 
 TOLERANCE = 0.02  #: farthest from the flip probability that was asked for

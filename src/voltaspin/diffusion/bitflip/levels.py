@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from voltaspin.core.errors import InputError
 from voltaspin.diffusion.bitflip.flips import TOLERANCE, Driven
 from voltaspin.memory import MagnetoelectricMemory
-from voltaspin.memory.programmable import Answer
+from voltaspin.memory.pulses import PulseResponse
 
 Floats = NDArray[np.float64]
 
@@ -96,7 +96,7 @@ class Levels:
     def calibrated(self, memory: MagnetoelectricMemory) -> Levels:
         """The same pulses, with the response of each cell of this array known."""
         none = np.zeros(memory.state.shape, np.float32)
-        answers = [p for p in self.pulses if isinstance(p, Answer)]
+        answers = [p for p in self.pulses if isinstance(p, PulseResponse)]
         if not answers:
             return self
         own = [np.broadcast_to(sum(a.probabilities(memory.quantities)) / 2, none.shape) for a in answers]

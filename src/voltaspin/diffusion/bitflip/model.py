@@ -14,13 +14,13 @@ from pydantic import Field
 from voltaspin.core.capacity import check_memory
 from voltaspin.core.errors import InputError
 from voltaspin.core.spec import Spec
-from voltaspin.device import SwitchingModel, presets
+from voltaspin.device import Junction, SwitchingModel
 from voltaspin.diffusion.bitflip.flips import Flips
 from voltaspin.diffusion.bitflip.network import evidence
 from voltaspin.diffusion.bitflip.process import Process
 from voltaspin.diffusion.sampling import check_folder, load_part
 from voltaspin.memory import MagnetoelectricMemory, Variation
-from voltaspin.memory.programmable import Answer
+from voltaspin.memory.pulses import PulseResponse
 
 FILE = "bitflip.json"
 IDEAL = "ideal"  #: cells that flip with exactly the probability that is asked for
@@ -31,7 +31,7 @@ class CellSpec(Spec):
     """The cells of an array.
 
     Args:
-        junction: a preset of :mod:`voltaspin.device.presets`, or ``ideal``.
+        junction: as :meth:`voltaspin.device.Junction.of` takes it, or ``ideal``.
         K_eff_spread: from cell to cell [1]; stray_field_spread: [T].
     """
 
@@ -90,7 +90,7 @@ def steps_of(flips: Flips) -> tuple[StepPulse, ...]:
     """The record of a schedule's pulses."""
     made = []
     for k, pulse in enumerate(flips.pulses):
-        set_to = pulse.pulse if isinstance(pulse, Answer) else None
+        set_to = pulse.pulse if isinstance(pulse, PulseResponse) else None
         made.append(StepPulse(
             wanted=float(flips.wanted[k]), voltage=None if set_to is None else set_to.voltage,
             width=None if set_to is None else set_to.width, p01=float(flips.mean[k, 0]), p10=float(flips.mean[k, 1]),
@@ -109,7 +109,7 @@ def make_array(cells: CellSpec, *, rows: int, columns: int, seed: int = 0) -> Ma
         return MagnetoelectricMemory(rows=rows, columns=columns, model=ideal, seed=seed)
     variation = Variation(K_eff=cells.K_eff_spread, stray_field=cells.stray_field_spread)
     return MagnetoelectricMemory(
-        rows=rows, columns=columns, model=ideal, variation=variation, junction=presets.get(cells.junction), seed=seed
+        rows=rows, columns=columns, model=ideal, variation=variation, junction=Junction.of(cells.junction), seed=seed
     )
 
 

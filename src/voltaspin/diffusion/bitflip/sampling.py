@@ -21,7 +21,7 @@ from voltaspin.diffusion.bitflip.model import BitModel, make_array
 from voltaspin.diffusion.bitflip.network import clean_logits, kept_prediction
 from voltaspin.diffusion.bitflip.process import Bits, from_planes
 from voltaspin.memory import MagnetoelectricMemory
-from voltaspin.memory.programmable import Answer
+from voltaspin.memory.pulses import PulseResponse
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ def moved_per_step(cells: int, levels: int, *, self_condition: bool, calibrated:
 def _given(memory: MagnetoelectricMemory, levels: Levels) -> tuple[tuple[str, float, float], ...]:
     if memory.junction is None:
         return ()
-    answers = {p.name: p for p in (memory.programmed(0.5), *levels.pulses) if isinstance(p, Answer)}
+    answers = {p.name: p for p in (memory.programmed(0.5), *levels.pulses) if isinstance(p, PulseResponse)}
     return tuple(
         (name, a.pulse.voltage, a.pulse.width) for name, a in answers.items() if name in memory.ledger.children
     )

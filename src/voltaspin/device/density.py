@@ -1,0 +1,193 @@
+"""The density of the magnetisation on the sphere: its equation, where it begins, and the pulse that drives it.
+
+The equation is dP/dt = -div(P v) + D lap P with the drift v of the macrospin equation (precession, damping, in-plane
+and axial field, VCMA, spin torque) and D = alpha_G gamma' k_B T / (Ms volume), in spherical harmonics
+(:mod:`voltaspin.device.sphere`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+
+from voltaspin.core.errors import InputError
+from voltaspin.core.units import gamma_e, k_B
+from voltaspin.device.equilibrium import well_sign
+from voltaspin.device.junction import Junction, Pulse, Well
+from voltaspin.device.sphere import Floats, Generator, basis, from_latitudes, latitude
+from voltaspin.device.torque import spin_torque_field
+
+MAX_DEGREE = 200
+COARSER = 0.8  #: the second degree, of which the difference is the error, as a share of the first
+
+# --- the equation --------------------------------------------------------------------------------------
+
+
+def term_weights(junction: Junction, voltage: float, *, spin_torque: bool = False) -> Floats:
+    """Return the weights of the seven operators at ``voltage`` [V]: float64 (7,) [1/s], linear in the fields.
+
+    The in-plane field is turned onto x, which changes no probability of a round pillar.
+    """
+    alpha = junction.alpha_G
+    rate = gamma_e / (1 + alpha**2)
+    B_k, B_x, B_z = junction.B_k(voltage), junction.B_in_plane, junction.B_bias[2]
+    a_J = spin_torque_field(junction, voltage) if spin_torque else 0.0
+    diffusion = alpha * rate * k_B * junction.temperature / (junction.Ms * junction.volume)
+    return np.array(
+        [
+            rate * B_k, alpha * rate * B_k, rate * B_x, alpha * rate * B_x, rate * (B_z - alpha * a_J),
+            rate * (alpha * B_z + a_J), diffusion,
+        ]
+    )  # fmt: skip
+
+
+def generator(junction: Junction, voltage: float, *, degree: int, spin_torque: bool = False) -> Generator:
+    """Return the Fokker-Planck operator of the junction at ``voltage`` [V] in harmonics up to ``degree``."""
+    return Generator(basis(degree), term_weights(junction, voltage, spin_torque=spin_torque))
+
+
+def boltzmann_exponents(junction: Junction) -> Floats:
+    """Return (Delta, b_x, b_z): thermal equilibrium at zero voltage is exp(Delta z^2 + b_x x + b_z z)."""
+    to_kT = junction.Ms * junction.volume / (k_B * junction.temperature)
+    return np.array([junction.Delta(), junction.B_in_plane * to_kT, junction.B_bias[2] * to_kT])
+
+
+@lru_cache(maxsize=4)
+def _half_sphere(degree: int) -> tuple[Floats, Floats, Floats]:
+    """Nodes and weights on 0 < z < 1 and the latitude parts there."""
+    nodes, weights = np.polynomial.legendre.leggauss(max(120, 2 * degree))
+    z = (nodes + 1) / 2
+    return z, weights / 2, latitude(degree, z)
+
+
+def well_density(exponents: Floats, *, degree: int, well: Well) -> Floats:
+    """Return the thermal equilibrium cut to one half of the sphere, integral 1: coefficients (size,).
+
+    Args:
+        exponents: (Delta, b_x, b_z) as :func:`boltzmann_exponents`.
+        degree: of the harmonics.
+        well: ``"up"`` (z > 0) or ``"down"``.
+    """
+    from scipy.special import ive
+
+    sign = well_sign(well)
+    Delta, b_x, b_z = exponents[0], exponents[1], sign * exponents[2]
+    z, weights, parts = _half_sphere(degree)
+    s = np.sqrt(1 - z**2)
+    log_density = Delta * z**2 + b_z * z + b_x * s
+    density = weights * np.exp(log_density - log_density.max())
+    m = np.arange(degree + 1)
+    around = ive(m[:, None], b_x * s)  # integral of cos(m phi) exp(b_x s cos phi), over 2 pi exp(b_x s)
+    coefficients = np.einsum("mlz,mz->ml", parts, around * density)
+    total = float(np.sum(around[0] * density))
+    return from_latitudes(degree, _mirrored(coefficients / total, sign))
+
+
+def well_indicator(degree: int, well: Well) -> Floats:
+    """Return the function that is 1 in one half of the sphere and 0 in the other: coefficients (size,)."""
+    _, weights, parts = _half_sphere(degree)
+    coefficients = np.zeros((degree + 1, degree + 1))
+    coefficients[0] = 2 * math.pi * (parts[0] @ weights)
+    return from_latitudes(degree, _mirrored(coefficients, well_sign(well)))
+
+
+def _mirrored(coefficients: Floats, sign: int) -> Floats:
+    """Coefficients (m, l) of the function of -z where ``sign`` is -1."""
+    odd = np.indices(coefficients.shape).sum(axis=0) % 2
+    return coefficients if sign > 0 else coefficients * np.where(odd, -1.0, 1.0)
+
+
+# --- pulses --------------------------------------------------------------------------------------------
+
+
+def staircase(pulse: Pulse, junction: Junction, begin: float, end: float) -> Iterator[tuple[float, float]]:
+    """Return the constant voltages [V] and their durations [s] that act as the pulse does between two times.
+
+    Flat parts stay one step. A changing voltage is replaced by the pair of constants of the commutator-free
+    Magnus scheme of fourth order, which fits because the equation is linear in the voltage.
+
+    Source: S. Blanes and P. C. Moan, Appl. Numer. Math. 56, 1519 (2006).
+    """
+    plus, minus = 0.5 + 1 / math.sqrt(3), 0.5 - 1 / math.sqrt(3)
+    for a, b, steps, flat in _stretches(pulse, junction, begin, end):
+        if steps == 0:
+            yield flat, b - a
+            continue
+        h = (b - a) / steps
+        for k in range(steps):
+            middle = a + (k + 0.5) * h
+            V1, V2 = pulse.voltage_at(np.array([middle - h / math.sqrt(12), middle + h / math.sqrt(12)]))
+            yield float(plus * V1 + minus * V2), h / 2
+            yield float(minus * V1 + plus * V2), h / 2
+
+
+def _stretches(pulse: Pulse, junction: Junction, begin: float, end: float) -> Iterator[tuple[float, float, int, float]]:
+    """(begin, end, steps, voltage in the middle) of every stretch between knots; no steps where it is flat."""
+    knots = np.unique(np.clip([begin, *pulse.knots, end], begin, end))
+    turn = gamma_e * abs(junction.B_k(1.0) - junction.B_k(0.0))
+    for a, b in pairwise(map(float, knots)):
+        inside = pulse.voltage_at(a + (b - a) * np.array([1e-6, 0.5, 1 - 1e-6]))
+        swing, steps = float(np.ptp(inside)), 0
+        if swing > 1e-9 * abs(pulse.voltage):
+            steps = max(2, math.ceil(turn * swing * (b - a) / 0.4))
+            if pulse.tau > 0:
+                steps = max(steps, math.ceil(2 * (b - a) / pulse.tau))
+        yield a, b, steps, float(inside[1])
+
+
+# --- degrees, and what they cost -----------------------------------------------------------------------
+
+
+def least_degree(junction: Junction) -> int:
+    """Return the degree to begin with: the width of the density in a well is 1 / sqrt(2 Delta)."""
+    exponents = np.abs(boltzmann_exponents(junction))
+    return int(12 + 6 * math.sqrt(exponents.sum()))
+
+
+def first_degree(junction: Junction) -> int:
+    """Return :func:`least_degree`, or refuse a junction for which no degree is enough.
+
+    Raises:
+        InputError: the wells are too narrow for the largest degree; nothing has been computed.
+    """
+    if (degree := least_degree(junction)) > MAX_DEGREE:
+        raise InputError(
+            f"Delta = {junction.Delta():.4g} at {junction.temperature:g} K needs harmonics of about degree {degree}, "
+            f"and {MAX_DEGREE} is the largest (docs/limits.md): take a higher temperature or a lower Delta, or use "
+            "llg.switching_probability"
+        )
+    return degree
+
+
+#: Longest computation that is begun [s], and seconds per product of one coefficient with one diagonal.
+MOST_SECONDS, _PRODUCT = 1800.0, 4e-10
+
+
+def check_cost(junction: Junction, pulses: Sequence[Pulse], degree: int, relax: float, spin_torque: bool) -> None:
+    """Refuse what would take longer than ``MOST_SECONDS``, before it begins."""
+    size, terms, begun = 2 * (degree + 1) ** 2, 0.0, 0.0
+    for pulse in pulses:
+        end = pulse.duration + min(pulse.tail, relax)
+        steps, swing = 0.0, 0.0
+        for _, _, pieces, peak in _stretches(pulse, junction, 0.0, end):
+            steps += 2 * pieces
+            swing = max(swing, abs(peak))
+        longest = math.inf
+        for voltage in (pulse.voltage, swing, -swing):
+            weights = np.abs(term_weights(junction, voltage, spin_torque=spin_torque))
+            reach = (weights[:6].sum() * (degree + 1.5)) + weights[6] * degree * (degree + 1)
+            longest = min(longest, 1 / reach if reach else math.inf)
+        terms += 1.5 * (end + relax) / longest + 20 * steps
+        begun += 2e-7 * steps * size  # a generator for each step
+    seconds = float(terms * size * 15 * _PRODUCT + begun)
+    if not seconds <= MOST_SECONDS:
+        hours = f"{seconds / 3600:.3g} hours" if math.isfinite(seconds) else "an endless time"
+        raise InputError(
+            f"{len(pulses)} pulse(s) of up to {max(p.width for p in pulses):g} s and {relax:g} s of relaxation would "
+            f"take about {hours} at degree {degree}, and {MOST_SECONDS / 3600:g} is the most: give a shorter pulse, a "
+            "lower voltage or fewer points; flip_rate answers for long times at a constant voltage"
+        )

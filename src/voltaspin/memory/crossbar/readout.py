@@ -1,0 +1,447 @@
+"""Readouts of a crossbar: each computes with the cells, counts its actions, and knows its energy, time and area.
+
+A *digital* readout senses every cell alone and adds up. The others convert sums of cells: an *exact* one rounds and
+clips every conversion, column by column as the hardware does; a *statistical* one computes with the layer's own
+operation and adds the effect of all conversions as a gain, a shift and Gaussian noise.
+
+A new converter is a class here and its name in :data:`CONVERTERS`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from voltaspin.core.errors import InputError
+from voltaspin.core.ledger import Ledger
+from voltaspin.core.quantity import Sourced
+from voltaspin.core.result import Boundary, Result, Unit
+from voltaspin.memory.crossbar.converters import Conversion, converter_step, fixed_range, gaussian_loss, loading
+from voltaspin.memory.crossbar.geometry import Geometry, Transposed
+from voltaspin.memory.crossbar.normals import ReadNoise
+from voltaspin.memory.crossbar.program import Written, powers
+from voltaspin.memory.crossbar.spec import ArraySpec, Converter, CurrentSum
+
+Keys = NDArray[np.uint64]
+
+_MISREADS = 1e-6  # of digital sensing, up to which they are left out
+_COLUMNS = 32 << 20  # elements of unfolded inputs held at once
+_BITS_SET = Sourced(0.5, "1", "share of the input's bits that are 1 and drive their row", "assumed", 0.1, 1.0)
+
+
+class Measured(NamedTuple):
+    """Converters as a calibration set them: range of each slice (slices,), and the effect on each output."""
+
+    limit: torch.Tensor
+    conversion: Conversion
+
+
+class EnergyPart(NamedTuple):
+    """A part of the energy of one action: ``factor`` [SI] times entries of a cost table, or numbers with a source.
+
+    It counts at the boundary ``since`` and at all wider ones.
+    """
+
+    action: str
+    since: Boundary
+    factor: float
+    entries: tuple[str | Sourced, ...] = ()
+
+
+class Sensing(Result):
+    """Digital sensing of one cell against a reference halfway between the two conductances.
+
+    Args:
+        margin: distance of either state from the reference.
+        noise: standard deviation of the state at 1, of the state at 0.
+        error: probability that one read of a nominal cell is wrong, the mean of both.
+    """
+
+    KIND: ClassVar[str] = "cell-sensing"
+    margin: Annotated[float, Unit("counts")]
+    noise: Annotated[tuple[float, float], Unit("counts")]
+    error: float
+
+
+def sensing(spec: ArraySpec) -> Sensing:
+    """Return how well one cell is sensed alone, at the full read voltage."""
+    from scipy.special import ndtr
+
+    r = CurrentSum(spec.model_copy(update={"inputs": "bit-serial"})).noise()
+    g = np.array([(1 + spec.TMR) / spec.TMR, 1 / spec.TMR])
+    sigma = np.sqrt((r.relative * g) ** 2 + g * (r.per_step + r.always))
+    error = float(np.mean([ndtr(-0.5 / s) if s else 0.0 for s in sigma]))
+    return Sensing(margin=0.5, noise=(float(sigma[0]), float(sigma[1])), error=error)
+
+
+@dataclass
+class Call:
+    """One use of a crossbar.
+
+    Args:
+        written: the cells.
+        geometry: of the layer.
+        noise: random numbers of the layer.
+        counters: returns where the numbers of each of so many images begin.
+        measured: of a calibration, where there was one.
+    """
+
+    written: Written
+    geometry: Geometry
+    noise: ReadNoise
+    counters: Callable[[int], Keys]
+    measured: Measured | None = None
+
+
+class Readout:
+    """The circuit behind the columns of a crossbar.
+
+    Args:
+        spec: of the arrays.
+        where: of the crossbar, for messages.
+    """
+
+    def __init__(self, spec: ArraySpec, where: str) -> None:
+        self.spec, self.drive, self.cell = spec, spec.drive, spec.column.noise()
+
+    def counts(self, call: Call, q: torch.Tensor) -> torch.Tensor:
+        """Return the products of whole inputs ``q`` in counts, float32 in the shape of the layer's output."""
+        raise NotImplementedError
+
+    def outputs(self, call: Call, q: torch.Tensor, step: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """Return the products in the layer's own units: counts times the steps of inputs and weights, and the bias."""
+        y = self.counts(call, q) * (step * call.written.step_out)
+        return y if bias is None else y + call.geometry.per_output(bias)
+
+    def count(self, ledger: Ledger, shape: tuple[int, int, int], positions: int, slices: int) -> None:
+        """Count the actions of ``positions`` vectors that meet matrices of a shape; ``slices`` of them are read."""
+        spec = self.spec
+        groups, each, inputs = shape
+        driven = positions * self.drive.activations
+        blocks = math.ceil(each / spec.outputs_per_tile) * groups
+        products = driven * inputs * groups * each * slices * (spec.columns_per_output // spec.slices)
+        ledger.count("product", products + driven * inputs * blocks * spec.dummies)
+        ledger.count("activation", driven)
+        ledger.count("drive", driven * inputs * blocks)
+        self._count_sums(ledger, products, positions * math.ceil(inputs / spec.rows) * groups * each * slices)
+
+    def _count_sums(self, ledger: Ledger, products: int, sums: int) -> None:
+        raise NotImplementedError
+
+    def size(self, shape: tuple[int, int, int]) -> tuple[int, int]:
+        """Return the cells that hold matrices of a shape, dummies included, and the tiles that these lie in."""
+        groups, outputs, inputs = shape
+        blocks = math.ceil(outputs / self.spec.outputs_per_tile)
+        columns = outputs * self.spec.columns_per_output + blocks * self.spec.dummies
+        return groups * inputs * columns, groups * blocks * math.ceil(inputs / self.spec.rows)
+
+    def read_time(self, read_width: float) -> float:
+        """Return how long one read of a cell takes [s]; ``read_width`` is that of a sense amplifier [s]."""
+        return 1 / (2 * self.spec.noise_bandwidth)
+
+    def activation_time(self, read_width: float, conversion_time: float) -> float:
+        """Return the time from one driving of the rows to the next [s].
+
+        Args:
+            read_width: of a sense amplifier [s].
+            conversion_time: of all columns that share a converter [s].
+        """
+        return max(self.read_time(read_width), conversion_time)
+
+    def energy(self, read_width: float) -> tuple[EnergyPart, ...]:
+        """Return the parts that make up the energy of each action."""
+        V2, R = self.spec.cell_voltage**2, 2 * self.spec.R_P / (1 + 1 / (1 + self.spec.TMR))
+        square = self._square if self.drive.multilevel else (_BITS_SET,)
+        return (
+            EnergyPart("product", "cell", V2 / R * self.read_time(read_width), square),
+            EnergyPart("drive", "cell+line", V2, (*square, "line_capacitance")),
+            EnergyPart("drive", "macro", V2, (*square, "line_capacitance", "driver_overhead")),
+        )
+
+    #: Mean square of the voltages that drive the rows over the largest.
+    _square: ClassVar[tuple[str | Sourced, ...]] = ("input_square",)
+
+
+class Digital(Readout):
+    """Every cell is sensed alone, and an adder tree counts.
+
+    Raises:
+        InputError: a nominal cell would be misread too often.
+    """
+
+    _square = ()  # every cell is read, whatever its input
+
+    def __init__(self, spec: ArraySpec, where: str) -> None:
+        super().__init__(spec, where)
+        if (error := sensing(spec).error) > _MISREADS:
+            raise InputError(
+                f"{where}: a cell that is sensed alone would be misread with a probability of {error:.2g}; "
+                f"digital arrays are modelled up to {_MISREADS:g}: lower read_noise or raise the TMR"
+            )
+
+    def counts(self, call: Call, q: torch.Tensor) -> torch.Tensor:
+        """Return the products in counts."""
+        return self._sums(call, q).float()
+
+    def outputs(self, call: Call, q: torch.Tensor, step: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """Return the products in the layer's own units; float64 where float32 would round a sum."""
+        y, scale = self._sums(call, q), step * call.written.step_out
+        if bias is None:
+            return y * scale
+        return torch.addcmul(call.geometry.per_output(bias).to(y.dtype), y, scale.to(y.dtype))
+
+    def _sums(self, call: Call, q: torch.Tensor) -> torch.Tensor:
+        weight = call.written.weight
+        return (
+            call.geometry.apply(q, weight) if call.written.exact else call.geometry.apply(q.double(), weight.double())
+        )
+
+    def _count_sums(self, ledger: Ledger, products: int, sums: int) -> None:
+        ledger.count("add", products)
+
+    def read_time(self, read_width: float) -> float:
+        """Return the width of one sensing [s]."""
+        return read_width
+
+    def activation_time(self, read_width: float, conversion_time: float) -> float:
+        """Return the time of all rows of a tile, one after another [s]."""
+        return self.spec.rows * read_width
+
+    def energy(self, read_width: float) -> tuple[EnergyPart, ...]:
+        """Return the parts that make up the energy of each action; a sensing charges its bit line."""
+        return (
+            *super().energy(read_width),
+            EnergyPart("product", "cell+line", self.spec.cell_voltage**2, ("line_capacitance",)),
+            EnergyPart("product", "macro", 1.0, ("sense",)),
+            EnergyPart("add", "macro", self.spec.input_bits if self.drive.multilevel else 1.0, ("full_adder",)),
+        )
+
+
+class Converted(Readout):
+    """Sums of cells are converted, column by column, and added up digitally."""
+
+    def counts(self, call: Call, q: torch.Tensor) -> torch.Tensor:
+        """Return the products in counts: every tile, slice and plane as the hardware computes them."""
+        counters, limits = call.counters(len(q)), self.limits(call, q)
+        some = max(1, _COLUMNS // max(call.geometry.unfolded(q) * 2, 1))
+        out = []
+        for a in range(0, len(q), some):
+            here, keys = q[a : a + some], counters[a : a + some]
+            y = self._tiles(
+                call, call.geometry.unfold(here), limits if len(limits) == 1 else limits[a : a + some], keys
+            )
+            out.append(call.geometry.fold(self._finished(call, y, here, keys), here))
+        return torch.cat(out)
+
+    def _count_sums(self, ledger: Ledger, products: int, sums: int) -> None:
+        ledger.count("conversion", sums * self.drive.conversions)
+        ledger.count("add", sums * self.drive.conversions)
+
+    def energy(self, read_width: float) -> tuple[EnergyPart, ...]:
+        """Return the parts that make up the energy of each action; ``adc`` is one conversion of ``adc_bits``."""
+        dac = (EnergyPart("drive", "macro", 1.0, ("dac",)),) if self.drive.multilevel else ()
+        return (
+            *super().energy(read_width), *dac, EnergyPart("conversion", "macro", 1.0, ("adc",)),
+            EnergyPart("add", "macro", 1.0, ("add int32",)),
+        )  # fmt: skip
+
+    def limits(self, call: Call, q: torch.Tensor) -> torch.Tensor:
+        """Return the range of the converters [counts]: (images or 1, slices)."""
+        spec = self.spec
+        if spec.adc_range is not None:
+            return torch.full((1, spec.slices), spec.adc_range, device=q.device)
+        if call.measured is not None:
+            return call.measured.limit[None]
+        square, total = (m.mean((2, 3)).mean(0) for m in call.written.tile_moments)
+        first, second = self._moments(q)
+        rms2 = (second - first**2).clamp_min(0)[:, None] * square + first[:, None] ** 2 * total
+        return loading(spec.adc_bits) * rms2.sqrt().clamp_min(1e-6)
+
+    def charge(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the factor of a cell's noise for inputs or planes of them."""
+        charge = self.drive.charge(x, squared=bool(self.cell.relative))
+        return charge if self.cell.relative else charge * self.cell.per_step
+
+    def _moments(self, q: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and mean square of the voltages that drive a row in one plane: (images,) each."""
+        planes = torch.stack([x.flatten(1) for _, x in self.drive.planes(q)])
+        return planes.mean((0, 2)), (planes**2).mean((0, 2))
+
+    def _tiles(self, call: Call, columns: torch.Tensor, limits: torch.Tensor, counters: Keys) -> torch.Tensor:
+        """Sums of the tiles (images, groups, outputs, positions) of unfolded inputs."""
+        spec, cells = self.spec, call.written.cells
+        images, groups, inputs, positions = columns.shape
+        S, outputs = cells.value.shape[0], cells.value.shape[2]
+        step = converter_step(limits, spec).expand(images, S).contiguous()
+        total = torch.zeros(images, groups, outputs, positions)
+        planes = self.drive.planes(columns)
+        always = self.cell.always * self.drive.read_power
+        turn = 0
+        for g in range(groups):
+            sums = torch.zeros(images, outputs, positions)
+            for weight, x in planes:
+                for top in range(0, inputs, spec.rows):
+                    rows = slice(top, min(top + spec.rows, inputs))
+                    xs = x[:, g, rows]
+                    value = cells.value[:, g, :, rows].reshape(S * outputs, -1)
+                    y = torch.matmul(value, xs).view(images, S, outputs, positions)
+                    key = counters + np.uint64((turn := turn + 1) << 40)
+                    variance = None
+                    if cells.slice_noise is not None:
+                        charge = self.charge(xs)
+                        v = cells.slice_noise[:, g, :, rows].reshape(S * outputs, -1)
+                        variance = torch.matmul(v, charge).view(y.shape) + always * v.sum(1).view(1, S, outputs, 1)
+                        if cells.dummy_noise is not None:
+                            d = cells.dummy_noise[:, g, rows]
+                            spread = (torch.matmul(d, charge) + always * d.sum(1)[:, None]).clamp_min(0).sqrt()
+                            common = spread * call.noise.like(spread, key + np.uint64(1 << 39))
+                            common = common.repeat_interleave(spec.outputs_per_tile, 1)[:, :outputs]
+                            y = y - common[:, None] * cells.used.view(1, S, 1, 1)
+                    self._convert(call, y, variance, key, step, weight, sums)
+            total[:, g] = sums
+        total = total.to(columns.device)
+        return total - spec.offset * columns.sum(2, keepdim=True) if spec.offset else total
+
+    def _convert(
+        self, call: Call, y: torch.Tensor, variance: torch.Tensor | None, key: Keys, step: torch.Tensor, weight: float,
+        sums: torch.Tensor,
+    ) -> None:  # fmt: skip
+        """Add the converted sums of one tile and plane onto ``sums``.
+
+        Args:
+            y: (images, slices, outputs, positions); ``variance`` of its read noise likewise.
+            step: of the converters, (images, slices).
+            weight: of the plane.
+            sums: float32 (images, outputs, positions) on the CPU.
+        """
+        raise NotImplementedError
+
+    def _finished(self, call: Call, y: torch.Tensor, q: torch.Tensor, counters: Keys) -> torch.Tensor:
+        """The sums of all tiles after a step that concerns them together."""
+        return y
+
+
+class Exact(Converted):
+    """Every conversion is rounded and clipped."""
+
+    def _convert(
+        self, call: Call, y: torch.Tensor, variance: torch.Tensor | None, key: Keys, step: torch.Tensor, weight: float,
+        sums: torch.Tensor,
+    ) -> None:  # fmt: skip
+        call.noise.convert(
+            key, y.cpu().contiguous().numpy(),
+            variance=None if variance is None else variance.cpu().contiguous().numpy(), step=step.cpu().numpy(),
+            bits=self.spec.adc_bits, weight=powers(2.0, self.spec).numpy() * np.float32(weight), out=sums.numpy(),
+        )  # fmt: skip
+
+
+class Statistical(Converted):
+    """All conversions behind an output together: a gain, a shift and Gaussian noise.
+
+    They are measured where a calibration chose the ranges, else those of Gaussian sums.
+    """
+
+    def counts(self, call: Call, q: torch.Tensor) -> torch.Tensor:
+        """Return the products in counts."""
+        return super().counts(call, q) if self._shared else self._direct(call, q, None, None)
+
+    def outputs(self, call: Call, q: torch.Tensor, step: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """Return the products in the layer's own units."""
+        return super().outputs(call, q, step, bias) if self._shared else self._direct(call, q, step, bias)
+
+    @property
+    def _shared(self) -> bool:
+        """Whether outputs share the noise of a dummy column, so that it is drawn column by column."""
+        return self.spec.dummies > 0 and not self.cell.silent
+
+    def _convert(
+        self, call: Call, y: torch.Tensor, variance: torch.Tensor | None, key: Keys, step: torch.Tensor, weight: float,
+        sums: torch.Tensor,
+    ) -> None:  # fmt: skip
+        if variance is not None:
+            y = y + variance.clamp_min(0).sqrt() * call.noise.like(y, key)
+        sums += weight * (y * powers(2.0, self.spec, y.device).view(1, -1, 1, 1)).sum(1).cpu()
+
+    def _finished(self, call: Call, y: torch.Tensor, q: torch.Tensor, counters: Keys) -> torch.Tensor:
+        gain, shift, variance = (t.view(len(t), y.shape[1], -1, 1) for t in self._conversion(call, q))
+        return y * gain + shift + variance.sqrt() * call.noise.like(y, counters + np.uint64(1 << 38))
+
+    def _direct(
+        self, call: Call, q: torch.Tensor, step: torch.Tensor | None, bias: torch.Tensor | None
+    ) -> torch.Tensor:
+        """The layer's operation with the effective weights, and a second one with the variances: in counts, or in the
+        layer's own units where ``step`` is given."""
+        written, geometry = call.written, call.geometry
+        conversion = self._conversion(call, q)
+        y = geometry.apply(q, written.weight).contiguous()
+        variance = None
+        if written.noise is not None:
+            variance = geometry.apply(self.charge(q), written.noise, written.always)
+        if isinstance(geometry, Transposed):
+            y, variance = geometry.converted(q, y, variance, written.weight, *conversion)
+            conversion = Conversion.none(len(y), written.step.numel(), y.device)
+        counters = call.counters(len(y))
+        scale = torch.ones(len(y), written.step.numel(), device=y.device)
+        add = torch.zeros_like(scale[:1])
+        if step is not None:
+            scale = step.reshape(-1).expand(len(y))[:, None] * written.step
+            add = add if bias is None else bias.detach().float()[None]
+        add = add + scale * conversion.shift
+        white = conversion.variance / conversion.gain**2
+        rows = (len(y), y.shape[1], -1) if geometry.trailing else (len(y), -1, y.shape[-1])
+        per_channel = [
+            t[:, :, None] if geometry.trailing else t[:, None] for t in (white, scale * conversion.gain, add)
+        ]
+        host = [t.cpu().contiguous() for t in (y.view(*rows), *per_channel)]
+        v = None if variance is None else variance.contiguous().view(*rows).cpu().numpy()
+        y3, w3, s3, b3 = (t.numpy() for t in host)
+        call.noise.finish(counters, y3, variance=v, white=w3, scale=s3, bias=b3)
+        return host[0].view(y.shape).to(y.device)
+
+    def _conversion(self, call: Call, q: torch.Tensor) -> Conversion:
+        spec, written = self.spec, call.written
+        groups, outputs, inputs = call.geometry.shape
+        tiles = math.ceil(inputs / spec.rows)
+        if call.measured is not None:
+            return call.measured.conversion
+        if spec.adc_range is not None:
+            return self._clipped(written, q, tiles)
+        each = gaussian_loss(self.limits(call, q), spec.adc_bits)
+        if written.whole:  # whole counts that meet a step of whole counts are rounded on a lattice
+            each = (each - 1 / 12).clamp_min(0)
+        total = (each * (powers(4.0, spec, q.device) * written.cells.used)).sum(1) * tiles * self.drive.plane_power
+        none = Conversion.none(1, groups * outputs, q.device)
+        return none._replace(variance=total[:, None].expand(-1, groups * outputs))
+
+    def _clipped(self, written: Written, q: torch.Tensor, tiles: int) -> Conversion:
+        """Converters of a fixed range on Gaussian sums of each output's own root mean square."""
+        spec = self.spec
+        assert spec.adc_range is not None
+        own_square, own_total = (m.mean(0).flatten(1) for m in written.tile_moments)
+        first, second = (m[:, None, None] for m in self._moments(q))
+        square = (second - first**2).clamp_min(0) * own_square + first**2 * own_total
+        limit = torch.full_like(square, spec.adc_range)
+        gain, shift, rest = fixed_range(limit, square.sqrt(), spec.adc_bits)
+        if written.whole:
+            rest = (rest - converter_step(limit, spec).clamp_max(1.0) ** 2 / 12).clamp_min(0)
+        two = (powers(2.0, spec, q.device) * written.cells.used)[:, None]
+        power = two**2 * square
+        mean = ((power * gain).sum(1) / power.sum(1).clamp_min(1e-30)).clamp_min(1e-6)
+        rest = (two**2 * rest).sum(1) + (power * (gain - mean[:, None]) ** 2).sum(1)
+        planes = sum(w for w, _ in self.drive.planes(torch.zeros(1)))
+        return Conversion(mean, (two * shift).sum(1) * tiles * planes, rest * tiles * self.drive.plane_power)
+
+
+#: The readout that each model of a converter stands for.
+CONVERTERS: dict[Converter, type[Converted]] = {"exact": Exact, "statistical": Statistical}
+
+
+def readout_of(spec: ArraySpec, *, where: str) -> Readout:
+    """Return the readout that a specification chooses."""
+    return (CONVERTERS[spec.adc_model] if spec.column.converted else Digital)(spec, where)

@@ -1,0 +1,238 @@
+"""Arrays: NumPy, MATLAB, HDF5, JSON, and raw words of a converter. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from voltaspin.core.files import parse_json
+from voltaspin.noise.importer.containers import most
+from voltaspin.noise.importer.options import FileError
+from voltaspin.noise.importer.reading import Content, Reading, one_way
+from voltaspin.noise.importer.text import SEPARATORS
+
+VALUES = 1 << 20  #: values read at once
+_JSON_MOST = 64 << 20  # bytes of the largest JSON recording
+_MAT_MOST = 512 << 20  # bytes of a variable in a MATLAB 5 file, which is read at once
+_AXIS = re.compile(r"(?i)(?:t|time|times|timestamps?|index|x|x_axis|tstart|tinterval|fs)")
+
+
+@contextmanager
+def _careful(file: Content, kind: str) -> Iterator[None]:
+    """Refuse a damaged file in one line: the readers of other packages raise anything."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except FileError:
+        raise
+    except Exception as error:
+        if kind == "npy" and isinstance(error, OSError) and error.errno is not None:
+            raise
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise FileError(f"{file} is not a readable {kind} file ({reason}); it may be truncated or damaged") from None
+
+
+def read_npy(file: Content) -> Reading:
+    """Read a NumPy array of any shape row by row, or one field or one column of it with ``column``."""
+    with _careful(file, "npy"):
+        found = np.load(file.path, mmap_mode="r", allow_pickle=False)
+    array = file.member.removesuffix(".npy")  # its name in an .npz file
+    column = None if array else file.options.column
+    said, label = f"NumPy array{f' {array!r}' if array else ''}", array or None
+    if found.dtype.names:
+        field = file.options.column
+        if not isinstance(field, str) or field not in found.dtype.names:
+            raise FileError(f"{file} has the fields {', '.join(found.dtype.names)}; say which one with ⟦column⟧")
+        found, said, column, label = found[field], f"{said}, field {field!r}", None, field
+    return _of_array(found, "npz" if array else "npy", said, file, column, label)
+
+
+def _of_array(found: Any, kind: str, said: str, file: Content, column: str | int | None, label: str | None) -> Reading:
+    if found.dtype.kind not in "buif":
+        raise FileError(f"{file} holds {found.dtype}; give an array of 0 and 1, or of measured values")
+    shape = "x".join(map(str, found.shape))
+    if column is not None:
+        number = int(column.lstrip("#")) if isinstance(column, str) and column.lstrip("#").isdecimal() else column
+        if isinstance(number, str) or found.ndim != 2 or number >= found.shape[1]:
+            raise FileError(
+                f"{file} holds an array of {shape or 'one value'} and no column {column!r}; columns count from 0"
+            )
+        found, label = found[:, number], str(number)
+        said += f", column {number}"
+    elif found.ndim == 2 and found.dtype.kind == "f" and len(found) >= 20 and one_way(found[:1000, 0].astype(float)):
+        if found.shape[1] > 2:
+            raise FileError(f"{file} holds {found.shape[1]} columns, the first of which is time; say one with ⟦column⟧")
+        if found.shape[1] == 2:
+            found, label = found[:, 1], "1"
+            said += ", column 1 (column 0 is time)"
+    said += f" of {found.dtype}, shape {'x'.join(map(str, found.shape)) or 'none'}"
+
+    def blocks() -> Iterator[NDArray[Any]]:
+        # flat indexing copies one block only, whatever the order in memory
+        flat = found.reshape(-1) if found.ndim < 2 or found.flags.c_contiguous else found.flat
+        for i in range(0, found.size, VALUES):
+            yield np.asarray(flat[i : i + VALUES])
+
+    return Reading(kind, blocks, said, column=label)
+
+
+def read_mat(file: Content) -> Reading:
+    """Read a variable of a MATLAB 5 file (saved without ``-v7.3``)."""
+    from scipy.io import loadmat, whosmat
+
+    with _careful(file, "MATLAB"):
+        sizes = {
+            entry: prod(shape)
+            for entry, shape, kind in whosmat(str(file.path))
+            if kind in ("double", "single", "logical") or "int" in kind
+        }
+        chosen = _chosen(sizes, file, "variable")
+        if sizes[chosen] * 8 > min(_MAT_MOST, max(most(file.path.stat().st_size), 1 << 20)):
+            raise FileError(
+                f"{file}: variable {chosen} has {sizes[chosen]} values; save it with -v7.3, which is read in blocks"
+            )
+        found = np.asarray(loadmat(str(file.path), variable_names=[chosen])[chosen])
+    return _of_array(found, "mat", f"MATLAB variable {chosen!r}", file, None, chosen)
+
+
+def read_hdf5(file: Content) -> Reading:
+    """Read a data set of an HDF5 file, MATLAB 7.3 files among them."""
+    try:
+        import h5py
+    except ImportError:
+        raise FileError(f"{file} is HDF5, which needs h5py: pip install 'voltaspin[lab]'") from None
+
+    sizes: dict[str, int] = {}
+
+    def visit(entry: str, node: Any) -> None:
+        if not isinstance(node, h5py.Dataset) or entry.startswith("#") or node.dtype.kind not in "buif":
+            return
+        if node.ndim < 3 and not node.is_virtual and not node.external:  # these two lead to other files
+            sizes[entry] = node.size or 0
+
+    with _careful(file, "HDF5"):
+        opened = h5py.File(file.path, "r")
+        opened.visititems(visit)
+        chosen = _chosen(sizes, file, "data set")
+        data = opened[chosen]
+        limit = most(file.path.stat().st_size)
+        if data.size * data.dtype.itemsize > limit:
+            raise FileError(
+                f"{file}: data set {chosen} claims more than {limit} bytes, as no recording of this file size does"
+            )
+        matlab = "MATLAB_class" in data.attrs
+    # MATLAB writes the transpose; both are read row by row as their program shows them
+    axis = int(np.argmax(data.shape)) if 1 in data.shape else int(matlab and data.ndim == 2)
+
+    def blocks() -> Iterator[NDArray[Any]]:
+        rows = data.shape[axis] if data.ndim else 1
+        step = max(1, VALUES * rows // max(data.size, 1))
+        for i in range(0, rows, step):
+            with _careful(file, "HDF5"):
+                part = data[(slice(None),) * axis + (slice(i, i + step),)] if data.ndim else data[()]
+            yield np.asarray(part).T.reshape(-1) if axis else np.asarray(part).reshape(-1)
+
+    said = f"{'MATLAB 7.3 variable' if matlab else 'HDF5 data set'} {chosen!r} of {data.dtype}"
+    return Reading("mat" if matlab else "hdf5", blocks, said, column=chosen)
+
+
+def _chosen(sizes: dict[str, int], file: Content, what: str) -> str:
+    """The array that is meant: the one of that name, or the only one that is no time axis."""
+    column = file.options.column
+    if column is not None:
+        found = [n for n in sizes if n == column or n.rpartition("/")[2] == column]
+        found = [n for n in found if n == column] or found
+    else:
+        found = [n for n in sizes if sizes[n] > 1 and not _AXIS.fullmatch(n.rpartition("/")[2])] or list(sizes)
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(list(sizes)[:8]) + (", ..." if len(sizes) > 8 else "") or "none"
+    if column is not None:
+        raise FileError(f"{file} has {len(found) or 'no'} {what} {column!r}; its arrays of numbers are {listed}")
+    raise FileError(f"{file} holds {len(found)} arrays of numbers ({listed}); say which one with ⟦column⟧")
+
+
+def read_samples(file: Content) -> Reading:
+    """Read raw words of a converter, one after the other."""
+    kind, order = file.options.sample_type, file.options.byte_order or "little"
+    if kind in (None, "packed"):
+        raise FileError(f"{file}: raw converter words need ⟦sample_type⟧, such as ⟦sample_type=int16⟧, and ⟦threshold⟧")
+    dtype = np.dtype(kind).newbyteorder(">" if order == "big" else "<")
+    size = file.path.stat().st_size
+    if size % dtype.itemsize:
+        raise FileError(
+            f"{file} has {size} bytes, no whole number of {kind} words; it may be cut, or have another ⟦sample_type⟧"
+        )
+    said = f"raw {kind} words" + ("" if dtype.itemsize == 1 else f", {order} end first")
+    return Reading("samples", lambda: _words(file, dtype), said, words=True)
+
+
+def read_bytes(file: Content) -> Reading:
+    """Read one bit a byte, 0 or 1."""
+    return Reading("bytes", lambda: _words(file, np.uint8), "one bit a byte, 0 or 1")
+
+
+def _words(file: Content, dtype: DTypeLike) -> Iterator[NDArray[Any]]:
+    with file.path.open("rb") as raw:
+        while block := raw.read(VALUES * np.dtype(dtype).itemsize):
+            yield np.frombuffer(block, dtype)
+
+
+def read_json(file: Content) -> Reading:
+    """Read numbers or truth values in a list, lists of them row by row, a text of 0 and 1, or one of these by name."""
+    if file.path.stat().st_size > _JSON_MOST:
+        raise FileError(f"{file} is JSON of more than {_JSON_MOST} bytes; save the bits as .npy or as text of 0 and 1")
+    try:
+        data = parse_json(file.path.read_bytes()[file.mark :].decode(file.encoding), where=str(file))
+    except UnicodeDecodeError as error:
+        raise FileError(f"{file} is not readable JSON ({error}); it may be truncated") from None
+    column = None
+    if isinstance(data, dict):
+        column, data = _entry(data, file)
+    if isinstance(data, str):
+        if set(data) - set("01" + SEPARATORS.decode()):
+            raise FileError(f"{file} holds the text {data[:40]!r}; give a list of 0 and 1, or of numbers")
+        values = np.frombuffer(data.encode().translate(None, SEPARATORS), np.uint8) ^ np.uint8(48)
+    else:
+        values = np.array(_flat(data, file, []))
+        if isinstance(data, list) and data and all(isinstance(row, list) for row in data):
+            width = len(data[0])
+            if width and all(len(row) == width for row in data) and values.size == width * len(data):
+                values = values.reshape(-1, width)
+    said = "JSON list" + (f" {column!r}" if column else "")
+    return _of_array(values, "json", said, file, None if column else file.options.column, column)
+
+
+def _entry(data: dict[str, Any], file: Content) -> tuple[str, Any]:
+    lists, column = {key: value for key, value in data.items() if isinstance(value, list)}, file.options.column
+    if isinstance(column, str) and column in data:
+        return column, data[column]
+    if column is not None or len(lists) != 1:
+        listed = ", ".join(list(lists)[:8]) or "none"
+        why = f"no list {column!r}" if column is not None else f"{len(lists)} lists"
+        raise FileError(f"{file} is a JSON object with {why}; its lists are {listed}: say one with ⟦column⟧")
+    return next(iter(lists.items()))
+
+
+def _flat(data: Any, file: Content, out: list[float]) -> list[float]:
+    """The numbers of nested lists, added to ``out``; the reader of JSON bounds their depth."""
+    if not isinstance(data, list):
+        raise FileError(f"{file} holds a JSON {type(data).__name__}; give a list of 0 and 1, or of numbers")
+    for item in data:
+        if isinstance(item, list):
+            _flat(item, file, out)
+        elif not isinstance(item, int | float):
+            raise FileError(f"{file}: entry {len(out)} of the list is {item!r:.40}, which is no number")
+        elif abs(item) > 1e300:
+            raise FileError(f"{file}: entry {len(out)} of the list is too large for a measured value")
+        else:
+            out.append(item)
+    return out
