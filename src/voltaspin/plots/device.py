@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -16,9 +16,6 @@ from voltaspin.device.characterisation import Characterisation, ErrorCurve, Puls
 from voltaspin.plots.cost import energy_axis
 from voltaspin.plots.drawing import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, figure, mathtext, outer_legend, split
 
-if TYPE_CHECKING:
-    from voltaspin.report.results import Device
-
 _LANDMARKS = {"1 ms": 1e-3, "1 s": 1.0, "1 h": 3600.0, "1 d": 86400.0, "1 y": 3.156e7, "10 y": 3.156e8}
 _FLOOR = 1e-13  #: below this an error rate is rounding
 #: By how much a bar of the sensitivity figure moves a parameter: one percent where it is not named here.
@@ -26,8 +23,13 @@ _STEPS = {"B_x": (1e-3, "1 mT"), "B_y": (1e-3, "1 mT"), "B_z": (1e-3, "1 mT"), "
 
 
 @figure((9.6, 3.5))
-def fair_pulse(device: Device, *, ax: Axes) -> Axes:
-    """Draw P_sw against pulse width, one panel per voltage, with the band around 1/2 and the chosen pulse."""
+def fair_pulse(device: Any, *, ax: Axes) -> Axes:
+    """Draw P_sw against pulse width, one panel per voltage, with the band around 1/2 and the chosen pulse.
+
+    Args:
+        device: with the ``curves`` and the ``chosen`` pulse of the demo's results.
+        ax: to draw into.
+    """
     tolerance, chosen = device.chosen.tolerance, device.chosen
     panels = split(ax, 1, len(device.curves), sharey=True)[0]
     for panel, curve in zip(panels, device.curves, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,9 +12,6 @@ from voltaspin.noise import sp800_22
 from voltaspin.noise.examination.entropy import ESTIMATES
 from voltaspin.noise.examination.randomness import Randomness
 from voltaspin.plots.drawing import BLUE, GREY, INK, ORANGE, figure, split
-
-if TYPE_CHECKING:
-    from voltaspin.report.results import Memory
 
 _FLOOR = 1e-8  #: smaller P-values are drawn here
 _STRETCHES = 64  # of a recording, at most, whose ones are drawn
@@ -39,8 +36,13 @@ def examined_bits(found: Randomness, *, ax: Axes) -> Axes:
 
 
 @figure((9.6, 3.4))
-def bits_of_cells(memory: Memory, *, ax: Axes) -> Axes:
-    """Draw the autocorrelation per lag and the distribution of the cells' means, raw beside conditioned."""
+def bits_of_cells(memory: Any, *, ax: Axes) -> Axes:
+    """Draw the autocorrelation per lag and the distribution of the cells' means, raw beside conditioned.
+
+    Args:
+        memory: with the statistics ``raw`` and ``conditioned`` of the demo's results.
+        ax: to draw into.
+    """
     left, right = split(ax, 1, 2)[0]
     left.axhline(0, color=GREY, lw=1)
     for bits, colour, shift, marker in ((memory.raw, ORANGE, -0.12, "o"), (memory.conditioned, BLUE, 0.12, "s")):

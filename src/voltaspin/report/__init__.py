@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from voltaspin.diffusion.grids import strip_png as strip_png
     from voltaspin.metrics.distance import Score as Score
     from voltaspin.plots.fit import fit_overlay as fit_overlay
+    from voltaspin.report.demo_page import pictures_of as charts  # noqa: F401  # the name of 0.1.0
     from voltaspin.report.demo_page import pictures_of as pictures_of
     from voltaspin.report.demo_page import summary_table as summary_table
     from voltaspin.report.demo_page import write_page as write_page

@@ -290,7 +290,7 @@ def refused(where: str) -> Iterator[None]:
     """Turn errors of a file that is not as its version says into one line."""
     try:
         yield
-    except (KeyError, TypeError, IndexError, AttributeError, ZeroDivisionError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise InputError(f"{where} is no file of the version that it names ({type(error).__name__}: {error})") from None
 
 
