@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from voltaspin.cli.files import Given, as_options, check_recording, file_options, input_of, say_read
-from voltaspin.cli.options import AsJson, Force, Seed
+from voltaspin.cli.options import AsJson, Force, Seed, word
 from voltaspin.cli.options import count as number
-from voltaspin.cli.terminal import bar_per_part, print_json, progress_bars
+from voltaspin.cli.terminal import bar_per_part, print_json, progress_bars, progress_of, show
 from voltaspin.core.errors import InputError, NoiseExhaustedError, NoiseStoppedError
 from voltaspin.core.files import is_stream, opened_whole, sha256_of, write_bytes
 from voltaspin.core.folders import claimed_file
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from voltaspin.noise import NoiseSource
 
-FORMATS = ("packed", "bytes", "text")
 #: What the suffix of a file of bits says of its format.
-SUFFIXES = {"": "packed", ".bin": "packed", ".dat": "packed", ".raw": "packed", ".txt": "text"}
+SUFFIXES: dict[str, Literal["packed", "text"]] = {
+    "": "packed",
+    ".bin": "packed",
+    ".dat": "packed",
+    ".raw": "packed",
+    ".txt": "text",
+}
 
 Noise = Annotated[
     str,
@@ -92,9 +92,10 @@ def bits(
     imperfect: Imperfect = False,
     condition: Chain = "",
     format: Annotated[
-        str | None,
-        typer.Option(
+        Literal["packed", "bytes", "text"] | None,
+        word(
             "--format",
+            words=("packed", "bytes", "text"),
             help="packed (first bit highest), bytes (0 or 1 each) or text; default: by the file's suffix, packed for "
             ".bin, .dat, .raw and none, text for .txt.",
         ),
@@ -112,20 +113,23 @@ def bits(
     """
     if format is None:
         format = "packed" if out == "-" or is_stream(out) else _format_by_suffix(out)
-    if format not in FORMATS:
-        raise InputError(f"--format {format!r} is unknown; use one of {', '.join(FORMATS)}")
     if count is None and out != "-":
         raise InputError(f"--out {out} needs --count: a file cannot be endless")
-    source = make_source(
-        noise, seed=seed, raw=raw, imperfect=imperfect, condition=condition, recording=recording
-    )  # fmt: skip
+    from voltaspin.noise.recorder import BitsWritten, record, write_bits
+
+    source = make_source(noise, seed=seed, raw=raw, imperfect=imperfect, condition=condition, recording=recording)
     left = source.bits_at_most
     if count is not None and left is not None and left < count:
         raise InputError(f"--count {count}: {source.name} has {left} bits; ask for at most as many")
     if out == "-":
         if as_json:
             raise InputError("--json and --out - both want standard output; write the bits to a file")
-        _to_standard_output(source, count, format)
+        try:
+            write_bits(source, sys.stdout.buffer, count=count, format=format)
+        except NoiseStoppedError as stopped:
+            raise InputError(f"{_reason(stopped)}; the {stopped.finished} good bits before that were written") from None
+        finally:
+            sys.stdout.flush()
         say_read(source)
         return
     assert count is not None
@@ -139,47 +143,42 @@ def bits(
         },
     }  # fmt: skip
     target = Path(out)
-    from voltaspin.noise import record
-
     described = format == "packed" and not is_stream(target)
     how = {**about, "sidecar": _description(target, force), "kind": "recording"} if described else {}
-    with claimed_file(target, force=force, **how), progress_bars() as bars:
-        bar = bars.add_task("bits", total=count)
-        done = 0
-
-        def show(now: int) -> None:
-            nonlocal done
-            done = now
-            bars.update(bar, completed=done)
-
+    kept: NoiseStoppedError | None = None
+    with claimed_file(target, force=force, **how), progress_of("bits") as report:
         try:
             if described:
-                record(source, target, bits=count, about=about, progress=lambda now, total: show(now))
+                record(source, target, bits=count, about=about, progress=report)
             else:
-                _to_file(source, target, count, format, show)
+                with opened_whole(target) as file:
+                    try:
+                        write_bits(source, file, count=count, format=format, progress=lambda done: report(done, count))
+                    except NoiseStoppedError as stopped:
+                        if not stopped.finished:
+                            raise
+                        kept = stopped
         except NoiseStoppedError as stopped:
-            if not done:
+            if not stopped.finished:
                 raise
-            raise InputError(f"{_reason(stopped)}; the {done} good bits before that are in {target}") from None
+            kept = stopped
+    if kept is not None:
+        good = kept.finished if isinstance(kept.finished, int) else getattr(kept.finished, "bits_left", 0)
+        raise InputError(f"{_reason(kept)}; the {good} good bits before that are in {target}")
     say_read(source)
     if as_json:
-        print_json(
-            {
-                "file": str(target),
-                "bits": count,
-                "input": input_of(source),
-                "noise": source.provenance.to_json(),
-                "ledger": source.ledger.totals(),
-            }
-        )
+        print_json(BitsWritten(
+            file=str(target), bits=count, input=input_of(source), noise=source.provenance.to_json(),
+            ledger=source.ledger.totals(),
+        ).to_json())  # fmt: skip
 
 
-def _format_by_suffix(out: str) -> str:
+def _format_by_suffix(out: str) -> Literal["packed", "text"]:
     suffix = Path(out).suffix.lower()
     if suffix not in SUFFIXES:
         raise InputError(
             f"--out {out}: no format of bits has the suffix {suffix}; use .bin, .dat or .raw (packed), .txt (text), or "
-            f"say it: --format {', '.join(FORMATS)}"
+            "say it: --format packed, bytes or text"
         )
     return SUFFIXES[suffix]
 
@@ -199,52 +198,6 @@ def _description(target: Path, force: bool) -> Path:
     return beside
 
 
-def _to_file(source: NoiseSource, target: Path, count: int, format: str, show: Callable[[int], None]) -> None:
-    """The bits, or those before an alarm, which is raised once they are written."""
-    from voltaspin.noise.recorder import blocks
-
-    done, stopped = 0, None
-    with opened_whole(target) as file:
-        try:
-            for n, packed in blocks(source, count):
-                file.write(_written(packed, n, format))
-                done += n
-                show(done)
-        except NoiseStoppedError as error:
-            if not done:
-                raise
-            stopped = error
-    if stopped is not None:
-        raise stopped
-
-
-def _written(packed: NDArray[np.uint8], n: int, format: str) -> bytes | memoryview:
-    import numpy as np
-
-    if format == "packed":
-        return packed.data
-    unpacked = np.unpackbits(packed, count=n)
-    return (unpacked + (48 if format == "text" else 0)).astype(np.uint8).data
-
-
-def _to_standard_output(source: NoiseSource, count: int | None, format: str) -> None:
-    from voltaspin.noise.recorder import blocks
-
-    stream = sys.stdout.buffer
-    done = 0
-    try:
-        for n, packed in blocks(source, count):
-            stream.write(_written(packed, n, format))
-            done += n
-        stream.flush()
-    except BrokenPipeError:
-        # The reader has had enough. Python would complain once more when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except NoiseStoppedError as stopped:
-        stream.flush()
-        raise InputError(f"{_reason(stopped)}; the {done} good bits before that were written") from None
-
-
 def _reason(stopped: NoiseStoppedError) -> str:
     return str(stopped).replace(" (nothing was handed out)", "")
 
@@ -259,7 +212,10 @@ def randomness(
         int | None, number("--bits", most=2**52, help="Of one sequence; default: 1000000, or what a file holds.")
     ] = None,
     sequences: Annotated[int, number("--sequences", help="For the second level; 55 or more are useful.")] = 1,
-    constants: Annotated[str, typer.Option("--constants", help="nist (as NIST's program) or corrected.")] = "nist",
+    constants: Annotated[
+        Literal["nist", "corrected"],
+        word("--constants", words=("nist", "corrected"), help="nist (as NIST's program) or corrected."),
+    ] = "nist",
     H: Annotated[float, typer.Option("--H", help="Min-entropy per bit at which the health tests are set.")] = 0.9,
     figure: Annotated[
         Path | None, typer.Option("--figure", help="PNG of the P-values, the autocorrelation and the bits.")
@@ -282,8 +238,6 @@ def randomness(
     """
     if (file is None) == (noise is None):
         raise InputError("give either a file of bits or --source (software, memory or system)")
-    if constants not in ("nist", "corrected"):
-        raise InputError(f"--constants {constants!r} are unknown; use nist or corrected")
     if file is not None and not Path(file).is_file():
         raise InputError(f"{file} is not a file; give a file of bits, or --source")
     from voltaspin.noise.examination.randomness import examine
@@ -301,16 +255,15 @@ def randomness(
     claimed = contextlib.nullcontext() if figure is None else claimed_file(figure, force=force)
     with claimed:
         with progress_bars() as bars:
-            show = bar_per_part(bars)
+            report = bar_per_part(bars)
 
             def progress(part: str, done: int, total: int) -> None:
                 if (part, done) == ("bits read", 0) and (takes := seconds(total, source.n_cells)) >= 2:
                     bars.console.print(f"{total} bits are read: about {takes:.0f} s on one core")
-                show(part, done, total)
+                report(part, done, total)
 
             look = partial(
-                examine, source, sequences=sequences, constants="corrected" if constants == "corrected" else "nist",
-                H=H, progress=progress,
+                examine, source, sequences=sequences, constants=constants, H=H, progress=progress,
             )  # fmt: skip
             try:
                 found = look(n_bits=bits)
@@ -324,7 +277,4 @@ def randomness(
 
             write_bytes(figure, png(found.plot()))
     say_read(source)
-    if as_json:
-        print_json(found.model_copy(update={"input": input_of(source)}).to_json())
-    else:
-        print(found)
+    show(found.model_copy(update={"input": input_of(source)}), as_json)

@@ -1,22 +1,48 @@
-"""Record the bits of any source, so that they can be drawn again."""
+"""Write the bits of any source, as a stream or as a recording that can be drawn again."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError, NoiseExhaustedError, NoiseStoppedError
 from voltaspin.core.files import replacing
+from voltaspin.core.result import Result
 from voltaspin.noise.importer.bit_file import Recording
 from voltaspin.noise.recorded import RecordedSource
 from voltaspin.noise.source import NoiseSource, checked_count
 
 _BLOCK = 1 << 23  # bits drawn at once
+
+Format = Literal["packed", "bytes", "text"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+class BitsWritten(Result):
+    """Bits of a source that were written into a file.
+
+    Args:
+        file: its path; ``bits``: how many.
+        input: what a recorded file was read as, where the source is one.
+        noise: provenance of the source; ``ledger``: what they cost.
+    """
+
+    KIND: ClassVar[str] = "bits"
+
+    file: str
+    bits: int
+    input: dict[str, Any] | None = None
+    noise: dict[str, Any]
+    ledger: dict[str, int]
+
+
+class _Writable(Protocol):
+    def write(self, data: bytes, /) -> Any: ...
 
 
 def blocks(source: NoiseSource, count: int | None) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -43,6 +69,53 @@ def blocks(source: NoiseSource, count: int | None) -> Iterator[tuple[int, NDArra
             raise
         yield n, packed
         left = None if left is None else left - n
+
+
+def write_bits(
+    source: NoiseSource,
+    file: _Writable,
+    *,
+    count: int | None,
+    format: Format = "packed",
+    progress: Callable[[int], None] | None = None,
+) -> int:
+    """Write the next bits of a source into an open file.
+
+    Args:
+        source: any; count: how many bits, None as in :func:`blocks`.
+        file: open for bytes.
+        format: ``"packed"`` (first bit highest), ``"bytes"`` (0 or 1 each) or ``"text"`` (``0`` or ``1`` each).
+        progress: called with the number of bits written.
+
+    Returns:
+        How many were written.
+
+    Raises:
+        NoiseStoppedError: as :func:`blocks`; its ``finished`` is the number of bits written before.
+    """
+    done = 0
+    try:
+        for n, packed in blocks(source, count):
+            data = packed if format == "packed" else np.unpackbits(packed, count=n) + (48 if format == "text" else 0)
+            file.write(data.astype(np.uint8, copy=False).tobytes())
+            done += n
+            if progress is not None:
+                progress(done)
+    except NoiseStoppedError as stopped:
+        stopped.finished = done
+        raise
+    return done
+
+
+class _Hashed:
+    """A file whose SHA-256 is taken while it is written."""
+
+    def __init__(self, file: _Writable) -> None:
+        self.file, self.digest = file, hashlib.sha256()
+
+    def write(self, data: bytes, /) -> None:
+        self.digest.update(data)
+        self.file.write(data)
 
 
 def record(
@@ -81,24 +154,19 @@ def record(
     if left is not None and left < bits:
         raise InputError(f"{source.name} has {left} bits left, fewer than {bits}; ask for at most as many")
     origin = source.provenance.to_json()
-    digest, done = hashlib.sha256(), 0
     stopped: NoiseStoppedError | None = None
     with replacing(path) as part:
         with part.open("wb") as file:
+            hashed = _Hashed(file)
+            show = None if progress is None else lambda done: progress(done, bits)
             try:
-                for n, packed in blocks(source, bits):
-                    data = packed.tobytes()
-                    digest.update(data)
-                    file.write(data)
-                    done += n
-                    if progress is not None:
-                        progress(done, bits)
+                done = write_bits(source, hashed, count=bits, progress=show)
             except NoiseStoppedError as error:
-                if not done:
+                if not error.finished:
                     raise
-                stopped = error
+                stopped, done = error, int(str(error.finished))
         # The description first: without it, or with an old file under it, the recording is refused by its hash.
-        recording = Recording(bits=done, sha256=digest.hexdigest(), origin=origin, **(about or {}))
+        recording = Recording(bits=done, sha256=hashed.digest.hexdigest(), origin=origin, **(about or {}))
         recording.save(Recording.beside(path))
     made = RecordedSource(path, format="packed")
     if stopped is not None:
