@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from voltaspin.cli.options import AsJson, Changes, Force, Out, Seed, SpinTorque, Voltage, Width, count
-from voltaspin.cli.terminal import print_json, progress_of, run_record
+from voltaspin.cli.options import AsJson, Changes, Force, Out, Seed, SpinTorque, Voltage, Width, count, word
+from voltaspin.cli.terminal import progress_of, run_record, show
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import opened_whole
 from voltaspin.core.folders import OutputFolder, claimed_file
 
 if TYPE_CHECKING:
-    from voltaspin.device.characterise import Characterisation
     from voltaspin.device.junction import Junction
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich", add_completion=False)
@@ -25,7 +25,6 @@ JUNCTION_HELP = (
     "with changes: 'generator, t_F=1.2nm'."
 )
 Preset = Annotated[str, typer.Option("--preset", "--junction", help=JUNCTION_HELP)]
-_BYTES, _MOST_DEVICES = 100, 20_000_000  #: memory of a trajectory (measured: 84 to 156), and the most of them
 
 
 def chosen_junction(preset: str, changes: list[str] | None) -> Junction:
@@ -57,35 +56,9 @@ def device(
                 raise InputError(f"--{option} stands before {context.invoked_subcommand}; write it behind")
         return
     assert width is not None
-    from voltaspin.device import Junction, Pulse, llg
+    from voltaspin.device.overview import overview
 
-    junction = Junction.of(preset)
-    pulse = Pulse(voltage=junction.V_c if voltage is None else voltage, width=width)
-    result: dict[str, Any] = {
-        "preset": preset,
-        "Delta": junction.Delta(),
-        "barrier": junction.barrier(),
-        "V_c_V": junction.V_c,
-        "B_k_mT": junction.B_k() * 1e3,
-        "K_eff_J_per_m3": junction.K_eff(),
-        "R_P_ohm": junction.R_P,
-        "pulse": {"voltage_V": pulse.voltage, "width_ns": float(f"{width * 1e9:.12g}")},
-        "seed": seed,
-    }
-    wells: tuple[tuple[str, Literal["up", "down"]], ...] = (("p01", "up"), ("p10", "down"))
-    for name, initial in wells:
-        found = llg.switching_probability(junction, pulse, initial=initial, n_devices=devices, seed=seed)
-        result[name] = {"value": found.value, "error": found.error, "n": devices}
-    if as_json:
-        print_json(result)
-        return
-    print(
-        f"{preset}: Delta {result['Delta']:.1f}, barrier with the in-plane field {result['barrier']:.1f} k_B T, "
-        f"V_c {junction.V_c:.3f} V, B_k {result['B_k_mT']:.1f} mT, R_P {junction.R_P / 1e3:.0f} kOhm"
-    )
-    for name in ("p01", "p10"):
-        value = result[name]
-        print(f"{name} = {value['value']:.4f} +- {value['error']:.4f} at {pulse.voltage:.3f} V, {width * 1e9:g} ns")
+    show(overview(preset, voltage=voltage, width=width, devices=devices, seed=seed), as_json)
 
 
 @app.command()
@@ -129,30 +102,7 @@ def characterise(
         folder.write_bytes("index.html", device_page(result, pictures).encode())
         folder.write_json("device.json", result.to_json())
         folder.finish(run_record())
-    if as_json:
-        print_json(result.to_json())
-        return
-    for line in _summary(result):
-        print(line)
-    print(f"page: {(out / 'index.html').resolve()}")
-
-
-def _summary(result: Characterisation) -> list[str]:
-    from voltaspin.core.format import duration, number
-
-    d = result.derived
-    lines = [f"{result.junction.name}: Delta {d.Delta:.1f}, barrier with the in-plane field {d.barrier:.1f} k_B T"]
-    if d.V_c is not None:
-        lines[0] += f", V_c {d.V_c:.3f} V"
-    for name, pulse in (("write", result.write), ("coin", result.coin)):
-        if pulse is not None:
-            lines.append(f"{name}: {pulse.verdict}")
-    if result.retention is not None and result.retention.life is not None:
-        lines.append(f"a bit lives {duration(result.retention.life)} on average")
-    if result.read is not None:
-        lines.append(f"read errors {number(result.read.error)} at {result.read.voltage:g} V")
-    lines += [f"no {part}: {reason}" for part, reason in result.reasons.items()]
-    return lines
+    show(result, as_json, f"page: {(out / 'index.html').resolve()}")
 
 
 @app.command(name="list")
@@ -161,43 +111,27 @@ def list_presets(as_json: AsJson = False) -> None:
 
     Example: [bold]voltaspin device list[/bold]
     """
-    from voltaspin.device import presets
+    from voltaspin.device.overview import preset_list
 
-    rows = []
-    for name in presets.names():
-        entry, junction = presets.entry(name), presets.get(name)
-        rows.append(
-            {
-                "name": name,
-                "title": entry.title,
-                "citation": entry.citation,
-                "Delta": junction.Delta(),
-                "barrier": junction.barrier(),
-                "V_c_V": junction.V_c if junction.xi else None,
-                "R_P_ohm": junction.R_P,
-                "grades": dict.fromkeys(sorted(n.grade for n in entry.numbers.values()), 0),
-            }
-        )
-        for number in entry.numbers.values():
-            rows[-1]["grades"][number.grade] += 1  # type: ignore[index]
-    if as_json:
-        print_json(rows)
-        return
-    print(f"{'preset':<14}{'Delta':>6}{'barrier':>9}{'V_c (V)':>9}{'R_P (ohm)':>11}  what it is")
-    for row in rows:
-        V_c = "-" if row["V_c_V"] is None else f"{row['V_c_V']:.2f}"
-        numbers = f"{row['Delta']:>6.1f}{row['barrier']:>9.1f}{V_c:>9}{row['R_P_ohm']:>11.3g}"
-        print(f"{row['name']:<14}{numbers}  {row['title']}")
+    show(preset_list(), as_json)
 
 
 @app.command()
 def export(
-    format: Annotated[str, typer.Option("--format", help="ngspice, verilog-a, or json (the parameters, SI).")],
+    format: Annotated[
+        str,
+        word(
+            "--format", words=("ngspice", "verilog-a", "json"), help="ngspice, verilog-a, or json (the parameters, SI)."
+        ),
+    ],
     out: Annotated[str, typer.Option("--out", help="File, or - for standard output.")],
     preset: Preset = "generator",
     changes: Changes = None,
     name: Annotated[str, typer.Option("--name", help="Of the subcircuit or module.")] = "VCMTJ",
-    initial: Annotated[str, typer.Option("--initial", help="Well that a circuit starts in: up or down.")] = "up",
+    initial: Annotated[
+        Literal["up", "down"],
+        word("--initial", words=("up", "down"), help="Well that a circuit starts in: up (bit 0) or down (bit 1)."),
+    ] = "up",
     spin_torque: SpinTorque = False,
     force: Force = False,
 ) -> None:
@@ -209,27 +143,17 @@ def export(
     target = Path(out)
     if out != "-" and (not out or target.is_dir()):
         raise InputError(f"--out {out!r} is a folder or empty; give the name of a file, or - for standard output")
-    text = _exported(junction, format, name, initial, spin_torque)
+    if format == "json":
+        if name != "VCMTJ" or initial != "up" or spin_torque:
+            raise InputError("--name, --initial and --spin-torque are of a circuit; leave them out of --format json")
+        text = json.dumps(junction.to_json(), indent=1, allow_nan=False) + "\n"
+    else:
+        from voltaspin.device import circuit
+
+        write = circuit.ngspice if format == "ngspice" else circuit.verilog_a
+        text = write(junction, name=name, spin_torque=spin_torque, initial=initial)
     if out == "-":
         sys.stdout.write(text)
         return
     with claimed_file(target, force=force), opened_whole(target) as file:
         file.write(text.encode())
-
-
-def _exported(junction: Junction, format: str, name: str, initial: str, spin_torque: bool) -> str:
-    if format == "json":
-        if name != "VCMTJ" or initial != "up" or spin_torque:
-            raise InputError("--name, --initial and --spin-torque are of a circuit; leave them out of --format json")
-        import json
-
-        return json.dumps(junction.to_json(), indent=1, allow_nan=False) + "\n"
-    from voltaspin.device import circuit
-
-    writers = {"ngspice": circuit.ngspice, "verilog-a": circuit.verilog_a}
-    if format not in writers:
-        raise InputError(f"--format {format} is unknown; use {', '.join(writers)} or json")
-    if initial not in ("up", "down"):
-        raise InputError(f"--initial {initial} is unknown; use up (parallel, bit 0) or down (bit 1)")
-    well: Literal["up", "down"] = "up" if initial == "up" else "down"
-    return writers[format](junction, name=name, spin_torque=spin_torque, initial=well)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.format import duration, number
 from voltaspin.core.result import Numbers, Part, Result
 from voltaspin.device.junction import Junction
 from voltaspin.device.sensitivity import Sensitivity
@@ -198,6 +199,17 @@ class Characterisation(Result):
     read: Read | None
     oxide: Oxide
     reasons: dict[str, str]
+
+    def __str__(self) -> str:
+        d = self.derived
+        first = f"{self.junction.name}: Delta {d.Delta:.1f}, barrier with the in-plane field {d.barrier:.1f} k_B T"
+        lines = [first if d.V_c is None else f"{first}, V_c {d.V_c:.3f} V"]
+        lines += [f"{name}: {p.verdict}" for name, p in (("write", self.write), ("coin", self.coin)) if p is not None]
+        if self.retention is not None and self.retention.life is not None:
+            lines.append(f"a bit lives {duration(self.retention.life)} on average")
+        if self.read is not None:
+            lines.append(f"read errors {number(self.read.error)} at {self.read.voltage:g} V")
+        return "\n".join(lines + [f"no {part}: {reason}" for part, reason in self.reasons.items()])
 
 
 # --- into the record ------------------------------------------------------------------------------------
