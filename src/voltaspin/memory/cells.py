@@ -59,6 +59,7 @@ class Cells:
         elif K_eff_spread is not None or stray_field_spread is not None:
             raise InputError("give the spreads of K_eff and of the stray field in the variation, not beside it")
         self.rows, self.columns = int(rows), int(columns)
+        self.shipped = model is None  #: whether the cells respond by the model that ships
         self.model = SwitchingModel.shipped() if model is None else model
         self.variation, self.access, self.line, self.imperfections = variation, access, line, imperfections
         self.stuck, self.seed = float(stuck), seed
@@ -66,6 +67,20 @@ class Cells:
         self.ledger = Ledger("memory")
         self.cycle = 0  #: events so far; with the seed it fixes what the next one does
         drawn = variation.draw(self.rows, self.columns, seed)
+        shape = (self.rows, self.columns)
+        self._cells = {q: v.astype(np.float32) for q, v in drawn.items()}
+        self._stuck_at = _stuck(self.stuck, self.cells, seed)
+        self._settle(*self._responses(drawn))
+        self._key = np.array([derive_key(seed, "memory", "pulse")], np.uint64)
+        self._state = np.zeros(shape, np.uint8)
+        self._worn_all, self._worn, self._most_worn = 0, np.zeros(0, np.int64), 0
+        self._lives: NDArray[np.float32] | None = None
+        self._library: PulseLibrary | None = None
+        self._remembered: dict[Pulse, Thresholds] = {}
+        self._hold()
+
+    def _responses(self, drawn: Mapping[str, Floats]) -> tuple[Floats, Floats]:
+        """(p01, p10) of cells that differ as drawn."""
         used: dict[str, Any] = {"K_eff_scale": 1.0, "B_z": 0.0}
         # without a torque in the model the resistance does not matter to its pulse
         torque = "RA_scale" in (getattr(self.model, "ranges", None) or {})
@@ -74,18 +89,12 @@ class Cells:
         shape = (self.rows, self.columns)
         p01, p10 = (_probability(n, p, shape) for n, p in zip(("p01", "p10"), self.model.probabilities(**used),
                                                               strict=True))  # fmt: skip
-        if line is not None:
-            p01, p10 = self._along_the_line(line, p01, p10)
-        self._cells = {q: v.astype(np.float32) for q, v in drawn.items()}
-        self._stuck_at = _stuck(self.stuck, self.cells, seed)
-        self._settle(p01, p10)
-        self._key = np.array([derive_key(seed, "memory", "pulse")], np.uint64)
-        self._state = np.zeros(shape, np.uint8)
-        self._worn_all, self._worn, self._most_worn = 0, np.zeros(0, np.int64), 0
-        self._lives: NDArray[np.float32] | None = None
-        self._library: PulseLibrary | None = None
-        self._remembered: dict[Pulse, Thresholds] = {}
-        self._hold()
+        return (p01, p10) if self.line is None else self._along_the_line(self.line, p01, p10)
+
+    def respond_by(self, model: SwitchingModel) -> None:
+        """Let the cells, which stay what they are, respond to pulses by another model."""
+        self.model = model
+        self._settle(*self._responses(self.variation.draw(self.rows, self.columns, self.seed)))
 
     def _settle(self, p01: Floats, p10: Floats) -> None:
         """Take these probabilities; stuck cells respond with the bit that they hold."""

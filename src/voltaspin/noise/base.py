@@ -9,7 +9,7 @@ to another.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -268,12 +268,21 @@ class BitSource(Travels, ABC):
         return f"{type(self).__name__}({self.provenance})"
 
     def _check_state(self, state: Mapping[str, Any]) -> None:
-        ours = self.provenance.to_json()
-        if _numbers_of(state.get("provenance")) != _numbers_of(ours):
-            raise InputError(
-                f"this state belongs to another source ({state.get('provenance')}); build the source with "
-                f"the same arguments and memory before loading (this one: {ours})"
-            )
+        theirs, ours = state.get("provenance"), self.provenance.to_json()
+        if _numbers_of(theirs) == _numbers_of(ours):
+            return
+        if (undo := self._as_in_0_1_0()) is not None:
+            if _numbers_of(theirs) == _numbers_of(self.provenance.to_json()):
+                return
+            undo()
+        raise InputError(
+            f"this state belongs to another source ({theirs}); build the source with the same arguments and memory "
+            f"before loading (this one: {ours})"
+        )
+
+    def _as_in_0_1_0(self) -> Callable[[], None] | None:
+        """Take the defaults of 0.1.0, with which a state may have been written; returns what takes them back."""
+        return None
 
 
 def _numbers_of(provenance: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from threading import Lock
 from typing import Any, Literal, final
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.renamed import renamed
+from voltaspin.device import SwitchingModel
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.memory.dynamics import Disturbance, Imperfections
 from voltaspin.noise.gaussian import GaussianTransform, transform_of
@@ -100,19 +101,36 @@ class MemorySource(AddressableSource):
         self.ledger.children[self.memory.ledger.name] = self.memory.ledger
         self._keys = np.array([bit_key(seed, i) for i in range(k)], np.uint64)
         self.imperfections = imperfections
+        self._lock = Lock()
+        self._begin()
+
+    def _begin(self) -> None:
         self.disturbance: Disturbance | None = None
-        if imperfections is not None:
+        if self.imperfections is not None:
             q0, q1 = self.memory.thresholds
             self.disturbance = Disturbance(
-                imperfections, self.memory.model, rows=self.memory.rows, columns=self.memory.columns,
-                q0=q0, q1=q1, seed=seed,
+                self.imperfections, self.memory.model, rows=self.memory.rows, columns=self.memory.columns,
+                q0=q0, q1=q1, seed=self.seed,
             )  # fmt: skip
         self.sequence = ArraySequence(
-            self.memory, seed=seed, keys=self._keys, reset=self.reset, mapping=mapping, disturbance=self.disturbance,
+            self.memory, seed=self.seed, keys=self._keys, reset=self.reset, mapping=self.mapping,
+            disturbance=self.disturbance,
         )  # fmt: skip
         self._states: OrderedDict[tuple[int, int], tuple[int, NDArray[np.uint8]]] = OrderedDict()
         self._bytes = 0
-        self._lock = Lock()
+        self.__dict__.pop("_in_the_long_run", None)
+
+    def _as_in_0_1_0(self) -> Callable[[], None] | None:
+        if not self.memory.shipped:
+            return None
+        now = self.memory.model
+
+        def use(model: SwitchingModel) -> None:
+            self.memory.respond_by(model)
+            self._begin()
+
+        use(SwitchingModel.shipped("0.1.0"))
+        return lambda: use(now)
 
     def _with_seed(self, seed: int) -> MemorySource:
         return MemorySource(

@@ -9,7 +9,7 @@ build.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -265,6 +265,9 @@ class Stage(SequentialSource):
         super().__init__(transform, name=f"{source.name}, {does}")
         self.source, self.does = source, does
         self.ledger.children[source.ledger.name] = source.ledger
+
+    def _as_in_0_1_0(self) -> Callable[[], None] | None:
+        return self.source._as_in_0_1_0()
 
     @property
     def n_cells(self) -> int:
