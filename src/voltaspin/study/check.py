@@ -87,7 +87,7 @@ def check(spec: StudySpec) -> Size:
         where = f"condition {name!r} of study {spec.name!r}"
         _built(condition, where)
         own = {path for path, _ in leaves(spec.fields_of(name))}
-        for path in sorted(base | own):
+        for path in sorted(unused | own):  # a field of the base need act on one condition only
             if why := idle(condition, path, known, varied=path in spec.grid):
                 if path in own:
                     raise InputError(f"{where}: {path} does not act on it: {why}; leave it out of this condition")
