@@ -35,7 +35,7 @@ def test_without_a_command_it_is_one_pulse(capsys):
 def test_list(capsys):
     status, out, _ = call(capsys, "list", "--json")
     assert status == 0
-    rows = json.loads(out)
+    rows = json.loads(out)["presets"]
     assert [row["name"] for row in rows] == list(presets.names())
     assert rows[0]["V_c_V"] == pytest.approx(1.18, abs=0.01)
     assert sum(rows[0]["grades"].values()) == len(presets.sources("generator"))
@@ -118,7 +118,7 @@ def test_export_to_a_file_and_to_standard_output_are_the_same(tmp_path, capsys):
         (["characterise"], "--out"),
         (["--preset", "storage", "characterise", "--out", "o"], "--preset stands before characterise"),
         (["export", "--format", "spice", "--out", "-"], "use ngspice, verilog-a or json"),
-        (["export", "--format", "ngspice", "--initial", "left", "--out", "-"], "use up (parallel, bit 0)"),
+        (["export", "--format", "ngspice", "--initial", "left", "--out", "-"], "use up or down"),
         (["export", "--format", "ngspice", "--name", "1x", "--out", "f"], "no identifier"),
         (["export", "--format", "ngspice", "--out", "."], "is a folder or empty"),
         (["fly"], "fly"),

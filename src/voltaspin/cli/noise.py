@@ -14,6 +14,7 @@ from voltaspin.cli.files import Given, as_options, check_recording, file_options
 from voltaspin.cli.options import AsJson, Force, Seed, word
 from voltaspin.cli.options import count as number
 from voltaspin.cli.terminal import bar_per_part, print_json, progress_bars, progress_of, show
+from voltaspin.core.console import abandon_output
 from voltaspin.core.errors import InputError, NoiseExhaustedError, NoiseStoppedError
 from voltaspin.core.files import is_stream, opened_whole, sha256_of, write_bytes
 from voltaspin.core.folders import claimed_file
@@ -127,9 +128,10 @@ def bits(
         try:
             write_bits(source, sys.stdout.buffer, count=count, format=format)
         except NoiseStoppedError as stopped:
-            raise InputError(f"{_reason(stopped)}; the {stopped.finished} good bits before that were written") from None
-        finally:
             sys.stdout.flush()
+            raise InputError(f"{_reason(stopped)}; the {stopped.finished} good bits before that were written") from None
+        except BrokenPipeError:  # the reader has had enough
+            abandon_output()
         say_read(source)
         return
     assert count is not None
