@@ -168,7 +168,7 @@ def test_train_sample_and_evaluate_in_colour(tmp_path, capsys):
         (["sample", "--model", "none", "--out", "o"], "model folder none does not exist"),
         (["sample", "--model", "model.ckpt", "--out", "o"], "pickle"),
         (["train", "--data", "none.parquet", "--out", "o"], "none.parquet does not exist"),
-        (["sample", "--noise", "none.bin", "--out", "o"], "neither 'software', 'memory', 'system' nor a file"),
+        (["sample", "--noise", "none.bin", "--out", "o"], "is unknown and no file of recorded bits"),
         (["sample", "--sampler", "euler", "--out", "o"], "use ddpm or ddim"),
         (["sample", "--steps", "5000", "--out", "o"], "5000 sampling steps"),
         (["train", "--data", "cifar", "--out", "o"], "unknown: use fashion-mnist"),

@@ -316,7 +316,7 @@ GOOD = "voltage,width_ns,P_sw,trials\n1.1,0.3,0.47,500\n1.1,0.4,0.61,400\n1.2,0.
         (GOOD, [], "3 points cannot determine and test 4 parameters"),
         (GOOD, ["--free", "xi,colour"], "--free xi,colour must name each parameter once, out of xi, K_eff"),
         (GOOD, ["--free", "xi", "--degree", "2"], "degree"),
-        (GOOD, ["--set", "colour=3"], "one of the names diameter, t_F"),
+        (GOOD, ["--set", "colour=3"], "known: diameter, t_F"),
         (GOOD, ["--preset", "none"], "known: generator"),
         (GOOD, ["--kind", "colour"], "--kind colour is unknown; use switching, resistance"),
         (GOOD, ["--kind", "tmr"], "has no column for TMR; name one with --columns TMR=COLUMN"),

@@ -301,8 +301,8 @@ def test_a_stopped_run_keeps_its_images_and_goes_on(capsys, tmp_path, home, monk
         one, other = (json.loads((tmp_path / n / "run.json").read_text()) for n in ("whole", "parts"))
         assert one["ledger"] == other["ledger"]
     assert not list((tmp_path / "parts").rglob(".*"))
-    status, out, _ = sampled(capsys, home, tmp_path / "parts", "--batch", 4, "--resume", **how)
-    assert (status, "nothing is left to do" in out) == (0, True)
+    status, _, err = sampled(capsys, home, tmp_path / "parts", "--batch", 4, "--resume", **how)
+    assert (status, "nothing is left to do" in err) == (0, True)
 
 
 def test_a_damaged_list_of_batches_costs_only_those(capsys, tmp_path, home, monkeypatch):

@@ -127,10 +127,10 @@ def test_the_bias_that_is_left_is_that_of_a_simulated_memory(share, stray, reset
 
 def test_conditioning_is_part_of_the_price():
     """A pulse that is not even pays for every cell of its XOR, in energies and in ratios alike."""
-    short = prices(pulse=shortened(0.48))
+    short = prices(pulse=shortened(0.5))
     one = {"cells_per_bit": 1, "against": ("intel-14",)}
     raw = figure_of_merit(MODEL.junction, MODEL.pulse, prices=prices(), **one)
-    found = figure_of_merit(MODEL.junction, shortened(0.48), prices=short, reset=False, **one)
+    found = figure_of_merit(MODEL.junction, shortened(0.5), prices=short, reset=False, **one)
     assert (raw.cells_per_bit, raw.bit) == (1, {"pulse": 1, "reset": 1, "read": 1})
     assert (found.cells_per_bit, found.bit) == (3, {"pulse": 3, "read": 3, "xor": 2})
     assert found.residual_bias == pytest.approx((1 - 2 * found.p01) ** 3 / 2, rel=0.05)
@@ -139,7 +139,7 @@ def test_conditioning_is_part_of_the_price():
     assert "XOR of 3 cells: 3 bits of the pulse per bit" in dict(found.summary())["randomness"]
     assert "raw bits, at most" in dict(raw.summary())["randomness"]
     assert (
-        figure_of_merit(MODEL.junction, shortened(0.48), cells_per_bit=5, prices=short).cells_per_bit == 5
+        figure_of_merit(MODEL.junction, shortened(0.5), cells_per_bit=5, prices=short).cells_per_bit == 5
     )  # as asked for
     with pytest.raises(InputError, match=f"XOR of {MOST_CELLS} cells is still further"):
         randomness(MODEL.junction, shortened(0.25))

@@ -131,7 +131,7 @@ def test_power_of_two_one_sided_tests():
 
 def test_sources_of_a_study():
     assert "software" not in source_of("memory-xor", 3).provenance.to_json()["kind"]
-    with pytest.raises(InputError, match="noise 'dice' of a study"):
+    with pytest.raises(InputError, match="noise 'dice' is unknown"):
         source_of("dice", 0)
     with pytest.raises(InputError, match="memory or imperfections"):
         source_of("memory-raw", 0, memory={"colour": 1})

@@ -77,14 +77,15 @@ for command in (bits, randomness, study, spec, cost, train, sample, evaluate, sc
 
 @contextlib.contextmanager
 def _errors_in_one_line(arguments: list[str] | None) -> Iterator[None]:
+    given = sys.argv[1:] if arguments is None else arguments
     try:
         yield
     except OptionError as error:
         _fail(str(error))
     except InputError as error:
-        _fail(as_options(str(error), _options_of(sys.argv[1:] if arguments is None else arguments)))
+        _fail(as_options(str(error), _options_of(given)))
     except Stopped as stopped:
-        print(f"voltaspin: {stopped}", file=sys.stderr)
+        print(f"voltaspin: {as_options(str(stopped), _options_of(given))}", file=sys.stderr)
         sys.exit(stopped.status)
     except (KeyboardInterrupt, typer.Abort):
         print("voltaspin: interrupted", file=sys.stderr)
@@ -111,8 +112,7 @@ def _errors_in_one_line(arguments: list[str] | None) -> Iterator[None]:
             raise
         if not error.format_message():  # no command at all: the help is printed already
             sys.exit(2)
-        given = " ".join(sys.argv[1:] if arguments is None else arguments)
-        _fail(f"{error.format_message()} in: {given}; see --help")
+        _fail(f"{error.format_message()} in: {' '.join(given)}; see --help")
 
 
 def _options_of(arguments: list[str]) -> dict[str, str]:

@@ -52,7 +52,8 @@ def train(
              help="gaussian, or bitflip: bits that flip in the array that stores them."),
     ] = "gaussian",
     planes: Annotated[
-        int | None, count("--planes", most=8, help="Bits of a grey level, of --diffusion bitflip; default: 4.")
+        int | None, count("--planes", most=8, why="and a grey level has 1 to 8 bits",
+                          help="Bits of a grey level, of --diffusion bitflip; default: 4.")
     ] = None,
     cells: Annotated[
         str | None,

@@ -36,7 +36,8 @@ def attach(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], 
         module, original = home[name]
         if module == package:
             return import_module(f"{module}.{original}")
-        return getattr(import_module(module), original)
+        home_of = import_module(module)
+        return getattr(home_of, original) if hasattr(home_of, original) else import_module(f"{module}.{original}")
 
     return get, lambda: list(names), names
 

@@ -212,8 +212,8 @@ def figure_of_merit(
     prices = prices or Prices.of(junction, pulse)
     draws = prices.draws
     sources = _sources(draws.table, against)
-    random = randomness(junction, pulse, cells_per_bit=cells_per_bit, reset=float(reset))
-    bit = bit_counts(cells_per_bit=random.cells_per_bit, resets=float(reset))
+    quality = randomness(junction, pulse, cells_per_bit=cells_per_bit, reset=float(reset))
+    bit = bit_counts(cells_per_bit=quality.cells_per_bit, resets=float(reset))
     own = {b: metrics(prices.total(bit, b), prices.area[b]) for b in BOUNDARIES}
     readings = []
     for source in sources:
@@ -229,7 +229,7 @@ def figure_of_merit(
         junction=junction.name, pulse=f"{pulse.voltage:.3g} V for {pulse.width * 1e9:.3g} ns",
         bit={a: float(n) for a, n in bit.items() if n}, own={b: estimates(by) for b, by in own.items()},
         readings=tuple(readings), verdicts=tuple(r.verdict for r in readings), samples=draws.samples,
-        factors=dict(FACTORS), **random._asdict(),
+        factors=dict(FACTORS), **quality._asdict(),
     )  # fmt: skip
 
 

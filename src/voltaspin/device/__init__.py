@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from voltaspin.device import transport as transport
     from voltaspin.device.breakdown import check_breakdown as check_breakdown
     from voltaspin.device.characterisation import Characterisation as Characterisation
+    from voltaspin.device.fit import data as measurements  # noqa: F401
     from voltaspin.device.fit.data import ResistanceData as ResistanceData
     from voltaspin.device.fit.data import ResistanceSpread as ResistanceSpread
     from voltaspin.device.fit.data import SwitchingData as SwitchingData

@@ -303,7 +303,7 @@ def _work_off(out: Path, run: SampleRun, images: ImageRun, progress: Progress) -
             at += len(group) * run.steps
     except Stopped as stopped:
         if images.done:
-            stopped.kept = f"{images.images} images are finished and in {out}; resume=True continues"
+            stopped.kept = f"{images.images} images are finished and in {out}; continue with resume=True"
         raise
 
 
@@ -360,7 +360,7 @@ class GaussianRun(SampleRun):
         if share.split and not source.addressable:
             raise InputError(
                 f"{source.name} hands out one sequence in the order of the work, so a part of a run cannot know which "
-                "numbers are its own; leave shard and first out, or use noise = 'memory' or 'software'"
+                "numbers are its own; leave shard= and first= out, or use noise = 'memory' or 'software'"
             )
         fitting = rows_for(pipeline.image_shape)
         self.rows = fitting if independent and share.batch >= fitting else 1
@@ -423,7 +423,7 @@ class GaussianRun(SampleRun):
             if made.unaddressed and self.share.split:
                 raise InputError(
                     f"{self.pipeline.sampler} draws for no image in particular, so its images depend on all batches "
-                    "before them; leave shard and first out"
+                    "before them; leave shard= and first= out"
                 )
         else:
             rows = None if self.in_order else self.rows
@@ -478,7 +478,7 @@ class BitFlipRun(SampleRun):
         if share.split:
             raise InputError(
                 f"{folder} is a bit-flip model, whose array goes on from one batch to the next, so that an image "
-                "depends on all before it; leave shard and first out"
+                "depends on all before it; leave shard= and first= out"
             )
         self.groups = [share.ids[k : k + share.batch] for k in range(0, share.count, share.batch)]
         self.settings = {
