@@ -63,7 +63,7 @@ def test_commands_that_write(capsys, tmp_path):
     for i in range(8):
         Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(data / f"{i}.png")
     image = data / "0.png"
-    checked(capsys, "bits", "--count", "100k", "--out", tmp_path / "b.bin")
+    checked(capsys, "bits", "--count", "1200k", "--out", tmp_path / "b.bin")
     checked(capsys, "randomness", tmp_path / "b.bin")
     checked(capsys, "spec", "--bits", tmp_path / "b.bin")
     checked(capsys, "memory", "store", image, "--out", tmp_path / "s.png")
@@ -87,7 +87,7 @@ def test_commands_that_judge(capsys, tmp_path):
     checked(capsys, "evaluate", images)
     sweep = tmp_path / "sweep.csv"
     sweep.write_text("voltage,R_P,R_AP\n0.1,5e5,1e6\n0.2,5e5,9.5e5\n0.3,5e5,9e5\n0.4,5e5,8e5\n")
-    checked(capsys, "device", "fit", sweep, "--out", tmp_path / "f")
+    checked(capsys, "device", "fit", sweep, "--kind", "resistance", "--out", tmp_path / "f")
     study = tmp_path / "study.json"
     study.write_text(
         json.dumps(

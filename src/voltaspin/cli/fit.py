@@ -151,15 +151,17 @@ def fit(
         record["files"] = [read[path] | {"sha256": sha256[path]} for path in files]
         record |= {"fixed": stated, "degree": degree, "spin_torque": spin_torque}
         from voltaspin.core.spec import environment
+        from voltaspin.device.fit.record import FitRecord
 
         record |= {"command": ["voltaspin", *sys.argv[1:]], "environment": environment()}
         if made is not None:
             folder.write_json("junction.json", made.to_json())
         folder.write_bytes("fit.png", picture)
-        folder.write_json("fit.json", record)
+        fitted = FitRecord(**{k: v for k, v in record.items() if k not in ("kind", "schema_version")})
+        folder.write_json("fit.json", fitted.to_json())
         folder.finish(run_record())
     if as_json:
-        print_json(record)
+        print_json(fitted.to_json())
         return
     for line in [*_table(result), *_verdict(result, record["points"]), *notes]:
         print(line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import sys
@@ -114,13 +113,7 @@ def train(
         raise stopped
     if source is not None:
         say_read(source)
-    if as_json:
-        read = {} if source is None else {"input": input_of(source)}
-        about = {"model": str(out), "steps": result.step, "loss": result.loss, "seconds": result.seconds}
-        print(json.dumps(about | read, indent=1))
-    else:
-        loss = "nothing left to do" if result.loss is None else f"mean loss of the last 50 {result.loss:.4f}"
-        print(f"{out}: {result.step} steps, {loss}, {result.seconds:.0f} s")
+    show(result.model_copy(update={"input": None if source is None else input_of(source)}), as_json)
 
 
 @file_options

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voltaspin.cli.options import AsJson, Force, Model, Seed, count, quantity, ratio
-from voltaspin.cli.terminal import print_json, show
+from voltaspin.cli.terminal import show
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_bytes
@@ -111,7 +111,7 @@ def store(
     Example: [bold]voltaspin memory store garment.png --out store.png[/bold]
     """
     from voltaspin.diffusion.pictures import read_pictures
-    from voltaspin.memory import retention_demo
+    from voltaspin.memory.stored_image import StoredImages, retention_demo
     from voltaspin.plots.drawing import png
     from voltaspin.plots.memory import stored_images
 
@@ -124,10 +124,7 @@ def store(
         storage = retention_demo(grey, "storage", seconds=years, temperature=celsius, seed=seed)
         generator = retention_demo(grey, "generator", seconds=60.0, temperature=None, seed=seed)
         write_bytes(out, png(stored_images(grey, [storage, generator])))
-    if as_json:
-        print_json({"picture": str(out), "kept": [k.to_json() for k in (storage, generator)]})
-    else:
-        print(f"{storage}\n{generator}\n{out}")
+    show(StoredImages(picture=str(out), kept=(storage, generator)), as_json)
 
 
 @app.command("yield")

@@ -14,7 +14,7 @@ from voltaspin.cli.device import JUNCTION_HELP, chosen_junction
 from voltaspin.cli.files import Given, file_options, input_of, refuse_recording, say_read
 from voltaspin.cli.noise import Chain, make_source
 from voltaspin.cli.options import AsJson, Changes, Force, Voltage, Width, assigned, count, quantity, ratio
-from voltaspin.cli.terminal import print_json, progress_bars, run_record
+from voltaspin.cli.terminal import print_json, progress_bars, run_record, show
 from voltaspin.core import units
 from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.core.folders import OutputFolder
@@ -215,7 +215,7 @@ def spec(
         }  # fmt: skip
         conditions = OperatingConditions(**{name: value for name, value in around.items() if value is not None})
         found = judge_junction(kept, cell, _pulse_of(cell, voltage, width), around=conditions)
-    print_json({**found.to_json(), **read}) if as_json else print(found)
+    show(found.model_copy(update=read), as_json)
     if kept.reduced and not as_json:
         print("the specification is a trial of few images and steps: no result", file=sys.stderr)
 

@@ -85,6 +85,7 @@ class TrainResult(Result):
         loss: mean loss over the last steps of this call, None if there were none.
         seconds: wall time of this call.
         signum: of the signal that stopped the run, if one did.
+        input: what a recorded file was read as, where its bits were the noise.
     """
 
     KIND: ClassVar[str] = "train-result"
@@ -94,6 +95,11 @@ class TrainResult(Result):
     loss: float | None
     seconds: Annotated[float, Unit("s")]
     signum: int | None = None
+    input: dict[str, Any] | None = None
+
+    def __str__(self) -> str:
+        loss = "nothing left to do" if self.loss is None else f"mean loss of the last 50 {self.loss:.4f}"
+        return f"{self.folder}: {self.step} steps, {loss}, {self.seconds:.0f} s"
 
 
 class Objective(Protocol):

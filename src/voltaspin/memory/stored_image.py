@@ -40,6 +40,22 @@ class StoredImage(Result):
     barrier: Annotated[float, Unit("k_B T")]
 
 
+class StoredImages(Result):
+    """What several arrays kept of one picture.
+
+    Args:
+        picture: file that shows them.
+        kept: one for each array.
+    """
+
+    KIND: ClassVar[str] = "stored-images"
+    picture: str
+    kept: tuple[StoredImage, ...]
+
+    def __str__(self) -> str:
+        return "\n".join([*map(str, self.kept), self.picture])
+
+
 def retention_demo(
     picture: NDArray[np.uint8], preset: str, *, seconds: float, temperature: float | None, seed: int = 0
 ) -> StoredImage:

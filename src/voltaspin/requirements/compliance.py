@@ -6,9 +6,9 @@ Junctions are compared in ``junction.py``, recorded bits in ``bits.py``.
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AllowInfNan, BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import AllowInfNan, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
 from voltaspin.core.result import Part, Result
 from voltaspin.requirements.specification import Limit, NoiseSpecification
@@ -24,6 +24,7 @@ Unbounded = Annotated[
     AllowInfNan(True),
     BeforeValidator(lambda v: math.inf if v is None else v),
     PlainSerializer(lambda v: v if math.isfinite(v) else None, when_used="json"),
+    WithJsonSchema({"type": ["number", "null"]}),
 ]
 
 
@@ -70,6 +71,7 @@ class Compliance(Result):
         rows: every axis raw and under XOR of two cells.
         assumed: the assumptions.
         treatments: the outcome by treatment.
+        input: what a recorded file was read as, where bits were judged.
     """
 
     KIND: ClassVar[str] = "noise-verdict"
@@ -77,6 +79,7 @@ class Compliance(Result):
     rows: tuple[Row, ...]
     assumed: tuple[str, ...]
     treatments: dict[str, TreatmentVerdict] = Field(default_factory=dict)
+    input: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _judged(self) -> Self:
