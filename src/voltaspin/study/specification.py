@@ -83,11 +83,11 @@ _LATER: dict[str, Any] = {
 }  # fmt: skip
 
 #: Version whose results a run has; raised when equal fields make other images, so that no study mixes the two.
-_RESULTS_OF = "0.1.0"
+RESULTS_OF: Literal["0.1.0"] = "0.1.0"
 
 
 def _key(what: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps({**what, "voltaspin": _RESULTS_OF}, sort_keys=True).encode()).hexdigest()[:20]
+    return hashlib.sha256(json.dumps({**what, "voltaspin": RESULTS_OF}, sort_keys=True).encode()).hexdigest()[:20]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from voltaspin.core.errors import InputError
 from voltaspin.core.spec import Spec
 from voltaspin.cost.images import image_costs, image_costs_text
-from voltaspin.device import presets
+from voltaspin.device import SwitchingModel, presets
 from voltaspin.diffusion import TrainSpec, bitflip, load_images, load_pipeline, sample, shipped_model, train
 from voltaspin.diffusion.bitflip.model import IDEAL, BitModelSpec, CellSpec, make_array
 from voltaspin.diffusion.grids import grid_png
@@ -30,7 +30,7 @@ from voltaspin.noise.gaussian import transform_of
 from voltaspin.study.arrays import in_arrays
 from voltaspin.study.cells import Cells
 from voltaspin.study.runner import folder_of
-from voltaspin.study.specification import Condition, Run, Training
+from voltaspin.study.specification import RESULTS_OF, Condition, Run, Training
 
 SHOWN = 32  #: images of each run that are kept as a picture
 UNSEEN = 50_000  #: training images from here on were not shown to the extractor
@@ -62,7 +62,9 @@ def source_of(
             return build("periodic", seed=seed, draws=draws, **fields)
         if cells or noise.startswith("memory"):
             given = {} if not cells else Cells(**cells).memory()
-            fields["memory"] = MagnetoelectricMemory(**{"seed": seed, **given, **(memory or {})})
+            # the table of the version whose results the runs have, so that a study never mixes two
+            table = SwitchingModel.shipped(RESULTS_OF)
+            fields["memory"] = MagnetoelectricMemory(**{"seed": seed, "model": table, **given, **(memory or {})})
         if imperfections:
             fields["imperfections"] = replace(Imperfections.none(), **_with_slopes(imperfections))
         return build(noise, seed=seed, **fields)
