@@ -25,7 +25,7 @@ def schema(
     for module in walk_packages(voltaspin.__path__, "voltaspin."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
-    known = kinds()
+    known = {name: result for name, result in kinds().items() if result.__module__.startswith("voltaspin.")}
     if not kind:
         wide = max(map(len, known))
         for name, result in known.items():
