@@ -42,7 +42,7 @@ def test_train_leaves_a_bit_flip_model(tmp_path, capsys):
     status, out, _ = call(capsys, "train", "--diffusion", "bitflip", "--cells", "ideal", "--planes", "3", "--data",
                           pictures, "--steps", "2", "--batch", "2", "--out", tmp_path / "m", "--json")  # fmt: skip
     assert status == 0
-    assert json.loads(out)["steps"] == 2
+    assert json.loads(out)["step"] == 2
     found = bitflip.load_model(tmp_path / "m")
     assert (found.spec.bits, found.spec.cells.junction, len(found.process)) == (3, "ideal", 50)
 

@@ -50,7 +50,8 @@ def test_a_study_on_the_command_line(capsys, tmp_path):
     said = (out / "summary.md").read_text()
     assert "| sixteen | 1 | 16 |" in said
     assert "6 samplings" in said
-    assert "http" not in page
+    assert "http:" not in page
+    assert "https:" not in page
     assert (out / "verdicts.csv").read_text().startswith("name,trainings,images,difference")
     before = {p: p.stat().st_mtime_ns for p in (out / "runs").glob("*/result.json")}
     assert len(before) == 6
