@@ -97,6 +97,18 @@ def test_an_endless_stream_ends_when_its_reader_has_enough():
         assert process.wait(timeout=60) == 0
 
 
+def test_a_short_stream_ends_likewise_when_nobody_reads():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "voltaspin", "bits", "--out", "-", "--noise", "software", "--count", "64"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(timeout=60) == 0
+
+
 @pytest.mark.parametrize(("arguments", "said"), [
     (["randomness"], "either a file"), (["randomness", "none.bin"], "not a file"),
     (["randomness", "--source", "memory", "--bits", "0"], "--bits 0"),

@@ -16,7 +16,7 @@ from voltaspin.cli.options import count as number
 from voltaspin.cli.terminal import bar_per_part, print_json, progress_bars, progress_of, show
 from voltaspin.core.console import abandon_output
 from voltaspin.core.errors import InputError, NoiseExhaustedError, NoiseStoppedError
-from voltaspin.core.files import is_stream, opened_whole, sha256_of, write_bytes
+from voltaspin.core.files import is_stream, sha256_of, write_bytes
 from voltaspin.core.folders import claimed_file
 
 if TYPE_CHECKING:
@@ -116,7 +116,8 @@ def bits(
         format = "packed" if out == "-" or is_stream(out) else _format_by_suffix(out)
     if count is None and out != "-":
         raise InputError(f"--out {out} needs --count: a file cannot be endless")
-    from voltaspin.noise.recorder import BitsWritten, record, write_bits
+    from voltaspin.noise.recorded import RecordedSource
+    from voltaspin.noise.recorder import BitsWritten, record, write_bits, write_file
 
     source = make_source(noise, seed=seed, raw=raw, imperfect=imperfect, condition=condition, recording=recording)
     left = source.bits_at_most
@@ -127,6 +128,7 @@ def bits(
             raise InputError("--json and --out - both want standard output; write the bits to a file")
         try:
             write_bits(source, sys.stdout.buffer, count=count, format=format)
+            sys.stdout.buffer.flush()
         except NoiseStoppedError as stopped:
             sys.stdout.flush()
             raise InputError(f"{_reason(stopped)}; the {stopped.finished} good bits before that were written") from None
@@ -147,26 +149,17 @@ def bits(
     target = Path(out)
     described = format == "packed" and not is_stream(target)
     how = {**about, "sidecar": _description(target, force), "kind": "recording"} if described else {}
-    kept: NoiseStoppedError | None = None
     with claimed_file(target, force=force, **how), progress_of("bits") as report:
         try:
             if described:
                 record(source, target, bits=count, about=about, progress=report)
             else:
-                with opened_whole(target) as file:
-                    try:
-                        write_bits(source, file, count=count, format=format, progress=lambda done: report(done, count))
-                    except NoiseStoppedError as stopped:
-                        if not stopped.finished:
-                            raise
-                        kept = stopped
+                write_file(source, target, count=count, format=format, progress=lambda done: report(done, count))
         except NoiseStoppedError as stopped:
-            if not stopped.finished:
+            if not (kept := stopped.finished):
                 raise
-            kept = stopped
-    if kept is not None:
-        good = kept.finished if isinstance(kept.finished, int) else getattr(kept.finished, "bits_left", 0)
-        raise InputError(f"{_reason(kept)}; the {good} good bits before that are in {target}")
+            good = kept.bits_left if isinstance(kept, RecordedSource) else kept
+            raise InputError(f"{_reason(stopped)}; the {good} good bits before that are in {target}") from None
     say_read(source)
     if as_json:
         print_json(BitsWritten(

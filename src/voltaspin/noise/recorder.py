@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError, NoiseExhaustedError, NoiseStoppedError
-from voltaspin.core.files import replacing
+from voltaspin.core.files import opened_whole, replacing
 from voltaspin.core.result import Result
 from voltaspin.noise.importer.bit_file import Recording
 from voltaspin.noise.recorded import RecordedSource
@@ -107,6 +107,35 @@ def write_bits(
     return done
 
 
+def write_file(
+    source: NoiseSource,
+    path: Path | str,
+    *,
+    count: int,
+    format: Format = "packed",
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """:func:`write_bits` into a file that appears whole or not at all.
+
+    Args:
+        source, count, format, progress: as :func:`write_bits`.
+        path: of the file, a device or a FIFO.
+
+    Raises:
+        NoiseStoppedError: as :func:`write_bits`; the file holds the bits before it, where there were any.
+    """
+    stopped: NoiseStoppedError | None = None
+    with opened_whole(path) as file:
+        try:
+            write_bits(source, file, count=count, format=format, progress=progress)
+        except NoiseStoppedError as error:
+            if not error.finished:
+                raise
+            stopped = error
+    if stopped is not None:
+        raise stopped
+
+
 class _Hashed:
     """A file whose SHA-256 is taken while it is written."""
 
@@ -162,9 +191,9 @@ def record(
             try:
                 done = write_bits(source, hashed, count=bits, progress=show)
             except NoiseStoppedError as error:
-                if not error.finished:
+                if not isinstance(error.finished, int) or not error.finished:
                     raise
-                stopped, done = error, int(str(error.finished))
+                stopped, done = error, error.finished
         # The description first: without it, or with an old file under it, the recording is refused by its hash.
         recording = Recording(bits=done, sha256=hashed.digest.hexdigest(), origin=origin, **(about or {}))
         recording.save(Recording.beside(path))
