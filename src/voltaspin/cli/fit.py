@@ -210,12 +210,12 @@ def _fitted(
 
 @contextlib.contextmanager
 def _advice_as_options() -> Iterator[None]:
-    """Turn the arguments that a fit advises into the options of this command."""
+    """Turn the list of parameters that a fit advises into this command's option, which takes them with commas."""
     try:
         yield
     except InputError as error:
-        text = re.sub(r"\bdegree=(\d+)", r"--degree \1", str(error))
-        raise InputError(re.sub(r"\bfree ?= ?\((.*?),?\)", lambda m: f"--free {_bare(m[1])}", text)) from None
+        listed = re.sub(r"\bfree ?= ?\((.*?),?\)", lambda m: f"--free {_bare(m[1])}", str(error))
+        raise InputError(listed) from None
 
 
 def _bare(names: str) -> str:

@@ -19,6 +19,7 @@ from voltaspin.cli.terminal import progress_of, show
 from voltaspin.core.errors import InputError
 from voltaspin.core.folders import check_writable
 from voltaspin.core.stopping import Stopped
+from voltaspin.core.units import parse_share
 
 if TYPE_CHECKING:
     from voltaspin.noise import NoiseSource
@@ -174,16 +175,15 @@ def sample(
     A published model: [bold]voltaspin sample --model google/ddpm-cifar10-32 --steps 100 --out images[/bold]
     """
     check_recording(noise, recording)
-    part, _, parts = (shard or "1/1").partition("/")
-    if not (part.isdecimal() and parts.isdecimal()):
-        raise InputError(f"--shard {shard!r}: give i/N, with i from 1 to N, e.g. 2/4")
+    part = parse_share(shard or "1/1", name="shard")
     if eta is not None and sampler != "ddim":
         raise InputError(f"--eta {eta:g} is of --sampler ddim and has no effect on any other; leave it out")
     if spec and compute != "memory":
         raise InputError(f"--spec {spec!r} is of --compute memory; give both or neither")
-    from voltaspin.report.sampling import BitFlipRun, GaussianRun, Share, sample_into
+    from voltaspin.report.sampling import Share, sample_into
+    from voltaspin.report.sampling_runs import BitFlipRun, GaussianRun
 
-    share = Share(first, images, batch, (int(part), int(parts)), resume, force)
+    share = Share(first, images, batch, part, resume, force)
     from voltaspin.diffusion.bitflip import is_bit_model
     from voltaspin.diffusion.pipelines import shipped_model
     from voltaspin.diffusion.published import open_model

@@ -213,6 +213,18 @@ def parse_count(text: str, *, name: str, least: int = 1, most: int, why: str = "
     return int(value)
 
 
+def parse_share(text: str, *, name: str) -> tuple[int, int]:
+    """Read ``"2/4"``, a part of a divided work, as (i, N) with i from 1 to N.
+
+    Raises:
+        InputError: a text that is no such part; ``name`` is the argument, for the message.
+    """
+    i, _, n = text.partition("/")
+    if not (i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
+        raise InputError(f"{name}={text!r}: give i/N, with i from 1 to N, e.g. 2/4")
+    return int(i), int(n)
+
+
 def format_quantity(value: float, unit: str, *, digits: int = 4) -> str:
     """Write an SI value with the prefix that keeps it readable: ``6e-10, "s"`` as ``600 ps``."""
     if value == 0 or not math.isfinite(value) or not unit:

@@ -25,6 +25,7 @@ from typing import Any
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import read_object, write_json
 from voltaspin.core.folders import RECORD, locked
+from voltaspin.core.units import parse_share
 from voltaspin.study.specification import Run, Training, job_from_json
 
 Job = Run | Training
@@ -116,10 +117,8 @@ def shard_of(runs: Iterable[Run], shard: str) -> list[Run]:
     Raises:
         InputError: a text that is no such part.
     """
-    first, _, count = shard.partition("/")
-    if not (first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
-        raise InputError(f"shard={shard!r}: give i/N, with i from 1 to N, e.g. 2/4")
-    return [r for r in runs if int(r.key, 16) % int(count) == int(first) - 1]
+    i, n = parse_share(shard, name="shard")
+    return [r for r in runs if int(r.key, 16) % n == i - 1]
 
 
 def execute(

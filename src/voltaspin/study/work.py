@@ -61,10 +61,9 @@ def source_of(
                 raise InputError("a looped source has no cells: give its period with memory-raw and nothing else")
             return build("periodic", seed=seed, draws=draws, **fields)
         if cells or noise.startswith("memory"):
-            given = {} if not cells else Cells(**cells).memory()
-            # the table of the version whose results the runs have, so that a study never mixes two
-            table = SwitchingModel.shipped(RESULTS_OF)
-            fields["memory"] = MagnetoelectricMemory(**{"seed": seed, "model": table, **given, **(memory or {})})
+            # without cells of its own, the table of the version whose results the runs have: a study never mixes two
+            given = Cells(**cells).memory() if cells else {"model": SwitchingModel.shipped(RESULTS_OF)}
+            fields["memory"] = MagnetoelectricMemory(**{"seed": seed, **given, **(memory or {})})
         if imperfections:
             fields["imperfections"] = replace(Imperfections.none(), **_with_slopes(imperfections))
         return build(noise, seed=seed, **fields)

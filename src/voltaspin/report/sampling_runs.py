@@ -1,0 +1,240 @@
+"""The runs that make images into a folder: of a Gaussian model, and of a bit-flip model."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voltaspin.core.capacity import check_memory, memory_errors
+from voltaspin.core.errors import InputError
+from voltaspin.core.folders import OutputFolder
+from voltaspin.core.ledger import Ledger
+from voltaspin.cost.images import ImageWork, image_costs
+from voltaspin.cost.network import compute_cost
+from voltaspin.cost.pricing import Draws
+from voltaspin.device import Junction
+from voltaspin.diffusion.backend import outputs_per_image
+from voltaspin.diffusion.bitflip import load_model
+from voltaspin.diffusion.bitflip.model import IDEAL
+from voltaspin.diffusion.bitflip.sampling import BitSampler
+from voltaspin.diffusion.pipelines import Pipeline
+from voltaspin.diffusion.published import Unmodified, sample_unmodified
+from voltaspin.diffusion.sampling import check_bits, normals_per_image, rows_for, sample
+from voltaspin.memory import ArraySpec, convert
+from voltaspin.memory.crossbar.layer import context_of
+from voltaspin.noise import NoiseSource
+from voltaspin.report.images import Batch, ImageRun, summed
+from voltaspin.report.sampling import BitFlipRecord, SampleRecord, SampleRun, Say, Share
+
+_COPIES = 12  # float32 arrays of an image's size that a batch holds at least: latents, noise and its bits
+
+
+class GaussianRun(SampleRun):
+    """Images of a Gaussian model.
+
+    Args:
+        share: which images.
+        pipeline: from :func:`voltaspin.diffusion.published.open_model`; ``source``: of all its noise.
+        steps: network evaluations per image; ``sampler``: ``"ddpm"`` or ``"ddim"``, empty for the pipeline's own.
+        eta: noise of DDIM.
+        spec: of the crossbars in which the network computes; None computes digitally.
+        settings: further ones for the record; with the source's provenance they decide the images.
+        folder: of the model, as the user named it.
+
+    Raises:
+        InputError: a sampler or crossbars for a pipeline with a loop of its own; a part of a run whose noise has an
+            order; a batch that does not fit into memory.
+    """
+
+    def __init__(
+        self, share: Share, *, pipeline: Pipeline | Unmodified, source: NoiseSource, steps: int, sampler: str = "",
+        eta: float = 0.0, spec: ArraySpec | None = None, settings: dict[str, Any], folder: str = "",
+    ) -> None:  # fmt: skip
+        super().__init__(share, steps)
+        self.pipeline, self.source, self.eta = pipeline, source, eta
+        unmodified = isinstance(pipeline, Unmodified)
+        if isinstance(pipeline, Unmodified) and (sampler or spec is not None):
+            given = f"sampler = {sampler!r}" if sampler else "compute = 'memory'"
+            raise InputError(
+                f"{folder} is a {pipeline.sampler}, which runs in its own loop; {given} is for pipelines of our "
+                "samplers: leave it out"
+            )
+        self.kind: Literal["ddpm", "ddim"] = "ddim" if sampler == "ddim" else "ddpm"
+        made_by = pipeline.sampler if isinstance(pipeline, Unmodified) else self.kind
+        independent = source.addressable and not unmodified and spec is None
+        self.in_order = not independent
+        if share.split and not source.addressable:
+            raise InputError(
+                f"{source.name} hands out one sequence in the order of the work, so a part of a run cannot know which "
+                "numbers are its own; leave shard= and first= out, or use noise = 'memory' or 'software'"
+            )
+        fitting = rows_for(pipeline.image_shape)
+        self.rows = fitting if independent and share.batch >= fitting else 1
+        if independent:
+            self.groups = share.pieces(self.rows)
+        else:
+            self.groups = share.batches(
+                f"{made_by} makes a batch together" if unmodified
+                else "the network in arrays rounds by the batch" if spec is not None
+                else "images get their numbers in the order of the work"
+            )  # fmt: skip
+        # Where the network sees the whole batch, the outputs of its largest layer and what that layer takes.
+        network = pipeline.pipeline.unet if isinstance(pipeline, Unmodified) else pipeline.unet
+        whole = 0 if independent else 2 * outputs_per_image(network, pipeline.image_shape)[1]
+        check_memory(
+            4 * max((len(g) for g in self.groups), default=0) * (_COPIES * math.prod(pipeline.image_shape) + whole),
+            what=f"a batch of {share.batch} images", remedy="use a smaller batch",
+        )  # fmt: skip
+        self.counted = [source.ledger]
+        self.written: dict[str, Any] | None = None
+        if spec is not None and not isinstance(pipeline, Unmodified):
+            converted, self.coverage = convert(pipeline.unet, spec)
+            self.pipeline = replace(pipeline, unet=converted)
+            self.context = context_of(converted)
+            self.counted.append(self.context.ledger)
+            self.written = self.context.ledger.to_dict()  # the weights, once for the run
+        self.settings = {
+            **settings, "sampler": made_by, "eta": eta, "batch": share.batch,
+            "compute": "digital" if spec is None else spec.to_json(),
+        }  # fmt: skip
+        self.model = {"folder": folder or pipeline.folder.name, "sha256": pipeline.sha256}
+        self.arguments = {
+            **self.settings, "model": pipeline.sha256, "first": share.first, "count": share.count, "steps": steps,
+            "shards": share.shard[1], "provenance": source.provenance.to_json(),
+        }  # fmt: skip
+
+    def begin(self, folder: OutputFolder, images: ImageRun, say: Say) -> None:
+        source = self.source
+        if images.done and self.in_order:
+            try:
+                source.load_state_dict(images.state or {})
+            except InputError:
+                say(
+                    f"{source.name} cannot go back: the images that are missing get new numbers, not those that the "
+                    "stopped run would have drawn"
+                )
+            else:
+                if not source.addressable:
+                    say(f"{source.name} goes on where it stood after the {images.images} images that are there")
+        if not isinstance(self.pipeline, Unmodified) and not source.addressable:
+            normals = normals_per_image(self.pipeline, steps=self.steps, sampler=self.kind, eta=self.eta)
+            check_bits(source, images=sum(map(len, images.todo)), per_image=normals, steps=self.steps)
+
+    def make(self, group: range, show: Callable[[int, int], None]) -> tuple[NDArray[np.uint8], Batch]:
+        before = [ledger.copy() for ledger in self.counted]
+        work: dict[str, Any] = {"count": len(group), "first": group.start, "batch": len(group), "steps": self.steps,
+                                "eta": self.eta, "progress": show}  # fmt: skip
+        if isinstance(self.pipeline, Unmodified):
+            made = sample_unmodified(self.pipeline, self.source, **work)
+            if made.unaddressed and self.share.split:
+                raise InputError(
+                    f"{self.pipeline.sampler} draws for no image in particular, so its images depend on all batches "
+                    "before them; leave shard= and first= out"
+                )
+        else:
+            rows = None if self.in_order else self.rows
+            made = sample(self.pipeline, self.source, sampler=self.kind, rows=rows, **work)
+        spent = Ledger("run")
+        for now, then in zip(self.counted, before, strict=True):
+            spent.children[now.name] = now.since(then)
+        facts = {"steps": made.steps, "precision": made.precision, "normals_per_image": made.draws}
+        if made.unaddressed:
+            facts["unaddressed_draws_per_batch"] = made.unaddressed
+        state = self.source.state_dict() if self.in_order else None
+        return made.images, Batch(group, spent.to_dict(), made.seconds, made.noise_seconds, facts, state)
+
+    def record(self, batches: Sequence[Batch]) -> SampleRecord:
+        spent, images = summed(batches), sum(len(b.ids) for b in batches)
+        cost = None
+        if self.written is not None:
+            computed = Ledger.from_dict(self.written)
+            computed.merge(spent.child(computed.name))
+            spent.children[computed.name] = computed
+            self.context.ledger.counts, self.context.ledger.children = computed.counts, computed.children
+            if self.coverage.macs is not None:
+                assert isinstance(self.pipeline, Pipeline)
+                cost = compute_cost(self.pipeline.unet, self.coverage, images=images).to_json()
+        return SampleRecord(
+            **self.settings, **batches[0].facts, model=self.model, images=images,
+            seconds=sum(b.seconds for b in batches), noise_seconds=sum(b.noise_seconds for b in batches),
+            provenance=self.source.provenance.to_json(), ledger=spent.totals(), compute_cost=cost,
+        )  # fmt: skip
+
+
+class BitFlipRun(SampleRun):
+    """Images of a bit-flip model, made in the array that holds them.
+
+    Args:
+        share: which images; such a run cannot be split.
+        folder: of the model.
+        steps: those of its training; ``seed``: of the array's chance.
+
+    Raises:
+        InputError: no such model, other steps, or a part of a run.
+    """
+
+    in_order = True
+
+    def __init__(self, share: Share, folder: Path, *, steps: int, seed: int) -> None:
+        super().__init__(share, steps)
+        self.model = load_model(folder)
+        self.seed = seed
+        if steps != len(self.model.process):
+            raise InputError(f"steps = {steps}: {folder} was trained for {len(self.model.process)} steps; give these")
+        if share.split:
+            raise InputError(
+                f"{folder} is a bit-flip model, whose array goes on from one batch to the next, so that an image "
+                "depends on all before it; leave shard= and first= out"
+            )
+        self.groups = [share.ids[k : k + share.batch] for k in range(0, share.count, share.batch)]
+        self.settings = {
+            "seed": seed, "batch": share.batch, "model": {"folder": str(folder), "sha256": self.model.sha256},
+            "cells": self.model.spec.cells.to_json(),
+        }  # fmt: skip
+        self.arguments = {**self.settings, "model": self.model.sha256, "count": share.count, "steps": steps}
+        # The array after each batch: a stop between two writes leaves the one that belongs to the images.
+        self.transient = [f".array-{k:06d}.safetensors" for k in range(len(self.groups) + 1)]
+
+    def begin(self, folder: OutputFolder, images: ImageRun, say: Say) -> None:
+        batch = self.share.batch
+        with memory_errors(what=f"an array for {batch} images", remedy="use a smaller batch"):
+            self.sampler = BitSampler(self.model, batch=min(batch, self.share.count), seed=self.seed)
+        folder.plan(self.transient)
+        self.place, self.at = folder.path, len(images.done)
+        if images.done and images.state is not None:
+            self.sampler.load(self.place / self.transient[self.at], images.state)
+
+    def make(self, group: range, show: Callable[[int, int], None]) -> tuple[NDArray[np.uint8], Batch]:
+        begin = time.monotonic()
+        made = self.sampler.batch(progress=lambda t, total: show(len(group) * t, len(group) * total))
+        if self.at:
+            (self.place / self.transient[self.at - 1]).unlink(missing_ok=True)
+        self.at += 1
+        self.sampler.save(self.place / self.transient[self.at])
+        spent = Ledger("run").to_dict()  # the array counts for itself
+        return made[: len(group)], Batch(group, spent, time.monotonic() - begin, 0.0, {}, self.sampler.state())
+
+    def record(self, batches: Sequence[Batch]) -> BitFlipRecord:
+        samples = self.sampler.samples(self.share.count, seconds=sum(b.seconds for b in batches))
+        spec, costs = self.model.spec, list[ImageWork]()
+        if spec.cells.junction != IDEAL:
+            costs = list(image_costs(samples, Junction.of(spec.cells.junction), draws=Draws(seed=self.seed)))
+        each = samples.per_image
+        return BitFlipRecord(
+            **self.settings, images=self.share.count, steps=self.steps, bits=spec.planes * spec.size**2,
+            planes=spec.bits, precision=samples.precision,
+            per_image={
+                "random_bits": each["pulse"], "pulses": each["pulse"], "reads": each["read"],
+                "bytes_moved": each["byte"], "evaluations": each["evaluation"],
+                "energy_pJ": costs[0].model_dump(mode="json")["energy"] if costs else None,
+            },
+            costs=tuple(work.to_json() for work in costs), levels=tuple(samples.levels),
+            rounding=samples.rounding.to_json(), seconds=samples.seconds, ledger=samples.ledger.to_dict(),
+        )  # fmt: skip
