@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from voltaspin.core.files import write_json
-from voltaspin.report.results import DemoResults
+from voltaspin.report.demo_results import DemoResults
 
 DATA = Path(__file__).parents[1] / "src" / "voltaspin" / "data"
 

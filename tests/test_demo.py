@@ -9,7 +9,7 @@ import pytest
 from voltaspin import demo
 from voltaspin.core.files import read_json
 from voltaspin.diffusion.pipelines import load_pipeline, shipped_model
-from voltaspin.report.results import DemoResults
+from voltaspin.report.demo_results import DemoResults
 
 pytestmark = pytest.mark.slow
 

@@ -1,6 +1,6 @@
 """The whole job: device, memory, forward, reverse, quality, cost, one page. ``voltaspin demo`` runs it.
 
-Each function is one section of the page and returns its part of ``report.results``. The study that ships
+Each function is one section of the page and returns its part of ``report.demo_results``. The study that ships
 with the package is this same run with 5,000 images per arm (scripts/ship_study.py takes it over).
 """
 
@@ -25,6 +25,7 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.files import opened_whole, read_object, sha256_of, write_json
 from voltaspin.core.folders import RECORD, OutputFolder
 from voltaspin.core.ledger import Ledger
+from voltaspin.core.result import RunRecord
 from voltaspin.core.spec import environment
 from voltaspin.cost.comparison import Cost, compare
 from voltaspin.cost.jobs import ARRAY, image_job, network_seconds, training_job, workload
@@ -32,9 +33,8 @@ from voltaspin.cost.merit import figure_of_merit
 from voltaspin.cost.network import priced_network
 from voltaspin.cost.pricing import Prices
 from voltaspin.cost.processors import processor_rng
-from voltaspin.device import Pulse, SwitchingModel, fair_pulse, presets
-from voltaspin.device.llg import LLG
-from voltaspin.device.protocol import Protocol
+from voltaspin.device import Pulse, SwitchingModel, presets
+from voltaspin.device.pulse_check import check_fair_pulse
 from voltaspin.diffusion.backend import bf16_is_faster
 from voltaspin.diffusion.grids import grid_png, strip_png
 from voltaspin.diffusion.pipelines import Pipeline, load_pipeline, shipped_model
@@ -43,8 +43,8 @@ from voltaspin.memory import ArraySpec, MagnetoelectricMemory
 from voltaspin.metrics import Extractor, garments, reference
 from voltaspin.metrics.conditions import ConditionComparison, ConditionImages, compare_conditions
 from voltaspin.noise import MemorySource, NoiseSource, build
-from voltaspin.noise.examination.statistics import BitStatistics, bit_statistics
-from voltaspin.report import results as r
+from voltaspin.noise.examination.statistics import bit_statistics
+from voltaspin.report import demo_results as r
 from voltaspin.report.demo_page import pictures_of, write_page
 
 Progress = Callable[[str, int, int], None]
@@ -109,7 +109,7 @@ def run_demo(
     adopt = _written_before(out, command_of(**settings))
     with OutputFolder.claim(out, command="demo", arguments=settings, force=force, adopt=adopt) as folder:
         results = _run(folder, images=images, steps=steps, seed=seed, progress=progress)
-        folder.finish({"kind": "run", "schema_version": 1, "argv": sys.argv[1:], "environment": environment()})
+        folder.finish(RunRecord().to_json())
     return results
 
 
@@ -133,7 +133,10 @@ def _run(folder: OutputFolder, *, images: int, steps: int, seed: int, progress: 
     pipeline = load_pipeline(shipped_model())
     folder.plan(["index.html", "results.json", *SAMPLES])
     with clock("device"):
-        device, model = device_section(seed, progress)
+        model = SwitchingModel.shipped()
+        device = check_fair_pulse(
+            presets.generator, seed=seed, fit_error=model.fit_error, progress=partial(progress, "1 device: pulse")
+        )
     pulse = Pulse(voltage=device.chosen.voltage, width=device.chosen.width)
     arms, control = make_arms(model, seed), control_arm(seed)
     conditioned = arms[-1]
@@ -198,13 +201,6 @@ def write_report(results: r.DemoResults, pictures: dict[str, bytes], folder: Out
         write_page(results, pictures, part)
 
 
-#: Widths of the demo's curves [s]: the short plateaus closely, then out to where memory is lost.
-CURVE_WIDTHS = tuple(
-    round(w * 1e-12, 15)
-    for w in (*range(160, 601, 20), *range(650, 1501, 50), *range(1600, 3001, 100), *range(3250, 5001, 250))
-)
-
-
 class Clock:
     """Wall time per part."""
 
@@ -216,61 +212,6 @@ class Clock:
         begin = time.monotonic()
         yield
         self.seconds[part] = round(time.monotonic() - begin, 2)
-
-
-def device_section(seed: int, progress: Progress) -> tuple[r.Device, SwitchingModel]:
-    """Choose the fair pulse by the density, and count independently what the stochastic LLG makes of it."""
-    junction, model = presets.generator, SwitchingModel.shipped()
-    found = fair_pulse(junction)
-    assert found.tolerance is not None
-    counter, sampler = (LLG(dt=4e-12, devices=n, seed=seed) for n in (20_000, 2_500))
-    protocols = [Protocol("up"), Protocol("down")]
-    curves = []
-    for voltage in (junction.V_c, found.pulse.voltage):
-        pulses = [Pulse(voltage=voltage, width=width) for width in CURVE_WIDTHS]
-        (p01, error), (p10, _) = (sampler.curve(junction, pulses, protocol) for protocol in protocols)
-        curves.append(
-            r.Curve(
-                label=f"{voltage / junction.V_c:.2g} V_c".removeprefix("1 "), voltage=voltage,
-                widths=CURVE_WIDTHS, p01=tuple(p01), p10=tuple(p10), error=tuple(error),
-                n_devices=sampler.devices,
-            )
-        )  # fmt: skip
-    cases = list(found.tolerance.cells(junction, found.pulse))
-    corners = []
-    for done, (name, cell, pulse) in enumerate(cases, 1):
-        counted = [counter.switching(cell, pulse, protocol) for protocol in protocols]
-        corners.append(r.Corner(name=name, p01=counted[0].value, p10=counted[1].value, error=counted[0].error))
-        progress("1 device: pulse", done, len(cases))
-    lag1, spread = 1 - corners[0].p01 - corners[0].p10, 1.96 * 2**0.5 * corners[0].error
-    derived = (
-        r.Quantity(name="Delta", value=junction.Delta(), unit="k_B T", note="without the in-plane field"),
-        r.Quantity(name="barrier", value=junction.barrier(), unit="k_B T", note="with the in-plane field"),
-        r.Quantity(name="V_c", value=junction.V_c, unit="V"),
-        r.Quantity(name="B_k", value=junction.B_k() * 1e3, unit="mT"),
-        r.Quantity(name="K_eff", value=junction.K_eff() / 1e3, unit="kJ/m^3"),
-        r.Quantity(name="R_P", value=junction.R_P / 1e3, unit="kOhm"),
-        r.Quantity(name="in-plane field", value=junction.B_in_plane * 1e3, unit="mT"),
-        r.Quantity(name="storage preset, barrier", value=presets.storage.barrier(), unit="k_B T"),
-    )
-    section = r.Device(
-        junction=f"{junction.name} (assumed)",
-        derived=derived,
-        curves=tuple(curves),
-        chosen=r.ChosenPulse(
-            voltage=found.pulse.voltage,
-            width=found.pulse.width,
-            meets=found.meets,
-            worst_deviation=found.worst_deviation,
-            verdict=found.verdict,
-        ),
-        corners=tuple(corners),
-        lag1=r.Estimate(value=lag1, low=lag1 - spread, high=lag1 + spread),
-        n_devices=counter.devices,
-        dt=4e-12,
-        fit_error=model.fit_error,
-    )
-    return section, model
 
 
 def make_arms(model: SwitchingModel, seed: int) -> tuple[Arm, ...]:
@@ -310,7 +251,7 @@ def memory_section(
             raise TypeError(f"arm {key} is no memory")
         # A stream of its own, so that these bits are not those of an image.
         _, conditioned = source.samples(CYCLES, size=size, stream=2**62)
-        found.append(bit_quality(key, bit_statistics(conditioned)))
+        found.append(bit_statistics(conditioned).brief(key))
     progress("2 memory: bits", 2, 2)
     return r.Memory(
         rows=memory.rows,
@@ -323,32 +264,6 @@ def memory_section(
         operation="one reset per image, none between draws; every pixel keeps its own cells (fixed mapping)",
         raw=found[0],
         conditioned=found[1],
-    )
-
-
-def bit_quality(label: str, found: BitStatistics) -> r.BitQuality:
-    means = found.cell_bias + 0.5
-    # Means come in steps of 1/cycles: bins of whole steps, their edges between two of them.
-    width = max(1, found.n_cycles // 200)
-    first = int(np.floor(means.min() * found.n_cycles))
-    last = int(np.ceil(means.max() * found.n_cycles)) + width
-    counts, edges = np.histogram(means, bins=(np.arange(first, last + width, width) - 0.5) / found.n_cycles)
-    lags = found.autocorrelation
-    return r.BitQuality(
-        label=label,
-        bias=found.bias,
-        lag1=lags[0],
-        autocorrelation=tuple(a.value for a in lags),
-        autocorrelation_error=(lags[0].high - lags[0].low) / (2 * 1.96),
-        cell_std=found.cell_bias_std,
-        sampling_std=found.sampling_std,
-        histogram_edges=tuple(map(float, edges)),
-        histogram_counts=tuple(map(float, counts)),
-        worst_cell=float(means[found.worst_cells[0]]),
-        cycles=found.n_cycles,
-        cell_lag1_mean=float(np.nanmean(found.cell_lag1)),
-        cell_lag1_std=float(np.nanstd(found.cell_lag1)),
-        cell_lag1_sampling_std=found.n_cycles**-0.5,
     )
 
 

@@ -101,17 +101,16 @@ def test_a_fair_pulse_is_kept_and_scales_with_the_junction(tmp_path, monkeypatch
 
 
 def test_demo_cost_spec_and_a_quick_characterisation_take_the_same_fair_pulse(capsys, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    from voltaspin import demo
     from voltaspin.cli.app import main
+    from voltaspin.device import pulse_check
     from voltaspin.device.characterise import QUICK, characterise
 
     fair = fair_pulse(presets.generator).pulse
     assert SwitchingModel.shipped().pulse == fair
-    monkeypatch.setattr(demo, "LLG", lambda **options: LLG(**{**options, "devices": 128}))
-    monkeypatch.setattr(demo, "CURVE_WIDTHS", (0.2e-9, 0.3e-9))
-    section, model = demo.device_section(0, lambda *_: None)
+    monkeypatch.setattr(pulse_check, "LLG", lambda **options: LLG(**{**options, "devices": 128}))
+    monkeypatch.setattr(pulse_check, "WIDTHS", (0.2e-9, 0.3e-9))
+    section = pulse_check.check_fair_pulse(presets.generator, seed=0, fit_error=0.0)
     assert (section.chosen.voltage, section.chosen.width) == (fair.voltage, fair.width)
-    assert model.pulse == fair
     coin = characterise(presets.generator, effort=replace(QUICK, voltages=3, widths=3, points=3, stations=2)).coin
     assert coin is not None
     assert (coin.voltage, coin.width) == (fair.voltage, fair.width)

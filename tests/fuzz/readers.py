@@ -148,7 +148,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "reference": _reference,
     "array-spec": _spec("voltaspin.memory", "ArraySpec"),
     "cost-table": _spec("voltaspin.cost.table", "CostTable"),
-    "demo": _spec("voltaspin.report.results", "DemoResults"),
+    "demo": _spec("voltaspin.report.demo_results", "DemoResults"),
     "device": _spec("voltaspin.device", "Characterisation"),
     "junction": _spec("voltaspin.device", "JunctionSpec"),
     "study": _spec("voltaspin.study", "StudySpec"),

@@ -13,9 +13,11 @@ from voltaspin.cost.comparison import compare
 from voltaspin.cost.merit import FigureOfMerit
 from voltaspin.cost.pricing import Draws, Prices
 from voltaspin.cost.table import CellPulse
+from voltaspin.device.pulse_check import ChosenPulse, CountedCorner, CountedCurve, DerivedValue, PulseCheck
 from voltaspin.metrics.conditions import ConditionComparison, ConditionDifference, ConditionScores, Control
 from voltaspin.metrics.distance import Score
-from voltaspin.report import results as R
+from voltaspin.noise.examination.statistics import CellBits
+from voltaspin.report import demo_results as R
 
 SHA = "9f2c" * 16
 
@@ -115,10 +117,10 @@ def quality(label: str, n: int, fd: bool) -> ConditionComparison:
     )
 
 
-def curve(label: str, voltage: float, widths: np.ndarray, decay: float) -> R.Curve:
+def curve(label: str, voltage: float, widths: np.ndarray, decay: float) -> CountedCurve:
     t = widths * 1e9
     p = 0.5 - 0.5 * np.cos(np.pi * t / 0.6) * np.exp(-t / decay)
-    return R.Curve(
+    return CountedCurve(
         label=label,
         voltage=voltage,
         widths=widths,
@@ -129,10 +131,10 @@ def curve(label: str, voltage: float, widths: np.ndarray, decay: float) -> R.Cur
     )
 
 
-def bit_quality(label: str, bias: float, lag: float, cell_std: float) -> R.BitQuality:
+def bit_quality(label: str, bias: float, lag: float, cell_std: float) -> CellBits:
     edges = np.linspace(0.5 - 4 * cell_std, 0.5 + 4 * cell_std, 31)
     middle = (edges[1:] + edges[:-1]) / 2
-    return R.BitQuality(
+    return CellBits(
         label=label,
         bias=Estimate(value=bias, low=bias - 0.0004, high=bias + 0.0004),
         lag1=Estimate(value=lag, low=lag - 0.0008, high=lag + 0.0008),
@@ -182,20 +184,20 @@ def build_results(**changes: Any) -> R.DemoResults:
         "configuration": {"junction": "gen-50", "steps": 50},
         "environment": {"python": "3.11.9", "numpy": "2.3.1", "torch": "2.13.0"},
         "seconds": {"device": 12.3, "memory": 4.5, "sampling": 71.0, "quality": 8.2},
-        "device": R.Device(
+        "device": PulseCheck(
             junction="gen-50",
             derived=(
-                R.Quantity(name="Delta", value=40.0, unit="k_B T"),
-                R.Quantity(name="barrier", value=25.9, unit="k_B T", note="with 30 mT in plane"),
-                R.Quantity(name="V_c", value=1.181, unit="V"),
-                R.Quantity(name="B_k", value=153.4, unit="mT"),
-                R.Quantity(name="R_P", value=509.3, unit="kΩ"),
+                DerivedValue(name="Delta", value=40.0, unit="k_B T"),
+                DerivedValue(name="barrier", value=25.9, unit="k_B T", note="with 30 mT in plane"),
+                DerivedValue(name="V_c", value=1.181, unit="V"),
+                DerivedValue(name="B_k", value=153.4, unit="mT"),
+                DerivedValue(name="R_P", value=509.3, unit="kΩ"),
             ),
             curves=(
                 curve("V_c", 1.181, np.linspace(0.05e-9, 5e-9, 100), 2.4),
                 curve("1.3 V_c", 1.535, np.linspace(0.05e-9, 5e-9, 100), 1.0),
             ),
-            chosen=R.ChosenPulse(
+            chosen=ChosenPulse(
                 voltage=1.535,
                 width=4.7e-9,
                 meets=False,
@@ -203,9 +205,9 @@ def build_results(**changes: Any) -> R.DemoResults:
                 verdict="At 1.3 V_c a pulse of 4.7 ns flips a coin, but 2 mT of stray field tip it.",
             ),
             corners=(
-                R.Corner(name="nominal", p01=0.5012, p10=0.4983, error=0.002),
-                R.Corner(name="stray field +2 mT", p01=0.4766, p10=0.5227, error=0.002),
-                R.Corner(name="330 K", p01=0.5031, p10=0.4979, error=0.002),
+                CountedCorner(name="nominal", p01=0.5012, p10=0.4983, error=0.002),
+                CountedCorner(name="stray field +2 mT", p01=0.4766, p10=0.5227, error=0.002),
+                CountedCorner(name="330 K", p01=0.5031, p10=0.4979, error=0.002),
             ),
             lag1=Estimate(value=0.0005, low=-0.0035, high=0.0045),
             n_devices=20000,

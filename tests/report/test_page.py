@@ -11,8 +11,8 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.format import energies, interval
 from voltaspin.core.quantity import Estimate
 from voltaspin.report.demo_page import required_pictures, summary_table, write_page
+from voltaspin.report.demo_results import QualityPair
 from voltaspin.report.page import symbols
-from voltaspin.report.results import QualityPair
 
 
 class Loads(HTMLParser):

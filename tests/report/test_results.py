@@ -7,8 +7,10 @@ import pytest
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Estimate
+from voltaspin.device.pulse_check import CountedCurve
 from voltaspin.metrics.conditions import ConditionScores
-from voltaspin.report.results import BitQuality, Curve, DemoResults
+from voltaspin.noise.examination.statistics import CellBits
+from voltaspin.report.demo_results import DemoResults
 
 
 def test_round_trip(results, tmp_path):
@@ -68,7 +70,7 @@ def test_arms_have_their_own_keys(results):
 
 
 def test_arrays_are_accepted():
-    curve = Curve(
+    curve = CountedCurve(
         label="a",
         voltage=np.float32(1),
         widths=np.arange(3.0),
@@ -82,7 +84,7 @@ def test_arrays_are_accepted():
 
 def test_columns_must_match():
     with pytest.raises(ValueError, match="different"):
-        Curve(label="a", voltage=1.0, widths=[1, 2], p01=[0], p10=[0, 0], error=[0, 0], n_devices=1)
+        CountedCurve(label="a", voltage=1.0, widths=[1, 2], p01=[0], p10=[0, 0], error=[0, 0], n_devices=1)
 
 
 def test_an_interval_has_its_ends_in_order():
@@ -106,4 +108,4 @@ def test_no_comparison_without_a_control_or_a_reason(results):
 def test_histogram_has_one_edge_more(results):
     data = results.memory.raw.model_dump()
     with pytest.raises(ValueError, match="one edge more"):
-        BitQuality(**(data | {"histogram_edges": data["histogram_edges"][:-1]}))
+        CellBits(**(data | {"histogram_edges": data["histogram_edges"][:-1]}))

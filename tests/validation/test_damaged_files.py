@@ -26,7 +26,7 @@ from voltaspin.device.characterise import Characterisation
 from voltaspin.diffusion.bitflip.model import BitModelSpec
 from voltaspin.memory import ArraySpec
 from voltaspin.memory.state import _checksum
-from voltaspin.report.results import DemoResults
+from voltaspin.report.demo_results import DemoResults
 from voltaspin.requirements.specification import NoiseSpecification
 
 FILES = Path(__file__).parents[1] / "data" / "v0.1.0"

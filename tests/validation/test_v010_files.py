@@ -36,7 +36,7 @@ from voltaspin.metrics import evaluate_folder
 from voltaspin.metrics.conditions import ConditionComparison as Quality
 from voltaspin.metrics.shipped import data_sha256, load_reference
 from voltaspin.noise import LoopedSource, MemorySource, PseudoSource, RecordedSource, conditioned
-from voltaspin.report.results import DemoResults
+from voltaspin.report.demo_results import DemoResults
 from voltaspin.requirements.specification import NoiseSpecification
 from voltaspin.study.equivalence import judge, standing
 from voltaspin.study.runner import execute, finished, folder_of

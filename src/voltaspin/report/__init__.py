@@ -19,6 +19,6 @@ if TYPE_CHECKING:
     from voltaspin.report.demo_page import pictures_of as pictures_of
     from voltaspin.report.demo_page import summary_table as summary_table
     from voltaspin.report.demo_page import write_page as write_page
-    from voltaspin.report.results import DemoResults as DemoResults
+    from voltaspin.report.demo_results import DemoResults as DemoResults
 else:
     __getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -13,9 +13,10 @@ from voltaspin.core.format import duration, energies, interval, number
 from voltaspin.core.result import Provenance
 from voltaspin.cost.merit import UNITS
 from voltaspin.cost.table import BOUNDARIES
+from voltaspin.device.pulse_check import PulseCheck
 from voltaspin.metrics.conditions import ConditionComparison, ConditionScores
+from voltaspin.report.demo_results import DemoResults
 from voltaspin.report.page import data_uri, render
-from voltaspin.report.results import DemoResults, Device
 
 #: The meaning of each kind of provenance.
 MEANING: dict[Provenance, str] = {
@@ -139,7 +140,7 @@ def provenance_groups(results: DemoResults) -> list[tuple[str, str, list[str]]]:
     return [(kind, MEANING[kind], kinds[kind]) for kind in MEANING if kind in kinds]
 
 
-def barrier_text(device: Device) -> str:
+def barrier_text(device: PulseCheck) -> str:
     """How long the generator's bits last, from its barrier where the run gives one."""
     found = [q for q in device.derived if q.name.lower().startswith("barrier")]
     height = f" (barrier {number(found[0].value)} {found[0].unit})" if found else ""

@@ -2,14 +2,58 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.quantity import Estimate
-from voltaspin.core.result import Array, Result
+from voltaspin.core.quantity import Z95, Estimate
+from voltaspin.core.result import Array, Numbers, Part, Result
+
+
+class CellBits(Part):
+    """Statistics of one bit stream.
+
+    Args:
+        label: ``"raw"`` or how it was conditioned.
+        bias: mean of the bits less 1/2.
+        lag1: autocorrelation at lag 1, per cell from cycle to cycle.
+        autocorrelation: lags 1 to 8.
+        autocorrelation_error: standard error of each lag.
+        cell_std: standard deviation over cells of the per-cell mean.
+        sampling_std: what sampling alone would give, ``sqrt(1/4 / cycles)``.
+        histogram_edges, histogram_counts: per-cell mean; one edge more than counts.
+        worst_cell: the per-cell mean furthest from 1/2.
+        cycles: bits per cell.
+        cell_lag1_mean, cell_lag1_std: lag-1 autocorrelation of single cells, over the cells.
+        cell_lag1_sampling_std: the spread that sampling alone would give.
+    """
+
+    label: str
+    bias: Estimate
+    lag1: Estimate
+    autocorrelation: Numbers
+    autocorrelation_error: float = Field(ge=0)
+    cell_std: float
+    sampling_std: float
+    histogram_edges: Numbers
+    histogram_counts: Numbers
+    worst_cell: float
+    cycles: int = Field(ge=1)
+    cell_lag1_mean: float
+    cell_lag1_std: float
+    cell_lag1_sampling_std: float
+
+    @model_validator(mode="after")
+    def _edges(self) -> Self:
+        if len(self.histogram_edges) != len(self.histogram_counts) + 1:
+            raise ValueError(
+                f"{len(self.histogram_edges)} histogram edges for {len(self.histogram_counts)} counts; "
+                "give one edge more than counts"
+            )
+        return self
 
 
 class BitStatistics(Result):
@@ -52,6 +96,32 @@ class BitStatistics(Result):
             ("between devices", f"{self.device_std:.6f}"),
             ("worst cells", worst),
         ]
+
+    def brief(self, label: str) -> CellBits:
+        """Return what a page shows of them; ``label`` says how the bits were made."""
+        means = self.cell_bias + 0.5
+        # Means come in steps of 1/cycles: bins of whole steps, their edges between two of them.
+        width = max(1, self.n_cycles // 200)
+        first = int(np.floor(means.min() * self.n_cycles))
+        last = int(np.ceil(means.max() * self.n_cycles)) + width
+        counts, edges = np.histogram(means, bins=(np.arange(first, last + width, width) - 0.5) / self.n_cycles)
+        lag1 = self.autocorrelation[0]
+        return CellBits(
+            label=label,
+            bias=self.bias,
+            lag1=lag1,
+            autocorrelation=tuple(a.value for a in self.autocorrelation),
+            autocorrelation_error=(lag1.high - lag1.low) / (2 * Z95),
+            cell_std=self.cell_bias_std,
+            sampling_std=self.sampling_std,
+            histogram_edges=tuple(map(float, edges)),
+            histogram_counts=tuple(map(float, counts)),
+            worst_cell=float(means[self.worst_cells[0]]),
+            cycles=self.n_cycles,
+            cell_lag1_mean=float(np.nanmean(self.cell_lag1)),
+            cell_lag1_std=float(np.nanstd(self.cell_lag1)),
+            cell_lag1_sampling_std=self.n_cycles**-0.5,
+        )
 
     def __str__(self) -> str:
         return "\n".join(f"{name}: {text}" for name, text in self.summary())
