@@ -16,7 +16,6 @@ from PIL import Image
 import voltaspin.device
 import voltaspin.report
 from voltaspin.cli.app import main
-from voltaspin.cli.tables import KINDS, joined
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Z95
 from voltaspin.device import Junction
@@ -25,6 +24,7 @@ from voltaspin.device.fit.data import ResistanceData, SwitchingData, TMRData
 from voltaspin.device.fit.field import switched
 from voltaspin.device.fit.predictions import predict
 from voltaspin.device.fit.resistance import resistance
+from voltaspin.device.fit.tables import KINDS, joined
 
 #: A low barrier, so that a few harmonics resolve it.
 TRUTH = ["--set", "Delta=8", "--set", "B_x=20mT", "--set", "B_z=1mT"]

@@ -82,19 +82,6 @@ def word(*names: str, words: Collection[str], help: str) -> Any:
     return _option(read, names, help, "WORD")
 
 
-def assigned(option: str, text: str, known: dict[str, Dimension]) -> tuple[str, float]:
-    """Return the name and the SI value of ``"t_F=1.2nm"``; a number alone is in SI.
-
-    Raises:
-        InputError: an unknown name, or a value that is no quantity of that kind.
-    """
-    name, equals, value = (part.strip() for part in text.partition("="))
-    if not equals or name not in known:
-        raise InputError(f"{option} {text}: give NAME=VALUE with one of the names {', '.join(known)}")
-    si = next(iter(known[name].units))
-    return name, parse_quantity(value, known[name], name=f"{option} {name} =", bare=si, signed=True)
-
-
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it does not exist.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Decides every simulated random number.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]

@@ -13,11 +13,12 @@ import typer
 from voltaspin.cli.device import JUNCTION_HELP, chosen_junction
 from voltaspin.cli.files import Given, file_options, input_of, refuse_recording, say_read
 from voltaspin.cli.noise import Chain, make_source
-from voltaspin.cli.options import AsJson, Changes, Force, Voltage, Width, assigned, count, quantity, ratio
+from voltaspin.cli.options import AsJson, Changes, Force, Voltage, Width, count, quantity, ratio
 from voltaspin.cli.terminal import print_json, progress_bars, run_record, show
 from voltaspin.core import units
 from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.core.folders import OutputFolder
+from voltaspin.core.units import parse_assignment
 
 if TYPE_CHECKING:
     from voltaspin.device import Junction, Pulse
@@ -208,7 +209,7 @@ def spec(
             raise InputError(f"--conditioning {condition} is of recorded bits; --junction takes none, so leave it out")
         read = {}
         cell = chosen_junction(junction, changes)
-        given = dict(assigned("--deviation", text, _DEVIATIONS) for text in deviations or ())
+        given = dict(parse_assignment(text, _DEVIATIONS, name="deviations") for text in deviations or ())
         around: dict[str, Any] = {
             **given, "reset": reset,
             "K_eff_spread": spread, "stray_field_spread": stray, "temperature_drift": drift,

@@ -48,9 +48,13 @@ def as_options(message: str, options: Mapping[str, str]) -> str:
 
     def option(found: re.Match[str]) -> str:
         name, value = found.groups()
-        return options[name] + ("" if value in (None, "True") else f" {value.strip(chr(39))}")
+        if value in (None, "True"):
+            return options[name]
+        listed = re.findall("'([^']*)'", value) if value[0] in "('" else [value]
+        return f"{options[name]} {','.join(listed)}"
 
-    return re.sub(rf"(?<![\w.(=-])({names}) ?= ?(True\b|'[^']*'|[\w./+-]*[\w/])?(?![\w(=])", option, message)
+    values = r"True\b|\((?:'[^']*',? ?)+\)|'[^']*'|[\w./+-]*[\w/]"
+    return re.sub(rf"(?<![\w.(=-])({names}) ?= ?({values})?(?![\w(=])", option, message)
 
 
 def check_argument(word: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -170,6 +171,22 @@ def parse_quantity(
     if value < 0 and not signed:
         raise InputError(f"{name} {text} is negative; {example}, zero or more")
     return value
+
+
+def parse_assignment(text: str, known: Mapping[str, Dimension], *, name: str) -> tuple[str, float]:
+    """Read ``"t_F=1.2nm"`` as the name of a quantity and its value in SI; a number alone is in SI.
+
+    Args:
+        text: NAME=VALUE; known: the names, each with its units; name: of the argument, for the message.
+
+    Raises:
+        InputError: an unknown name, or a value that is no quantity of that kind.
+    """
+    word, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or word not in known:
+        raise InputError(f"{name}='{text}': give NAME=VALUE with one of the names {', '.join(known)}")
+    si = next(iter(known[word].units))
+    return word, parse_quantity(value, known[word], name=f"{name}={word} =", bare=si, signed=True)
 
 
 def require_positive(name: str, value: float, unit: str, remedy: str, *, zero: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Files of measurements, as the command line takes them, to data sets: columns found by name, units, kinds."""
+"""Files of measurements to data sets: columns found by name, units, kinds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from voltaspin.cli.options import assigned
+import numpy as np
+
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
-from voltaspin.core.units import Dimension, listed_units
+from voltaspin.core.units import Dimension, listed_units, parse_assignment
+from voltaspin.device.fit import data as measurements
 
-Units = Dimension
 _TIME, _VOLTAGE, _FIELD, _RATE = units.TIME, units.VOLTAGE, units.FIELD, units.FIELD_RATE
 _RESISTANCE, _RATIO, _COUNT = units.RESISTANCE, units.RATIO, units.COUNT
 
@@ -32,11 +33,11 @@ class Kind:
         texts: quantities that are words.
         marks: sets of quantities, one of which tells the kind.
         shared: quantities with one value in a data set; a column of them makes several.
-        free: whether ``--free`` chooses parameters.
+        free: whether a fit has a choice of parameters.
     """
 
     data: str
-    units: Mapping[str, Units]
+    units: Mapping[str, Dimension]
     texts: tuple[str, ...] = ()
     marks: tuple[frozenset[str], ...]
     shared: tuple[str, ...] = ()
@@ -88,7 +89,50 @@ KINDS = {
 # --- files --------------------------------------------------------------------------------------------
 
 
-def digests(files: Sequence[Path]) -> dict[Path, str]:
+@dataclass(frozen=True)
+class Measurements:
+    """Data sets of one kind, and what was read from each file.
+
+    Args:
+        kind: key of :data:`KINDS`.
+        sets: data sets, of :mod:`voltaspin.device.fit.data`.
+        files: name, SHA-256, points and columns of each file.
+    """
+
+    kind: str
+    sets: list[Any]
+    files: tuple[dict[str, Any], ...]
+
+    @property
+    def points(self) -> int:
+        return sum(map(len, self.sets))
+
+
+def read_measurements(
+    files: Sequence[Path], *, kind: str | None = None, columns: Sequence[str] = (), fixed: Sequence[str] = ()
+) -> Measurements:
+    """Read tables of measurements.
+
+    Args:
+        files: CSV or HDF5.
+        kind: key of :data:`KINDS`; default: what the columns tell.
+        columns: ``"width=t_pulse:ns"``: which column has a quantity, and its unit. A column called like its quantity is
+            found without: ``width``, ``width_ns``, ``width (ns)``.
+        fixed: ``"trials=1000"``: a quantity that no column has.
+
+    Raises:
+        InputError: a file cannot be read or was given twice, columns that tell no kind or two, a quantity that is
+            missing, given twice or has an unknown unit, or a value that no data set takes.
+    """
+    sha256 = _digests(files)
+    headers = {path: _column_names(path) for path in files}
+    asked = _by_quantity(columns)
+    name = _kind_of(kind, headers, asked)
+    sets, read = _data_sets(KINDS[name], headers, asked, fixed)
+    return Measurements(name, sets, tuple(read[path] | {"sha256": sha256[path]} for path in files))
+
+
+def _digests(files: Sequence[Path]) -> dict[Path, str]:
     """SHA-256 of each file; InputError where one is not there, or is there twice."""
     found: dict[Path, str] = {}
     for path in files:
@@ -116,14 +160,12 @@ def _delimiter(path: Path) -> str:
     return "," if "," in head else max(";\t|", key=head.count)
 
 
-def column_names(path: Path) -> list[str]:
+def _column_names(path: Path) -> list[str]:
     """Names of the columns of a CSV or HDF5 file.
 
     Raises:
         InputError: the file cannot be read, or is empty.
     """
-    from voltaspin.device.fit import data as measurements
-
     try:
         if _is_hdf5(path):
             with import_module("h5py").File(path, "r") as file:
@@ -144,24 +186,24 @@ class _Words:
     state: Any
 
 
-def by_quantity(columns: Sequence[str] | None) -> dict[str, str]:
-    """``--columns`` by quantity."""
+def _by_quantity(columns: Sequence[str]) -> dict[str, str]:
+    """Which column each quantity has."""
     asked: dict[str, str] = {}
-    for text in columns or ():
+    for text in columns:
         name, equals, column = (part.strip() for part in text.partition("="))
         if not (name and equals and column):
-            raise InputError(f"--columns {text}: give QUANTITY=COLUMN or QUANTITY=COLUMN:UNIT")
+            raise InputError(f"columns='{text}': give QUANTITY=COLUMN or QUANTITY=COLUMN:UNIT")
         if name in asked:
-            raise InputError(f"--columns names {name} twice; give it once")
+            raise InputError(f"columns names {name} twice; give it once")
         asked[name] = column
     return asked
 
 
-def kind_of(given: str | None, headers: Mapping[Path, list[str]], asked: Mapping[str, str]) -> str:
-    """The kind of the option, or the one that the columns tell."""
+def _kind_of(given: str | None, headers: Mapping[Path, list[str]], asked: Mapping[str, str]) -> str:
+    """The kind that was given, or the one that the columns tell."""
     if given is not None:
         if given not in KINDS:
-            raise InputError(f"--kind {given} is unknown; use {', '.join(KINDS)}")
+            raise InputError(f"kind={given} is unknown; use {', '.join(KINDS)}")
         return given
     seen = [name for header in headers.values() for name in header]
     fitting = []
@@ -172,7 +214,7 @@ def kind_of(given: str | None, headers: Mapping[Path, list[str]], asked: Mapping
     if len(fitting) != 1:
         listed = ", ".join(map(repr, dict.fromkeys(seen)))
         what = f"may be {' or '.join(fitting)}" if fitting else "tell no kind of measurement"
-        raise InputError(f"the columns {listed} {what}; give --kind {' or '.join(fitting or KINDS)}, or --columns")
+        raise InputError(f"the columns {listed} {what}; give kind={' or '.join(fitting or KINDS)}, or columns")
     return fitting[0]
 
 
@@ -185,7 +227,7 @@ def _plain(unit: str) -> str:
     return "" if unit == "1" else unit.replace("\N{GREEK SMALL LETTER MU}", "u")
 
 
-def _unit_of(column: str, quantity: str | None, units: Units | None) -> str | None:
+def _unit_of(column: str, quantity: str | None, units: Dimension | None) -> str | None:
     """The unit in a column's name, ``""`` for none; None where it is not of that quantity.
 
     With no quantity the rest of the name may be anything.
@@ -221,7 +263,7 @@ def _mapping(
                 fitting = exact[:1]
             if len(fitting) > 1:
                 listed = " and ".join(map(repr, fitting))
-                raise InputError(f"{path}: the columns {listed} may both be {name}; choose with --columns {name}=...")
+                raise InputError(f"{path}: the columns {listed} may both be {name}; choose with columns='{name}=...'")
             if fitting:
                 column, unit = fitting[0], _unit_of(fitting[0], name, units) or ""
         if column is None:
@@ -229,7 +271,7 @@ def _mapping(
         if units is not None and unit and unit not in units.units:  # "" is SI
             raise InputError(
                 f"{path}: the unit {unit!r} of {name} (column {column!r}) is unknown; write it as one of "
-                f"{listed_units(units) or '1'}, in the file or in --columns '{name}={column}:"
+                f"{listed_units(units) or '1'}, in the file or in columns='{name}={column}:"
                 f"{next(iter(units.units)) or '1'}'"
             )
         factor = units.units[unit] if units is not None and unit else 1.0
@@ -237,30 +279,30 @@ def _mapping(
     return found
 
 
-def _explicit(header: list[str], text: str, units: Units | None) -> tuple[str | None, str]:
-    """(column, unit) that ``--columns`` names, if the file has it."""
+def _explicit(header: list[str], text: str, units: Dimension | None) -> tuple[str | None, str]:
+    """(column, unit) that was asked for, if the file has it."""
     if text in header:
         return text, _unit_of(text, None, units) or ""
     column, colon, unit = (part.strip() for part in text.rpartition(":"))
     return (column, _plain(unit)) if colon and column in header else (None, "")
 
 
-def measurements_of(
+def _data_sets(
     kind: Kind, headers: Mapping[Path, list[str]], asked: Mapping[str, str], stated: Sequence[str]
 ) -> tuple[list[Any], dict[Path, dict[str, Any]]]:
     """Data sets of all files, and what was read from each."""
     for name, text in asked.items():
         if name not in kind.names:
-            raise InputError(f"--columns {name}={text}: this kind of measurement has {', '.join(kind.names)}")
+            raise InputError(f"columns='{name}={text}': this kind of measurement has {', '.join(kind.names)}")
         if all(_explicit(header, text, None)[0] is None for header in headers.values()):
             listed = ", ".join(map(repr, dict.fromkeys(c for header in headers.values() for c in header)))
-            raise InputError(f"--columns {name}={text}: no file has that column; there are {listed}")
+            raise InputError(f"columns='{name}={text}': no file has that column; there are {listed}")
     values = dict(_stated(text, kind) for text in stated)
     mappings = {path: _mapping(path, header, kind, asked) for path, header in headers.items()}
     for name in values:
         if all(name in mapping for mapping in mappings.values()):
             column = next(iter(mappings.values()))[name][0]
-            raise InputError(f"--fixed {name}: every file has it in a column ({column!r}); leave --fixed {name} out")
+            raise InputError(f"fixed={name}: every file has it in a column ({column!r}); leave fixed={name} out")
     sets, read = [], {}
     for path, mapping in mappings.items():
         here = _sets(kind, path, mapping, {n: v for n, v in values.items() if n not in mapping})
@@ -280,17 +322,13 @@ def _stated(text: str, kind: Kind) -> tuple[str, Any]:
     name, _, word = (part.strip() for part in text.partition("="))
     if name in kind.texts and word:
         return name, word
-    return assigned("--fixed", text, {**kind.units, **dict.fromkeys(kind.texts, units.NUMBER)})
+    return parse_assignment(text, {**kind.units, **dict.fromkeys(kind.texts, units.NUMBER)}, name="fixed")
 
 
 def _sets(
     kind: Kind, path: Path, mapping: Mapping[str, tuple[str, str, float]], values: Mapping[str, Any]
 ) -> list[Any]:
     """Data sets of one file: one for each combination of the shared quantities that it has in columns."""
-    import numpy as np
-
-    from voltaspin.device.fit import data as measurements
-
     data = getattr(measurements, kind.data)
     known = {f.name for f in fields(data)}
     given = {*mapping, *values}
@@ -300,11 +338,13 @@ def _sets(
         si = next(iter(kind.units[name].units)) if name in kind.units else ""
         unit = f":{si}" if si else ""
         raise InputError(
-            f"{path} has no column for {name}; name one with --columns {name}=COLUMN{unit}, or give its value with "
-            f"--fixed {name}=VALUE"
+            f"{path} has no column for {name}; name one with columns='{name}=COLUMN{unit}', or give its value with "
+            f"fixed='{name}=VALUE'"
         )
     if not mapping:
-        raise InputError(f"{path} has none of the columns {', '.join(kind.names)}; name them with --columns")
+        raise InputError(
+            f"{path} has none of the columns {', '.join(kind.names)}; name them with columns='QUANTITY=COLUMN'"
+        )
     delimiter = "," if _is_hdf5(path) else _delimiter(path)
     numbers = {name: (column, factor) for name, (column, _, factor) in mapping.items() if name in kind.units}
     table: dict[str, Any] = {}
@@ -341,8 +381,6 @@ def joined(sets: Sequence[Any]) -> Any:
     Raises:
         InputError: they differ in what a data set has one value of, or only some have errors.
     """
-    import numpy as np
-
     first, together = sets[0], {}
     for name in (f.name for f in fields(first)):
         values = [getattr(one, name) for one in sets]
