@@ -18,8 +18,7 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_text
 from voltaspin.core.format import duration, energies, number
 from voltaspin.core.spec import environment
-from voltaspin.cost.pricing import Draws, Prices, price
-from voltaspin.cost.table import BOUNDARIES, CellPulse, CostTable, si
+from voltaspin.cost.pricing import BOUNDARIES, CellPulse, CostTable, Draws, Prices, price, si
 from voltaspin.device import presets
 from voltaspin.device.characterisation import Characterisation, PulseRecord
 from voltaspin.device.characterise import QUICK, Effort, characterise

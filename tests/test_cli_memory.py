@@ -89,4 +89,5 @@ def test_yield_and_cost_on_the_command_line(capsys, tmp_path):
     cost = json.loads(said.out)
     assert code == 0
     assert cost["steps"] == pytest.approx(50)
+    assert cost["array"] == "analog"
     assert cost["by_action"]["macro"]["conversion"]["value"] > cost["by_action"]["cell"]["product"]["value"]

@@ -362,7 +362,7 @@ def cost_section(arm: Arm, memory: MagnetoelectricMemory, pulse: Pulse, pipeline
     # Training resets the array before every example, sampling once an image.
     jobs = image_job(pipeline, arm.steps, resets=resets, **per_bit), training_job(pipeline, None, None, **per_bit)
     work = workload(
-        prices, jobs, processors=processors, networks=network.by_machine(ARRAY),
+        prices, jobs, processors=processors, networks=network.by_machine(),
         own_network=network_seconds(pipeline, arm.steps, repeats=2), notes=notes,
     )  # fmt: skip
     merit = figure_of_merit(presets.generator, pulse, reset=resets, prices=prices, **per_bit)

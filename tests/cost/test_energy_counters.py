@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import t
 
 from voltaspin.core.errors import InputError
-from voltaspin.cost.energy_counters import NvidiaMeter, cpu_meter, energy_per_item, gpu_meter, interval
+from voltaspin.cost.processors import NvidiaMeter, cpu_meter, energy_per_item, gpu_meter, interval
 
 
 def zone(root: Path, name: str, what: str, energy: int, span: int | None = 10**12) -> Path:

@@ -10,8 +10,7 @@ from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import FACTORS, Estimate, Sourced
 from voltaspin.cost.merit import FAIR, MOST_CELLS, Ratio, RatioLine, figure_of_merit, randomness
-from voltaspin.cost.pricing import Draws, Prices, bit_counts
-from voltaspin.cost.table import CellPulse, CostTable
+from voltaspin.cost.pricing import CellPulse, CostTable, Draws, Prices, bit_counts
 from voltaspin.device import SwitchingModel
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.noise import MemorySource
@@ -216,10 +215,12 @@ def test_the_command_prices_an_image_and_a_training_run(capsys, tmp_path):
 
 
 def test_measuring_where_nothing_can_be_measured_is_refused(capsys, tmp_path, monkeypatch):
-    from voltaspin.cost import energy_counters, processors
+    from voltaspin.cost import processors
+
+    meter = processors.cpu_meter
 
     def none(*_):
-        return energy_counters.cpu_meter(tmp_path / "no", tmp_path / "none")
+        return meter(tmp_path / "no", tmp_path / "none")
 
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(processors, "cpu_meter", none)

@@ -176,7 +176,7 @@ def few_pulses():
 def test_a_probability_that_no_pulse_gives_is_refused_with_the_nearest(tmp_path, monkeypatch):
     monkeypatch.setenv("VOLTASPIN_CACHE", str(tmp_path))
     memory = array(4, 4)
-    memory._library = few_pulses()
+    memory.library = few_pulses()
     with pytest.raises(
         InputError, match=r"step 1: no pulse of this junction .* probability of 0\.25; the nearest, 1\.1"
     ):

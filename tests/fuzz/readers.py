@@ -147,7 +147,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "study-results": _study_results,
     "reference": _reference,
     "array-spec": _spec("voltaspin.memory", "ArraySpec"),
-    "cost-table": _spec("voltaspin.cost.table", "CostTable"),
+    "cost-table": _spec("voltaspin.cost.pricing", "CostTable"),
     "demo": _spec("voltaspin.report.demo_results", "DemoResults"),
     "device": _spec("voltaspin.device", "Characterisation"),
     "junction": _spec("voltaspin.device", "JunctionSpec"),

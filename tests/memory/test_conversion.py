@@ -10,7 +10,7 @@ from torch import nn
 from voltaspin.core.context import RunContext, running
 from voltaspin.core.errors import InputError
 from voltaspin.memory import ArraySpec, ClippingWarning, MemoryLayer, calibrate, convert
-from voltaspin.memory.crossbar.attention import split_projections
+from voltaspin.memory.crossbar.conversion import split_projections
 from voltaspin.memory.crossbar.layer import context_of
 
 LAYERS = {

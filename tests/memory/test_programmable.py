@@ -55,7 +55,7 @@ def test_the_library_agrees_with_single_solutions(library, at):
 
 def test_a_wanted_probability_is_what_cells_flip_with(library):
     memory = MagnetoelectricMemory(rows=256, columns=256, seed=3)
-    memory._library = library
+    memory.library = library
     both = [float(library.nominal[place].mean()) for place in ((1, 5), (0, 14))]
     for wanted in both:
         chosen = memory.programmed(wanted)
@@ -71,7 +71,7 @@ def test_a_wanted_probability_is_what_cells_flip_with(library):
 
 def test_a_probability_that_no_pulse_gives_is_refused_with_the_nearest(library):
     memory = MagnetoelectricMemory(rows=4, columns=4)
-    memory._library = library
+    memory.library = library
     with pytest.raises(InputError, match=r"flips with a probability of 0\.9; the nearest, 1\.4\d V for 0\.44 ns"):
         memory.pulse(0.9)
     with pytest.raises(InputError, match=r"1\.5 is no probability"):

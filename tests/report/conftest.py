@@ -11,8 +11,7 @@ from voltaspin.core.ledger import Ledger
 from voltaspin.core.quantity import Estimate, Sourced
 from voltaspin.cost.comparison import compare
 from voltaspin.cost.merit import FigureOfMerit
-from voltaspin.cost.pricing import Draws, Prices
-from voltaspin.cost.table import CellPulse
+from voltaspin.cost.pricing import CellPulse, Draws, Prices
 from voltaspin.device.pulse_check import ChosenPulse, CountedCorner, CountedCurve, DerivedValue, PulseCheck
 from voltaspin.metrics.conditions import ConditionComparison, ConditionDifference, ConditionScores, Control
 from voltaspin.metrics.distance import Score

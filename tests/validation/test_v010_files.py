@@ -20,9 +20,9 @@ from PIL import Image
 from voltaspin.cli.app import main
 from voltaspin.core.files import sha256_of
 from voltaspin.core.ledger import Ledger
-from voltaspin.cost.images import ImageWork
+from voltaspin.cost.jobs import ImageWork
 from voltaspin.cost.merit import FigureOfMerit as Claim
-from voltaspin.cost.table import CostTable
+from voltaspin.cost.pricing import CostTable
 from voltaspin.device import JunctionSpec, Pulse, SwitchingModel, presets
 from voltaspin.device.characterise import Characterisation
 from voltaspin.diffusion import TrainSpec, bitflip, load_pipeline, sample, train

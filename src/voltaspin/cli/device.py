@@ -80,7 +80,7 @@ def characterise(
     Example: [bold]voltaspin device characterise --preset generator --set B_x=20mT --out generator[/bold]
     """
     junction = chosen_junction(preset, changes)
-    from voltaspin.cost.table import CostTable, si
+    from voltaspin.cost.pricing import CostTable, si
     from voltaspin.device.characterise import QUICK, Effort
     from voltaspin.device.characterise import characterise as run
     from voltaspin.report.device_page import device_charts, device_page

@@ -66,7 +66,7 @@ def cost(
     chosen = array_spec(spec)
     from voltaspin.core.units import gamma_e
     from voltaspin.cost.network import priced_network
-    from voltaspin.cost.table import CellPulse
+    from voltaspin.cost.pricing import CellPulse
     from voltaspin.device import Pulse, presets
     from voltaspin.diffusion.pipelines import load_pipeline, shipped_model
 
@@ -74,7 +74,7 @@ def cost(
     # the weights lie in storage cells, turned over by half a precession
     junction = presets.get("storage")
     turn = Pulse(voltage=junction.V_c, width=math.pi / (gamma_e * junction.B_in_plane))
-    network, _ = priced_network(pipeline, chosen, steps=steps, write=CellPulse.of(junction, turn))
+    network, _ = priced_network(pipeline, chosen, steps=steps, array=spec, write=CellPulse.of(junction, turn))
     show(network.result, as_json)
 
 

@@ -9,22 +9,22 @@ from voltaspin.core.lazy import attach
 if TYPE_CHECKING:
     from voltaspin.cost.comparison import Cost as Cost
     from voltaspin.cost.comparison import compare as compare
-    from voltaspin.cost.images import ImageWork as ImageWork
-    from voltaspin.cost.images import image_costs as image_costs
+    from voltaspin.cost.jobs import ImageWork as ImageWork
     from voltaspin.cost.jobs import Job as Job
     from voltaspin.cost.jobs import RngSource as RngSource
     from voltaspin.cost.jobs import Workload as Workload
+    from voltaspin.cost.jobs import image_costs as image_costs
     from voltaspin.cost.jobs import workload as workload
     from voltaspin.cost.merit import FigureOfMerit as FigureOfMerit
     from voltaspin.cost.merit import Ratio as Ratio
     from voltaspin.cost.merit import figure_of_merit as figure_of_merit
     from voltaspin.cost.network import ComputeCost as ComputeCost
     from voltaspin.cost.network import compute_cost as compute_cost
+    from voltaspin.cost.pricing import CellPulse as CellPulse
+    from voltaspin.cost.pricing import CostTable as CostTable
     from voltaspin.cost.pricing import Draws as Draws
     from voltaspin.cost.pricing import Prices as Prices
     from voltaspin.cost.pricing import price as price
     from voltaspin.cost.processors import processor_rng as processor_rng
-    from voltaspin.cost.table import CellPulse as CellPulse
-    from voltaspin.cost.table import CostTable as CostTable
 else:
     __getattr__, __dir__, __all__ = attach(__name__, __file__)

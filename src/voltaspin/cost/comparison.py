@@ -15,8 +15,7 @@ from voltaspin.core.quantity import Estimate
 from voltaspin.core.result import Boundary, Part, Result, Unit
 from voltaspin.cost.merit import FigureOfMerit, drawn_source, estimates, metrics
 from voltaspin.cost.network import ComputeCost
-from voltaspin.cost.pricing import Draws, Floats, Prices, picojoules, price
-from voltaspin.cost.table import BOUNDARIES, si_unit
+from voltaspin.cost.pricing import BOUNDARIES, Draws, Floats, Prices, picojoules, price, si_unit
 
 
 class CostRow(Part):

@@ -23,8 +23,7 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.format import energies, quantity
 from voltaspin.core.quantity import Estimate, Grade, Sourced
 from voltaspin.core.result import Boundary, Part, Result, Unit
-from voltaspin.cost.pricing import ActionPrices, Draws, Floats, picojoules
-from voltaspin.cost.table import BOUNDARIES, CellPulse, si, weakest
+from voltaspin.cost.pricing import BOUNDARIES, ActionPrices, CellPulse, Draws, Floats, picojoules, si, weakest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -64,7 +63,7 @@ class ComputeCost(Result):
 
     Args:
         layers: of the model; the last may stand for the work that belongs to no layer.
-        array: preset of the arrays, where they are one.
+        array: preset of the arrays, or file of their specification.
         mac_fraction: share of the multiply-accumulates in memory.
         steps: network evaluations per image.
         by_action: energy [pJ] by boundary and action.
@@ -135,9 +134,9 @@ class PricedNetwork:
     energy: Floats
     digital: Floats
 
-    def by_machine(self, array: str) -> dict[str, Floats]:
+    def by_machine(self) -> dict[str, Floats]:
         """Drawn energy [J] of an image's arithmetic on the digital machine and in crossbars."""
-        return {"an int8 digital machine": self.digital, f"crossbars ({array})": self.energy}
+        return {"an int8 digital machine": self.digital, f"crossbars ({self.result.array})": self.energy}
 
 
 def compute_cost(
@@ -174,13 +173,13 @@ def network_draws(
         images: that the ledger's work made.
         per_image: how many times that work makes an image, where only some of its evaluations were counted.
         write: pulse that writes a cell, to price the weights' writing.
-        array: name of the preset, for people.
+        array: preset or file of the arrays, for people.
         draws: of the cost table; a thousand of the package's own where None.
 
     Raises:
         InputError: nothing was counted yet, ``images`` is not positive, or not all of the model's work is known.
     """
-    from voltaspin.memory.crossbar.context import NETWORK
+    from voltaspin.memory.crossbar.counting import NETWORK
     from voltaspin.memory.crossbar.layer import MemoryLayer, context_of
 
     if images < 1:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from voltaspin.memory.pulses import Line as Line
     from voltaspin.memory.pulses import PulseLibrary as PulseLibrary
     from voltaspin.memory.pulses import PulseResponse as PulseResponse
-    from voltaspin.memory.sensing import Access as Access
     from voltaspin.memory.stored_image import StoredImage as StoredImage
     from voltaspin.memory.stored_image import retention_demo as retention_demo
+    from voltaspin.memory.variation import Access as Access
     from voltaspin.memory.variation import Variation as Variation
-    from voltaspin.memory.yields import Yield as Yield
+    from voltaspin.memory.wear import Yield as Yield
 else:
     __getattr__, __dir__, __all__ = attach(__name__, __file__)

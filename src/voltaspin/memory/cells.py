@@ -15,8 +15,7 @@ from voltaspin.device import Junction, Pulse, SwitchingModel
 from voltaspin.device.response import logistic, logit
 from voltaspin.memory.dynamics import Disturbance, Imperfections
 from voltaspin.memory.pulses import Line, PulseLibrary, PulseResponse, response
-from voltaspin.memory.sensing import Access
-from voltaspin.memory.variation import QUANTITIES, SCREENING, Variation
+from voltaspin.memory.variation import QUANTITIES, SCREENING, Access, Variation
 from voltaspin.random.streams import Stream, derive_key
 
 Floats = NDArray[np.float64]
@@ -75,7 +74,6 @@ class Cells:
         self._state = np.zeros(shape, np.uint8)
         self._worn_all, self._worn, self._most_worn = 0, np.zeros(0, np.int64), 0
         self._lives: NDArray[np.float32] | None = None
-        self._library: PulseLibrary | None = None
         self._remembered: dict[Pulse, Thresholds] = {}
         self._hold()
 
@@ -165,16 +163,14 @@ class Cells:
         """
         return self.library.choose(_checked_probability(probability), self.spreads)
 
-    @property
+    @cached_property
     def library(self) -> PulseLibrary:
         """The pulses that a driver can give to these cells; solved on first use, half a minute, and kept on disk.
 
         Raises:
             InputError: the junction is unknown.
         """
-        if self._library is None:
-            self._library = PulseLibrary.of(self._known("its pulses cannot be programmed"), self._halves)
-        return self._library
+        return PulseLibrary.of(self._known("its pulses cannot be programmed"), self._halves)
 
     @property
     def spreads(self) -> dict[str, float]:

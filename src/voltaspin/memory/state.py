@@ -19,8 +19,7 @@ from voltaspin.core.spec import built, shown
 from voltaspin.device import Junction, SwitchingModel
 from voltaspin.memory.dynamics import Imperfections
 from voltaspin.memory.pulses import Line
-from voltaspin.memory.sensing import Access
-from voltaspin.memory.variation import Variation
+from voltaspin.memory.variation import Access, Variation
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from voltaspin.core.format import energy
 from voltaspin.cost.comparison import Cost
 from voltaspin.cost.jobs import RngSource, Workload
 from voltaspin.cost.merit import ABOUT_A_THOUSAND, METRICS, FigureOfMerit
-from voltaspin.cost.table import BOUNDARIES
+from voltaspin.cost.pricing import BOUNDARIES
 from voltaspin.plots.drawing import (
     BLUE,
     GREEN,

@@ -12,7 +12,7 @@ from voltaspin.core.files import write_text
 from voltaspin.core.format import duration, energies, interval, number
 from voltaspin.core.result import Provenance
 from voltaspin.cost.merit import UNITS
-from voltaspin.cost.table import BOUNDARIES
+from voltaspin.cost.pricing import BOUNDARIES
 from voltaspin.device.pulse_check import PulseCheck
 from voltaspin.metrics.conditions import ConditionComparison, ConditionScores
 from voltaspin.report.demo_results import DemoResults

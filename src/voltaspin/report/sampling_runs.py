@@ -16,7 +16,7 @@ from voltaspin.core.capacity import check_memory, memory_errors
 from voltaspin.core.errors import InputError
 from voltaspin.core.folders import OutputFolder
 from voltaspin.core.ledger import Ledger
-from voltaspin.cost.images import ImageWork, image_costs
+from voltaspin.cost.jobs import ImageWork, image_costs
 from voltaspin.cost.network import compute_cost
 from voltaspin.cost.pricing import Draws
 from voltaspin.device import Junction

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.spec import Spec
-from voltaspin.cost.images import image_costs, image_costs_text
+from voltaspin.cost.jobs import image_costs, image_costs_text
 from voltaspin.device import SwitchingModel, presets
 from voltaspin.diffusion import TrainSpec, bitflip, load_images, load_pipeline, sample, shipped_model, train
 from voltaspin.diffusion.bitflip.model import IDEAL, BitModelSpec, CellSpec, make_array

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from voltaspin.core.lazy import attach
 
 if TYPE_CHECKING:
-    from voltaspin.memory.crossbar.context import CrossbarContext as CrossbarContext
     from voltaspin.memory.crossbar.conversion import convert as convert
+    from voltaspin.memory.crossbar.counting import CrossbarContext as CrossbarContext
     from voltaspin.memory.crossbar.coverage import Coverage as Coverage
     from voltaspin.memory.crossbar.layer import MemoryLayer as MemoryLayer
     from voltaspin.memory.crossbar.matrix import Crossbar as Crossbar

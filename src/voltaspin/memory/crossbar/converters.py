@@ -33,15 +33,9 @@ class Conversion(NamedTuple):
         return cls(zero + 1, zero, zero)
 
 
-class _Best(NamedTuple):
-    """The best range of a uniform converter for Gaussian sums, and the mean square it loses, both of unit variance."""
-
-    loading: float
-    loss: float
-
-
 @cache
-def _best(bits: int) -> _Best:
+def _best(bits: int) -> tuple[float, float]:
+    """The best range of a uniform converter for Gaussian sums, and the mean square it loses, both of unit variance."""
     from scipy.optimize import minimize_scalar
     from scipy.special import ndtri
 
@@ -53,7 +47,7 @@ def _best(bits: int) -> _Best:
         return float(np.mean((x - step * np.clip(np.rint(x / step), -half, half - 1)) ** 2))
 
     found = minimize_scalar(loss, bounds=(0.3, 5.0), method="bounded", options={"xatol": 1e-3})
-    return _Best(float(found.x), float(found.fun))
+    return float(found.x), float(found.fun)
 
 
 def loading(bits: int) -> float:
@@ -64,12 +58,13 @@ def loading(bits: int) -> float:
 
     Source: J. Max, IRE Trans. Inf. Theory 6, 7 (1960), whose even quantiser has no level at 0.
     """
-    return _best(bits).loading
+    return _best(bits)[0]
 
 
 def gaussian_loss(limit: torch.Tensor, bits: int) -> torch.Tensor:
     """Mean square [counts^2] that rounding and clipping lose of Gaussian sums whose best range is ``limit``."""
-    clipping = _best(bits).loss * (limit / _best(bits).loading) ** 2
+    best, loss = _best(bits)
+    clipping = loss * (limit / best) ** 2
     step = adc_step(limit, bits)
     return clipping.where(step > 1, step**2 / 12)
 

@@ -16,48 +16,54 @@ class Drive:
     """The rows' drivers.
 
     An input is converted in *planes* one after another, and a plane is gathered from *reads* ahead of its conversion.
-    Each comes with its weight.
+    Each comes with its weight. A subclass says where an input is taken apart into its bits.
 
     Args:
         bits: of an input's magnitude.
 
     Attributes:
         multilevel: whether a row takes one of many voltages.
+        serial: whether each bit is a plane of its own, and is converted.
+        weighted: whether each bit is a read of its own, and bits are weighted and added as charge before a conversion.
     """
 
     bits: int
     multilevel: ClassVar[bool] = False
+    serial: ClassVar[bool] = False
+    weighted: ClassVar[bool] = False
 
     def planes(self, x: torch.Tensor) -> Planes:
-        """Return the inputs of each conversion: signed bits, or the whole inputs."""
-        return [(1.0, x)]
+        """Return the inputs of each conversion: signed bits, the lowest first, or the whole inputs."""
+        return self._signed_bits(x) if self.serial else [(1.0, x)]
 
     def reads(self, x: torch.Tensor) -> Planes:
-        """Return the voltages ahead of one conversion whose input is ``x``."""
-        return [(1.0, x)]
+        """Return the voltages ahead of one conversion whose input is ``x``: signed bits, or the whole inputs."""
+        return self._signed_bits(x) if self.weighted else [(1.0, x)]
 
     @property
     def activations(self) -> int:
         """How often the rows are driven for one input."""
-        return self.bits
+        return 1 if self.multilevel else self.bits
 
     @property
     def conversions(self) -> int:
         """Conversions of one sum for one input."""
-        return 1
+        return self.bits if self.serial else 1
 
     @property
     def plane_power(self) -> float:
         """Sum of the squared weights of the planes."""
-        return 1.0
+        return (4.0**self.bits - 1) / 3 if self.serial else 1.0
 
     @property
     def read_power(self) -> float:
         """Sum of the squared weights of the reads ahead of one conversion."""
-        return 1.0
+        return (4.0**self.bits - 1) / 3 if self.weighted else 1.0
 
     def charge(self, x: torch.Tensor, *, squared: bool) -> torch.Tensor:
         """Return the factor of a cell's noise variance: the squared (or absolute) voltages by squared weights."""
+        if self.multilevel:
+            return x * x if squared else x.abs()
         import torch
 
         size = x.abs().to(torch.int32)
@@ -67,52 +73,20 @@ class Drive:
         size, sign = x.abs().int(), x.sign()
         return [(2.0**k, ((size >> k) & 1).float() * sign) for k in range(self.bits)]
 
-    @property
-    def _power(self) -> float:
-        return (4.0**self.bits - 1) / 3
-
 
 class Levels(Drive):
     """A DAC drives each row to one of many voltages."""
 
     multilevel = True
 
-    @property
-    def activations(self) -> int:
-        """Once."""
-        return 1
-
-    def charge(self, x: torch.Tensor, *, squared: bool) -> torch.Tensor:
-        """Return the square of the inputs, or their size."""
-        return x * x if squared else x.abs()
-
 
 class Serial(Drive):
     """The bits of an input come one by one, and each is converted."""
 
-    def planes(self, x: torch.Tensor) -> Planes:
-        """Return the signed bits, the lowest first."""
-        return self._signed_bits(x)
-
-    @property
-    def conversions(self) -> int:
-        """One for each bit."""
-        return self.bits
-
-    @property
-    def plane_power(self) -> float:
-        """Sum of the squared weights of the bits."""
-        return self._power
+    serial = True
 
 
 class Weighted(Drive):
     """The bits of an input come one by one, and are weighted and added as charge before one conversion."""
 
-    def reads(self, x: torch.Tensor) -> Planes:
-        """Return the signed bits, the lowest first."""
-        return self._signed_bits(x)
-
-    @property
-    def read_power(self) -> float:
-        """Sum of the squared weights of the bits."""
-        return self._power
+    weighted = True

@@ -87,12 +87,8 @@ class Convolution(Geometry):
     """A convolution in one or two dimensions: every position of the kernel meets the matrices."""
 
     def __init__(self, layer: Any) -> None:
-        self.stride, self.dilation, self.padding, self.groups = (
-            layer.stride,
-            layer.dilation,
-            layer.padding,
-            layer.groups,
-        )
+        self.stride, self.dilation = layer.stride, layer.dilation
+        self.padding, self.groups = layer.padding, layer.groups
         self.kernel = tuple(layer.kernel_size)
         self.trailing = len(self.kernel)
         self.kind, self.axis = f"Conv{self.trailing}d", -self.trailing - 1

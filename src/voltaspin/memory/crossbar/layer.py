@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from voltaspin.core.errors import InputError
-from voltaspin.memory.crossbar.context import CrossbarContext
 from voltaspin.memory.crossbar.converters import Conversion
+from voltaspin.memory.crossbar.counting import CrossbarContext
 from voltaspin.memory.crossbar.geometry import KINDS, geometry_of
 from voltaspin.memory.crossbar.matrix import Crossbar
 from voltaspin.memory.crossbar.program import Programmed, Written, require_finite

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
-from voltaspin.memory.crossbar.context import CrossbarContext
 from voltaspin.memory.crossbar.converters import converter_step
+from voltaspin.memory.crossbar.counting import CrossbarContext
 from voltaspin.memory.crossbar.drive import Planes
 from voltaspin.memory.crossbar.geometry import Geometry
 from voltaspin.memory.crossbar.normals import ReadNoise

@@ -7,12 +7,12 @@ readout. No other code asks for these words.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import as_object
@@ -23,12 +23,22 @@ from voltaspin.memory.crossbar.drive import Drive, Levels, Serial, Weighted
 Mode = Literal["digital", "analog", "resistance_sum"]
 Inputs = Literal["multilevel", "bit-serial"]
 Converter = Literal["exact", "statistical"]
-_BITS = ("weight_bits", "input_bits", "adc_bits")
-_NOT_NEGATIVE = (
-    "resistance_spread", "read_noise", "wire_resistance", "retention_rate", "age", "line_capacitance",
-)  # fmt: skip
-_POSITIVE = ("TMR", "R_P", "read_voltage", "supply_voltage", "bandwidth", "temperature", "adc_range")
-_SHARES = ("write_error_rate", "stuck", "clip_share")
+_FIELDS_WITHIN: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
+    (("weight_bits", "input_bits", "adc_bits"), lambda x: 1 <= x <= 16, "give 1 to 16 bits"),
+    (("rows", "columns", "write_attempts", "time_buckets", "time_steps"), lambda x: x >= 1, "give at least 1"),
+    (
+        ("resistance_spread", "read_noise", "wire_resistance", "retention_rate", "age", "line_capacitance"),
+        lambda x: 0 <= x < math.inf,
+        "give a finite number that is not negative",
+    ),
+    (
+        ("TMR", "R_P", "read_voltage", "supply_voltage", "bandwidth", "temperature", "adc_range"),
+        lambda x: 0 < x < math.inf,
+        "give a positive number (TMR is a ratio, 1.0 for 100 %)",
+    ),
+    (("write_error_rate", "stuck", "clip_share"), lambda x: 0 <= x <= 1, "give a share from 0 to 1"),
+)
+_WITHIN = {name: (fits, remedy) for names, fits, remedy in _FIELDS_WITHIN for name in names}
 
 
 class ArraySpec(Spec):
@@ -140,39 +150,12 @@ class ArraySpec(Spec):
             data = {**data, "read_voltage": None}
         return super().from_json(data, where=where)
 
-    @field_validator(*_BITS)
+    @field_validator(*_WITHIN)
     @classmethod
-    def _bits(cls, value: int) -> int:
-        if not 1 <= value <= 16:
-            raise ValueError("give 1 to 16 bits")
-        return value
-
-    @field_validator(*_NOT_NEGATIVE)
-    @classmethod
-    def _not_negative(cls, value: float | None) -> float | None:
-        if value is not None and not 0 <= value < float("inf"):
-            raise ValueError("give a finite number that is not negative")
-        return value
-
-    @field_validator(*_POSITIVE)
-    @classmethod
-    def _positive(cls, value: float | None) -> float | None:
-        if value is not None and not 0 < value < float("inf"):
-            raise ValueError("give a positive number (TMR is a ratio, 1.0 for 100 %)")
-        return value
-
-    @field_validator(*_SHARES)
-    @classmethod
-    def _share(cls, value: float) -> float:
-        if not 0 <= value <= 1:
-            raise ValueError("give a share from 0 to 1")
-        return value
-
-    @field_validator("rows", "columns", "write_attempts", "time_buckets", "time_steps")
-    @classmethod
-    def _at_least_one(cls, value: int) -> int:
-        if value < 1:
-            raise ValueError("give at least 1")
+    def _within(cls, value: float | None, info: ValidationInfo) -> float | None:
+        fits, remedy = _WITHIN[str(info.field_name)]
+        if value is not None and not fits(value):
+            raise ValueError(remedy)
         return value
 
     @model_validator(mode="after")
