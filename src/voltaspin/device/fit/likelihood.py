@@ -141,7 +141,7 @@ def climb(
         likelihood: logarithm of the likelihood, -inf where the parameters make no sense.
         slope: its gradient (n,) and the Fisher information (n, n).
         exact_slope: the same without an approximation that ``slope`` makes; asked for within a standard deviation
-            of the maximum, and where a step of an approximate slope leads down.
+            of the maximum, and where a step of an approximate slope gains less than half of what it promises.
         checked: whether the climb may end only after an exact slope near the maximum.
         near: squared distance to the maximum in standard deviations below which the climb ends; by default a
             thousandth of a standard deviation.
@@ -165,12 +165,16 @@ def climb(
             progress(done, left)
         if left < near and sure:
             return theta, covariance
-        moved = False
+        moved, share = False, 0.0
         while left >= near and not moved:
             step = np.linalg.solve(information + damping * np.diag(np.diag(information)), gradient)
             value = likelihood(theta + step)
+            promised = float(step @ gradient - step @ information @ step / 2)
             if moved := value > now:
-                theta, now, damping = theta + step, value, max(damping / 10, 1e-6)
+                share = (value - now) / promised
+                theta, now = theta + step, value
+                # Along a curved ridge a step that promised too much is followed by a shorter one.
+                damping = max(damping / 10, 1e-6) if share > 0.75 else damping if share > 0.25 else 4 * damping
             elif not exact:
                 break
             else:
@@ -180,7 +184,7 @@ def climb(
                     if left < 1e-2:  # rounding, or that of the slope, hides the rest of the way
                         return theta, covariance
                     raise InputError("the fit does not settle; start from a junction nearer to the data")
-        exact = exact_slope is None or not moved
+        exact = exact_slope is None or share < 0.5
         gradient, information = (exact_slope if exact and exact_slope is not None else slope)(theta)
     raise InputError("the fit has not settled after 100 steps; start from a junction nearer to the data")
 

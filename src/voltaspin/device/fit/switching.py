@@ -46,6 +46,7 @@ SWITCHING = ("xi", "K_eff", "Delta", "B_x", "B_z", "alpha_G")
 #: third power of its degree.
 FIRST, QUICK = 0.5, 0.62
 DEFAULT = ("xi", "K_eff", "B_x", "B_z")  #: what a fit frees where nothing is asked for
+_ROUNDS = 4  # of climbs with few harmonics before the one with all
 _SOLUTIONS = 6  # of the degree of the fit beside those for the derivatives, all other degrees included
 
 
@@ -98,7 +99,7 @@ def fit_switching(
     fit = _Fit(sets, junction, tuple(free), spin_torque, progress)
     theta = np.zeros(len(free))
     with contextlib.suppress(InputError):  # so few harmonics may show no maximum where all of them do
-        theta, _ = fit.climb(theta, max(int(FIRST * fine), 5), near=0.1)
+        theta, _ = fit.climb(theta, max(int(FIRST * fine), 5), near=1.0)
     try:
         theta, covariance = fit.climb(theta, max(int(QUICK * fine), 5), near=1e-2)
         if quick or on_quick is not None:
@@ -113,11 +114,12 @@ def fit_switching(
         fit.J, theta = None, np.zeros(len(free))
     while True:
         if theta.any():  # near enough that the exact derivatives of the last climb are asked for once
-            theta, _ = fit.climb(theta, max(int(COARSER * fine), 4), near=0.3, direct=True)
+            theta, _ = fit.climb(theta, max(int(COARSER * fine), 4), near=0.3, direct=fit.few)
+            theta = theta if fit.few else fit.approach(theta, fine)
         # A degree that is too low already for the quick answer needs no climb; one that was asked for is climbed.
         excess = fit.unresolved(theta, fine) if degree is None and theta.any() else ""
         if not excess:
-            theta, covariance = fit.climb(theta, fine, near=1e-4, checked=True)  # a hundredth of a standard error
+            theta, covariance = fit.climb(theta, fine, near=1e-3, checked=True)  # three hundredths of a standard error
             excess = fit.unresolved(theta, fine)
         if not excess:
             return fit.result(theta, covariance, approximate=False, warn=True)
@@ -152,6 +154,7 @@ class _Fit:
         self.P, self.trials = (np.concatenate([getattr(one, name) for one in sets]) for name in ("P_sw", "trials"))
         self.sizes = np.array([_parameter(junction, name)[1] for name in free])
         self.degree, self.direct = 0, False  # of the probabilities that are fitted
+        self.shift: Floats = np.zeros(1)  # added to the probabilities that are fitted
         self.J: Floats | None = None
         self.known: dict[tuple[int, bool, bytes], Floats] = {}  # probabilities by degree, directness and parameters
         self.last: tuple[Floats, Floats] | None = None  # where J holds
@@ -199,7 +202,8 @@ class _Fit:
 
     def here(self, theta: Floats) -> Floats:
         """Probabilities at the degree of the climb; with few fields its derivatives come along."""
-        return np.asarray(self.model(self._around(theta) if self.few else [theta], self.degree, direct=self.direct)[0])
+        p = self.model(self._around(theta) if self.few else [theta], self.degree, direct=self.direct)[0]
+        return np.clip(p + self.shift, 1e-12, 1 - 1e-12)
 
     def likelihood(self, theta: Floats) -> float:
         try:
@@ -263,6 +267,25 @@ class _Fit:
             theta, self.free, likelihood=self.likelihood, slope=self.slope, exact_slope=self.exact_slope, near=near,
             checked=checked, progress=self.tell,
         )  # fmt: skip
+
+    def approach(self, theta: Floats, degree: int) -> Floats:
+        """Come near the maximum at a degree by climbs with few harmonics, which are moved to what all give here.
+
+        Each round costs one full solution. Where the rounds end, the slopes of the few harmonics are those of all but
+        for some percent, so the distance left is some percent of a standard error.
+        """
+        few = max(int(COARSER * degree), 5)
+        for _ in range(_ROUNDS):
+            (p,) = self.model([theta], degree, direct=True)
+            self.shift = p - self.model([theta], few, direct=False)[0]
+            try:
+                before, (theta, covariance) = theta, self.climb(theta, few, near=1e-3)
+            finally:
+                self.shift = np.zeros(1)
+            moved = theta - before
+            if moved @ np.linalg.solve(covariance, moved) < 0.1:
+                break
+        return theta
 
     def _two_degrees(self, theta: Floats, degree: int, *, direct: bool) -> tuple[Floats, Floats]:
         """Probabilities, and how far they are from direct ones with fewer harmonics."""
