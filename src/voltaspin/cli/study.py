@@ -67,14 +67,7 @@ def study(
     runs = spec.runs()
     if dry_run:
         seconds = seconds_of(evaluations=size.evaluations, training_images=size.training_images)
-        if as_json:
-            print_json(size.model_copy(update={"seconds": seconds}).to_json())
-            return
-        print(
-            f"{file}: {size.conditions} conditions, {size.runs} runs and {size.trainings} trainings; "
-            f"{size.images} images by {size.evaluations} network evaluations, {size.training_images} training images; "
-            f"{size.bytes / 1e6:.1f} MB of results; about {_duration(seconds)} in one process of this machine"
-        )
+        show(size.model_copy(update={"seconds": seconds}), as_json)
         return
     mine = shard_of(runs, shard) if shard else runs
     work = partial(do, out.resolve())
@@ -120,13 +113,6 @@ def study(
     if text := str(result):
         print(text)
     print(f"{out / 'index.html'}: {len(runs)} runs")
-
-
-def _duration(seconds: float) -> str:
-    for unit, name in ((86400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * unit:
-            return f"{seconds / unit:.1f} {name}"
-    return f"{seconds:.0f} s"
 
 
 @file_options

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.format import duration
 from voltaspin.core.result import Result, Unit
 from voltaspin.study.specification import Condition, Run, StudySpec
 
@@ -54,6 +55,14 @@ class Size(Result):
     training_images: int
     bytes: Annotated[int, Unit("byte")]
     seconds: Annotated[float | None, Unit("s")] = None
+
+    def __str__(self) -> str:
+        time = "" if self.seconds is None else f"; about {duration(self.seconds)} in one process of this machine"
+        return (
+            f"{self.conditions} conditions, {self.runs} runs and {self.trainings} trainings; "
+            f"{self.images} images by {self.evaluations} network evaluations, {self.training_images} training images; "
+            f"{self.bytes / 1e6:.1f} MB of results{time}"
+        )
 
     @classmethod
     def of(cls, spec: StudySpec) -> Size:
