@@ -123,6 +123,13 @@ def test_load_refuses_other_files(model: SwitchingModel, tmp_path) -> None:  # t
         SwitchingModel.load(path)
 
 
+def test_a_damaged_exponent_does_not_divide_by_zero(model: SwitchingModel) -> None:
+    fields = {name: getattr(model, name) for name in SwitchingModel.model_fields}
+    fields["variables"] = tuple((name, ((w[0][0], -1, w[0][2]),), c, h) for name, w, c, h in model.variables)
+    with pytest.raises(ValueError, match=r"divides by B_z, which may be 0 in -0\.008 to 0\.008 T; build"):
+        SwitchingModel(**fields)
+
+
 def test_bad_grids_are_refused() -> None:
     for options in ({"K_eff_range": (1.1, 1.2)}, {"B_z_range": (1e-3, 2e-3)}, {"B_z_points": 2}):
         with pytest.raises(InputError):

@@ -19,13 +19,17 @@ from typing import Literal, get_args
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Estimate
 from voltaspin.core.units import gamma_e, k_B, require_positive, require_voltage
-from voltaspin.device import axial, over_saddle
+from voltaspin.device.barrier import (
+    SADDLE_FIELD,
+    depopulation,
+    log_axial_rates,
+    log_first_passage,
+    log_saddle_rate,
+)
 from voltaspin.device.density import MAX_DEGREE, least_degree, term_weights
 from voltaspin.device.escape import LEAST_SHARE, SlowMode, log_flux_rate, slow_mode
 from voltaspin.device.junction import Junction, Well
-from voltaspin.device.landscape import Landscape
-from voltaspin.device.over_saddle import SADDLE_FIELD, depopulation
-from voltaspin.device.torque import spin_torque_field
+from voltaspin.device.landscape import Landscape, spin_torque_field
 
 __all__ = ["SlowMode", "depopulation", "flip_rate", "log_flip_rate", "slow_mode"]
 
@@ -186,11 +190,11 @@ class _Escape:
 
     def mode(self) -> tuple[float, float]:
         log_diffusion, land = self._symmetric()
-        return log_diffusion + axial.log_rates(land)[0 if self.well == "up" else 1], 1e-9
+        return log_diffusion + log_axial_rates(land)[0 if self.well == "up" else 1], 1e-9
 
     def first_passage(self) -> tuple[float, float]:
         log_diffusion, land = self._symmetric()
-        return log_diffusion + axial.log_first_passage(land, up=self.well == "up"), 1e-9
+        return log_diffusion + log_first_passage(land, up=self.well == "up"), 1e-9
 
     # in an in-plane field
 
@@ -233,7 +237,7 @@ class _Escape:
     def saddle(self) -> tuple[float, float]:
         alpha_G, land = self.junction.alpha_G, self.land
         to_T = k_B * self.junction.temperature / (self.junction.Ms * self.junction.volume)
-        value = math.log(gamma_e / (1 + alpha_G**2) * to_T) + over_saddle.log_rate(land, self.well, alpha_G=alpha_G)
+        value = math.log(gamma_e / (1 + alpha_G**2) * to_T) + log_saddle_rate(land, self.well, alpha_G=alpha_G)
         # The formula is asymptotic in the barrier, and in the field where the damping is low. Against the flux at
         # Delta 20 to 100, b_x 2.5 to 40 and damping 0.005 to 0.5 it was off by two thirds of this at most.
         return value, 0.7 / self.lowest + 0.3 / land.b_x * max(1.0, 0.005 / alpha_G)

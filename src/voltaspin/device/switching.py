@@ -73,7 +73,15 @@ class SwitchingModel(Spec):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        self.response  # noqa: B018  refuses polynomials that are none
+        for variable in self.response.variables:  # refuses polynomials that are none
+            for quantity, power, _ in variable.weights:
+                at = nominal(quantity)
+                low, high = (-np.inf, np.inf) if self.ranges is None else self.ranges.get(quantity, (at, at))
+                if power < 0 and low <= 0 <= high:
+                    raise InputError(
+                        f"variable {variable.name!r} divides by {quantity}, which may be 0 in {low:g} to {high:g}"
+                        f"{UNITS.get(quantity, '')}; build the model again"
+                    )
         return self
 
     @cached_property

@@ -1,7 +1,8 @@
-"""Rates of a junction with a symmetry axis, by integrals over m_z that hold at any barrier.
+"""Rates over a barrier of any height with a symmetry axis, and over the saddle that an in-plane field makes.
 
-Without an in-plane field m_z diffuses by itself, and a torque of polarisation z acts as a field. Everything here is
-a sum of positive terms in units of the barrier's top, so that a rate keeps its relative accuracy at any height.
+Without an in-plane field m_z diffuses by itself, and a torque of polarisation z acts as a field: the rates are
+integrals over m_z that hold at any barrier, sums of positive terms in units of the barrier's top, so that a rate
+keeps its relative accuracy at any height. With one, an asymptotic formula for high barriers holds at any damping.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.polynomial import legendre
 
+from voltaspin.core.errors import InputError
+from voltaspin.device.junction import Well
 from voltaspin.device.landscape import Landscape
 from voltaspin.device.sphere import Floats
 
@@ -41,7 +44,7 @@ def _side(Delta: float, width: float, reach: float) -> list[float]:
     return [0.0, *(b for a, b in pairwise([0.0, *inside]) if b - a > 1e-6 * reach), reach]
 
 
-def log_rates(land: Landscape) -> tuple[float, float]:
+def log_axial_rates(land: Landscape) -> tuple[float, float]:
     """Return the logarithms of the rates out of the well up and the well down over the diffusion constant.
 
     They are those of the process of two states that has the slowest eigenvalue and the stationary populations of
@@ -107,7 +110,7 @@ def log_first_passage(land: Landscape, *, up: bool) -> float:
     """Return ln of half the inverse mean time from a pole to the top of the barrier, over the diffusion constant.
 
     The other half of those at the top falls back, if the barrier is high and symmetric: at Delta 1 it is 20 % below
-    the rate of :func:`log_rates`, in a strong field along z up to 20 % to either side at any height.
+    the rate of :func:`log_axial_rates`, in a strong field along z up to 20 % to either side at any height.
 
     Source: W. F. Brown, Phys. Rev. 130, 1677 (1963).
     """
@@ -121,3 +124,66 @@ def log_first_passage(land: Landscape, *, up: bool) -> float:
     z = top + u
     time = np.sum(half * w * np.exp(-Delta * u**2) * (1 - _share(Delta, u, width)) / ((1 - z) * (1 + z)))
     return -math.log(2 * float(time)) - _log_well(Delta, width)
+
+
+SADDLE_FIELD = 2.0  #: least energy of the in-plane field [k_B T] that makes a saddle
+
+
+@lru_cache(maxsize=4)
+def _gauss(points: int) -> tuple[Floats, Floats]:
+    """Gauss-Legendre nodes and weights on -1..1; kept, since they cost 20 times what they are used for."""
+    return np.polynomial.legendre.leggauss(points)
+
+
+def _loss(land: Landscape, saddle: float, *, up: bool) -> float:
+    """Energy lost in one turn along the separatrix through one well, over alpha_G [k_B T]."""
+    z0, C = math.cos(saddle), -land.energy(saddle)
+    # On the orbit x = (C - Delta z^2 - b_z z) / b_x; it closes where x^2 + z^2 = 1.
+    line = np.array([-land.Delta, -land.b_z, C])
+    closed = np.polysub(np.polymul([-(land.b_x**2), 0], [1, 0]), np.polymul(line, line))
+    closed[-1] += land.b_x**2
+    rest, _ = np.polydiv(closed, np.polymul([1, -z0], [1, -z0]))
+    z1 = max(np.roots(rest).real) if up else min(np.roots(rest).real)
+    nodes, weights = _gauss(200)
+    u, du = (nodes + 1) / 2, weights / 2
+    z = z1 - (z1 - z0) * u**2
+    x = np.polyval(line, z) / land.b_x
+    y = np.sqrt(np.maximum(1 - x**2 - z**2, 1e-300))
+    axial = 2 * land.Delta * z + land.b_z
+    tangential = land.b_x**2 + axial**2 - (land.b_x * x + axial * z) ** 2
+    return float(2 * np.sum(du * 2 * abs(z1 - z0) * u * tangential / (y * land.b_x)))
+
+
+def depopulation(loss: float) -> float:
+    """Return the Mel'nikov-Meshkov factor A(loss) for an energy loss per turn in k_B T: 0 to 1.
+
+    Source: V. I. Mel'nikov and S. V. Meshkov, J. Chem. Phys. 85, 1018 (1986).
+    """
+    # lambda = tan(t) / 2 makes the weight 1 / (lambda^2 + 1/4) constant.
+    nodes, weights = _gauss(400)
+    t = (nodes + 1) * math.pi / 4
+    integrand = np.log1p(-np.exp(-loss / (4 * np.cos(t) ** 2)))
+    return math.exp(2 / math.pi * float(np.sum(weights * math.pi / 4 * integrand)))
+
+
+def log_saddle_rate(land: Landscape, well: Well, *, alpha_G: float) -> float:
+    """Return ln of the rate out of a well over the rate gamma_e / (1 + alpha_G^2) of 1 k_B T of field energy.
+
+    Raises:
+        InputError: no two wells, or an in-plane field too weak for a single saddle.
+
+    Source: Y. P. Kalmykov, J. Appl. Phys. 96, 1138 (2004).
+    """
+    if land.b_x < SADDLE_FIELD:
+        raise InputError(
+            f"the in-plane field turns the energy by {land.b_x:.2g} k_B T only, too little for a single saddle "
+            f"({SADDLE_FIELD:g} needed); use method='flux', 'extrapolated' or 'eigenvalue'"
+        )
+    up, saddle, down = land.stations()
+    c1, c2 = land.curvatures(saddle)
+    growth = 0.5 * (-alpha_G * (c1 + c2) + math.sqrt((alpha_G * (c1 - c2)) ** 2 - 4 * c1 * c2))
+    bottom = up if well == "up" else down
+    a1, a2 = land.curvatures(bottom)
+    losses = [alpha_G * _loss(land, saddle, up=side) for side in (True, False)]
+    filled = depopulation(losses[0]) * depopulation(losses[1]) / depopulation(sum(losses))
+    return math.log(growth / (2 * math.pi) * math.sqrt(a1 * a2 / (-c1 * c2)) * filled) - land.height(well)
