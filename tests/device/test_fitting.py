@@ -21,9 +21,10 @@ from voltaspin.device.fit.data import (
 )
 from voltaspin.device.fit.field import fit_switching_fields, fit_xi, log_escape_rates, switched
 from voltaspin.device.fit.likelihood import FitResult, climb, inverse_information, uniformity
+from voltaspin.device.fit.measured_pulse import switching_model_from_measurements
 from voltaspin.device.fit.predictions import predict, predictions
 from voltaspin.device.fit.resistance import fit_resistance, fit_spread, fit_TMR, resistance
-from voltaspin.device.fit.switching import expected_seconds, fit_switching, switching_model_from_measurements
+from voltaspin.device.fit.switching import expected_seconds, fit_switching
 from voltaspin.device.fokker_planck import switching_map, switching_probability
 from voltaspin.device.junction import Junction
 from voltaspin.device.retention import flip_rate

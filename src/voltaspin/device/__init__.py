@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     from voltaspin.device.fit.field import fit_switching_fields as fit_switching_fields
     from voltaspin.device.fit.field import fit_xi as fit_xi
     from voltaspin.device.fit.likelihood import FitResult as FitResult
+    from voltaspin.device.fit.measured_pulse import MeasuredPulse as MeasuredPulse
+    from voltaspin.device.fit.measured_pulse import (
+        switching_model_from_measurements as switching_model_from_measurements,
+    )
     from voltaspin.device.fit.resistance import fit_resistance as fit_resistance
     from voltaspin.device.fit.resistance import fit_spread as fit_spread
     from voltaspin.device.fit.resistance import fit_TMR as fit_TMR
-    from voltaspin.device.fit.switching import MeasuredPulse as MeasuredPulse
     from voltaspin.device.fit.switching import fit_switching as fit_switching
-    from voltaspin.device.fit.switching import switching_model_from_measurements as switching_model_from_measurements
     from voltaspin.device.fokker_planck import FokkerPlanck as FokkerPlanck
     from voltaspin.device.junction import Junction as Junction
     from voltaspin.device.junction import JunctionSpec as JunctionSpec

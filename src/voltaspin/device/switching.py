@@ -288,13 +288,13 @@ class SwitchingModel(Spec):
 
         Args:
             p01, p10: counts from up and from down, see
-                :func:`voltaspin.device.fit.switching.switching_model_from_measurements`.
+                :func:`voltaspin.device.fit.measured_pulse.switching_model_from_measurements`.
             max_degree: of the polynomials in B_z.
 
         Raises:
             InputError: different pulses, or too few fields.
         """
-        from voltaspin.device.fit.switching import switching_model_from_measurements
+        from voltaspin.device.fit.measured_pulse import switching_model_from_measurements
 
         measured = switching_model_from_measurements(p01, p10, max_degree=max_degree)
         terms = tuple((j,) for j in range(len(measured.c01)))
