@@ -27,9 +27,9 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.core.compiled import numba
 from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.core.renamed import renamed
-from voltaspin.noise import conditioning_kernels as kernels
 from voltaspin.noise.gaussian import GaussianTransform
 from voltaspin.noise.source import Leftover, NoiseSource, Stage, aligned
 
@@ -251,7 +251,7 @@ class VonNeumann(Conditioner):
     def _conditioned(self, packed: NDArray[np.uint8], n: int) -> tuple[NDArray[np.uint8], int]:
         bits = np.unpackbits(packed, count=n)
         out = np.empty(n // 2, np.uint8)
-        made = kernels.von_neumann(bits, self.source.n_cells, out)
+        made = von_neumann(bits, self.source.n_cells, out)
         self.ledger.count("xor", n // 2)
         return np.packbits(out[:made]), int(made)
 
@@ -309,7 +309,7 @@ class Peres(Conditioner):
     def _conditioned(self, packed: NDArray[np.uint8], n: int) -> tuple[NDArray[np.uint8], int]:
         rows = np.unpackbits(packed, count=n).reshape(-1, self.source.n_cells)
         out = np.empty(n, np.uint8)
-        made, pairs = kernels.peres(np.ascontiguousarray(rows.T), self.depth, out)
+        made, pairs = peres(np.ascontiguousarray(rows.T), self.depth, out)
         self.ledger.count("xor", int(pairs))
         return np.packbits(out[:made]), int(made)
 
@@ -320,3 +320,54 @@ def _peres_rate(p: float, depth: int) -> float:
     q = 1 - p
     same = p * p + q * q
     return p * q + _peres_rate(2 * p * q, depth - 1) / 2 + same * _peres_rate(p * p / same, depth - 1) / 2
+
+
+@numba.njit(cache=True, nogil=True)
+def von_neumann(bits, cells, out):  # type: ignore[no-untyped-def]
+    """Von Neumann's bits of successive pairs of rows of ``cells`` bits into ``out``; how many."""
+    made = 0
+    for r in range(0, bits.shape[0] // cells - 1, 2):
+        one = bits[r * cells : (r + 1) * cells]
+        two = bits[(r + 1) * cells : (r + 2) * cells]
+        for c in range(cells):
+            out[made] = one[c]
+            made += one[c] ^ two[c]
+    return made
+
+
+@numba.njit(cache=True, nogil=True)
+def _peres(s, n, depth, scratch, out, made):  # type: ignore[no-untyped-def]
+    """The bits of ``s[:n]`` go to ``out`` from ``made`` on; (how many are there then, pairs looked at).
+
+    scratch: uint8, at least 2 n of it, for the two sequences of each depth.
+    """
+    half = n // 2
+    if depth == 0 or half == 0:
+        return made, 0
+    differ, equal = scratch[:half], scratch[half : 2 * half]
+    same = 0
+    for i in range(half):
+        a, b = s[2 * i], s[2 * i + 1]
+        differ[i] = a ^ b
+        if a == b:
+            equal[same] = a
+            same += 1
+        else:
+            out[made] = a
+            made += 1
+    pairs = half
+    made, more = _peres(differ, half, depth - 1, scratch[2 * half :], out, made)
+    pairs += more
+    made, more = _peres(equal, same, depth - 1, scratch[2 * half :], out, made)
+    return made, pairs + more
+
+
+@numba.njit(cache=True, nogil=True)
+def peres(cells, depth, out):  # type: ignore[no-untyped-def]
+    """Peres' bits of each row (the bits of one cell) of uint8 (cells, n), row after row: (how many, pairs seen)."""
+    scratch = np.empty(2 * cells.shape[1] + 2, np.uint8)
+    made, pairs = 0, 0
+    for c in range(cells.shape[0]):
+        made, more = _peres(cells[c], cells.shape[1], depth, scratch, out, made)
+        pairs += more
+    return made, pairs

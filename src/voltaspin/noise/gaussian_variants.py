@@ -14,9 +14,9 @@ from typing import ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.core.compiled import numba
 from voltaspin.core.errors import InputError
 from voltaspin.core.renamed import renamed
-from voltaspin.noise import gaussian_kernels as kernels
 from voltaspin.noise.gaussian import GaussianTransform, InverseCDF, Popcount, checked_p
 
 
@@ -68,7 +68,7 @@ class DitheredPopcount(GaussianTransform):
         return np.asarray(np.kron(counts, filled))
 
     def fill(self, bits: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
-        kernels.dithered(bits, self.counted, self.bits_per_sample, self.table, out)
+        dithered(bits, self.counted, self.bits_per_sample, self.table, out)
 
 
 @final
@@ -174,7 +174,7 @@ class BoxMuller(GaussianTransform):
         self._fill_packed(np.packbits(bits[: 32 * out.size]), out)
 
     def _fill_packed(self, packed: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
-        kernels.box_muller16(packed, *_float_radius_and_cosine(), out)
+        box_muller16(packed, *_float_radius_and_cosine(), out)
 
 
 @cache
@@ -187,3 +187,24 @@ def _radius_and_cosine() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def _float_radius_and_cosine() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     radius, cosine = _radius_and_cosine()
     return radius.astype(np.float32), cosine.astype(np.float32)
+
+
+@numba.njit(cache=True, nogil=True)
+def dithered(bits, counted, size, table, out):  # type: ignore[no-untyped-def]
+    """``table`` at (ones of the first ``counted`` bits, integer of the others) of each ``size`` bits."""
+    for i in range(out.shape[0]):
+        level = 0
+        for b in bits[i * size : i * size + counted]:
+            level += b
+        for b in bits[i * size + counted : (i + 1) * size]:
+            level = 2 * level + b
+        out[i] = table[level]
+
+
+@numba.njit(cache=True, nogil=True)
+def box_muller16(packed, radius, cosine, out):  # type: ignore[no-untyped-def]
+    """``radius[u] cosine[v]`` of two 16-bit integers each, the first byte high."""
+    for i in range(out.shape[0]):
+        u = (np.intp(packed[4 * i]) << 8) | np.intp(packed[4 * i + 1])
+        v = (np.intp(packed[4 * i + 2]) << 8) | np.intp(packed[4 * i + 3])
+        out[i] = radius[u] * cosine[v]

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.noise.gaussian import InverseCDF
-from voltaspin.noise.gaussian_kernels import look_up_bits
+from voltaspin.noise.gaussian import InverseCDF, look_up_bits
 from voltaspin.noise.source import SEQUENCE, AddressableSource, Provenance, aligned, bit_key
 from voltaspin.random.bernoulli import GROUP, fair_bits
 from voltaspin.random.normal import quantiles53
