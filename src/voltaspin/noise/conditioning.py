@@ -31,7 +31,7 @@ from voltaspin.core.compiled import numba
 from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.core.renamed import renamed
 from voltaspin.noise.gaussian import GaussianTransform
-from voltaspin.noise.source import Leftover, NoiseSource, Stage, aligned
+from voltaspin.noise.source import BufferedStage, NoiseSource, aligned
 
 BLOCK = 1 << 22  #: bits taken from the source at once
 
@@ -49,7 +49,7 @@ def xor_bias(p: float, k: int) -> float:
     return abs(1 - 2 * p) ** k / 2
 
 
-class Conditioner(Stage):
+class Conditioner(BufferedStage):
     """A source that makes fewer and better bits from the bits of another source.
 
     Conditioners compose in any order, count what they consume into the ledger, and say at which rate they deliver.
@@ -59,13 +59,19 @@ class Conditioner(Stage):
         source: that is conditioned; its sequence is consumed.
         does: the method in a few words.
         transform: how bits become numbers; None takes the 16-bit inverse CDF.
+        unit: raw bits that are consumed together.
+        at_once: raw bits consumed at once, rounded down to whole units, one at least.
+        details: method and parameters, for provenance.
     """
 
     fixed_rate: bool  #: whether the number of bits out follows from that of the bits in
 
-    def __init__(self, source: NoiseSource, does: str, transform: GaussianTransform | None) -> None:
+    def __init__(
+        self, source: NoiseSource, does: str, transform: GaussianTransform | None, *, unit: int, at_once: int = BLOCK,
+        details: Mapping[str, Any],
+    ) -> None:  # fmt: skip
         super().__init__(source, does, transform)
-        self._left = Leftover()
+        self._unit, self._chunk, self._details = unit, unit * max(1, at_once // unit), details
 
     @property
     def n_cells(self) -> int:
@@ -74,16 +80,6 @@ class Conditioner(Stage):
     @abstractmethod
     def rate(self, p: float = 0.5) -> float:
         """Return the bits out per bit in when every bit is independently 1 with probability ``p``."""
-
-    @property
-    @abstractmethod
-    def _unit(self) -> int:
-        """Raw bits that are consumed together."""
-
-    @property
-    def _chunk(self) -> int:
-        """Raw bits consumed at once, whole units."""
-        return self._unit * max(1, BLOCK // self._unit)
 
     @abstractmethod
     def _conditioned(self, packed: NDArray[np.uint8], n: int) -> tuple[NDArray[np.uint8], int]:
@@ -106,18 +102,11 @@ class Conditioner(Stage):
         """Return the bits from so many raw ones at a fixed rate: only whole units give any."""
         return int(raw // self._unit * self._unit * self.rate())
 
-    @property
-    @abstractmethod
-    def _details(self) -> dict[str, Any]:
-        """Method and parameters, for provenance."""
-
     def _about(self, inner: Mapping[str, Any]) -> dict[str, Any]:
         return {"conditioning": [*inner.get("conditioning", []), self._details]}
 
-    def _packed(self, n: int) -> NDArray[np.uint8]:
-        while self._left.bits < n:
-            self._make(*self._raw(n))
-        return self._left.take(n)
+    def _make_more(self, n: int) -> None:
+        self._make(*self._raw(n))
 
     def _make(self, raw: NDArray[np.uint8], size: int) -> None:
         """Condition ``size`` raw bits and keep the result."""
@@ -145,13 +134,6 @@ class Conditioner(Stage):
             self._make(aligned(raw, 0, size), size)
         n = self._left.bits
         return self._left.take(n), n
-
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), **self._left.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._left.load_state_dict(state)
 
 
 @final
@@ -187,7 +169,9 @@ class Xor(Conditioner):
                 f"k = {k} does not divide the {source.n_cells} cells of {source.name}; choose one that does"
             )
         self.k = int(k)
-        super().__init__(source, f"XOR of {k}", transform)
+        self._cells = source.n_cells if source.n_cells > 1 else self.k
+        unit = self._cells * (8 if self._cells % 8 else 1) * (8 if self._cells // self.k % 8 else 1)
+        super().__init__(source, f"XOR of {k}", transform, unit=unit, details={"method": "xor", "k": self.k})
 
     @property
     def n_cells(self) -> int:
@@ -199,19 +183,6 @@ class Xor(Conditioner):
     def bias(self, p: float) -> float:
         """Return the bias that is left of independent bits of probability ``p``."""
         return xor_bias(p, self.k)
-
-    @property
-    def _cells(self) -> int:
-        return self.source.n_cells if self.source.n_cells > 1 else self.k
-
-    @property
-    def _unit(self) -> int:
-        cells = self._cells
-        return cells * (8 if cells % 8 else 1) * (8 if cells // self.k % 8 else 1)
-
-    @property
-    def _details(self) -> dict[str, Any]:
-        return {"method": "xor", "k": self.k}
 
     def _conditioned(self, packed: NDArray[np.uint8], n: int) -> tuple[NDArray[np.uint8], int]:
         rows, made = n // self._cells, n // self.k
@@ -235,15 +206,7 @@ class VonNeumann(Conditioner):
     fixed_rate = False
 
     def __init__(self, source: NoiseSource, *, transform: GaussianTransform | None = None) -> None:
-        super().__init__(source, "von Neumann", transform)
-
-    @property
-    def _unit(self) -> int:
-        return 2 * self.source.n_cells
-
-    @property
-    def _details(self) -> dict[str, Any]:
-        return {"method": "von Neumann"}
+        super().__init__(source, "von Neumann", transform, unit=2 * source.n_cells, details={"method": "von Neumann"})
 
     def rate(self, p: float = 0.5) -> float:
         return p * (1 - p)
@@ -288,23 +251,12 @@ class Peres(Conditioner):
         if not 2**depth <= block <= 2**24:
             raise InputError(f"block = {block} bits is too short or long for depth {depth}; give {2**depth} to 2**24")
         self.depth, self.block = int(depth), int(block)
-        super().__init__(source, f"Peres of depth {depth}", transform)
+        unit, details = source.n_cells * self.block, {"method": "peres", "depth": self.depth, "block": self.block}
+        super().__init__(source, f"Peres of depth {depth}", transform, unit=unit, at_once=unit, details=details)
 
     def rate(self, p: float = 0.5) -> float:
         """Of long blocks: ``f(p) = p q + f'(2 p q) / 2 + (p^2 + q^2) f'(p^2 / (p^2 + q^2)) / 2``, one depth less."""
         return _peres_rate(p, self.depth)
-
-    @property
-    def _unit(self) -> int:
-        return self.source.n_cells * self.block
-
-    @property
-    def _chunk(self) -> int:
-        return self._unit
-
-    @property
-    def _details(self) -> dict[str, Any]:
-        return {"method": "peres", "depth": self.depth, "block": self.block}
 
     def _conditioned(self, packed: NDArray[np.uint8], n: int) -> tuple[NDArray[np.uint8], int]:
         rows = np.unpackbits(packed, count=n).reshape(-1, self.source.n_cells)

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Literal, final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.renamed import renamed
 from voltaspin.memory.dynamics import Slopes
 from voltaspin.noise.gaussian import GaussianTransform
 from voltaspin.noise.memory_source import MemorySource
-from voltaspin.noise.source import Leftover, Provenance, Stage
+from voltaspin.noise.source import BufferedStage, Provenance
 
 Actuator = Literal["voltage", "width", "B_z"]
 
@@ -24,7 +23,7 @@ _UNITS = {"voltage": "V", "width": "s", "B_z": "T"}
 
 @final
 @renamed(shaping="transform")
-class Feedback(Stage):
+class Feedback(BufferedStage):
     """The raw bits of a memory whose pulse follows their share of ones.
 
     After every pulse of the array an integral controller moves the actuator by ``gain (1/2 - ones) / slope``,
@@ -76,7 +75,6 @@ class Feedback(Stage):
             )
         super().__init__(source, "stabilised", transform)
         self.gain = float(gain)
-        self._left = Leftover()
 
     @property
     def trim(self) -> float:
@@ -96,22 +94,13 @@ class Feedback(Stage):
         found = super().provenance
         return Provenance(found.kind, f"{found.description} by {self.actuator}", found.details)
 
-    def _packed(self, n: int) -> NDArray[np.uint8]:
+    def _make_more(self, n: int) -> None:
         pulse, reach = self.n_cells * (8 if self.n_cells % 8 else 1), REACH[self.actuator]
-        while self._left.bits < n:
-            fresh = self.source.take(pulse)
-            ones = int(np.bitwise_count(fresh).sum(dtype=np.int64)) / pulse
-            moved = self.trim + self.gain * (0.5 - ones) / self.slope
-            self.source.sequence.trim = {self.actuator: min(max(moved, -reach), reach)}
-            self._left.put(fresh, pulse)
-        return self._left.take(n)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), **self._left.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._left.load_state_dict(state)
+        fresh = self.source.take(pulse)
+        ones = int(np.bitwise_count(fresh).sum(dtype=np.int64)) / pulse
+        moved = self.trim + self.gain * (0.5 - ones) / self.slope
+        self.source.sequence.trim = {self.actuator: min(max(moved, -reach), reach)}
+        self._left.put(fresh, pulse)
 
 
 def steering(slopes: Slopes, source: MemorySource) -> dict[Actuator, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from math import ceil, floor, log2
-from typing import Any, Literal, final
+from typing import Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +73,12 @@ class Toeplitz(Conditioner):
             )
         self.n_in, self.n_out = int(n_in), most if n_out is None else int(n_out)
         self.H_min, self.epsilon, self.seed = float(H_min), float(epsilon), seed
-        super().__init__(source, f"Toeplitz {self.n_in} to {self.n_out}", transform)
+        details = {
+            "method": "toeplitz", "n_in": self.n_in, "n_out": self.n_out, "H_min": self.H_min, "H_from": self.H_from,
+            "epsilon": self.epsilon, "seed": int(seed), "matrix": "pseudo-random",
+        }  # fmt: skip
+        does = f"Toeplitz {self.n_in} to {self.n_out}"
+        super().__init__(source, does, transform, unit=self.n_in, at_once=BLOCK // 16, details=details)
         words = Stream.of(seed, "toeplitz").words(-(-(n_in + self.n_out - 1) // 32))
         #: the first column from below, then the first row: uint8 (n_in + n_out - 1,)
         self.diagonal = np.unpackbits(words.view(np.uint8))[: n_in + self.n_out - 1]
@@ -81,21 +86,6 @@ class Toeplitz(Conditioner):
 
     def rate(self, p: float = 0.5) -> float:
         return self.n_out / self.n_in
-
-    @property
-    def _unit(self) -> int:
-        return self.n_in
-
-    @property
-    def _chunk(self) -> int:
-        return self.n_in * max(1, BLOCK // 16 // self.n_in)
-
-    @property
-    def _details(self) -> dict[str, Any]:
-        return {
-            "method": "toeplitz", "n_in": self.n_in, "n_out": self.n_out, "H_min": self.H_min,
-            "H_from": self.H_from, "epsilon": self.epsilon, "seed": int(self.seed), "matrix": "pseudo-random",
-        }  # fmt: skip
 
     def _conditioned(self, packed: NDArray[np.uint8], n: int) -> tuple[NDArray[np.uint8], int]:
         blocks = n // self.n_in
@@ -142,22 +132,12 @@ class Sha256(Conditioner):
                 f"a multiple of 8 from {least}"
             )
         self.H_min, self.n_in = float(H_min), least if n_in is None else int(n_in)
-        super().__init__(source, f"SHA-256 of {self.n_in}", transform)
+        details = {"method": "sha256", "n_in": self.n_in, "H_min": self.H_min, "H_from": self.H_from}
+        does = f"SHA-256 of {self.n_in}"
+        super().__init__(source, does, transform, unit=self.n_in, at_once=BLOCK // 8, details=details)
 
     def rate(self, p: float = 0.5) -> float:
         return 256 / self.n_in
-
-    @property
-    def _unit(self) -> int:
-        return self.n_in
-
-    @property
-    def _chunk(self) -> int:
-        return self.n_in * max(1, BLOCK // 8 // self.n_in)
-
-    @property
-    def _details(self) -> dict[str, Any]:
-        return {"method": "sha256", "n_in": self.n_in, "H_min": self.H_min, "H_from": self.H_from}
 
     def _conditioned(self, packed: NDArray[np.uint8], n: int) -> tuple[NDArray[np.uint8], int]:
         blocks, size, data = n // self.n_in, self.n_in // 8, packed.tobytes()

@@ -17,8 +17,7 @@ from voltaspin.device import SwitchingModel
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.memory.dynamics import Disturbance, Imperfections
 from voltaspin.noise.gaussian import GaussianTransform, transform_of
-from voltaspin.noise.mapping import affine_map, cells_of_bits, check_room, checked_mapping
-from voltaspin.noise.memory_sequence import ArraySequence
+from voltaspin.noise.memory_sequence import ArraySequence, affine_map, cells_of_bits, check_room, checked_mapping
 from voltaspin.noise.source import AddressableSource, Provenance, bit_key, checked_count
 from voltaspin.random.bernoulli import GROUP, pulse_and_xor
 from voltaspin.random.streams import Stream
@@ -43,7 +42,7 @@ class MemorySource(AddressableSource):
         k: different cells combined by XOR into one bit; 1 takes the raw bits.
         transform: ``"inverse_cdf"`` or ``"popcount"``, or a :class:`GaussianTransform` with its own bits.
         bits_per_sample: bits per number.
-        mapping: which cells serve which pixel, see :mod:`voltaspin.noise.mapping`.
+        mapping: which cells serve which pixel, see :mod:`voltaspin.noise.memory_sequence`.
         reset: reset the cells before every pulse. Without it a cell carries its state to the next draw, with
             a correlation of 1 - p01 - p10.
         init: state in which each stream finds the array: ``"reset"`` to 0, or ``"stationary"``, as an array that has

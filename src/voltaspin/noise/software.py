@@ -88,12 +88,6 @@ class PseudoSource(AddressableSource):
         self._position += n
         return aligned(words.reshape(-1).view(np.uint8)[first:], skip, n)
 
-    def _position_of_sequence(self) -> Any:
-        return self._position, self._fine_position
-
-    def _set_position_of_sequence(self, position: Any) -> None:
-        self._position, self._fine_position = position
-
     def _sequence_normals(self, n: int) -> NDArray[np.float32]:
         if not self._full:
             return super()._sequence_normals(n)

@@ -6,6 +6,7 @@ returns what the operation returns. It raises :class:`LeftToTorch` where PyTorch
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -36,9 +37,20 @@ class Numbers:
     def __init__(
         self, normals: Callable[[tuple[int, ...]], NDArray[np.float32]], bits: Callable[[int], NDArray[np.uint8]]
     ) -> None:
-        self.normals = normals
+        self._normals = normals
         self._bits = bits
         self.used = 0  #: numbers that the operation asked for
+        self.seconds = 0.0  #: time of the source
+
+    def _timed(self, draw: Callable[[Any], NDArray[Any]], size: Any) -> NDArray[Any]:
+        begin = time.monotonic()
+        try:
+            return draw(size)
+        finally:
+            self.seconds += time.monotonic() - begin
+
+    def normals(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        return self._timed(self._normals, shape)
 
     def uniforms(self, n: int, digits: int = 53) -> NDArray[np.float64]:
         """Return ``n`` numbers k / 2**digits from whole bytes: float64 (n,)."""
@@ -68,7 +80,7 @@ class Numbers:
         return self.uniforms(prod(shape), 32 if coarse else 53).reshape(shape) < p
 
     def _whole(self, n: int, size: int) -> NDArray[np.uint64]:
-        columns = self._bits(8 * size * n).reshape(n, size).T
+        columns = self._timed(self._bits, 8 * size * n).reshape(n, size).T
         whole = columns[0].astype(np.uint64)
         for column in columns[1:]:
             whole = whole << np.uint64(8) | column
