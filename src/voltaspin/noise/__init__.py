@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from voltaspin.noise.examination.second_level import assess as assess
     from voltaspin.noise.examination.statistics import BitStatistics as BitStatistics
     from voltaspin.noise.examination.statistics import bit_statistics as bit_statistics
-    from voltaspin.noise.feedback import Feedback as Feedback
-    from voltaspin.noise.feedback import Stabilised as Stabilised
     from voltaspin.noise.gaussian import GaussianTransform as GaussianTransform
     from voltaspin.noise.gaussian import InverseCDF as InverseCDF
     from voltaspin.noise.gaussian import Popcount as Popcount
@@ -45,7 +43,9 @@ if TYPE_CHECKING:
     from voltaspin.noise.importer.populations import TwoPopulations as TwoPopulations
     from voltaspin.noise.importer.populations import two_populations as two_populations
     from voltaspin.noise.memory_sequence import cells_of_bits as cells_of_bits
+    from voltaspin.noise.memory_source import Feedback as Feedback
     from voltaspin.noise.memory_source import MemorySource as MemorySource
+    from voltaspin.noise.memory_source import Stabilised as Stabilised
     from voltaspin.noise.periodic import LoopedSource as LoopedSource
     from voltaspin.noise.periodic import PeriodicSource as PeriodicSource
     from voltaspin.noise.recorded import RecordedSource as RecordedSource

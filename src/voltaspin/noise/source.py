@@ -19,14 +19,10 @@ from numpy.typing import NDArray
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
 from voltaspin.noise.base import SEQUENCE as SEQUENCE
-from voltaspin.noise.base import WHOLE as WHOLE
-from voltaspin.noise.base import BitSource as BitSource
-from voltaspin.noise.base import Kind as Kind
+from voltaspin.noise.base import WHOLE, BitSource, checked_streams, sizes_of
 from voltaspin.noise.base import Provenance as Provenance
 from voltaspin.noise.base import aligned as aligned
 from voltaspin.noise.base import checked_count as checked_count
-from voltaspin.noise.base import checked_streams as checked_streams
-from voltaspin.noise.base import sizes_of as sizes_of
 from voltaspin.noise.gaussian import GaussianTransform, InverseCDF
 from voltaspin.noise.numpy_rng import BitGenerator
 from voltaspin.random.streams import derive_key

@@ -7,8 +7,7 @@ returns what the operation returns. It raises :class:`LeftToTorch` where PyTorch
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from math import log2, prod
 from typing import Any
@@ -166,23 +165,6 @@ def _broadcast(given: dict[str, Any]) -> tuple[Any, torch.Tensor | None]:
     return torch.broadcast_shapes(*(t.shape for t in tensors)), tensors[0]
 
 
-@contextmanager
-def kept_aside(device: torch.device | None = None) -> Iterator[None]:
-    """Leave PyTorch's own generators as they were: its draws inside are thrown away."""
-    state = torch.default_generator.get_state()
-    on_card = None
-    if device is not None and device.type == "cuda":
-        index = torch.cuda.current_device() if device.index is None else device.index
-        on_card = torch.cuda.default_generators[index]
-    card_state = None if on_card is None else on_card.get_state()
-    try:
-        yield
-    finally:
-        torch.default_generator.set_state(state)
-        if on_card is not None and card_state is not None:
-            on_card.set_state(card_state)
-
-
 def _filled(values: Callable[[dict[str, Any], Numbers, tuple[int, ...], torch.Tensor], Any]) -> Drawn:
     """Serve an operation whose result ``values`` computes in float64 or integers.
 
@@ -200,10 +182,11 @@ def _filled(values: Callable[[dict[str, Any], Numbers, tuple[int, ...], torch.Te
                 raise LeftToTorch
             name = "self" if in_place else "out"
             tried[name] = torch.empty_like(target) if in_place else torch.empty(0, dtype=target.dtype).to(target.device)
-        device = next((v.device for v in given.values() if isinstance(v, torch.Tensor)), given.get("device"))
-        if device is not None and torch.device(device).type == "meta":
+        asked = next((v.device for v in given.values() if isinstance(v, torch.Tensor)), given.get("device"))
+        device = torch.device("cpu" if asked is None else asked)
+        if device.type == "meta":
             raise LeftToTorch
-        with kept_aside(None if device is None else torch.device(device)):
+        with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type="cuda"):
             made: torch.Tensor = func(**tried)
         if made.is_meta:
             raise LeftToTorch
