@@ -60,18 +60,17 @@ class Conditioner(BufferedStage):
         does: the method in a few words.
         transform: how bits become numbers; None takes the 16-bit inverse CDF.
         unit: raw bits that are consumed together.
-        at_once: raw bits consumed at once, rounded down to whole units, one at least.
         details: method and parameters, for provenance.
     """
 
     fixed_rate: bool  #: whether the number of bits out follows from that of the bits in
+    at_once: int = BLOCK  #: raw bits consumed at once, rounded down to whole units, one at least
 
     def __init__(
-        self, source: NoiseSource, does: str, transform: GaussianTransform | None, *, unit: int, at_once: int = BLOCK,
-        details: Mapping[str, Any],
-    ) -> None:  # fmt: skip
+        self, source: NoiseSource, does: str, transform: GaussianTransform | None, unit: int, details: dict[str, Any]
+    ) -> None:
         super().__init__(source, does, transform)
-        self._unit, self._chunk, self._details = unit, unit * max(1, at_once // unit), details
+        self._unit, self._chunk, self._details = unit, unit * max(1, self.at_once // unit), details
 
     @property
     def n_cells(self) -> int:
@@ -171,7 +170,7 @@ class Xor(Conditioner):
         self.k = int(k)
         self._cells = source.n_cells if source.n_cells > 1 else self.k
         unit = self._cells * (8 if self._cells % 8 else 1) * (8 if self._cells // self.k % 8 else 1)
-        super().__init__(source, f"XOR of {k}", transform, unit=unit, details={"method": "xor", "k": self.k})
+        super().__init__(source, f"XOR of {k}", transform, unit, {"method": "xor", "k": self.k})
 
     @property
     def n_cells(self) -> int:
@@ -206,7 +205,7 @@ class VonNeumann(Conditioner):
     fixed_rate = False
 
     def __init__(self, source: NoiseSource, *, transform: GaussianTransform | None = None) -> None:
-        super().__init__(source, "von Neumann", transform, unit=2 * source.n_cells, details={"method": "von Neumann"})
+        super().__init__(source, "von Neumann", transform, 2 * source.n_cells, {"method": "von Neumann"})
 
     def rate(self, p: float = 0.5) -> float:
         return p * (1 - p)
@@ -235,6 +234,7 @@ class Peres(Conditioner):
     """
 
     fixed_rate = False
+    at_once = 1  # a block of each cell
 
     def __init__(
         self,
@@ -251,8 +251,8 @@ class Peres(Conditioner):
         if not 2**depth <= block <= 2**24:
             raise InputError(f"block = {block} bits is too short or long for depth {depth}; give {2**depth} to 2**24")
         self.depth, self.block = int(depth), int(block)
-        unit, details = source.n_cells * self.block, {"method": "peres", "depth": self.depth, "block": self.block}
-        super().__init__(source, f"Peres of depth {depth}", transform, unit=unit, at_once=unit, details=details)
+        details = {"method": "peres", "depth": self.depth, "block": self.block}
+        super().__init__(source, f"Peres of depth {depth}", transform, source.n_cells * self.block, details)
 
     def rate(self, p: float = 0.5) -> float:
         """Of long blocks: ``f(p) = p q + f'(2 p q) / 2 + (p^2 + q^2) f'(p^2 / (p^2 + q^2)) / 2``, one depth less."""

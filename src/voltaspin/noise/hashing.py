@@ -43,6 +43,7 @@ class Toeplitz(Conditioner):
     """
 
     fixed_rate = True
+    at_once = BLOCK // 16
 
     def __init__(
         self,
@@ -77,8 +78,7 @@ class Toeplitz(Conditioner):
             "method": "toeplitz", "n_in": self.n_in, "n_out": self.n_out, "H_min": self.H_min, "H_from": self.H_from,
             "epsilon": self.epsilon, "seed": int(seed), "matrix": "pseudo-random",
         }  # fmt: skip
-        does = f"Toeplitz {self.n_in} to {self.n_out}"
-        super().__init__(source, does, transform, unit=self.n_in, at_once=BLOCK // 16, details=details)
+        super().__init__(source, f"Toeplitz {self.n_in} to {self.n_out}", transform, self.n_in, details)
         words = Stream.of(seed, "toeplitz").words(-(-(n_in + self.n_out - 1) // 32))
         #: the first column from below, then the first row: uint8 (n_in + n_out - 1,)
         self.diagonal = np.unpackbits(words.view(np.uint8))[: n_in + self.n_out - 1]
@@ -111,6 +111,7 @@ class Sha256(Conditioner):
     """
 
     fixed_rate = True
+    at_once = BLOCK // 8
 
     def __init__(
         self,
@@ -133,8 +134,7 @@ class Sha256(Conditioner):
             )
         self.H_min, self.n_in = float(H_min), least if n_in is None else int(n_in)
         details = {"method": "sha256", "n_in": self.n_in, "H_min": self.H_min, "H_from": self.H_from}
-        does = f"SHA-256 of {self.n_in}"
-        super().__init__(source, does, transform, unit=self.n_in, at_once=BLOCK // 8, details=details)
+        super().__init__(source, f"SHA-256 of {self.n_in}", transform, self.n_in, details)
 
     def rate(self, p: float = 0.5) -> float:
         return 256 / self.n_in
@@ -154,8 +154,7 @@ def toeplitz_tables(diagonal, n_in, n_out):  # type: ignore[no-untyped-def]
     """
     words = -(-n_out // 64)
     columns = np.zeros((n_in, words * 64), np.uint8)
-    for j in range(n_in):
-        columns[j, :n_out] = diagonal[j : j + n_out][::-1]
+    columns[:, :n_out] = np.lib.stride_tricks.sliding_window_view(diagonal, n_out)[:, ::-1]
     packed = np.packbits(columns, axis=1).view(np.uint64)
     tables = np.zeros((n_in // 8, 256, words), np.uint64)
     for bit in range(8):

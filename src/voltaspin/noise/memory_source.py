@@ -1,4 +1,4 @@
-"""Gaussian noise from the memory: pulse, read, XOR of different cells, Gaussian transform, and a feedback on the pulse."""
+"""Gaussian noise from the memory: pulse, read, XOR of different cells, Gaussian transform; a feedback on the pulse."""
 
 from __future__ import annotations
 

@@ -304,23 +304,21 @@ SERVED: dict[Any, Drawn] = {
     **dict.fromkeys((_aten.rrelu_with_noise, _aten.rrelu_with_noise_), _rrelu),
 }
 
+
+def _known(*names: str) -> tuple[Any, ...]:
+    """Return those of the operations that this version of PyTorch has."""
+    return tuple(getattr(_aten, name) for name in names if hasattr(_aten, name))
+
+
 #: Operations that are random and not served, as far as a thread that never entered the block can reach them.
-REFUSED = tuple(
-    getattr(_aten, name)
-    for name in (
-        "poisson", "binomial", "_standard_gamma", "_sample_dirichlet", "_scaled_dot_product_efficient_attention",
-        "_scaled_dot_product_flash_attention", "_scaled_dot_product_cudnn_attention", "_efficient_attention_forward",
-        "_flash_attention_forward", "_cudnn_rnn", "miopen_rnn", "rrelu_with_noise_functional", "uniform",
-    )
-    if hasattr(_aten, name)
+REFUSED = _known(
+    "poisson", "binomial", "_standard_gamma", "_sample_dirichlet", "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_flash_attention", "_scaled_dot_product_cudnn_attention", "_efficient_attention_forward",
+    "_flash_attention_forward", "_cudnn_rnn", "miopen_rnn", "rrelu_with_noise_functional", "uniform",
 )  # fmt: skip
 
 #: Operations with the tag of a random one that draw nothing.
-STILL = tuple(
-    getattr(_aten, name)
-    for name in ("_fused_sdp_choice", "_nested_tensor_softmax_with_shape", "_cudnn_init_dropout_state")
-    if hasattr(_aten, name)
-)
+STILL = _known("_fused_sdp_choice", "_nested_tensor_softmax_with_shape", "_cudnn_init_dropout_state")
 
 #: Arguments that switch the chance of an operation off where they are 0 or False.
 _SWITCHES = {"p", "dropout", "dropout_p", "train", "training"}

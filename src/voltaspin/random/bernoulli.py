@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.compiled import numba
-from voltaspin.random.philox import high32, low32, philox4x32
+from voltaspin.random.philox import fill_lanes
 from voltaspin.random.streams import derive_key
 
 GROUP = 128  #: bits served by one group of sixteen Philox blocks
@@ -46,14 +46,7 @@ HALF = 32768  #: a word below it is a 1 of a fair coin
 @numba.njit(inline="always")
 def fill_group(key, stream, block, lanes, words):  # type: ignore[no-untyped-def]
     """The 128 words of the group that starts at ``block``: int32 (128,), through ``lanes`` uint64 (4, 16)."""
-    k0, k1, s0, s1 = low32(key), high32(key), low32(stream), high32(stream)
-    for j in range(16):
-        b = block + np.uint64(j)
-        w0, w1, w2, w3 = philox4x32(low32(b), high32(b), s0, s1, k0, k1)
-        lanes[0, j] = w0
-        lanes[1, j] = w1
-        lanes[2, j] = w2
-        lanes[3, j] = w3
+    fill_lanes(key, stream, block, lanes)
     for q in range(4):
         for j in range(16):
             words[32 * q + j] = np.int32(lanes[q, j] & np.uint64(0xFFFF))
