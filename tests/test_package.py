@@ -65,7 +65,7 @@ DRAWS = re.compile(
 #: that name an image's stream to a pipeline, whose draws drive_torch serves.
 ALLOWED = {
     "diffusion/published.py": {"torch.Generator"},
-    "noise/torch_places.py": {"torch.Generator"},  # whose newly seeded state is read; it never draws
+    "noise/torch_block.py": {"torch.Generator"},  # whose newly seeded state is read; it never draws
     "diffusion/loop.py": {"torch.manual_seed", "np.random.Generator", "np.random.Philox"},
     "noise/system.py": {"os.urandom"},
     "cost/processors.py": {"np.random.Generator"},

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from voltaspin.core.errors import InputError
 from voltaspin.noise import cells_of_bits
-from voltaspin.noise.mapping import rotation_stride
+from voltaspin.noise.memory_sequence import rotation_stride
 
 MAPPINGS = ["fixed", "rotated", "hashed"]
 

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 from torch.utils.data import DataLoader, Dataset
 
 from voltaspin.core.errors import InputError
-from voltaspin.noise import MemorySource, PseudoSource, SystemSource, torch_reach
+from voltaspin.noise import MemorySource, PseudoSource, SystemSource, torch_block
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 
@@ -176,10 +176,10 @@ def test_old_places_are_refused(monkeypatch):
 def test_a_draw_that_nobody_saw_ends_the_block_with_an_error():
 
     before = torch.get_rng_state()
-    with pytest.raises(InputError, match="has moved inside"), PseudoSource(seed=1).drive_torch(), torch_reach.passed():
+    with pytest.raises(InputError, match="has moved inside"), PseudoSource(seed=1).drive_torch(), torch_block.passed():
         torch.randn(3)
     assert torch.equal(torch.get_rng_state(), before)
-    with pytest.raises(ZeroDivisionError), PseudoSource(seed=1).drive_torch(), torch_reach.passed():
+    with pytest.raises(ZeroDivisionError), PseudoSource(seed=1).drive_torch(), torch_block.passed():
         _ = torch.randn(3).sum() / (1 // 0)
     assert torch.equal(torch.get_rng_state(), before)
 

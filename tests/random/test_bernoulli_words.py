@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from voltaspin.random.bernoulli_words import GROUP_WORDS, engine_keys, equal_words, fair_words, pulse_words, sliced
+from voltaspin.random.bernoulli import GROUP_WORDS, engine_keys, equal_words, fair_words, pulse_words, sliced
 
 G, C1, C2, FULL = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 2**64 - 1
 

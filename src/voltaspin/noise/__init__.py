@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from voltaspin.noise.conditioning import VonNeumann as VonNeumann
     from voltaspin.noise.conditioning import Xor as Xor
     from voltaspin.noise.conditioning import xor_bias as xor_bias
-    from voltaspin.noise.discrete_gaussian import DiscreteGaussian as DiscreteGaussian
     from voltaspin.noise.examination import entropy as entropy
     from voltaspin.noise.examination import sp800_22 as sp800_22
     from voltaspin.noise.examination.entropy import EntropyEstimates as EntropyEstimates
@@ -23,13 +22,12 @@ if TYPE_CHECKING:
     from voltaspin.noise.examination.second_level import assess as assess
     from voltaspin.noise.examination.statistics import BitStatistics as BitStatistics
     from voltaspin.noise.examination.statistics import bit_statistics as bit_statistics
-    from voltaspin.noise.feedback import Feedback as Feedback
-    from voltaspin.noise.feedback import Stabilised as Stabilised
     from voltaspin.noise.gaussian import GaussianTransform as GaussianTransform
     from voltaspin.noise.gaussian import InverseCDF as InverseCDF
     from voltaspin.noise.gaussian import Popcount as Popcount
     from voltaspin.noise.gaussian import Shaping as Shaping
     from voltaspin.noise.gaussian_variants import BoxMuller as BoxMuller
+    from voltaspin.noise.gaussian_variants import DiscreteGaussian as DiscreteGaussian
     from voltaspin.noise.gaussian_variants import DitheredPopcount as DitheredPopcount
     from voltaspin.noise.gaussian_variants import Requantised as Requantised
     from voltaspin.noise.grammar import build as build
@@ -44,8 +42,10 @@ if TYPE_CHECKING:
     from voltaspin.noise.importer.options import Understood as Understood
     from voltaspin.noise.importer.populations import TwoPopulations as TwoPopulations
     from voltaspin.noise.importer.populations import two_populations as two_populations
-    from voltaspin.noise.mapping import cells_of_bits as cells_of_bits
+    from voltaspin.noise.memory_sequence import cells_of_bits as cells_of_bits
+    from voltaspin.noise.memory_source import Feedback as Feedback
     from voltaspin.noise.memory_source import MemorySource as MemorySource
+    from voltaspin.noise.memory_source import Stabilised as Stabilised
     from voltaspin.noise.periodic import LoopedSource as LoopedSource
     from voltaspin.noise.periodic import PeriodicSource as PeriodicSource
     from voltaspin.noise.recorded import RecordedSource as RecordedSource

@@ -27,11 +27,11 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.core.compiled import numba
 from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.core.renamed import renamed
-from voltaspin.noise import conditioning_kernels as kernels
 from voltaspin.noise.gaussian import GaussianTransform
-from voltaspin.noise.source import Leftover, NoiseSource, Stage, aligned
+from voltaspin.noise.source import BufferedStage, NoiseSource, aligned
 
 BLOCK = 1 << 22  #: bits taken from the source at once
 
@@ -49,7 +49,7 @@ def xor_bias(p: float, k: int) -> float:
     return abs(1 - 2 * p) ** k / 2
 
 
-class Conditioner(Stage):
+class Conditioner(BufferedStage):
     """A source that makes fewer and better bits from the bits of another source.
 
     Conditioners compose in any order, count what they consume into the ledger, and say at which rate they deliver.
@@ -59,13 +59,18 @@ class Conditioner(Stage):
         source: that is conditioned; its sequence is consumed.
         does: the method in a few words.
         transform: how bits become numbers; None takes the 16-bit inverse CDF.
+        unit: raw bits that are consumed together.
+        details: method and parameters, for provenance.
     """
 
     fixed_rate: bool  #: whether the number of bits out follows from that of the bits in
+    at_once: int = BLOCK  #: raw bits consumed at once, rounded down to whole units, one at least
 
-    def __init__(self, source: NoiseSource, does: str, transform: GaussianTransform | None) -> None:
+    def __init__(
+        self, source: NoiseSource, does: str, transform: GaussianTransform | None, unit: int, details: dict[str, Any]
+    ) -> None:
         super().__init__(source, does, transform)
-        self._left = Leftover()
+        self._unit, self._chunk, self._details = unit, unit * max(1, self.at_once // unit), details
 
     @property
     def n_cells(self) -> int:
@@ -74,16 +79,6 @@ class Conditioner(Stage):
     @abstractmethod
     def rate(self, p: float = 0.5) -> float:
         """Return the bits out per bit in when every bit is independently 1 with probability ``p``."""
-
-    @property
-    @abstractmethod
-    def _unit(self) -> int:
-        """Raw bits that are consumed together."""
-
-    @property
-    def _chunk(self) -> int:
-        """Raw bits consumed at once, whole units."""
-        return self._unit * max(1, BLOCK // self._unit)
 
     @abstractmethod
     def _conditioned(self, packed: NDArray[np.uint8], n: int) -> tuple[NDArray[np.uint8], int]:
@@ -106,18 +101,11 @@ class Conditioner(Stage):
         """Return the bits from so many raw ones at a fixed rate: only whole units give any."""
         return int(raw // self._unit * self._unit * self.rate())
 
-    @property
-    @abstractmethod
-    def _details(self) -> dict[str, Any]:
-        """Method and parameters, for provenance."""
-
     def _about(self, inner: Mapping[str, Any]) -> dict[str, Any]:
         return {"conditioning": [*inner.get("conditioning", []), self._details]}
 
-    def _packed(self, n: int) -> NDArray[np.uint8]:
-        while self._left.bits < n:
-            self._make(*self._raw(n))
-        return self._left.take(n)
+    def _make_more(self, n: int) -> None:
+        self._make(*self._raw(n))
 
     def _make(self, raw: NDArray[np.uint8], size: int) -> None:
         """Condition ``size`` raw bits and keep the result."""
@@ -145,13 +133,6 @@ class Conditioner(Stage):
             self._make(aligned(raw, 0, size), size)
         n = self._left.bits
         return self._left.take(n), n
-
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), **self._left.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._left.load_state_dict(state)
 
 
 @final
@@ -187,7 +168,9 @@ class Xor(Conditioner):
                 f"k = {k} does not divide the {source.n_cells} cells of {source.name}; choose one that does"
             )
         self.k = int(k)
-        super().__init__(source, f"XOR of {k}", transform)
+        self._cells = source.n_cells if source.n_cells > 1 else self.k
+        unit = self._cells * (8 if self._cells % 8 else 1) * (8 if self._cells // self.k % 8 else 1)
+        super().__init__(source, f"XOR of {k}", transform, unit, {"method": "xor", "k": self.k})
 
     @property
     def n_cells(self) -> int:
@@ -199,19 +182,6 @@ class Xor(Conditioner):
     def bias(self, p: float) -> float:
         """Return the bias that is left of independent bits of probability ``p``."""
         return xor_bias(p, self.k)
-
-    @property
-    def _cells(self) -> int:
-        return self.source.n_cells if self.source.n_cells > 1 else self.k
-
-    @property
-    def _unit(self) -> int:
-        cells = self._cells
-        return cells * (8 if cells % 8 else 1) * (8 if cells // self.k % 8 else 1)
-
-    @property
-    def _details(self) -> dict[str, Any]:
-        return {"method": "xor", "k": self.k}
 
     def _conditioned(self, packed: NDArray[np.uint8], n: int) -> tuple[NDArray[np.uint8], int]:
         rows, made = n // self._cells, n // self.k
@@ -235,15 +205,7 @@ class VonNeumann(Conditioner):
     fixed_rate = False
 
     def __init__(self, source: NoiseSource, *, transform: GaussianTransform | None = None) -> None:
-        super().__init__(source, "von Neumann", transform)
-
-    @property
-    def _unit(self) -> int:
-        return 2 * self.source.n_cells
-
-    @property
-    def _details(self) -> dict[str, Any]:
-        return {"method": "von Neumann"}
+        super().__init__(source, "von Neumann", transform, 2 * source.n_cells, {"method": "von Neumann"})
 
     def rate(self, p: float = 0.5) -> float:
         return p * (1 - p)
@@ -251,7 +213,7 @@ class VonNeumann(Conditioner):
     def _conditioned(self, packed: NDArray[np.uint8], n: int) -> tuple[NDArray[np.uint8], int]:
         bits = np.unpackbits(packed, count=n)
         out = np.empty(n // 2, np.uint8)
-        made = kernels.von_neumann(bits, self.source.n_cells, out)
+        made = von_neumann(bits, self.source.n_cells, out)
         self.ledger.count("xor", n // 2)
         return np.packbits(out[:made]), int(made)
 
@@ -272,6 +234,7 @@ class Peres(Conditioner):
     """
 
     fixed_rate = False
+    at_once = 1  # a block of each cell
 
     def __init__(
         self,
@@ -288,28 +251,17 @@ class Peres(Conditioner):
         if not 2**depth <= block <= 2**24:
             raise InputError(f"block = {block} bits is too short or long for depth {depth}; give {2**depth} to 2**24")
         self.depth, self.block = int(depth), int(block)
-        super().__init__(source, f"Peres of depth {depth}", transform)
+        details = {"method": "peres", "depth": self.depth, "block": self.block}
+        super().__init__(source, f"Peres of depth {depth}", transform, source.n_cells * self.block, details)
 
     def rate(self, p: float = 0.5) -> float:
         """Of long blocks: ``f(p) = p q + f'(2 p q) / 2 + (p^2 + q^2) f'(p^2 / (p^2 + q^2)) / 2``, one depth less."""
         return _peres_rate(p, self.depth)
 
-    @property
-    def _unit(self) -> int:
-        return self.source.n_cells * self.block
-
-    @property
-    def _chunk(self) -> int:
-        return self._unit
-
-    @property
-    def _details(self) -> dict[str, Any]:
-        return {"method": "peres", "depth": self.depth, "block": self.block}
-
     def _conditioned(self, packed: NDArray[np.uint8], n: int) -> tuple[NDArray[np.uint8], int]:
         rows = np.unpackbits(packed, count=n).reshape(-1, self.source.n_cells)
         out = np.empty(n, np.uint8)
-        made, pairs = kernels.peres(np.ascontiguousarray(rows.T), self.depth, out)
+        made, pairs = peres(np.ascontiguousarray(rows.T), self.depth, out)
         self.ledger.count("xor", int(pairs))
         return np.packbits(out[:made]), int(made)
 
@@ -320,3 +272,54 @@ def _peres_rate(p: float, depth: int) -> float:
     q = 1 - p
     same = p * p + q * q
     return p * q + _peres_rate(2 * p * q, depth - 1) / 2 + same * _peres_rate(p * p / same, depth - 1) / 2
+
+
+@numba.njit(cache=True, nogil=True)
+def von_neumann(bits, cells, out):  # type: ignore[no-untyped-def]
+    """Von Neumann's bits of successive pairs of rows of ``cells`` bits into ``out``; how many."""
+    made = 0
+    for r in range(0, bits.shape[0] // cells - 1, 2):
+        one = bits[r * cells : (r + 1) * cells]
+        two = bits[(r + 1) * cells : (r + 2) * cells]
+        for c in range(cells):
+            out[made] = one[c]
+            made += one[c] ^ two[c]
+    return made
+
+
+@numba.njit(cache=True, nogil=True)
+def _peres(s, n, depth, scratch, out, made):  # type: ignore[no-untyped-def]
+    """The bits of ``s[:n]`` go to ``out`` from ``made`` on; (how many are there then, pairs looked at).
+
+    scratch: uint8, at least 2 n of it, for the two sequences of each depth.
+    """
+    half = n // 2
+    if depth == 0 or half == 0:
+        return made, 0
+    differ, equal = scratch[:half], scratch[half : 2 * half]
+    same = 0
+    for i in range(half):
+        a, b = s[2 * i], s[2 * i + 1]
+        differ[i] = a ^ b
+        if a == b:
+            equal[same] = a
+            same += 1
+        else:
+            out[made] = a
+            made += 1
+    pairs = half
+    made, more = _peres(differ, half, depth - 1, scratch[2 * half :], out, made)
+    pairs += more
+    made, more = _peres(equal, same, depth - 1, scratch[2 * half :], out, made)
+    return made, pairs + more
+
+
+@numba.njit(cache=True, nogil=True)
+def peres(cells, depth, out):  # type: ignore[no-untyped-def]
+    """Peres' bits of each row (the bits of one cell) of uint8 (cells, n), row after row: (how many, pairs seen)."""
+    scratch = np.empty(2 * cells.shape[1] + 2, np.uint8)
+    made, pairs = 0, 0
+    for c in range(cells.shape[0]):
+        made, more = _peres(cells[c], cells.shape[1], depth, scratch, out, made)
+        pairs += more
+    return made, pairs

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from math import ceil, floor, log2
-from typing import Any, Literal, final
+from typing import Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.core.compiled import numba
 from voltaspin.core.errors import InputError
 from voltaspin.core.renamed import renamed
-from voltaspin.noise import conditioning_kernels as kernels
 from voltaspin.noise.conditioning import BLOCK, Conditioner
 from voltaspin.noise.examination.whole import assessed
 from voltaspin.noise.gaussian import GaussianTransform
@@ -43,6 +43,7 @@ class Toeplitz(Conditioner):
     """
 
     fixed_rate = True
+    at_once = BLOCK // 16
 
     def __init__(
         self,
@@ -73,33 +74,22 @@ class Toeplitz(Conditioner):
             )
         self.n_in, self.n_out = int(n_in), most if n_out is None else int(n_out)
         self.H_min, self.epsilon, self.seed = float(H_min), float(epsilon), seed
-        super().__init__(source, f"Toeplitz {self.n_in} to {self.n_out}", transform)
+        details = {
+            "method": "toeplitz", "n_in": self.n_in, "n_out": self.n_out, "H_min": self.H_min, "H_from": self.H_from,
+            "epsilon": self.epsilon, "seed": int(seed), "matrix": "pseudo-random",
+        }  # fmt: skip
+        super().__init__(source, f"Toeplitz {self.n_in} to {self.n_out}", transform, self.n_in, details)
         words = Stream.of(seed, "toeplitz").words(-(-(n_in + self.n_out - 1) // 32))
         #: the first column from below, then the first row: uint8 (n_in + n_out - 1,)
         self.diagonal = np.unpackbits(words.view(np.uint8))[: n_in + self.n_out - 1]
-        self._tables = kernels.toeplitz_tables(self.diagonal, self.n_in, self.n_out)
+        self._tables = toeplitz_tables(self.diagonal, self.n_in, self.n_out)
 
     def rate(self, p: float = 0.5) -> float:
         return self.n_out / self.n_in
 
-    @property
-    def _unit(self) -> int:
-        return self.n_in
-
-    @property
-    def _chunk(self) -> int:
-        return self.n_in * max(1, BLOCK // 16 // self.n_in)
-
-    @property
-    def _details(self) -> dict[str, Any]:
-        return {
-            "method": "toeplitz", "n_in": self.n_in, "n_out": self.n_out, "H_min": self.H_min,
-            "H_from": self.H_from, "epsilon": self.epsilon, "seed": int(self.seed), "matrix": "pseudo-random",
-        }  # fmt: skip
-
     def _conditioned(self, packed: NDArray[np.uint8], n: int) -> tuple[NDArray[np.uint8], int]:
         blocks = n // self.n_in
-        words = kernels.toeplitz(packed, self._tables, blocks, self.n_in // 8)
+        words = toeplitz(packed, self._tables, blocks, self.n_in // 8)
         bits = np.unpackbits(words.view(np.uint8).reshape(blocks, -1), axis=1, count=self.n_out)
         self.ledger.count("and", blocks * self.n_in * self.n_out)
         self.ledger.count("xor", blocks * (self.n_in - 1) * self.n_out)
@@ -121,6 +111,7 @@ class Sha256(Conditioner):
     """
 
     fixed_rate = True
+    at_once = BLOCK // 8
 
     def __init__(
         self,
@@ -142,22 +133,11 @@ class Sha256(Conditioner):
                 f"a multiple of 8 from {least}"
             )
         self.H_min, self.n_in = float(H_min), least if n_in is None else int(n_in)
-        super().__init__(source, f"SHA-256 of {self.n_in}", transform)
+        details = {"method": "sha256", "n_in": self.n_in, "H_min": self.H_min, "H_from": self.H_from}
+        super().__init__(source, f"SHA-256 of {self.n_in}", transform, self.n_in, details)
 
     def rate(self, p: float = 0.5) -> float:
         return 256 / self.n_in
-
-    @property
-    def _unit(self) -> int:
-        return self.n_in
-
-    @property
-    def _chunk(self) -> int:
-        return self.n_in * max(1, BLOCK // 8 // self.n_in)
-
-    @property
-    def _details(self) -> dict[str, Any]:
-        return {"method": "sha256", "n_in": self.n_in, "H_min": self.H_min, "H_from": self.H_from}
 
     def _conditioned(self, packed: NDArray[np.uint8], n: int) -> tuple[NDArray[np.uint8], int]:
         blocks, size, data = n // self.n_in, self.n_in // 8, packed.tobytes()
@@ -165,3 +145,32 @@ class Sha256(Conditioner):
         # the message, a bit and its length of 64 bits, in blocks of 512
         self.ledger.count("hash", blocks * -(-(self.n_in + 65) // 512))
         return np.frombuffer(out, np.uint8), 256 * blocks
+
+
+def toeplitz_tables(diagonal, n_in, n_out):  # type: ignore[no-untyped-def]
+    """What each byte of a block adds to the hash: uint64 (n_in / 8, 256, words), bits in packed order.
+
+    Row ``i`` and column ``j`` of the matrix hold ``diagonal[n_out - 1 - i + j]``.
+    """
+    words = -(-n_out // 64)
+    columns = np.zeros((n_in, words * 64), np.uint8)
+    columns[:, :n_out] = np.lib.stride_tricks.sliding_window_view(diagonal, n_out)[:, ::-1]
+    packed = np.packbits(columns, axis=1).view(np.uint64)
+    tables = np.zeros((n_in // 8, 256, words), np.uint64)
+    for bit in range(8):
+        on = (np.arange(256) >> (7 - bit) & 1).astype(bool)
+        tables[:, on] ^= packed[bit::8][:, None]
+    return tables
+
+
+@numba.njit(cache=True, nogil=True)
+def toeplitz(packed, tables, blocks, size):  # type: ignore[no-untyped-def]
+    """Hash of each block of ``size`` bytes: uint64 (blocks, words)."""
+    words = tables.shape[2]
+    out = np.zeros((blocks, words), np.uint64)
+    for i in range(blocks):
+        for j in range(size):
+            row = tables[j, packed[i * size + j]]
+            for w in range(words):
+                out[i, w] ^= row[w]
+    return out

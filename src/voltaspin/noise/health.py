@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from math import ceil, log2
-from typing import Any, Literal, final
+from typing import Any, Literal, final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,9 @@ def fitted_a(n_bits: int, *, H: float, n_cells: int = 1, false_alarm: float = 0.
     return float(a)
 
 
+Test = Literal["repetition count", "adaptive proportion"]
+
+
 @dataclass(frozen=True)
 class Alarm:
     """The cause of an alarm.
@@ -104,7 +107,7 @@ class Alarm:
         count, cutoff: what was counted, and what was allowed to be reached.
     """
 
-    test: Literal["repetition count", "adaptive proportion"]
+    test: Test
     lane: int
     position: int
     count: int
@@ -168,9 +171,7 @@ class HealthTests:
                 self._count,
             )  # fmt: skip
             if at >= 0:
-                test: Literal["repetition count", "adaptive proportion"]
-                test = "adaptive proportion" if which else "repetition count"
-                count = self._count[lane] if which else self._run[lane]
+                test, count = get_args(Test)[which], (self._count if which else self._run)[lane]
                 self.alarm = Alarm(test, int(lane), self.seen + int(at), int(count), self.cutoffs[which])
             self.seen += n if at < 0 else int(at) + 1
         return self.alarm

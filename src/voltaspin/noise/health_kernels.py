@@ -6,6 +6,10 @@ import numpy as np
 
 from voltaspin.core.compiled import numba
 
+#: Of each byte: its ones, and the equal bits at its end.
+_ONES = np.bitwise_count(np.arange(256, dtype=np.uint8))
+_TAIL = np.array([next(r for r in range(1, 9) if r == 8 or (b >> r & 1) != (b & 1)) for b in range(256)], np.uint8)
+
 
 @numba.njit(inline="always")
 def watch_bit(b, cell, fresh, cutoff_run, cutoff_share, last, run, first, count):  # type: ignore[no-untyped-def]
@@ -80,7 +84,7 @@ def watch(packed, n, seen, cells, window, cutoff_run, cutoff_share, last, run, f
                     count[0] = more
                     byte = packed[(i >> 3) + 7]
                     last[0] = byte & 1
-                    run[0] = _tail(byte)
+                    run[0] = _TAIL[byte]
                     i += 64
                     place += 64
                     if place == window:
@@ -89,10 +93,10 @@ def watch(packed, n, seen, cells, window, cutoff_run, cutoff_share, last, run, f
         if quick and i % 8 == 0 and place % 8 == 0 and place > 0 and n - i >= 8:
             byte = packed[i >> 3]
             if byte != 0 and byte != 255 and run[0] + 7 < cutoff_run:
-                ones = np.int32(_ones(byte))
+                ones = np.int32(_ONES[byte])
                 count[0] += ones if first[0] else 8 - ones
                 last[0] = byte & 1
-                run[0] = _tail(byte)
+                run[0] = _TAIL[byte]
                 if count[0] >= cutoff_share:
                     # which of the eight it was: take the byte back and go bit by bit
                     count[0] -= ones if first[0] else 8 - ones
@@ -132,18 +136,3 @@ def _ones64(x):  # type: ignore[no-untyped-def]
     x = (x & two) + ((x >> np.uint64(2)) & two)
     x = (x + (x >> np.uint64(4))) & four
     return np.int32((x * np.uint64(0x0101010101010101)) >> np.uint64(56))
-
-
-_ONES = np.bitwise_count(np.arange(256, dtype=np.uint8))
-_TAIL = np.array([next(r for r in range(1, 9) if r == 8 or (b >> r & 1) != (b & 1)) for b in range(256)], np.uint8)
-
-
-@numba.njit(inline="always")
-def _ones(byte):  # type: ignore[no-untyped-def]
-    return _ONES[byte]
-
-
-@numba.njit(inline="always")
-def _tail(byte):  # type: ignore[no-untyped-def]
-    """Equal bits at the end of a byte."""
-    return _TAIL[byte]

@@ -87,18 +87,6 @@ def _next_double(state):  # type: ignore[no-untyped-def]
     return np.float64(_next(state) >> np.uint64(11)) * 2.0**-53
 
 
-class _BitGen(ctypes.Structure):
-    """``bitgen_t`` of NumPy's ``bitgen.h``."""
-
-    _fields_ = (
-        ("state", ctypes.c_void_p),
-        ("next_uint64", ctypes.c_void_p),
-        ("next_uint32", ctypes.c_void_p),
-        ("next_double", ctypes.c_void_p),
-        ("next_raw", ctypes.c_void_p),
-    )
-
-
 _Fetch = ctypes.CFUNCTYPE(None, ctypes.c_uint64)
 _pointer_of = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
     ("PyCapsule_GetPointer", ctypes.pythonapi)
@@ -230,11 +218,10 @@ class BitGenerator(Travels, NumPyBitGenerator):
         if self.words is None:
             self._fetch = _Fetch(self._refill)
             self._buffer[_FETCH] = ctypes.cast(self._fetch, ctypes.c_void_p).value or 0
-        bitgen = _BitGen.from_address(_pointer_of(self.capsule, b"BitGenerator"))
-        bitgen.state = self._buffer.ctypes.data
-        bitgen.next_uint64 = bitgen.next_raw = _next_uint64.address
-        bitgen.next_uint32 = _next_uint32.address
-        bitgen.next_double = _next_double.address
+        # bitgen_t of NumPy's bitgen.h: the state, then the functions next_uint64, next_uint32, next_double and next_raw
+        bitgen = (ctypes.c_void_p * 5).from_address(_pointer_of(self.capsule, b"BitGenerator"))
+        words64 = _next_uint64.address
+        bitgen[:] = [self._buffer.ctypes.data, words64, _next_uint32.address, _next_double.address, words64]
 
     def _refill(self, _: int) -> None:
         # Called from C, where nothing may be raised: the lock raises it at the end of the draw.

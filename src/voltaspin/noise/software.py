@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.noise.gaussian import InverseCDF
-from voltaspin.noise.gaussian_kernels import look_up_bits
+from voltaspin.noise.gaussian import InverseCDF, look_up_bits
 from voltaspin.noise.source import SEQUENCE, AddressableSource, Provenance, aligned, bit_key
 from voltaspin.random.bernoulli import GROUP, fair_bits
 from voltaspin.random.normal import quantiles53
@@ -88,12 +87,6 @@ class PseudoSource(AddressableSource):
         words = Stream(self._key, SEQUENCE).words(-(-(first + -(-(skip + n) // 8)) // 4), start=word)
         self._position += n
         return aligned(words.reshape(-1).view(np.uint8)[first:], skip, n)
-
-    def _position_of_sequence(self) -> Any:
-        return self._position, self._fine_position
-
-    def _set_position_of_sequence(self, position: Any) -> None:
-        self._position, self._fine_position = position
 
     def _sequence_normals(self, n: int) -> NDArray[np.float32]:
         if not self._full:

@@ -19,14 +19,10 @@ from numpy.typing import NDArray
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
 from voltaspin.noise.base import SEQUENCE as SEQUENCE
-from voltaspin.noise.base import WHOLE as WHOLE
-from voltaspin.noise.base import BitSource as BitSource
-from voltaspin.noise.base import Kind as Kind
+from voltaspin.noise.base import WHOLE, BitSource, checked_streams, sizes_of
 from voltaspin.noise.base import Provenance as Provenance
 from voltaspin.noise.base import aligned as aligned
 from voltaspin.noise.base import checked_count as checked_count
-from voltaspin.noise.base import checked_streams as checked_streams
-from voltaspin.noise.base import sizes_of as sizes_of
 from voltaspin.noise.gaussian import GaussianTransform, InverseCDF
 from voltaspin.noise.numpy_rng import BitGenerator
 from voltaspin.random.streams import derive_key
@@ -120,11 +116,11 @@ class AddressableSource(NoiseSource):
 
     def _position_of_sequence(self) -> Any:
         """Return where the sequence stands; nothing that is changed in place."""
-        return self._position
+        return self._own_state()
 
     def _set_position_of_sequence(self, position: Any) -> None:
         """Go back to what :meth:`_position_of_sequence` gave."""
-        self._position = position
+        self._load_own(position)
 
     @abstractmethod
     def _with_seed(self, seed: int) -> AddressableSource:
@@ -341,6 +337,30 @@ class Leftover:
         self._packed = np.frombuffer(bytes.fromhex(state["left"]), np.uint8).copy()
         self._skip = int(state["skip"])
         self.bits = int(state.get("kept", 8 * self._packed.size - self._skip))
+
+
+class BufferedStage(Stage):
+    """A stage that makes more bits at once than are asked for, and keeps the rest."""
+
+    def __init__(self, source: NoiseSource, does: str, transform: GaussianTransform | None) -> None:
+        super().__init__(source, does, transform)
+        self._left = Leftover()
+
+    @abstractmethod
+    def _make_more(self, n: int) -> None:
+        """Put further bits into ``_left``; ``n`` were asked for."""
+
+    def _packed(self, n: int) -> NDArray[np.uint8]:
+        while self._left.bits < n:
+            self._make_more(n)
+        return self._left.take(n)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), **self._left.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._left.load_state_dict(state)
 
 
 def bit_key(seed: int, cell: int) -> int:

@@ -6,8 +6,8 @@ returns what the operation returns. It raises :class:`LeftToTorch` where PyTorch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 from functools import cache
 from math import log2, prod
 from typing import Any
@@ -36,9 +36,20 @@ class Numbers:
     def __init__(
         self, normals: Callable[[tuple[int, ...]], NDArray[np.float32]], bits: Callable[[int], NDArray[np.uint8]]
     ) -> None:
-        self.normals = normals
+        self._normals = normals
         self._bits = bits
         self.used = 0  #: numbers that the operation asked for
+        self.seconds = 0.0  #: time of the source
+
+    def _timed(self, draw: Callable[[Any], NDArray[Any]], size: Any) -> NDArray[Any]:
+        begin = time.monotonic()
+        try:
+            return draw(size)
+        finally:
+            self.seconds += time.monotonic() - begin
+
+    def normals(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        return self._timed(self._normals, shape)
 
     def uniforms(self, n: int, digits: int = 53) -> NDArray[np.float64]:
         """Return ``n`` numbers k / 2**digits from whole bytes: float64 (n,)."""
@@ -68,7 +79,7 @@ class Numbers:
         return self.uniforms(prod(shape), 32 if coarse else 53).reshape(shape) < p
 
     def _whole(self, n: int, size: int) -> NDArray[np.uint64]:
-        columns = self._bits(8 * size * n).reshape(n, size).T
+        columns = self._timed(self._bits, 8 * size * n).reshape(n, size).T
         whole = columns[0].astype(np.uint64)
         for column in columns[1:]:
             whole = whole << np.uint64(8) | column
@@ -154,23 +165,6 @@ def _broadcast(given: dict[str, Any]) -> tuple[Any, torch.Tensor | None]:
     return torch.broadcast_shapes(*(t.shape for t in tensors)), tensors[0]
 
 
-@contextmanager
-def kept_aside(device: torch.device | None = None) -> Iterator[None]:
-    """Leave PyTorch's own generators as they were: its draws inside are thrown away."""
-    state = torch.default_generator.get_state()
-    on_card = None
-    if device is not None and device.type == "cuda":
-        index = torch.cuda.current_device() if device.index is None else device.index
-        on_card = torch.cuda.default_generators[index]
-    card_state = None if on_card is None else on_card.get_state()
-    try:
-        yield
-    finally:
-        torch.default_generator.set_state(state)
-        if on_card is not None and card_state is not None:
-            on_card.set_state(card_state)
-
-
 def _filled(values: Callable[[dict[str, Any], Numbers, tuple[int, ...], torch.Tensor], Any]) -> Drawn:
     """Serve an operation whose result ``values`` computes in float64 or integers.
 
@@ -188,10 +182,11 @@ def _filled(values: Callable[[dict[str, Any], Numbers, tuple[int, ...], torch.Te
                 raise LeftToTorch
             name = "self" if in_place else "out"
             tried[name] = torch.empty_like(target) if in_place else torch.empty(0, dtype=target.dtype).to(target.device)
-        device = next((v.device for v in given.values() if isinstance(v, torch.Tensor)), given.get("device"))
-        if device is not None and torch.device(device).type == "meta":
+        asked = next((v.device for v in given.values() if isinstance(v, torch.Tensor)), given.get("device"))
+        device = torch.device("cpu" if asked is None else asked)
+        if device.type == "meta":
             raise LeftToTorch
-        with kept_aside(None if device is None else torch.device(device)):
+        with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type="cuda"):
             made: torch.Tensor = func(**tried)
         if made.is_meta:
             raise LeftToTorch
@@ -309,23 +304,21 @@ SERVED: dict[Any, Drawn] = {
     **dict.fromkeys((_aten.rrelu_with_noise, _aten.rrelu_with_noise_), _rrelu),
 }
 
+
+def _known(*names: str) -> tuple[Any, ...]:
+    """Return those of the operations that this version of PyTorch has."""
+    return tuple(getattr(_aten, name) for name in names if hasattr(_aten, name))
+
+
 #: Operations that are random and not served, as far as a thread that never entered the block can reach them.
-REFUSED = tuple(
-    getattr(_aten, name)
-    for name in (
-        "poisson", "binomial", "_standard_gamma", "_sample_dirichlet", "_scaled_dot_product_efficient_attention",
-        "_scaled_dot_product_flash_attention", "_scaled_dot_product_cudnn_attention", "_efficient_attention_forward",
-        "_flash_attention_forward", "_cudnn_rnn", "miopen_rnn", "rrelu_with_noise_functional", "uniform",
-    )
-    if hasattr(_aten, name)
+REFUSED = _known(
+    "poisson", "binomial", "_standard_gamma", "_sample_dirichlet", "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_flash_attention", "_scaled_dot_product_cudnn_attention", "_efficient_attention_forward",
+    "_flash_attention_forward", "_cudnn_rnn", "miopen_rnn", "rrelu_with_noise_functional", "uniform",
 )  # fmt: skip
 
 #: Operations with the tag of a random one that draw nothing.
-STILL = tuple(
-    getattr(_aten, name)
-    for name in ("_fused_sdp_choice", "_nested_tensor_softmax_with_shape", "_cudnn_init_dropout_state")
-    if hasattr(_aten, name)
-)
+STILL = _known("_fused_sdp_choice", "_nested_tensor_softmax_with_shape", "_cudnn_init_dropout_state")
 
 #: Arguments that switch the chance of an operation off where they are 0 or False.
 _SWITCHES = {"p", "dropout", "dropout_p", "train", "training"}

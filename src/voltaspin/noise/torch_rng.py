@@ -1,7 +1,7 @@
 """PyTorch's random numbers from a source, for code that does not know sources.
 
 PyTorch offers no hook for a generator of one's own, so the draws are caught on their way to the kernels, in every
-thread while a block is open (:mod:`voltaspin.noise.torch_reach`) and in the processes that are started there. What a
+thread while a block is open (:mod:`voltaspin.noise.torch_block`) and in the processes that are started there. What a
 source cannot serve is refused.
 """
 
@@ -22,9 +22,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
-from voltaspin.noise import torch_reach as reach
+from voltaspin.noise import torch_block
 from voltaspin.noise.base import SEQUENCE, BitSource
 from voltaspin.noise.processes import Travels
+from voltaspin.noise.torch_block import Place, Tally, place_in, put, tag_of
 from voltaspin.noise.torch_draws import (
     SERVED,
     STILL,
@@ -35,15 +36,15 @@ from voltaspin.noise.torch_draws import (
     seeds_a_compiled_function,
     switched_off,
 )
-from voltaspin.noise.torch_places import Place, Remembered, place_in, put, tag_of
-from voltaspin.noise.torch_tally import Tally
 from voltaspin.random.streams import derive_key
 
 _REMEMBERED = 1 << 14  # generators whose place is known; each keeps 5 kB alive
 _MARKS, _MARK_BYTES = 1 << 16, 1 << 28  # positions of the sequence that a block can go back to
 
 _serving = threading.RLock()  # one draw at a time, whatever the thread
-_remembered = Remembered()
+#: The last places of generators, for those that draw elsewhere between two blocks and then go on. PyTorch hands a mode
+#: another Python object than the user's, but the same one as long as somebody keeps it.
+_remembered: OrderedDict[torch.Generator, Place] = OrderedDict()
 
 
 @final
@@ -158,7 +159,7 @@ class DrivenTorch(Travels, TorchDispatchMode):
 
     def __enter__(self) -> DrivenTorch:
         with _serving:
-            reach.opened(self)
+            torch_block.opened(self)
             if not self._open:
                 self._own = torch.default_generator.get_state()
                 self._allowed = None
@@ -171,7 +172,7 @@ class DrivenTorch(Travels, TorchDispatchMode):
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         super().__exit__(kind, error, trace)
         with _serving:
-            reach.closed(self)
+            torch_block.closed(self)
             self._open -= 1
             if self._open:
                 return
@@ -212,7 +213,7 @@ class DrivenTorch(Travels, TorchDispatchMode):
         _remembered.clear()
         self._tally.leave(self.source.ledger)
         if self._open:
-            reach.arrived()
+            torch_block.arrived()
             self._begin()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -229,7 +230,7 @@ class DrivenTorch(Travels, TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         options = dict(kwargs or {})
-        if not _is_random(func) or reach.passing():
+        if not _is_random(func) or torch_block.passing():
             return func(*args, **options)
         return self._answer(func, args, options, func)
 
@@ -237,7 +238,7 @@ class DrivenTorch(Travels, TorchDispatchMode):
         """Serve a draw, or refuse it; ``plain`` is PyTorch's own operation."""
         given = bound(func, args, options)
         if func.overloadpacket in STILL or switched_off(func, given):
-            with reach.passed():
+            with torch_block.passed():
                 return plain(*args, **options)
         with _serving:
             name = func.overloadpacket.__name__
@@ -254,28 +255,15 @@ class DrivenTorch(Travels, TorchDispatchMode):
                 )
             generator = given.pop("generator", None)
             try:
-                with reach.passed():
+                with torch_block.passed():
                     return self._serve(serve, func, given, generator)
             except LeftToTorch:
-                with reach.passed():
+                with torch_block.passed():
                     return plain(*args, **options)
 
     def _serve(self, serve: Any, func: Any, given: dict[str, Any], generator: torch.Generator | None) -> Any:
         place = self._place(generator)
-        seconds = 0.0
-
-        def timed(draw: Callable[[Any], Any]) -> Callable[[Any], Any]:
-            def drawn(size: Any) -> Any:
-                nonlocal seconds
-                begin = time.monotonic()
-                try:
-                    return draw(size)
-                finally:
-                    seconds += time.monotonic() - begin
-
-            return drawn
-
-        numbers = Numbers(timed(self._normals(place)), timed(self._bits(place)))
+        numbers = Numbers(self._normals(place), self._bits(place))
         out = serve(func, given, numbers)
         if not numbers.used:
             return out
@@ -284,12 +272,15 @@ class DrivenTorch(Travels, TorchDispatchMode):
             moved = Place(place.seed, place.number + 1, "stream", tag_of(*self.source._path))
             chosen = torch.default_generator if generator is None else generator
             put(chosen, moved)
-            _remembered.keep(chosen, moved, most=_REMEMBERED)
+            _remembered[chosen] = moved
+            _remembered.move_to_end(chosen)
+            if len(_remembered) > _REMEMBERED:
+                _remembered.popitem(last=False)
         else:
             self._issued += 1
             self._number = self._issued
             put(torch.default_generator, self._here())
-        self._tally.add(numbers.used, seconds)
+        self._tally.add(numbers.used, numbers.seconds)
         return out
 
     def _place(self, generator: torch.Generator | None) -> Place | None:
@@ -404,7 +395,7 @@ class DrivenTorch(Travels, TorchDispatchMode):
         """Let PyTorch's own generator draw, from a state that the source's numbers do not touch."""
         self.passed[name] += 1
         if generator is not None:  # whose next draw here then has to be seeded
-            with reach.passed():
+            with torch_block.passed():
                 return draw()
         ours, seed = torch.default_generator.get_state(), torch.default_generator.initial_seed()
         if place_in(torch.default_generator) == Place(seed):  # newly seeded: so are the draws that are allowed
@@ -415,7 +406,7 @@ class DrivenTorch(Travels, TorchDispatchMode):
         assert theirs is not None
         torch.default_generator.set_state(theirs)
         try:
-            with reach.passed():
+            with torch_block.passed():
                 return draw()
         finally:
             self._allowed = torch.default_generator.get_state()

@@ -76,24 +76,29 @@ def high32(x):  # type: ignore[no-untyped-def]
     return np.uint64(x) >> _HALF
 
 
-_LANES = 16
+LANES = 16  #: blocks that are computed side by side
+
+
+@numba.njit(inline="always")
+def fill_lanes(key, stream, first_block, lanes):  # type: ignore[no-untyped-def]
+    """The words of sixteen blocks: uint64 (4, 16). Interleaving them later takes 2.3 instead of 10.5 ns a block."""
+    k0, k1, s0, s1 = low32(key), high32(key), low32(stream), high32(stream)
+    for j in range(LANES):
+        block = first_block + np.uint64(j)
+        w0, w1, w2, w3 = philox4x32(low32(block), high32(block), s0, s1, k0, k1)
+        lanes[0, j] = w0
+        lanes[1, j] = w1
+        lanes[2, j] = w2
+        lanes[3, j] = w3
 
 
 @numba.njit(cache=True, nogil=True)
 def fill_words(key, stream, first_block, out):  # type: ignore[no-untyped-def]
     """Blocks ``first_block`` and on of a stream into ``out`` uint32 (blocks, 4)."""
-    k0, k1, s0, s1 = low32(key), high32(key), low32(stream), high32(stream)
     n = out.shape[0]
-    # Sixteen blocks side by side, stored before they are interleaved: 2.3 instead of 10.5 ns per block.
-    lanes = np.empty((4, _LANES), np.uint64)
-    for i in range(0, n, _LANES):
-        for j in range(_LANES):
-            block = first_block + np.uint64(i + j)
-            w0, w1, w2, w3 = philox4x32(low32(block), high32(block), s0, s1, k0, k1)
-            lanes[0, j] = w0
-            lanes[1, j] = w1
-            lanes[2, j] = w2
-            lanes[3, j] = w3
-        for j in range(min(_LANES, n - i)):
+    lanes = np.empty((4, LANES), np.uint64)
+    for i in range(0, n, LANES):
+        fill_lanes(key, stream, first_block + np.uint64(i), lanes)
+        for j in range(min(LANES, n - i)):
             for q in range(4):
                 out[i + j, q] = lanes[q, j]

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from voltaspin.core.compiled import numba
-from voltaspin.random.splitmix import GOLDEN, keyed_word
+from voltaspin.random.bernoulli import GOLDEN, keyed_word
 from voltaspin.random.streams import derive_key
 
 _STRIP = 256  # words made at once
