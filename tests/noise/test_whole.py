@@ -11,8 +11,8 @@ from voltaspin.core.errors import InputError
 from voltaspin.noise import PseudoSource, RecordedSource, Sha256, VonNeumann, conditioned, examine
 from voltaspin.noise.examination import whole as room
 from voltaspin.noise.examination import whole_parts
-from voltaspin.noise.examination.repetition import Repeats
 from voltaspin.noise.examination.whole import FALSE_ALARM, Reader, assessed
+from voltaspin.noise.examination.whole_parts import Repeats
 from voltaspin.noise.health import HealthTests, expected_alarms, fitted_a
 from voltaspin.random.streams import Stream
 

@@ -39,17 +39,17 @@ if TYPE_CHECKING:
     from voltaspin.noise.health import Alarm as Alarm
     from voltaspin.noise.health import HealthChecked as HealthChecked
     from voltaspin.noise.health import HealthTests as HealthTests
-    from voltaspin.noise.importer.options import FileError as FileError
-    from voltaspin.noise.importer.options import FileOptions as FileOptions
-    from voltaspin.noise.importer.options import Understood as Understood
-    from voltaspin.noise.importer.populations import TwoPopulations as TwoPopulations
-    from voltaspin.noise.importer.populations import two_populations as two_populations
+    from voltaspin.noise.importer.reading import FileError as FileError
+    from voltaspin.noise.importer.reading import FileOptions as FileOptions
+    from voltaspin.noise.importer.reading import Understood as Understood
+    from voltaspin.noise.importer.values import TwoPopulations as TwoPopulations
+    from voltaspin.noise.importer.values import two_populations as two_populations
     from voltaspin.noise.mapping import cells_of_bits as cells_of_bits
     from voltaspin.noise.memory_source import MemorySource as MemorySource
     from voltaspin.noise.periodic import LoopedSource as LoopedSource
     from voltaspin.noise.periodic import PeriodicSource as PeriodicSource
     from voltaspin.noise.recorded import RecordedSource as RecordedSource
-    from voltaspin.noise.recorder import record as record
+    from voltaspin.noise.recorded import record as record
     from voltaspin.noise.software import PseudoSource as PseudoSource
     from voltaspin.noise.source import AddressableSource as AddressableSource
     from voltaspin.noise.source import NoiseSource as NoiseSource

@@ -2,7 +2,7 @@
 
 Read in this order: ``randomness.py`` asks everything at once and gives the verdict. ``sp800_22.py`` tests one sequence
 and ``second_level.py`` many. ``entropy.py`` estimates min-entropy, and ``entropy_limits.py`` says which estimates ideal
-bits get. ``whole.py`` reads a recording of any length, with the counts of ``whole_parts.py`` and ``repetition.py``.
+bits get. ``whole.py`` reads a recording of any length, with the counts of ``whole_parts.py``.
 ``statistics.py`` is apart: bias and autocorrelation of an array of cells.
 """
 

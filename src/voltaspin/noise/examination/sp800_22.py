@@ -29,8 +29,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.result import Part
-from voltaspin.noise.examination import sp800_22_kernels as kernels
-from voltaspin.noise.examination.entropy_kernels import block_distances
+from voltaspin.noise.examination import kernels
+from voltaspin.noise.examination.kernels import block_distances
 
 Constants = Literal["nist", "corrected"]
 Bits = NDArray[np.uint8]

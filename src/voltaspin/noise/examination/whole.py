@@ -15,12 +15,10 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.result import Array, Part, Unit
-from voltaspin.noise.examination import entropy
-from voltaspin.noise.examination import whole_kernels as kernels
+from voltaspin.noise.examination import entropy, kernels
 from voltaspin.noise.examination.entropy import ESTIMATES, PREDICTORS, SEGMENT, EntropyEstimates, upper
 from voltaspin.noise.examination.entropy_limits import EntropyLimits, limits
-from voltaspin.noise.examination.repetition import Repeats, Repetition
-from voltaspin.noise.examination.whole_parts import Drift, Lags, Segment, Segments, WholeTest
+from voltaspin.noise.examination.whole_parts import Drift, Lags, Repeats, Repetition, Segment, Segments, WholeTest
 from voltaspin.noise.health import START_UP, Alarm, HealthTests, expected_alarms, fitted_a
 from voltaspin.noise.source import NoiseSource
 
