@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from voltaspin.noise.conditioning import VonNeumann as VonNeumann
     from voltaspin.noise.conditioning import Xor as Xor
     from voltaspin.noise.conditioning import xor_bias as xor_bias
+    from voltaspin.noise.controls import LoopedSource as LoopedSource
+    from voltaspin.noise.controls import PeriodicSource as PeriodicSource
+    from voltaspin.noise.controls import SystemSource as SystemSource
     from voltaspin.noise.discrete_gaussian import DiscreteGaussian as DiscreteGaussian
     from voltaspin.noise.examination import entropy as entropy
     from voltaspin.noise.examination import sp800_22 as sp800_22
@@ -46,8 +49,6 @@ if TYPE_CHECKING:
     from voltaspin.noise.importer.values import two_populations as two_populations
     from voltaspin.noise.mapping import cells_of_bits as cells_of_bits
     from voltaspin.noise.memory_source import MemorySource as MemorySource
-    from voltaspin.noise.periodic import LoopedSource as LoopedSource
-    from voltaspin.noise.periodic import PeriodicSource as PeriodicSource
     from voltaspin.noise.recorded import RecordedSource as RecordedSource
     from voltaspin.noise.recorded import record as record
     from voltaspin.noise.software import PseudoSource as PseudoSource
@@ -55,6 +56,5 @@ if TYPE_CHECKING:
     from voltaspin.noise.source import NoiseSource as NoiseSource
     from voltaspin.noise.source import Provenance as Provenance
     from voltaspin.noise.source import SequentialSource as SequentialSource
-    from voltaspin.noise.system import SystemSource as SystemSource
 else:
     __getattr__, __dir__, __all__ = attach(__name__, __file__)

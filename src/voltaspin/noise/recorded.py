@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, final
+from typing import IO, Any, ClassVar, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +15,7 @@ from voltaspin.core.renamed import renamed
 from voltaspin.core.result import Result
 from voltaspin.noise.gaussian import GaussianTransform, transform_of
 from voltaspin.noise.importer.bit_file import Recording, open_bits
-from voltaspin.noise.importer.reading import (
-    BitOrder,
-    ByteOrder,
-    FileOptions,
-    Format,
-    SampleType,
-    Understood,
-)
+from voltaspin.noise.importer.reading import BitOrder, ByteOrder, FileOptions, Format, SampleType, Understood
 from voltaspin.noise.importer.values import TwoPopulations
 from voltaspin.noise.source import NoiseSource, Provenance, SequentialSource, aligned, checked_count
 
@@ -106,12 +98,12 @@ class RecordedSource(SequentialSource):
     @property
     def format(self) -> str:
         """Format of the content, as it was recognised or given."""
-        return self._file.understood.format
+        return self.understood.format
 
     @property
     def threshold(self) -> float | None:
         """Value in SI above which a bit is 1; None where the file holds bits."""
-        return self._file.understood.threshold
+        return self.understood.threshold
 
     @property
     def populations(self) -> TwoPopulations | None:
@@ -130,7 +122,7 @@ class RecordedSource(SequentialSource):
     @property
     def bits_left(self) -> int:
         """Bits that have not been handed out."""
-        return self._file.bits - self._position
+        return self.understood.bits - self._position
 
     @property
     def provenance(self) -> Provenance:
@@ -140,7 +132,7 @@ class RecordedSource(SequentialSource):
         details: dict[str, Any] = {
             "file": self.path.name,
             "sha256": self.sha256,
-            "bits": self._file.bits,
+            "bits": self.understood.bits,
             "precision": self.transform.bits_per_sample,
             "shaping": kind,
             "input": understood.to_json(),
@@ -157,7 +149,7 @@ class RecordedSource(SequentialSource):
             details["origin"] = self.origin
         return Provenance(
             "recorded",
-            f"{self._file.bits} recorded bits of {self.path.name} (sha256 {self.sha256[:12]}){made}, "
+            f"{self.understood.bits} recorded bits of {self.path.name} (sha256 {self.sha256[:12]}){made}, "
             f"{self.transform.bits_per_sample}-bit {kind}",
             details,
         )
@@ -166,7 +158,7 @@ class RecordedSource(SequentialSource):
         if n > self.bits_left:
             raise NoiseExhaustedError(
                 f"{self.path.name} has run dry: the draw needs {n} bits and {self.bits_left} of "
-                f"{self._file.bits} are there; record more bits or draw fewer numbers (nothing was handed "
+                f"{self.understood.bits} are there; record more bits or draw fewer numbers (nothing was handed "
                 "out)"
             )
 
@@ -216,10 +208,6 @@ class BitsWritten(Result):
     ledger: dict[str, int]
 
 
-class _Writable(Protocol):
-    def write(self, data: bytes, /) -> Any: ...
-
-
 def blocks(source: NoiseSource, count: int | None) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Yield the next bits in blocks: (how many, packed).
 
@@ -248,7 +236,7 @@ def blocks(source: NoiseSource, count: int | None) -> Iterator[tuple[int, NDArra
 
 def write_bits(
     source: NoiseSource,
-    file: _Writable,
+    file: IO[bytes],
     *,
     count: int | None,
     format: Written = "packed",
@@ -311,17 +299,6 @@ def write_file(
         raise stopped
 
 
-class _Hashed:
-    """A file whose SHA-256 is taken while it is written."""
-
-    def __init__(self, file: _Writable) -> None:
-        self.file, self.digest = file, hashlib.sha256()
-
-    def write(self, data: bytes, /) -> None:
-        self.digest.update(data)
-        self.file.write(data)
-
-
 def record(
     source: NoiseSource,
     path: Path | str,
@@ -361,16 +338,15 @@ def record(
     stopped: NoiseStoppedError | None = None
     with replacing(path) as part:
         with part.open("wb") as file:
-            hashed = _Hashed(file)
             show = None if progress is None else lambda done: progress(done, bits)
             try:
-                done = write_bits(source, hashed, count=bits, progress=show)
+                done = write_bits(source, file, count=bits, progress=show)
             except NoiseStoppedError as error:
                 if not isinstance(error.finished, int) or not error.finished:
                     raise
                 stopped, done = error, error.finished
         # The description first: without it, or with an old file under it, the recording is refused by its hash.
-        recording = Recording(bits=done, sha256=hashed.digest.hexdigest(), origin=origin, **(about or {}))
+        recording = Recording(bits=done, sha256=sha256_of(part), origin=origin, **(about or {}))
         recording.save(Recording.beside(path))
     made = RecordedSource(path, format="packed")
     if stopped is not None:

@@ -253,6 +253,13 @@ ENTRIES = 100_000  # pairs of context and bit that one Markov model may keep
 DICTIONARY = 65_536  # contexts that the dictionary of LZ78Y may keep
 
 
+@numba.njit(inline="always")
+def _scored(hit, right, run, longest):  # type: ignore[no-untyped-def]
+    """Right guesses, the running run and the longest one, after one guess more."""
+    run = (run + 1) * hit
+    return right + hit, run, max(longest, run)
+
+
 @numba.njit(cache=True, nogil=True)
 def most_common_in_window(s):  # type: ignore[no-untyped-def]
     """By the more frequent bit of the last 63, 255, 1023 and 4095."""
@@ -263,12 +270,7 @@ def most_common_in_window(s):  # type: ignore[no-untyped-def]
     for i in range(n):
         if i >= WINDOWS[0]:
             guess = 1 if 2 * ones[best] > WINDOWS[best] else 0
-            if guess == s[i]:
-                right += 1
-                run += 1
-                longest = max(longest, run)
-            else:
-                run = 0
+            right, run, longest = _scored(guess == s[i], right, run, longest)
             for j in range(k):
                 if i >= WINDOWS[j] and (2 * ones[j] > WINDOWS[j]) == (s[i] == 1):
                     score[j] += 1
@@ -348,9 +350,7 @@ def markov_models(s):  # type: ignore[no-untyped-def]
                 kept[d] += 1
                 count[at + b] = 1
         if guessed:
-            run = (run + 1) * hit[best]
-            right += hit[best]
-            longest = max(longest, run)
+            right, run, longest = _scored(hit[best], right, run, longest)
         if most >= highest and most > 0:
             highest = most
             best = depth - 1
@@ -384,9 +384,7 @@ def dictionary(s):  # type: ignore[no-untyped-def]
                 size += 1
             count[at + b] += 1
         if i > DEPTH:
-            run = run + 1 if guess == b else 0
-            right += guess == b
-            longest = max(longest, run)
+            right, run, longest = _scored(guess == b, right, run, longest)
         context = ((context << 1) | b) & ((1 << DEPTH) - 1)
     return right, longest, n - DEPTH - 1
 

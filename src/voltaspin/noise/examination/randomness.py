@@ -18,7 +18,6 @@ from voltaspin.noise.examination.entropy_limits import EntropyLimits, clumped
 from voltaspin.noise.examination.second_level import Assessment, assess
 from voltaspin.noise.examination.sp800_22 import TestResult
 from voltaspin.noise.examination.whole import FALSE_ALARM, SHARE, Reader, Whole
-from voltaspin.noise.health import Alarm
 from voltaspin.noise.source import NoiseSource
 
 #: The P-values are approximate: of 3,000 ideal sequences of 10^5 bits 2.7 times as many as 1e-5 were below it.
@@ -76,24 +75,9 @@ class Randomness(Result):
         return self.whole.autocorrelation
 
     @property
-    def estimates(self) -> entropy.EntropyEstimates | None:
-        """The smallest of every estimate over segments and cells; None where the bits are too few."""
-        return self.whole.estimates
-
-    @property
     def limits(self) -> EntropyLimits | None:
         """Estimates that ideal bits stay above in all segments."""
         return self.whole.limits
-
-    @property
-    def health(self) -> dict[str, Any]:
-        """Cut-offs, alarm and counts of the health tests, JSON-able; empty below 1,024 bits."""
-        return self.whole.health
-
-    @property
-    def alarm(self) -> Alarm | None:
-        """Alarm of the health tests."""
-        return self.whole.alarm
 
     @property
     def applied(self) -> tuple[TestResult, ...]:

@@ -195,11 +195,6 @@ class BitFile:
     populations: TwoPopulations | None = None
     origin: dict[str, Any] | None = None
 
-    @property
-    def bits(self) -> int:
-        """Number of bits."""
-        return self.understood.bits
-
     def read(self, position: int, n: int) -> NDArray[np.uint8] | None:
         """Return the bytes that hold ``n`` bits from ``position`` on, first bit highest; None if the file shrank."""
         first, skip = divmod(position, 8)

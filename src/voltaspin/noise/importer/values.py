@@ -8,6 +8,7 @@ least. :func:`two_populations` finds it with a mixture of two Gaussians.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import log
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,8 +33,8 @@ def converted(reading: Reading, file: Content, target: Path) -> tuple[Understood
         FileError: options that do not apply, or values that are no bits.
     """
     options, said, level, fit = file.options, reading.text, None, None
+    reading = _in_given_unit(reading, file)
     packed = reading.packed or (options.sample_type == "packed" and not reading.words)
-    unit, factor, written = _unit(reading, file)
     if not packed and options.threshold is None:
         if reading.words:
             raise FileError(
@@ -46,13 +47,15 @@ def converted(reading: Reading, file: Content, target: Path) -> tuple[Understood
         raise FileError(f"{file} holds one bit a value ({reading.text}); ⟦bit_order⟧ is of packed bytes, leave it out")
     if options.threshold is not None:
         if options.threshold == "fit":
-            fit = two_populations(_first(reading, factor, unit, file), unit)
+            fit = two_populations(_first(reading, file), reading.unit)
             level = fit.threshold
         else:
-            level, unit = _level(reading, unit, factor, written, file)
-        shown = format_quantity(level, unit) if unit else f"{level:.6g}{' counts' if reading.words else ''}"
+            level, own = _level(reading, file, options.threshold)
+            reading = replace(reading, unit=own)
+        unit, counts = reading.unit, " counts" if reading.words else ""
+        shown = format_quantity(level, unit) if unit else f"{level:.6g}{counts}"
         said += f", threshold {shown}{' (fitted)' if fit is not None else ''}"
-        said += "" if unit or reading.words else " in the unit of the file, which is not known"
+        said += "" if unit or counts else " in the unit of the file, which is not known"
     elif options.unit is not None:
         raise FileError(f"{file} holds bits, which have no ⟦unit⟧; leave it out, or give a ⟦threshold⟧ too")
     bits, left = 0, np.empty(0, np.uint8)
@@ -62,7 +65,7 @@ def converted(reading: Reading, file: Content, target: Path) -> tuple[Understood
                 out.write(_as_bytes(values, bits // 8, file).tobytes())
                 bits += 8 * values.size
         else:
-            for part in _bits_of(reading, level, factor, unit, file):
+            for part in _bits_of(reading, level, file):
                 bits += part.size
                 part = np.concatenate([left, part])
                 complete = part.size // 8 * 8
@@ -76,49 +79,47 @@ def converted(reading: Reading, file: Content, target: Path) -> tuple[Understood
         said += f", bytes of eight bits, the first the {'highest' if order == 'msb' else 'lowest'}"
     return Understood(
         format=reading.format, bits=bits, text=said, bit_order=order, threshold=level,
-        unit="" if level is None else unit, column=reading.column,
+        unit="" if level is None else reading.unit, column=reading.column,
     ), fit  # fmt: skip
 
 
-def _unit(reading: Reading, file: Content) -> tuple[str, float, str]:
-    """SI unit of the values, the factor that makes SI of them, and the unit as it was written."""
+def _in_given_unit(reading: Reading, file: Content) -> Reading:
+    """The reading in the unit that the user gave, where the file says none."""
     given = file.options.unit
     if given is None:
-        return reading.unit, reading.factor, reading.written
+        return reading
     found = unit_of(given)
     assert found is not None
     if reading.unit and reading.written and found != (reading.unit, reading.factor):
         raise FileError(f"{file} says that its values are in {reading.written}, not in {given}; leave ⟦unit⟧ out")
-    return *found, given
+    return replace(reading, unit=found[0], factor=found[1], written=given)
 
 
-def _level(reading: Reading, unit: str, factor: float, written: str, file: Content) -> tuple[float, str]:
+def _level(reading: Reading, file: Content, given: float | str) -> tuple[float, str]:
     """The given threshold in SI, and its unit."""
-    given = file.options.threshold
-    assert given is not None
     level, own = level_of(given)
     shown = given if isinstance(given, str) else f"{given:g}"
-    if own and reading.words and not unit:
+    if own and reading.words and not reading.unit:
         raise FileError(f"{file}: raw converter words have no unit; give ⟦threshold⟧ in counts, without a unit")
-    if own and unit and own != unit:
-        raise FileError(f"{file} holds values in {written}; ⟦threshold⟧ {shown} is in another unit")
-    if not own and factor != 1 and level != 0:
+    if own and reading.unit and own != reading.unit:
+        raise FileError(f"{file} holds values in {reading.written}; ⟦threshold⟧ {shown} is in another unit")
+    if not own and reading.factor != 1 and level != 0:
         raise FileError(
-            f"{file} holds values in {written}, and ⟦threshold⟧ {shown} has no unit; write ⟦threshold="
-            f"{shown}{written}⟧ if that is meant"
+            f"{file} holds values in {reading.written}, and ⟦threshold⟧ {shown} has no unit; write ⟦threshold="
+            f"{shown}{reading.written}⟧ if that is meant"
         )
-    return level, unit or own
+    return level, reading.unit or own
 
 
-def _in_si(values: NDArray[Any], factor: float, at: int, unit: str, file: Content) -> NDArray[np.float64]:
+def _in_si(values: NDArray[Any], at: int, reading: Reading, file: Content) -> NDArray[np.float64]:
     """Measured values in SI; values that no measurement gives are refused."""
     with np.errstate(all="ignore"):  # signalling NaNs and overflows are refused as what they become
-        scaled: NDArray[np.float64] = values.astype(np.float64) * factor
-    resistance = unit == "ohm"
+        scaled: NDArray[np.float64] = values.astype(np.float64) * reading.factor
+    resistance = reading.unit == "ohm"
     bad = np.flatnonzero(~np.isfinite(scaled) | (scaled <= 0) if resistance else ~np.isfinite(scaled))
     if bad.size:
         what, wanted = ("resistance", "finite and positive") if resistance else ("value", "finite")
-        shown = f"{scaled[bad[0]]} {unit}".rstrip()
+        shown = f"{scaled[bad[0]]} {reading.unit}".rstrip()
         raise FileError(
             f"{file}: {what} {at + int(bad[0])} is {shown}; remove values that are not {wanted}, or check the reader"
         )
@@ -131,11 +132,11 @@ def _in_si(values: NDArray[Any], factor: float, at: int, unit: str, file: Conten
     return scaled
 
 
-def _first(reading: Reading, factor: float, unit: str, file: Content) -> NDArray[np.float64]:
+def _first(reading: Reading, file: Content) -> NDArray[np.float64]:
     """Values for a fit: at most so many, from the first four million."""
     parts, at = [np.empty(0)], 0
     for values in reading.blocks():
-        parts.append(_in_si(values, factor, at, unit, file))
+        parts.append(_in_si(values, at, reading, file))
         at += values.size
         if at >= 4 << 20:
             break
@@ -143,9 +144,7 @@ def _first(reading: Reading, factor: float, unit: str, file: Content) -> NDArray
     return found[:: max(1, found.size // _FITTED)]
 
 
-def _bits_of(
-    reading: Reading, level: float | None, factor: float, unit: str, file: Content
-) -> Iterator[NDArray[np.uint8]]:
+def _bits_of(reading: Reading, level: float | None, file: Content) -> Iterator[NDArray[np.uint8]]:
     at, ones = 0, 0
     for values in reading.blocks():
         if level is None:
@@ -160,14 +159,14 @@ def _bits_of(
                 )
             bits = values.astype(np.uint8)
         else:
-            bits = (_in_si(values, factor, at, unit, file) > level).astype(np.uint8)
+            bits = (_in_si(values, at, reading, file) > level).astype(np.uint8)
         at += values.size
         ones += int(bits.sum())
         yield bits
     if level is not None and at and ones in (0, at):
         side = "above" if ones else "below"
         raise FileError(
-            f"{file}: all {at} values lie {side} the threshold of {level:g} {unit}".rstrip()
+            f"{file}: all {at} values lie {side} the threshold of {level:g} {reading.unit}".rstrip()
             + "; check the ⟦unit⟧ of the values and the ⟦threshold⟧, or use ⟦threshold=fit⟧"
         )
 
