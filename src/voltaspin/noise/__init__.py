@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from voltaspin.noise.examination import entropy as entropy
     from voltaspin.noise.examination import sp800_22 as sp800_22
     from voltaspin.noise.examination.entropy import EntropyEstimates as EntropyEstimates
+    from voltaspin.noise.examination.randomness import Assessment as Assessment
     from voltaspin.noise.examination.randomness import Randomness as Randomness
+    from voltaspin.noise.examination.randomness import assess as assess
     from voltaspin.noise.examination.randomness import examine as examine
-    from voltaspin.noise.examination.second_level import Assessment as Assessment
-    from voltaspin.noise.examination.second_level import assess as assess
     from voltaspin.noise.examination.statistics import BitStatistics as BitStatistics
     from voltaspin.noise.examination.statistics import bit_statistics as bit_statistics
     from voltaspin.noise.feedback import Feedback as Feedback

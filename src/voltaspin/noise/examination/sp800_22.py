@@ -1,6 +1,6 @@
 """The fifteen tests of NIST SP 800-22 rev. 1a on bits from anywhere.
 
-``run`` tests one sequence, ``assess`` many (``second_level.py``). The names of the tests are
+``run`` tests one sequence, ``assess`` many (``randomness.py``). The names of the tests are
 those of NIST's final report, the parameters its defaults.
 
 Two sets of constants. ``"nist"``, the default, gives the P-values of NIST's own program, so that results can be
