@@ -19,7 +19,7 @@ from voltaspin.diffusion import TrainSpec, bitflip, load_images, train
 from voltaspin.diffusion.bitflip.model import CellSpec
 from voltaspin.diffusion.data import ImageSet
 from voltaspin.noise import HealthChecked, PseudoSource, RecordedSource, conditioned
-from voltaspin.noise.recorder import blocks
+from voltaspin.noise.recorded import blocks
 from voltaspin.report import images as image_folder
 
 

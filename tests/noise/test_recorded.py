@@ -17,9 +17,7 @@ def recording(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("block", [1 << 20, 24])
-def test_a_recording_of_software_bits_gives_the_software_numbers(recording, monkeypatch, block):
-    monkeypatch.setattr("voltaspin.noise.recorded._BLOCK", block)
+def test_a_recording_of_software_bits_gives_the_software_numbers(recording):
     source, software = RecordedSource(recording), PseudoSource(seed=8, precision=16)
     assert np.array_equal(source.normal((7, 11)), software.normal((7, 11)))
     assert np.array_equal(source.bits(13), software.bits(13))

@@ -8,7 +8,7 @@ from scipy.special import ndtr
 
 from voltaspin.core.errors import InputError
 from voltaspin.noise import RecordedSource, two_populations
-from voltaspin.noise.importer import arrays, reading, table, values
+from voltaspin.noise.importer import readers, reading, table, values
 
 BITS = (np.random.default_rng(7).random(5003) < 0.5).astype(np.uint8)
 
@@ -48,7 +48,7 @@ CASES = [
 @pytest.mark.parametrize("block", [1 << 20, 97])
 @pytest.mark.parametrize(("kind", "options"), CASES)
 def test_every_format_gives_the_same_bits(tmp_path, monkeypatch, kind, options, block):
-    for module, name in ((arrays, "VALUES"), (table, "ROWS"), (reading, "_BLOCK")):
+    for module, name in ((readers, "VALUES"), (table, "ROWS"), (reading, "_BLOCK")):
         monkeypatch.setattr(module, name, block)
     if block == 97 and options.get("threshold") == "fit":
         monkeypatch.setattr(values, "_FITTED", 388)

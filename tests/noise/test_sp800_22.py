@@ -7,7 +7,7 @@ import pytest
 
 from voltaspin.core.errors import InputError
 from voltaspin.noise import PseudoSource, assess, sp800_22
-from voltaspin.noise.examination import sp800_22_kernels as kernels
+from voltaspin.noise.examination import kernels
 
 N = 10**6
 

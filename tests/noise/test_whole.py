@@ -11,8 +11,8 @@ from voltaspin.core.errors import InputError
 from voltaspin.noise import PseudoSource, RecordedSource, Sha256, VonNeumann, conditioned, examine
 from voltaspin.noise.examination import whole as room
 from voltaspin.noise.examination import whole_parts
-from voltaspin.noise.examination.repetition import Repeats
 from voltaspin.noise.examination.whole import FALSE_ALARM, Reader, assessed
+from voltaspin.noise.examination.whole_parts import Repeats
 from voltaspin.noise.health import HealthTests, expected_alarms, fitted_a
 from voltaspin.random.streams import Stream
 
@@ -63,9 +63,9 @@ def test_stuck_bits_alarm_whatever_the_battery_sees(tmp_path):
     bits[450_000:452_000] = 0
     for sequences in (1, 8):
         found = examine(recorded(tmp_path, bits), n_bits=100_000, sequences=sequences)
-        assert found.alarm.test == "repetition count"
-        assert 450_000 <= found.alarm.position < 450_100
-        assert found.health["standard"]["runs"] >= 1
+        assert found.whole.alarm.test == "repetition count"
+        assert 450_000 <= found.whole.alarm.position < 450_100
+        assert found.whole.health["standard"]["runs"] >= 1
 
 
 def test_one_cell_that_is_stuck_is_told_among_many(tmp_path):
@@ -76,7 +76,7 @@ def test_one_cell_that_is_stuck_is_told_among_many(tmp_path):
     assert found.whole.worst_cell.cell == 5
     assert found.whole.worst_cell.proven
     assert found.whole.worst_cell.p == pytest.approx(0.75, abs=4 * np.sqrt(0.75 * 0.25 / 3000))
-    assert found.whole.assessed == found.whole.worst_cell.entropy < found.estimates.minimum
+    assert found.whole.assessed == found.whole.worst_cell.entropy < found.whole.estimates.minimum
 
 
 def test_ideal_recordings_are_seldom_called_anything_else():

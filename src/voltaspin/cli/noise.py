@@ -116,8 +116,7 @@ def bits(
         format = "packed" if out == "-" or is_stream(out) else _format_by_suffix(out)
     if count is None and out != "-":
         raise InputError(f"--out {out} needs --count: a file cannot be endless")
-    from voltaspin.noise.recorded import RecordedSource
-    from voltaspin.noise.recorder import BitsWritten, record, write_bits, write_file
+    from voltaspin.noise.recorded import BitsWritten, RecordedSource, record, write_bits, write_file
 
     source = make_source(noise, seed=seed, raw=raw, imperfect=imperfect, condition=condition, recording=recording)
     left = source.bits_at_most

@@ -1,33 +1,27 @@
-"""Noise from a recorded file: the same images and tests from a real device."""
+"""Recordings: write the bits of any source into a file, and draw from the file of a real device or a source."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import IO, Any, ClassVar, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.core.errors import InputError, NoiseExhaustedError
+from voltaspin.core.errors import InputError, NoiseExhaustedError, NoiseStoppedError
+from voltaspin.core.files import opened_whole, replacing, sha256_of
 from voltaspin.core.renamed import renamed
+from voltaspin.core.result import Result
 from voltaspin.noise.gaussian import GaussianTransform, transform_of
 from voltaspin.noise.importer.bit_file import Recording, open_bits
-from voltaspin.noise.importer.options import (
-    BitOrder,
-    ByteOrder,
-    FileOptions,
-    Format,
-    SampleType,
-    Understood,
-)
-from voltaspin.noise.importer.populations import TwoPopulations
-from voltaspin.noise.source import Provenance, SequentialSource, aligned
+from voltaspin.noise.importer.reading import BitOrder, ByteOrder, FileOptions, Format, SampleType, Understood
+from voltaspin.noise.importer.values import TwoPopulations
+from voltaspin.noise.source import NoiseSource, Provenance, SequentialSource, aligned, checked_count
 
-__all__ = ["RecordedSource", "Recording"]
+_BLOCK = 1 << 23  # bits drawn at once
 
-_BLOCK = 1 << 20  # bytes read at once
+Written = Literal["packed", "bytes", "text"]  # format of a file of bits
 
 
 @final
@@ -90,14 +84,9 @@ class RecordedSource(SequentialSource):
         )  # fmt: skip
         if not self.path.is_file():
             raise InputError(f"{self.path} is not a file; give a file of recorded bits")
-        digest, size = hashlib.sha256(), 0
-        with self.path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-                size += len(block)
-        if not size:
+        if not self.path.stat().st_size:
             raise InputError(f"{self.path} is empty (0 bits); record some bits first")
-        self.sha256 = digest.hexdigest()
+        self.sha256 = sha256_of(self.path)
         self._file = open_bits(self.path, self.options, sha256=self.sha256)
         self._position = 0
 
@@ -109,12 +98,12 @@ class RecordedSource(SequentialSource):
     @property
     def format(self) -> str:
         """Format of the content, as it was recognised or given."""
-        return self._file.understood.format
+        return self.understood.format
 
     @property
     def threshold(self) -> float | None:
         """Value in SI above which a bit is 1; None where the file holds bits."""
-        return self._file.understood.threshold
+        return self.understood.threshold
 
     @property
     def populations(self) -> TwoPopulations | None:
@@ -133,7 +122,7 @@ class RecordedSource(SequentialSource):
     @property
     def bits_left(self) -> int:
         """Bits that have not been handed out."""
-        return self._file.bits - self._position
+        return self.understood.bits - self._position
 
     @property
     def provenance(self) -> Provenance:
@@ -143,7 +132,7 @@ class RecordedSource(SequentialSource):
         details: dict[str, Any] = {
             "file": self.path.name,
             "sha256": self.sha256,
-            "bits": self._file.bits,
+            "bits": self.understood.bits,
             "precision": self.transform.bits_per_sample,
             "shaping": kind,
             "input": understood.to_json(),
@@ -160,7 +149,7 @@ class RecordedSource(SequentialSource):
             details["origin"] = self.origin
         return Provenance(
             "recorded",
-            f"{self._file.bits} recorded bits of {self.path.name} (sha256 {self.sha256[:12]}){made}, "
+            f"{self.understood.bits} recorded bits of {self.path.name} (sha256 {self.sha256[:12]}){made}, "
             f"{self.transform.bits_per_sample}-bit {kind}",
             details,
         )
@@ -169,7 +158,7 @@ class RecordedSource(SequentialSource):
         if n > self.bits_left:
             raise NoiseExhaustedError(
                 f"{self.path.name} has run dry: the draw needs {n} bits and {self.bits_left} of "
-                f"{self._file.bits} are there; record more bits or draw fewer numbers (nothing was handed "
+                f"{self.understood.bits} are there; record more bits or draw fewer numbers (nothing was handed "
                 "out)"
             )
 
@@ -199,3 +188,168 @@ class RecordedSource(SequentialSource):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
         self._position = int(state["position"])
+
+
+class BitsWritten(Result):
+    """Bits of a source that were written into a file.
+
+    Args:
+        file: its path; ``bits``: how many.
+        input: what a recorded file was read as, where the source is one.
+        noise: provenance of the source; ``ledger``: what they cost.
+    """
+
+    KIND: ClassVar[str] = "bits"
+
+    file: str
+    bits: int
+    input: dict[str, Any] | None = None
+    noise: dict[str, Any]
+    ledger: dict[str, int]
+
+
+def blocks(source: NoiseSource, count: int | None) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yield the next bits in blocks: (how many, packed).
+
+    Args:
+        source: any.
+        count: how many; None for all that a finite source has, and no end of another.
+
+    Raises:
+        NoiseStoppedError: an alarm, or a source that ran dry before ``count``; the bits before it were given.
+    """
+    left = count
+    while left is None or left > 0:
+        n = _BLOCK if left is None else min(_BLOCK, left)
+        try:
+            packed = source.bits(n)
+        except NoiseStoppedError as stopped:
+            packed, n = source.rest()
+            if n:
+                yield n, packed
+            if count is None and isinstance(stopped, NoiseExhaustedError):
+                return
+            raise
+        yield n, packed
+        left = None if left is None else left - n
+
+
+def write_bits(
+    source: NoiseSource,
+    file: IO[bytes],
+    *,
+    count: int | None,
+    format: Written = "packed",
+    progress: Callable[[int], None] | None = None,
+) -> int:
+    """Write the next bits of a source into an open file.
+
+    Args:
+        source: any; count: how many bits, None as in :func:`blocks`.
+        file: open for bytes.
+        format: ``"packed"`` (first bit highest), ``"bytes"`` (0 or 1 each) or ``"text"`` (``0`` or ``1`` each).
+        progress: called with the number of bits written.
+
+    Returns:
+        How many were written.
+
+    Raises:
+        NoiseStoppedError: as :func:`blocks`; its ``finished`` is the number of bits written before.
+    """
+    done = 0
+    try:
+        for n, packed in blocks(source, count):
+            data = packed if format == "packed" else np.unpackbits(packed, count=n) + (48 if format == "text" else 0)
+            file.write(data.astype(np.uint8, copy=False).tobytes())
+            done += n
+            if progress is not None:
+                progress(done)
+    except NoiseStoppedError as stopped:
+        stopped.finished = done
+        raise
+    return done
+
+
+def write_file(
+    source: NoiseSource,
+    path: Path | str,
+    *,
+    count: int,
+    format: Written = "packed",
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """:func:`write_bits` into a file that appears whole or not at all.
+
+    Args:
+        source, count, format, progress: as :func:`write_bits`.
+        path: of the file, a device or a FIFO.
+
+    Raises:
+        NoiseStoppedError: as :func:`write_bits`; the file holds the bits before it, where there were any.
+    """
+    stopped: NoiseStoppedError | None = None
+    with opened_whole(path) as file:
+        try:
+            write_bits(source, file, count=count, format=format, progress=progress)
+        except NoiseStoppedError as error:
+            if not error.finished:
+                raise
+            stopped = error
+    if stopped is not None:
+        raise stopped
+
+
+def record(
+    source: NoiseSource,
+    path: Path | str,
+    *,
+    bits: int,
+    progress: Callable[[int, int], None] | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> RecordedSource:
+    """Write the next bits of a source into a file, and its provenance beside it.
+
+    The file appears whole or not at all: an interrupt or a full disk leaves what was there before. After an alarm, or
+    where the source runs dry, the file holds the bits before it, and the error's ``finished`` is that recording.
+
+    Args:
+        source: any.
+        path: of packed bits; ``PATH.json`` says how many they are and where they come from.
+        bits: how many.
+        progress: called with (bits done, in all).
+        about: ``command`` and ``arguments`` for the description.
+
+    Returns:
+        The recording, at its beginning.
+
+    Raises:
+        InputError: no bits, or a folder that does not exist.
+        NoiseStoppedError: an alarm, or a source that ran dry.
+    """
+    path, bits = Path(path), checked_count(bits, "number of bits")
+    if bits < 1 or not path.parent.is_dir() or path.is_dir():
+        raise InputError(
+            f"cannot record {bits} bits into {path}; give at least 1 bit and a file in a folder that exists"
+        )
+    left = source.bits_at_most
+    if left is not None and left < bits:
+        raise InputError(f"{source.name} has {left} bits left, fewer than {bits}; ask for at most as many")
+    origin = source.provenance.to_json()
+    stopped: NoiseStoppedError | None = None
+    with replacing(path) as part:
+        with part.open("wb") as file:
+            show = None if progress is None else lambda done: progress(done, bits)
+            try:
+                done = write_bits(source, file, count=bits, progress=show)
+            except NoiseStoppedError as error:
+                if not isinstance(error.finished, int) or not error.finished:
+                    raise
+                stopped, done = error, error.finished
+        # The description first: without it, or with an old file under it, the recording is refused by its hash.
+        recording = Recording(bits=done, sha256=sha256_of(part), origin=origin, **(about or {}))
+        recording.save(Recording.beside(path))
+    made = RecordedSource(path, format="packed")
+    if stopped is not None:
+        stopped.finished = made
+        raise stopped
+    return made

@@ -1,9 +1,9 @@
 """Examine bits: the battery of SP 800-22, estimates of min-entropy, and a verdict on every bit of a recording.
 
-Read in this order: ``randomness.py`` asks everything at once and gives the verdict. ``sp800_22.py`` tests one sequence
-and ``second_level.py`` many. ``entropy.py`` estimates min-entropy, and ``entropy_limits.py`` says which estimates ideal
-bits get. ``whole.py`` reads a recording of any length, with the counts of ``whole_parts.py`` and ``repetition.py``.
-``statistics.py`` is apart: bias and autocorrelation of an array of cells.
+Read in this order: ``randomness.py`` asks everything at once and gives the verdict. ``sp800_22.py`` tests one sequence,
+and ``randomness.py`` many. ``entropy.py`` estimates min-entropy, and ``entropy_limits.py`` says which estimates ideal
+bits get. ``whole.py`` reads a recording of any length, with the counts of ``whole_parts.py``. ``kernels.py`` holds the
+compiled loops. ``statistics.py`` is apart: bias and autocorrelation of an array of cells.
 """
 
 from __future__ import annotations

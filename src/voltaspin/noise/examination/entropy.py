@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.result import Result, Unit
-from voltaspin.noise.examination import entropy_kernels as kernels
-from voltaspin.noise.examination import predictor_kernels as predictors
+from voltaspin.noise.examination import kernels
 from voltaspin.noise.examination.sp800_22 import as_bits
 
 Z = 2.5758293035489008  #: normal quantile of a 99 % interval; the document rounds it to 2.576, its program does not
@@ -113,7 +112,7 @@ def guess(s: NDArray[np.uint8]) -> tuple[Guesses, ...]:
     return tuple(Guesses(*map(int, f(s))) for f in _PREDICT)
 
 
-_PREDICT = (predictors.most_common_in_window, predictors.lag, predictors.markov_models, predictors.dictionary)
+_PREDICT = (kernels.most_common_in_window, kernels.lag, kernels.markov_models, kernels.dictionary)
 
 
 def most_common_value(s: NDArray[np.uint8]) -> float:
@@ -165,22 +164,22 @@ def lrs(s: NDArray[np.uint8]) -> float:
 
 def multi_mcw(s: NDArray[np.uint8]) -> float:
     """Estimate from guesses by the more frequent bit of the last 63 to 4,095 (6.3.7)."""
-    return predicted(*predictors.most_common_in_window(s))
+    return predicted(*kernels.most_common_in_window(s))
 
 
 def lag(s: NDArray[np.uint8]) -> float:
     """Estimate from guesses by the bit 1 to 128 places before (6.3.8)."""
-    return predicted(*predictors.lag(s))
+    return predicted(*kernels.lag(s))
 
 
 def multi_mmc(s: NDArray[np.uint8]) -> float:
     """Estimate from guesses by what followed the last 1 to 16 bits most often (6.3.9)."""
-    return predicted(*predictors.markov_models(s))
+    return predicted(*kernels.markov_models(s))
 
 
 def lz78y(s: NDArray[np.uint8]) -> float:
     """Estimate from guesses by a dictionary of strings of up to 16 bits (6.3.10)."""
-    return predicted(*predictors.dictionary(s))
+    return predicted(*kernels.dictionary(s))
 
 
 def _t_tuple(n: int, common: NDArray[np.int64]) -> float:

@@ -1,9 +1,15 @@
-"""Everything about bits at once: the battery, min-entropy, health, drift, repetition, a verdict on every bit."""
+"""Judge bits: the second level of SP 800-22 over many sequences, and everything at once with a verdict on every bit.
+
+The second level (section 4.2) asks what the P-values of many sequences say together. :func:`examine` adds min-entropy,
+health, drift and repetition.
+"""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
-from math import sqrt
+from math import ceil, sqrt
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,19 +18,180 @@ from pydantic import Field
 
 from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.core.quantity import Estimate
-from voltaspin.core.result import Array, Result
-from voltaspin.noise.examination import entropy, sp800_22
+from voltaspin.core.result import Array, Part, Result
+from voltaspin.noise.examination import entropy
 from voltaspin.noise.examination.entropy_limits import EntropyLimits, clumped
-from voltaspin.noise.examination.second_level import Assessment, assess
-from voltaspin.noise.examination.sp800_22 import TestResult
+from voltaspin.noise.examination.sp800_22 import LONGEST, TESTS, Constants, TestResult, run
 from voltaspin.noise.examination.whole import FALSE_ALARM, SHARE, Reader, Whole
-from voltaspin.noise.health import Alarm
 from voltaspin.noise.source import NoiseSource
+
+ALPHA = 0.01  #: significance of one P-value, NIST's default
+UNIFORM = 1e-4  #: the uniformity fails below it, NIST's choice
+LEAST = 55  #: sequences that the uniformity needs
+
+Draw = Callable[[int], NDArray[np.uint8]]  # number of bits to packed bits
+
+
+class Assessed(Part):
+    """One test over many sequences.
+
+    Args:
+        name, variant: as in :class:`voltaspin.noise.examination.sp800_22.TestResult`.
+        sequences: number of sequences to which the test applied.
+        passed: number of them with P >= 0.01.
+        least, most: limits of ``passed``, three standard deviations around 99 %.
+        uniformity: P-value of the chi-square over ten classes of the P-values; None below 55 sequences.
+        histogram: P-values in [0, .1), ..., [.9, 1].
+        reason: why no sequence fits, where none does.
+        proportion_holds: whether as many sequences pass as must (NIST checks the lower limit only).
+        uniformity_holds: whether the uniformity is not below its limit.
+    """
+
+    name: str
+    variant: str
+    sequences: int
+    passed: int
+    least: float
+    most: float
+    uniformity: float | None
+    histogram: tuple[int, ...]
+    reason: str = ""
+    proportion_holds: bool = True
+    uniformity_holds: bool = True
+
+
+class Assessment(Result):
+    """All tests over many sequences.
+
+    Args:
+        n_bits: length of each sequence.
+        sequences: number of sequences.
+        constants: the constants that were used.
+        alpha: significance of one P-value.
+        expected_failures: rows that chance alone puts among the failed ones, by the exact binomial and the limit of
+            the uniformity.
+        rows: one for each P-value of one sequence.
+        p_values: float64 (sequences, rows), NaN where a test did not apply.
+    """
+
+    KIND: ClassVar[str] = "sp800-22-assessment"
+
+    n_bits: int
+    sequences: int
+    constants: Constants
+    alpha: float = ALPHA
+    expected_failures: float
+    rows: tuple[Assessed, ...]
+    p_values: Array
+
+    @property
+    def failed(self) -> tuple[Assessed, ...]:
+        """Rows whose proportion or uniformity is outside its limits."""
+        return tuple(r for r in self.rows if not (r.proportion_holds and r.uniformity_holds))
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Return the verdict, then one row for every failed test."""
+        rows = [(f"{r.name} {r.variant}".strip(), f"{r.passed} of {r.sequences} pass") for r in self.failed]
+        return [("SP 800-22, second level", str(self)), *rows]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.sequences} sequences of {self.n_bits} bits: {len(self.failed)} of {len(self.rows)} rows outside "
+            f"their limits, {self.expected_failures:.1f} to be expected by chance"
+        )
+
+
+def assess(
+    bits: Draw | bytes | Path | str,
+    *,
+    sequences: int,
+    n_bits: int = 10**6,
+    constants: Constants = "nist",
+    progress: Callable[[int, int], None] | None = None,
+) -> Assessment:
+    """Test many sequences, one at a time, in the memory of one.
+
+    Args:
+        bits: a function of a number of bits that gives packed bits (``source.bits``), bytes of packed bits, or
+            the path of a file of them. From a file or bytes each sequence begins at a whole byte.
+        sequences: how many; 55 or more for the uniformity of the P-values.
+        n_bits: length of each, at most 10**7.
+        constants: as in :func:`voltaspin.noise.sp800_22.run`.
+        progress: called with (sequences done, in all).
+
+    Returns:
+        The assessment. In the excursion tests only the sequences count to which they applied, as in NIST's.
+
+    Raises:
+        InputError: too few bits for the sequences, or numbers that make no sense.
+
+    Source: NIST SP 800-22 rev. 1a (2010), section 4.2.
+    """
+    if sequences < 1 or not 1 <= n_bits <= LONGEST:
+        raise InputError(f"{sequences} sequences of {n_bits} bits: give at least 1, of 1 to {LONGEST} bits")
+    found = []
+    for packed in _pieces(bits, sequences, n_bits):
+        found.append(run(packed, constants, n_bits=n_bits))
+        if progress is not None:
+            progress(len(found), sequences)
+    table = np.array([[np.nan if r.p_value is None else r.p_value for r in results] for results in found])
+    rows = tuple(_assessed(r.name, r.variant, r.reason, p) for r, p in zip(found[0], table.T, strict=True))
+    return Assessment(
+        n_bits=n_bits, sequences=sequences, constants=constants, rows=rows, p_values=table,
+        expected_failures=float(sum(map(_chance_of_failure, rows))),
+    )  # fmt: skip
+
+
+def _pieces(bits: Draw | bytes | Path | str, sequences: int, n_bits: int) -> Iterator[bytes]:
+    size = -(-n_bits // 8)
+    if callable(bits):
+        for _ in range(sequences):
+            yield np.ascontiguousarray(bits(n_bits), np.uint8).tobytes()
+        return
+    path = None if isinstance(bits, bytes | bytearray) else Path(bits)
+    if path is not None and not path.is_file():
+        raise InputError(f"{path} is not a file; give a file of packed bits, bytes, or a function that draws bits")
+    with io.BytesIO(bits) if path is None else path.open("rb") as file:  # type: ignore[arg-type]
+        there = file.seek(0, io.SEEK_END)
+        if there < size * sequences:
+            raise InputError(
+                f"{path or 'the bytes'}: {8 * there} bits are {there // size} sequences of {8 * size} bits and not "
+                f"{sequences}; ask for fewer or shorter ones, or record more"
+            )
+        file.seek(0)
+        for _ in range(sequences):
+            piece = file.read(size)
+            if len(piece) < size:
+                raise InputError(f"{path} became shorter while it was being read; restore the file")
+            yield piece
+
+
+def _assessed(name: str, variant: str, reason: str, p: NDArray[np.float64]) -> Assessed:
+    from scipy.special import gammaincc
+
+    p = p[~np.isnan(p)]
+    m, mean, wide = p.size, p.size * (1 - ALPHA), 3 * sqrt(p.size * ALPHA * (1 - ALPHA))
+    counts = np.bincount(np.minimum((p * 10).astype(int), 9), minlength=10)
+    passed, uniformity = int((p >= ALPHA).sum()), None
+    if m >= LEAST:
+        uniformity = float(gammaincc(4.5, float(((counts - m / 10) ** 2).sum() / (m / 10)) / 2))
+    return Assessed(
+        name=name, variant=variant, sequences=m, passed=passed, least=mean - wide, most=min(float(m), mean + wide),
+        uniformity=uniformity, histogram=tuple(counts.tolist()), reason="" if m else reason,
+        proportion_holds=passed >= mean - wide, uniformity_holds=uniformity is None or uniformity >= UNIFORM,
+    )  # fmt: skip
+
+
+def _chance_of_failure(row: Assessed) -> float:
+    from scipy.stats import binom
+
+    low = float(binom.cdf(ceil(row.least) - 1, row.sequences, 1 - ALPHA)) if row.sequences else 0.0
+    return low + (UNIFORM if row.uniformity is not None else 0.0)
+
 
 #: The P-values are approximate: of 3,000 ideal sequences of 10^5 bits 2.7 times as many as 1e-5 were below it.
 _TAIL = 3
-
-Progress = Callable[[str, int, int], None]
+_SIMULATED = " They are simulated: whatever the tests say, their entropy is that of their seed."
 
 
 class Randomness(Result):
@@ -57,7 +224,7 @@ class Randomness(Result):
     sequences: int
     share_tested: float
     bias: Estimate
-    constants: sp800_22.Constants
+    constants: Constants
     tests: tuple[TestResult, ...]
     assessment: Assessment | None
     whole: Whole
@@ -76,29 +243,14 @@ class Randomness(Result):
         return self.whole.autocorrelation
 
     @property
-    def estimates(self) -> entropy.EntropyEstimates | None:
-        """The smallest of every estimate over segments and cells; None where the bits are too few."""
-        return self.whole.estimates
-
-    @property
     def limits(self) -> EntropyLimits | None:
         """Estimates that ideal bits stay above in all segments."""
         return self.whole.limits
 
     @property
-    def health(self) -> dict[str, Any]:
-        """Cut-offs, alarm and counts of the health tests, JSON-able; empty below 1,024 bits."""
-        return self.whole.health
-
-    @property
-    def alarm(self) -> Alarm | None:
-        """Alarm of the health tests."""
-        return self.whole.alarm
-
-    @property
     def applied(self) -> tuple[TestResult, ...]:
         """The P-values of the first sequence that exist."""
-        return _applied(self.tests)
+        return tuple(r for r in self.tests if r.p_value is not None)
 
     @property
     def failed(self) -> tuple[TestResult, ...]:
@@ -115,7 +267,7 @@ class Randomness(Result):
             ("bias", format(self.bias, "+.6f")),
             ("SP 800-22 test", f"P-values   smallest  below 0.01   (first {self.n_bits} bits)"),
         ]
-        for name in sp800_22.TESTS:
+        for name in TESTS:
             own = [r for r in self.tests if r.name == name]
             p = [r.p_value for r in own if r.p_value is not None]
             text = f"{len(p):8d} {min(p):10.6f} {sum(x < 0.01 for x in p):11d}" if p else f"{'-':>8} {own[0].reason}"
@@ -168,9 +320,9 @@ def examine(
     *,
     n_bits: int = 10**6,
     sequences: int = 1,
-    constants: sp800_22.Constants = "nist",
+    constants: Constants = "nist",
     H: float = 0.9,
-    progress: Progress | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Randomness:
     """Draw bits from a source and test them.
 
@@ -187,9 +339,9 @@ def examine(
     Raises:
         InputError: numbers that make no sense, or as the source.
     """
-    if not 1 <= n_bits <= sp800_22.LONGEST or sequences < 1:
+    if not 1 <= n_bits <= LONGEST or sequences < 1:
         raise InputError(
-            f"{sequences} sequences of {n_bits} bits: give 1 or more, of 1 to {sp800_22.LONGEST} bits; longer streams "
+            f"{sequences} sequences of {n_bits} bits: give 1 or more, of 1 to {LONGEST} bits; longer streams "
             "are tested as many sequences"
         )
     report = progress or (lambda part, done, total: None)
@@ -212,7 +364,7 @@ def examine(
     first = [draw(n_bits)]
     noise = source.provenance.to_json()
     bits = np.unpackbits(first[0], count=n_bits)
-    tests = tuple(sp800_22.run(bits, constants))
+    tests = tuple(run(bits, constants))
     assessment = None
     if sequences > 1:
         assessment = assess(
@@ -236,17 +388,13 @@ def examine(
         bias=Estimate.normal(whole.ones / n - 0.5, 0.5 / sqrt(n), n=n), constants=constants, tests=tests,
         assessment=assessment, whole=whole, ideal=not faults, faults=faults, noise=noise, first=bits[: 2**16],
         verdict=f"{_judgement(tests, faults, n)} All {n} bits were read; the battery saw {100 * share:.3g} % of them."
-        f"{_origin(noise)}",
+        f"{_SIMULATED if noise['details'].get('origin', noise)['kind'] in ('simulated', 'pseudo') else ''}",
         taken_on_trust=tuple(
             f"{c['method']} takes H = {c['H_min']:.4g} bit per bit: {c['H_from']}"
             for c in noise["details"].get("conditioning", [])
             if "H_from" in c
         ),
     )  # fmt: skip
-
-
-def _applied(tests: tuple[TestResult, ...]) -> tuple[TestResult, ...]:
-    return tuple(r for r in tests if r.p_value is not None)
 
 
 def _failed(tests: tuple[TestResult, ...], assessment: Assessment | None) -> tuple[TestResult, ...]:
@@ -258,16 +406,6 @@ def _failed(tests: tuple[TestResult, ...], assessment: Assessment | None) -> tup
         TestResult(name=rows[j].name, variant=rows[j].variant, p_value=float(p[i, j]))
         for i, j in np.argwhere(p < limit)
     )
-
-
-def _too_many_fail(many: Assessment | None) -> bool:
-    """Whether more rows of the second level lie outside their limits than chance leaves there.
-
-    Rows fail in clumps, for their tests share words; ideal bits were seen with a variance of up to twice the mean.
-    """
-    if many is None or not many.failed:
-        return False
-    return float(clumped(many.expected_failures, np.array([float(len(many.failed))]), 0.5)[0]) < SHARE
 
 
 def _of_p_values(tests: tuple[TestResult, ...]) -> str:
@@ -287,27 +425,23 @@ def _faults(tests: tuple[TestResult, ...], assessment: Assessment | None, whole:
         names = ", ".join(name.replace("_", " ") for name in whole.low_entropy)
         faults.append(f"the min-entropy estimate {names} is below that of ideal bits")
     if failed := _failed(tests, assessment):
-        names = ", ".join(sorted({r.name for r in failed}, key=sp800_22.TESTS.index))
+        names = ", ".join(sorted({r.name for r in failed}, key=TESTS.index))
         worst = min(r.p_value for r in failed if r.p_value is not None)
         faults.append(f"{names} fail (smallest P-value {worst:.2g}; {_of_p_values(tests)})")
-    if _too_many_fail(assessment):
-        faults.append(str(assessment))
+    if assessment is not None and assessment.failed:
+        # rows fail in clumps, for their tests share words; ideal bits were seen with a variance of up to twice the mean
+        outside = np.array([float(len(assessment.failed))])
+        if clumped(assessment.expected_failures, outside, 0.5)[0] < SHARE:
+            faults.append(str(assessment))
     return tuple(faults)
 
 
 def _judgement(tests: tuple[TestResult, ...], faults: tuple[str, ...], n: int) -> str:
     if faults:
         return f"These bits are not ideal: {'; '.join(faults)}."
-    if not _applied(tests):
+    if all(r.p_value is None for r in tests):
         return f"{n} bits are too few for any test of the battery."
     return (
         f"No test distinguishes these {n} bits from ideal random bits: {_of_p_values(tests)}; of ideal bits this is "
         f"said in {1 - FALSE_ALARM:.0%} of all recordings or more."
     )
-
-
-def _origin(noise: dict[str, Any]) -> str:
-    origin = noise["details"].get("origin", noise)
-    if origin["kind"] in ("simulated", "pseudo"):
-        return " They are simulated: whatever the tests say, their entropy is that of their seed."
-    return ""

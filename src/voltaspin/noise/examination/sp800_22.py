@@ -1,6 +1,6 @@
 """The fifteen tests of NIST SP 800-22 rev. 1a on bits from anywhere.
 
-``run`` tests one sequence, ``assess`` many (``second_level.py``). The names of the tests are
+``run`` tests one sequence, ``assess`` many (``randomness.py``). The names of the tests are
 those of NIST's final report, the parameters its defaults.
 
 Two sets of constants. ``"nist"``, the default, gives the P-values of NIST's own program, so that results can be
@@ -29,8 +29,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.result import Part
-from voltaspin.noise.examination import sp800_22_kernels as kernels
-from voltaspin.noise.examination.entropy_kernels import block_distances
+from voltaspin.noise.examination import kernels
+from voltaspin.noise.examination.kernels import block_distances
 
 Constants = Literal["nist", "corrected"]
 Bits = NDArray[np.uint8]

@@ -6,7 +6,6 @@ read once more cell by cell, a table of fingerprints, and ten numbers per segmen
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import sqrt
 from typing import Annotated, Any
 
@@ -15,12 +14,10 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.result import Array, Part, Unit
-from voltaspin.noise.examination import entropy
-from voltaspin.noise.examination import whole_kernels as kernels
+from voltaspin.noise.examination import entropy, kernels
 from voltaspin.noise.examination.entropy import ESTIMATES, PREDICTORS, SEGMENT, EntropyEstimates, upper
 from voltaspin.noise.examination.entropy_limits import EntropyLimits, limits
-from voltaspin.noise.examination.repetition import Repeats, Repetition
-from voltaspin.noise.examination.whole_parts import Drift, Lags, Segment, Segments, WholeTest
+from voltaspin.noise.examination.whole_parts import Drift, Lags, Repeats, Repetition, Segment, Segments, WholeTest
 from voltaspin.noise.health import START_UP, Alarm, HealthTests, expected_alarms, fitted_a
 from voltaspin.noise.source import NoiseSource
 
@@ -245,15 +242,6 @@ class Reader:
         return WorstCell(cell=cell, p=p, n_bits=size, entropy=upper(p, size), proven=chance < 0.01)
 
 
-def assess(draw: Callable[[int], NDArray[np.uint8]], n_bits: int, *, n_cells: int = 1) -> Whole:
-    """Judge all bits of a function that gives packed bits by number, in pieces of one segment."""
-    reader = Reader(n_bits, n_cells=n_cells)
-    for at in range(0, n_bits, SEGMENT):
-        size = min(SEGMENT, n_bits - at)
-        reader.feed(draw(size), size)
-    return reader.found()
-
-
 def assessed(source: NoiseSource) -> tuple[float, str]:
     """Return the min-entropy per bit of a source, and in words how it was found.
 
@@ -266,7 +254,11 @@ def assessed(source: NoiseSource) -> tuple[float, str]:
     left = source.bits_left
     n = SEGMENT if left is None else left
     state = None if left is None else source.state_dict()
-    found = assess(source.take, n, n_cells=source.n_cells)
+    reader = Reader(n, n_cells=source.n_cells)
+    for at in range(0, n, SEGMENT):
+        size = min(SEGMENT, n - at)
+        reader.feed(source.take(size), size)
+    found = reader.found()
     if state is not None:
         source.load_state_dict(state)
     H = found.assessed

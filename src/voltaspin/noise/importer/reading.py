@@ -1,18 +1,205 @@
-"""The contract of a reader: it takes a :class:`Content` and returns a :class:`Reading`."""
+"""The contract of a reader: it takes a :class:`Content`, with the user's options, and returns a :class:`Reading`.
+
+The options are the same for every command and for :class:`voltaspin.noise.RecordedSource`. Whatever they leave open is
+recognised by content. An error names the option to give.
+"""
 
 from __future__ import annotations
 
 import codecs
 import io
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.noise.importer.options import FileError, FileOptions
+from voltaspin.core.errors import InputError
+from voltaspin.core.result import Part
+from voltaspin.core.units import CURRENT, RESISTANCE, VOLTAGE, Dimension, parse_quantity
+
+Format = Literal["packed", "bytes", "text", "hex", "base64", "json", "csv", "npy", "npz", "mat", "hdf5", "samples"]
+SampleType = Literal["packed", "int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"]
+BitOrder = Literal["msb", "lsb"]
+ByteOrder = Literal["little", "big"]
+
+_WORDS: dict[str, tuple[str, ...]] = {
+    "format": get_args(Format), "bit_order": get_args(BitOrder), "sample_type": get_args(SampleType),
+    "byte_order": get_args(ByteOrder), "decimal": (".", ","),
+}  # fmt: skip
+_QUANTITIES: dict[str, Dimension] = {"ohm": RESISTANCE, "V": VOLTAGE, "A": CURRENT}
+_PLAIN = Dimension("number", {"": 1.0, "G": 1e9, "M": 1e6, "k": 1e3, "m": 1e-3, "u": 1e-6, "µ": 1e-6, "n": 1e-9})
+_DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "space": " "}
+_MARK = re.compile(r"⟦(\w+)(?:=([^⟧]*))?⟧")
+
+
+class FileError(InputError):
+    """A file that cannot be read as it was asked for; the message names the arguments that settle it.
+
+    An argument stands in the text as ``⟦name=value⟧`` or ``⟦name⟧``. ``str`` writes it as a keyword, and
+    :meth:`as_options` as a command-line option.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        super().__init__(_MARK.sub(lambda m: m[1] if m[2] is None else f"{m[1]}={m[2]!r}", text))
+
+    def as_options(self, option: dict[str, str]) -> str:
+        """Return the message with every argument as the option that ``option`` names."""
+        return _MARK.sub(lambda m: option.get(m[1], m[1]) + ("" if m[2] is None else f" {m[2]}"), self._text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileOptions:
+    """Options of a recorded file; an option that is None is recognised by content.
+
+    Args:
+        format: of the content. ``"packed"`` (eight bits a byte and nothing else), ``"bytes"`` (one bit a byte, 0 or
+            1), ``"text"`` (characters 0 and 1), ``"hex"``, ``"base64"``, ``"json"``, ``"csv"`` (any table of numbers
+            and any oscilloscope export), ``"npy"``, ``"npz"``, ``"mat"``, ``"hdf5"``, ``"samples"`` (raw converter
+            words, which need ``sample_type`` and ``threshold``).
+        bit_order: of packed bytes: ``"msb"`` (the first bit is the highest, the default) or ``"lsb"``.
+        threshold: of measured values: a bit is 1 above it. A text with a unit (``"5.4kohm"``, ``"-20mV"``), a number
+            or a text without unit (``"5.4k"``), which is in SI, or ``"fit"``, which finds it between two populations.
+        unit: of the values, such as ``"kohm"`` or ``"mV"``, where the file does not say it.
+        column: its name or its number from 0; of arrays in one file, the name. A text ``"#2"`` is always a number.
+        n_cells: cells that were read in turn: bit ``j`` comes from cell ``j % n_cells``.
+        sample_type: type of raw converter words; ``"packed"`` says that the numbers of a table or array are bytes of
+            eight bits.
+        byte_order: of raw converter words, ``"little"`` (the default) or ``"big"``.
+        delimiter: of a table: a character, or ``comma``, ``semicolon``, ``tab``, ``space``.
+        decimal: decimal sign of a table, ``"."`` or ``","``.
+        skip_rows: lines of a table above its first row of numbers.
+
+    Raises:
+        FileError: a value that is none of these; the message names the argument.
+    """
+
+    format: Format | None = None
+    bit_order: BitOrder | None = None
+    threshold: float | str | None = None
+    unit: str | None = None
+    column: str | int | None = None
+    n_cells: int | None = None
+    sample_type: SampleType | None = None
+    byte_order: ByteOrder | None = None
+    delimiter: str | None = None
+    decimal: str | None = None
+    skip_rows: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, words in _WORDS.items():
+            value = getattr(self, name)
+            if value is not None and value not in words:
+                raise FileError(f"⟦{name}⟧ {value!r} is unknown; use one of {', '.join(words)}")
+        if self.delimiter is not None:
+            sign = _DELIMITERS.get(self.delimiter, self.delimiter)
+            if len(sign) != 1 or sign.isalnum() or sign in ".+-\"'\n\r":
+                raise FileError(f"⟦delimiter⟧ {self.delimiter!r} is none; use comma, semicolon, tab or space")
+            if sign == "," == self.decimal:
+                raise FileError("a comma cannot be ⟦delimiter⟧ and ⟦decimal⟧ sign at once; export the file with ;")
+            object.__setattr__(self, "delimiter", sign)
+        for name, least, what in (("n_cells", 1, ": the cells (lanes) that were read in turn"), ("skip_rows", 0, "")):
+            value = getattr(self, name)
+            if value is not None and (type(value) is bool or not isinstance(value, int | np.integer) or value < least):
+                raise FileError(f"⟦{name}⟧ {value!r} must be an integer of at least {least}{what}")
+        if isinstance(self.column, bool) or (isinstance(self.column, int | np.integer) and self.column < 0):
+            raise FileError(f"⟦column⟧ {self.column!r} is no column; give its name, or its number from 0")
+        if self.unit is not None and unit_of(self.unit) is None:
+            raise FileError(f"⟦unit⟧ {self.unit!r} is none of ohm, V or A with a prefix, such as kohm or mV")
+        if self.threshold is not None and self.threshold != "fit":
+            level_of(self.threshold)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the options that were given, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def check(self, found: str, known: frozenset[str]) -> None:
+        """Refuse options that do not apply to the recognised content, which takes those that are ``known``."""
+        other = [name for name in self.to_json() if name not in known | {"format", "n_cells"}]
+        if other:
+            marked = " and ".join(f"⟦{name}⟧" for name in other)
+            rest = f"leave {'it' if len(other) == 1 else 'them'} out, or say another ⟦format⟧"
+            raise FileError(f"{marked} cannot be used: the file was recognised as {found}; {rest}")
+
+
+class Understood(Part):
+    """How a file was read.
+
+    Args:
+        format: as in :class:`FileOptions`.
+        bits: number of bits that were read.
+        text: the same in words, without the number of bits.
+        bit_order: of packed bytes; None where there are none.
+        threshold: above which a bit is 1, in ``unit``; None where the file holds bits.
+        unit: SI unit of the values, empty where it is not known.
+        column: the column that was read; None where there is one only.
+        containers: around the content, from outside to inside, such as ``gzip``.
+        notes: on anything that was left aside.
+    """
+
+    format: str
+    bits: int
+    text: str
+    bit_order: BitOrder | None = None
+    threshold: float | None = None
+    unit: str = ""
+    column: str | None = None
+    containers: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        within = "".join(f"{name}: " for name in self.containers)
+        line = "; ".join([f"{within}{self.text}, {self.bits} bits", *self.notes])
+        return "".join(c if c.isprintable() else "?" for c in line)  # names in the file may hold anything
+
+    def to_json(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude={"text"}) | {"sentence": str(self)}
+
+
+def level_of(threshold: float | str) -> tuple[float, str]:
+    """Read a threshold, with a unit or without: its value in SI, and its SI unit or an empty text.
+
+    Raises:
+        FileError: neither a number nor a resistance, voltage or current, or not finite.
+    """
+    if not isinstance(threshold, str):
+        if not isfinite(threshold):
+            raise FileError(f"⟦threshold⟧ {threshold} is not finite; give a number, or ⟦threshold=fit⟧")
+        return float(threshold), ""
+    found = re.fullmatch(r"\s*([-+−]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*", threshold, re.DOTALL)
+    body, word = found.groups() if found else (threshold, "?")
+    for unit, dimension in (("", _PLAIN), *_QUANTITIES.items()):
+        # a bare number is taken by the first, and a foreign unit by none
+        if unit_name(word) in dimension.units or (not unit and word in _PLAIN.units):
+            name = unit_name(word) if unit else word
+            return parse_quantity(f"{body} {name}", dimension, name="threshold", signed=True), unit
+    raise FileError(
+        f"⟦threshold⟧ {threshold[:60]!r} is no resistance, voltage, current or number; give such as 5.4kohm, 0.35V, "
+        "-20mV or 5.4k with a decimal point, or fit"
+    )
+
+
+def unit_name(text: str) -> str:
+    """Return a unit as files write it in the spelling that :mod:`voltaspin.core.units` knows."""
+    text = text.strip().strip("()[]{}").strip()
+    for pattern, name in (
+        (r"(?i)volts?$", "V"), (r"(?i)(amperes?|amps?)$", "A"), (r"(?i)ohms?$", "ohm"), (r"^K(?=ohm)", "k"),
+        (r"^(?i:kilo)(?=[VAo])", "k"), (r"^(?i:milli)(?=[VAo])", "m"),
+    ):  # fmt: skip
+        text = re.sub(pattern, name, text)
+    return text
+
+
+def unit_of(text: str) -> tuple[str, float] | None:
+    """Return SI unit and factor of a unit of resistance, voltage or current; None for any other text."""
+    name = unit_name(text)
+    return next(((si, d.units[name]) for si, d in _QUANTITIES.items() if name in d.units), None)
+
 
 _BLOCK = 1 << 20  # bytes read at once
 _LONGEST = 1 << 24  # characters of the longest line

@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.noise.importer.options import FileError, unit_name, unit_of
-from voltaspin.noise.importer.reading import Content, Reading, one_way
+from voltaspin.noise.importer.reading import Content, FileError, Reading, one_way, unit_name, unit_of
 
 ROWS = 1 << 16  # rows read at once
 _SAMPLE = 1 << 18  # bytes in which the layout is looked for

@@ -1,19 +1,26 @@
-"""Convert the values of a file to packed bits: thresholds, units, bytes of eight bits, and one bit a value."""
+"""Convert the values of a file to packed bits: thresholds, units, bytes of eight bits, and one bit a value.
+
+A read gives a resistance, a voltage or a current, and a threshold makes it a bit. Where the two states are well apart
+any threshold between them does; where they overlap, the one at which the two weighted densities are equal misreads
+least. :func:`two_populations` finds it with a mixture of two Gaussians.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from math import log
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voltaspin.core.errors import InputError
+from voltaspin.core.result import Result
 from voltaspin.core.units import format_quantity
 from voltaspin.noise.importer import content
-from voltaspin.noise.importer.options import FileError, Understood, level_of, unit_of
-from voltaspin.noise.importer.populations import TwoPopulations, two_populations
-from voltaspin.noise.importer.reading import Content, Reading
+from voltaspin.noise.importer.reading import Content, FileError, Reading, Understood, level_of, unit_of
 
 _FITTED = 200_000  # values that a fit looks at, spread over the first ones read
 _JUDGED = 32  # bytes from which it shows whether numbers are packed bits
@@ -26,8 +33,8 @@ def converted(reading: Reading, file: Content, target: Path) -> tuple[Understood
         FileError: options that do not apply, or values that are no bits.
     """
     options, said, level, fit = file.options, reading.text, None, None
+    reading = _in_given_unit(reading, file)
     packed = reading.packed or (options.sample_type == "packed" and not reading.words)
-    unit, factor, written = _unit(reading, file)
     if not packed and options.threshold is None:
         if reading.words:
             raise FileError(
@@ -40,13 +47,15 @@ def converted(reading: Reading, file: Content, target: Path) -> tuple[Understood
         raise FileError(f"{file} holds one bit a value ({reading.text}); ⟦bit_order⟧ is of packed bytes, leave it out")
     if options.threshold is not None:
         if options.threshold == "fit":
-            fit = two_populations(_first(reading, factor, unit, file), unit)
+            fit = two_populations(_first(reading, file), reading.unit)
             level = fit.threshold
         else:
-            level, unit = _level(reading, unit, factor, written, file)
-        shown = format_quantity(level, unit) if unit else f"{level:.6g}{' counts' if reading.words else ''}"
+            level, own = _level(reading, file, options.threshold)
+            reading = replace(reading, unit=own)
+        unit, counts = reading.unit, " counts" if reading.words else ""
+        shown = format_quantity(level, unit) if unit else f"{level:.6g}{counts}"
         said += f", threshold {shown}{' (fitted)' if fit is not None else ''}"
-        said += "" if unit or reading.words else " in the unit of the file, which is not known"
+        said += "" if unit or counts else " in the unit of the file, which is not known"
     elif options.unit is not None:
         raise FileError(f"{file} holds bits, which have no ⟦unit⟧; leave it out, or give a ⟦threshold⟧ too")
     bits, left = 0, np.empty(0, np.uint8)
@@ -56,7 +65,7 @@ def converted(reading: Reading, file: Content, target: Path) -> tuple[Understood
                 out.write(_as_bytes(values, bits // 8, file).tobytes())
                 bits += 8 * values.size
         else:
-            for part in _bits_of(reading, level, factor, unit, file):
+            for part in _bits_of(reading, level, file):
                 bits += part.size
                 part = np.concatenate([left, part])
                 complete = part.size // 8 * 8
@@ -70,49 +79,47 @@ def converted(reading: Reading, file: Content, target: Path) -> tuple[Understood
         said += f", bytes of eight bits, the first the {'highest' if order == 'msb' else 'lowest'}"
     return Understood(
         format=reading.format, bits=bits, text=said, bit_order=order, threshold=level,
-        unit="" if level is None else unit, column=reading.column,
+        unit="" if level is None else reading.unit, column=reading.column,
     ), fit  # fmt: skip
 
 
-def _unit(reading: Reading, file: Content) -> tuple[str, float, str]:
-    """SI unit of the values, the factor that makes SI of them, and the unit as it was written."""
+def _in_given_unit(reading: Reading, file: Content) -> Reading:
+    """The reading in the unit that the user gave, where the file says none."""
     given = file.options.unit
     if given is None:
-        return reading.unit, reading.factor, reading.written
+        return reading
     found = unit_of(given)
     assert found is not None
     if reading.unit and reading.written and found != (reading.unit, reading.factor):
         raise FileError(f"{file} says that its values are in {reading.written}, not in {given}; leave ⟦unit⟧ out")
-    return *found, given
+    return replace(reading, unit=found[0], factor=found[1], written=given)
 
 
-def _level(reading: Reading, unit: str, factor: float, written: str, file: Content) -> tuple[float, str]:
+def _level(reading: Reading, file: Content, given: float | str) -> tuple[float, str]:
     """The given threshold in SI, and its unit."""
-    given = file.options.threshold
-    assert given is not None
     level, own = level_of(given)
     shown = given if isinstance(given, str) else f"{given:g}"
-    if own and reading.words and not unit:
+    if own and reading.words and not reading.unit:
         raise FileError(f"{file}: raw converter words have no unit; give ⟦threshold⟧ in counts, without a unit")
-    if own and unit and own != unit:
-        raise FileError(f"{file} holds values in {written}; ⟦threshold⟧ {shown} is in another unit")
-    if not own and factor != 1 and level != 0:
+    if own and reading.unit and own != reading.unit:
+        raise FileError(f"{file} holds values in {reading.written}; ⟦threshold⟧ {shown} is in another unit")
+    if not own and reading.factor != 1 and level != 0:
         raise FileError(
-            f"{file} holds values in {written}, and ⟦threshold⟧ {shown} has no unit; write ⟦threshold="
-            f"{shown}{written}⟧ if that is meant"
+            f"{file} holds values in {reading.written}, and ⟦threshold⟧ {shown} has no unit; write ⟦threshold="
+            f"{shown}{reading.written}⟧ if that is meant"
         )
-    return level, unit or own
+    return level, reading.unit or own
 
 
-def _in_si(values: NDArray[Any], factor: float, at: int, unit: str, file: Content) -> NDArray[np.float64]:
+def _in_si(values: NDArray[Any], at: int, reading: Reading, file: Content) -> NDArray[np.float64]:
     """Measured values in SI; values that no measurement gives are refused."""
     with np.errstate(all="ignore"):  # signalling NaNs and overflows are refused as what they become
-        scaled: NDArray[np.float64] = values.astype(np.float64) * factor
-    resistance = unit == "ohm"
+        scaled: NDArray[np.float64] = values.astype(np.float64) * reading.factor
+    resistance = reading.unit == "ohm"
     bad = np.flatnonzero(~np.isfinite(scaled) | (scaled <= 0) if resistance else ~np.isfinite(scaled))
     if bad.size:
         what, wanted = ("resistance", "finite and positive") if resistance else ("value", "finite")
-        shown = f"{scaled[bad[0]]} {unit}".rstrip()
+        shown = f"{scaled[bad[0]]} {reading.unit}".rstrip()
         raise FileError(
             f"{file}: {what} {at + int(bad[0])} is {shown}; remove values that are not {wanted}, or check the reader"
         )
@@ -125,11 +132,11 @@ def _in_si(values: NDArray[Any], factor: float, at: int, unit: str, file: Conten
     return scaled
 
 
-def _first(reading: Reading, factor: float, unit: str, file: Content) -> NDArray[np.float64]:
+def _first(reading: Reading, file: Content) -> NDArray[np.float64]:
     """Values for a fit: at most so many, from the first four million."""
     parts, at = [np.empty(0)], 0
     for values in reading.blocks():
-        parts.append(_in_si(values, factor, at, unit, file))
+        parts.append(_in_si(values, at, reading, file))
         at += values.size
         if at >= 4 << 20:
             break
@@ -137,9 +144,7 @@ def _first(reading: Reading, factor: float, unit: str, file: Content) -> NDArray
     return found[:: max(1, found.size // _FITTED)]
 
 
-def _bits_of(
-    reading: Reading, level: float | None, factor: float, unit: str, file: Content
-) -> Iterator[NDArray[np.uint8]]:
+def _bits_of(reading: Reading, level: float | None, file: Content) -> Iterator[NDArray[np.uint8]]:
     at, ones = 0, 0
     for values in reading.blocks():
         if level is None:
@@ -154,14 +159,14 @@ def _bits_of(
                 )
             bits = values.astype(np.uint8)
         else:
-            bits = (_in_si(values, factor, at, unit, file) > level).astype(np.uint8)
+            bits = (_in_si(values, at, reading, file) > level).astype(np.uint8)
         at += values.size
         ones += int(bits.sum())
         yield bits
     if level is not None and at and ones in (0, at):
         side = "above" if ones else "below"
         raise FileError(
-            f"{file}: all {at} values lie {side} the threshold of {level:g} {unit}".rstrip()
+            f"{file}: all {at} values lie {side} the threshold of {level:g} {reading.unit}".rstrip()
             + "; check the ⟦unit⟧ of the values and the ⟦threshold⟧, or use ⟦threshold=fit⟧"
         )
 
@@ -201,3 +206,118 @@ def _as_bytes(values: NDArray[Any], at: int, file: Content) -> NDArray[np.uint8]
     if values.dtype != np.uint8 and (bad := _no_bytes(values)).size:
         raise FileError(f"{file}: value {at + int(bad[0])} is {values[bad[0]]}, which is no byte (0 to 255)")
     return values.astype(np.uint8)
+
+
+LEAST = 100  #: values that a fit needs
+
+
+class TwoPopulations(Result):
+    """A mixture of two Gaussians fitted to measured values.
+
+    Args:
+        low, high: means of the lower and of the higher state; of resistances, parallel and antiparallel [ohm].
+        low_spread, high_spread: standard deviations, in the same unit.
+        high_share: share of the higher state.
+        threshold: where the two weighted densities are equal, in the same unit.
+        misread: probability that a read falls on the other side of the threshold.
+        separation: distance of the means over the mean of the spreads.
+    """
+
+    KIND: ClassVar[str] = "two-populations"
+
+    low: float
+    high: float
+    low_spread: float
+    high_spread: float
+    high_share: float
+    threshold: float
+    misread: float
+    separation: float
+
+
+def two_populations(values: NDArray[np.float64], unit: str = "ohm") -> TwoPopulations:
+    """Find the two states in a set of values, by expectation and maximisation.
+
+    The fit does not depend on origin or scale: negative and signed values are as good as resistances.
+
+    Args:
+        values: at least 100, all finite.
+        unit: of the values, for the messages; empty where it is not known.
+
+    Raises:
+        InputError: too few, or one population only: between the two fitted means the data are not rarer than at
+            them by half.
+    """
+    from scipy.special import ndtr
+
+    r = np.sort(np.asarray(values, np.float64).ravel())
+    given = f"a threshold in {unit}" if unit else "a threshold"
+    if r.size < LEAST:
+        raise InputError(f"{r.size} values are too few to find two states in; record {LEAST}, or give {given}")
+    if r[0] == r[-1]:
+        raise InputError(
+            f"all values are {r[0]:g} {unit}".rstrip() + ": one population only; record both states, or check the "
+            "reader"
+        )
+    # sums of numbers near the largest float overflow
+    scale = float(np.abs(r).max())
+    centre = float((r / scale).mean()) * scale
+    s = float((r / scale).std()) * scale
+    z = (r - centre) / s
+    found = _fit(z)
+    order = np.argsort(found[:, 0])
+    (low, low_spread, _), (high, high_spread, share) = found[order]
+    threshold = _crossing(low, low_spread, 1 - share, high, high_spread, share)
+    window = 0.1 * (high - low)
+
+    def rate(x: float) -> int:
+        return int(np.searchsorted(z, x + window) - np.searchsorted(z, x - window))
+
+    at_low, between, at_high = rate(low), rate((low + high) / 2), rate(high)
+    # one broad or skewed population splits into two halves without a gap between them
+    if not low < threshold < high or 2 * between > min(at_low, at_high) or min(share, 1 - share) * r.size < 10:
+        raise InputError(
+            f"the values ({r[0]:.4g} to {r[-1]:.4g} {unit}".rstrip() + f", spread {s:.3g}) show one population only; "
+            f"record both states, or give {given}"
+        )
+    wrong = (1 - share) * float(ndtr((low - threshold) / low_spread)) + share * float(
+        ndtr((threshold - high) / high_spread)
+    )
+    return TwoPopulations(
+        low=centre + s * float(low), high=centre + s * float(high), low_spread=s * float(low_spread),
+        high_spread=s * float(high_spread), high_share=float(share), threshold=centre + s * float(threshold),
+        misread=wrong, separation=float((high - low) / ((low_spread + high_spread) / 2)),
+    )  # fmt: skip
+
+
+def _fit(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(mean, spread, share) of two Gaussians in values of mean 0 and standard deviation 1."""
+    split = (z[0] + z[-1]) / 2
+    sides = [z[z <= split], z[z > split]]
+    found = np.array([[side.mean(), max(side.std(), 1e-6), side.size / z.size] for side in sides])
+    for _ in range(500):
+        mean, spread, share = (found[:, i, None] for i in range(3))
+        logs = np.log(share) - np.log(spread) - 0.5 * ((z - mean) / spread) ** 2
+        weight = np.exp(logs - np.logaddexp(logs[0], logs[1]))
+        size = weight.sum(axis=1)
+        if (size < 1).any():
+            break
+        means = (weight @ z) / size
+        spreads = np.sqrt((weight * (z - means[:, None]) ** 2).sum(axis=1) / size)
+        after = np.column_stack([means, np.maximum(spreads, 1e-6), size / z.size])
+        done = np.abs(after - found)[:, :2].max() < 1e-9
+        found = after
+        if done:
+            break
+    return found
+
+
+def _crossing(m0: float, s0: float, w0: float, m1: float, s1: float, w1: float) -> float:
+    """Where ``w0 N(m0, s0)`` equals ``w1 N(m1, s1)`` between the means; NaN if it does not there."""
+    from scipy.optimize import brentq
+
+    def over(x: float) -> float:
+        """Logarithm of the ratio of the two densities."""
+        return float(((x - m1) / s1) ** 2 - ((x - m0) / s0) ** 2) / 2 + log(w0 * s1 / (w1 * s0))
+
+    return float(brentq(over, m0, m1, xtol=1e-15, rtol=1e-14)) if over(m0) > 0 > over(m1) else float("nan")
