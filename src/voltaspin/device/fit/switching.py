@@ -92,8 +92,7 @@ def fit_switching(
     fit = _Fit(sets, junction, tuple(free), spin_torque, progress)
     theta = np.zeros(len(free))
     with contextlib.suppress(InputError):  # so few harmonics may show no maximum where all of them do
-        theta, _ = fit.climb(theta, max(int(FIRST * fine), 5), near=12.0)
-    fit.J = None  # derivatives from afar lead astray
+        theta, _ = fit.climb(theta, max(int(FIRST * fine), 5), near=1.0)
     try:
         theta, covariance = fit.climb(theta, max(int(QUICK * fine), 5), near=1e-2)
         if quick or on_quick is not None:
