@@ -1,4 +1,4 @@
-"""Counts of what the hardware did. No joules here: ``report.cost`` prices a ledger afterwards.
+"""Counts of what the hardware did. No joules here: ``voltaspin.cost`` prices a ledger afterwards.
 
 A ledger is a tree (run, array, layer, ...) of counters, so that two processes can be merged and one run
 can be priced again under another technology.

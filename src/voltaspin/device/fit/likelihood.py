@@ -6,7 +6,6 @@ and at the overlay of :mod:`voltaspin.plots.fit` before you trust them.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -158,15 +157,9 @@ def climb(
     exact = exact_slope is None
     sure = exact or not checked
     gradient, information = slope(theta)
-    last = math.inf
     for done in range(100):
         covariance = inverse_information(information, names)
         left = float(gradient @ covariance @ gradient)
-        if left > last and not exact and exact_slope is not None:  # an approximate slope leads away
-            exact, (gradient, information) = True, exact_slope(theta)
-            covariance = inverse_information(information, names)
-            left = float(gradient @ covariance @ gradient)
-        last = left
         sure = sure or (exact and left < 1)
         if progress is not None:
             progress(done, left)

@@ -112,7 +112,8 @@ def fit_switching(
         # A degree that is too low already for the quick answer needs no climb; one that was asked for is climbed.
         excess = fit.unresolved(theta, fine) if degree is None and theta.any() else ""
         if not excess:
-            theta, covariance = fit.climb(theta, fine, near=1e-3, checked=True)  # three hundredths of a standard error
+            theta, covariance = fit.climb(theta, fine, near=1e-2, checked=True)  # a tenth of a standard error
+            theta = fit.newton_step(theta, covariance)  # and some percent of that
             excess = fit.unresolved(theta, fine)
         if not excess:
             return fit.result(theta, covariance, approximate=False, warn=True)
@@ -279,6 +280,11 @@ class _Fit:
             if moved @ np.linalg.solve(covariance, moved) < 0.1:
                 break
         return theta
+
+    def newton_step(self, theta: Floats, covariance: Floats) -> Floats:
+        """One more step from derivatives that hold at ``theta``, if it leads up."""
+        further = theta + covariance @ self._slope(self.here(theta))[0]
+        return further if self.likelihood(further) > self.likelihood(theta) else theta
 
     def _two_degrees(self, theta: Floats, degree: int, *, direct: bool) -> tuple[Floats, Floats]:
         """Probabilities, and how far they are from direct ones with fewer harmonics."""
