@@ -52,7 +52,7 @@ Progress = Callable[[str, int, int], None]
 K_EFF_SPREAD, STRAY_SPREAD = 0.05, 0.5e-3  # assumed: no published array states them for such junctions
 CYCLES = 2000
 SHARED = (
-    "All arms share the weights, the time steps and, image by image, the uniform words that decide the bits: "
+    "All conditions share the weights, the time steps and, image by image, the uniform words that decide the bits: "
     "the same 16-bit word asks a memory cell at its own probability and a software coin at 1/2, and the "
     "float32 software normals have these words as their leading 16 bits. Cells with p = 1/2 and no correlation "
     "would therefore give the software's images by construction; what differs is what the cells' own "
@@ -95,7 +95,7 @@ def run_demo(
     """Run every part and write ``index.html``, ``results.json`` and ``pictures/`` into ``out``.
 
     Args:
-        out: a folder that is new, empty or of a run with the same settings. Finished arms are kept in
+        out: a folder that is new, empty or of a run with the same settings. Finished conditions are kept in
             ``out/samples`` and used again by such a run, so that a long one which was killed continues.
         force: take a folder that is not empty; of its files only those are replaced that its ``run.json`` lists.
         images: per arm, at least 4 (an FD needs 128, its extrapolation 256).
@@ -215,7 +215,7 @@ class Clock:
 
 
 def make_arms(model: SwitchingModel, seed: int) -> tuple[Arm, ...]:
-    """The four arms of the comparison; see ``SHARED`` for what couples them."""
+    """The four conditions of the comparison; see ``SHARED`` for what couples them."""
     return (
         Arm("software", "Software normals, float32", build("software", seed=seed)),
         Arm("software16", "Software normals, 16 bit", build("software-16", seed=seed)),

@@ -133,7 +133,7 @@ def summary_table(results: DemoResults) -> Group:
 
 
 def provenance_groups(results: DemoResults) -> list[tuple[str, str, list[str]]]:
-    """Each kind of provenance in the run: its name, what it means, the arms that have it."""
+    """Each kind of provenance in the run: its name, what it means, the conditions that have it."""
     kinds: dict[str, list[str]] = {}
     for arm in results.reverse.conditions:
         kinds.setdefault(arm.provenance, []).append(arm.name)
