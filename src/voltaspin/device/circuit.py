@@ -27,7 +27,7 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.units import gamma_e, nm
 from voltaspin.device.equilibrium import well_bottom
 from voltaspin.device.junction import Junction, Well
-from voltaspin.device.landscape import spin_torque_field
+from voltaspin.device.torque import spin_torque_field
 from voltaspin.device.transport import PERMITTIVITY, oxide_capacitance
 
 LENGTH_FIELD = 1.0  #: strength of the current that restores |m| = 1 [T]: 1 / (2 gamma' T) = 3 ps
@@ -136,7 +136,7 @@ def ngspice(junction: Junction, *, name: str = "VCMTJ", spin_torque: bool = Fals
     Args:
         junction: gives the parameters; its temperature is not used.
         name: of the subcircuit; letters, digits and underscores.
-        spin_torque: add the Slonczewski torque of :func:`voltaspin.device.landscape.spin_torque_field`.
+        spin_torque: add the Slonczewski torque of :func:`voltaspin.device.torque.spin_torque_field`.
         initial: ``"up"`` (parallel, bit 0) or ``"down"``; m starts at the bottom of that well.
 
     Returns:

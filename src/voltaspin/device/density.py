@@ -18,8 +18,8 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.units import gamma_e, k_B
 from voltaspin.device.equilibrium import well_sign
 from voltaspin.device.junction import Junction, Pulse, Well
-from voltaspin.device.landscape import spin_torque_field
 from voltaspin.device.sphere import Floats, Generator, basis, from_latitudes, latitude
+from voltaspin.device.torque import spin_torque_field
 
 MAX_DEGREE = 200
 COARSER = 0.8  #: the second degree, of which the difference is the error, as a share of the first

@@ -21,8 +21,9 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.units import k_B
 from voltaspin.device.density import COARSER, MAX_DEGREE, generator, least_degree, term_weights, well_indicator
 from voltaspin.device.junction import Junction, Well
-from voltaspin.device.landscape import Landscape, spin_torque_field
+from voltaspin.device.landscape import Landscape
 from voltaspin.device.sphere import Floats, as_sparse, coordinates, latitude, occupied
+from voltaspin.device.torque import spin_torque_field
 
 RTOL = 0.01  #: admitted change of a rate between two degrees
 #: Eigenvalues below this share of the largest entry of the operator may be rounding: some 30 k_B T.

@@ -26,8 +26,8 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.units import gamma_e, k_B, require_count, require_positive
 from voltaspin.device.junction import Junction
 from voltaspin.device.kernel import HEUN, LANES, ROTATION, advance, advance64
-from voltaspin.device.landscape import spin_torque_field
 from voltaspin.device.response import QUANTITIES, Quantity
+from voltaspin.device.torque import spin_torque_field
 from voltaspin.random.streams import derive_key
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
@@ -173,7 +173,7 @@ def run(
         devices: numbers that decide the noise of each device, (n,); 0 to n - 1 where absent.
         cells: what each device has of its own: any of K_eff_scale, xi_scale, diameter_scale, RA_scale [1] and
             B_z [T], (n,) or one for all; see :meth:`voltaspin.device.junction.Junction.with_variation`.
-        spin_torque: add the Slonczewski torque, see :func:`voltaspin.device.landscape.spin_torque_field`.
+        spin_torque: add the Slonczewski torque, see :func:`voltaspin.device.torque.spin_torque_field`.
         scheme: ``"rotation"``, which turns m by a rotation and so keeps its length, or ``"heun"``, the usual
             one, which costs 0.8 of it per step and allows steps a third as long (docs/log.md).
         dtype: float32, or float64 for the slow kernel that is the oracle of the fast one.

@@ -2,7 +2,7 @@
 
 In an effective field of the anisotropy along z and a constant field, all stations of the energy lie on the great
 circle through the field. A spin torque has no energy, except along z without an in-plane field: there its field
-a_J acts as a magnetic field a_J / alpha_G along z. The torque of the tunnel current is here too.
+a_J acts as a magnetic field a_J / alpha_G along z.
 """
 
 from __future__ import annotations
@@ -16,38 +16,10 @@ from typing import Literal, Protocol
 import numpy as np
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.units import e_charge, hbar, k_B
+from voltaspin.core.units import k_B
+from voltaspin.device.torque import TorqueParameters, spin_torque_field
 
 Well = Literal["up", "down"]
-
-
-class TorqueParameters(Protocol):
-    """The parameters of a junction on which its spin torque depends, in SI."""
-
-    @property
-    def TMR0(self) -> float: ...
-    @property
-    def Ms(self) -> float: ...
-    @property
-    def t_F(self) -> float: ...
-    @property
-    def RA(self) -> float: ...
-
-
-def spin_torque_field(junction: TorqueParameters, voltage: float) -> float:
-    """Return the Slonczewski field a_J of the damping-like torque [T] at ``voltage`` [V].
-
-    Taken at fixed voltage, where it does not depend on the angle: a_J = hbar / (2 e Ms t_F) * P / (1 + P^2)
-    * voltage / RA, with the polarisation P of both electrodes from TMR0 = 2 P^2 / (1 - P^2). Polarity: for a
-    positive voltage electrons flow from the free to the reference layer, which favours antiparallel (down,
-    bit 1). There is no field-like part. P does not fall with the voltage here, so a_J is an upper estimate.
-
-    Source: J. C. Slonczewski, Phys. Rev. B 39, 6995 (1989) and 71, 024411 (2005); the choice of polarity is
-    assumed.
-    """
-    P = math.sqrt(junction.TMR0 / (2 + junction.TMR0))
-    per_voltage = hbar / (2 * e_charge * junction.Ms * junction.t_F) * P / (1 + P**2) / junction.RA
-    return -per_voltage * voltage
 
 
 class EnergyParameters(TorqueParameters, Protocol):

@@ -34,8 +34,8 @@ from voltaspin.device.integration import (
     trajectory,
 )
 from voltaspin.device.junction import Junction, Pulse, Well
-from voltaspin.device.landscape import spin_torque_field
 from voltaspin.device.protocol import USUAL, Protocol
+from voltaspin.device.torque import spin_torque_field
 from voltaspin.random.streams import Stream
 
 __all__ = [

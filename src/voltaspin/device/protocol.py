@@ -16,7 +16,7 @@ class Protocol:
     Args:
         initial: well in which the bit rests in thermal equilibrium before the pulse: ``"up"`` (bit 0) or ``"down"``.
         relax: time at zero voltage between the pulse and the reading of m_z [s].
-        spin_torque: add the torque of the tunnel current, see :func:`voltaspin.device.landscape.spin_torque_field`.
+        spin_torque: add the torque of the tunnel current, see :func:`voltaspin.device.torque.spin_torque_field`.
 
     Raises:
         InputError: an unknown well, or a negative time.

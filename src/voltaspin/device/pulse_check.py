@@ -161,7 +161,7 @@ def check_fair_pulse(
         curves=tuple(curves),
         chosen=ChosenPulse(
             voltage=found.pulse.voltage, width=found.pulse.width, meets=found.meets,
-            worst_deviation=found.worst_deviation, verdict=found.verdict,
+            worst_deviation=found.worst_deviation, verdict=found.verdict, tolerance=found.tolerance.probability,
         ),
         corners=tuple(corners),
         lag1=Estimate.normal(1 - corners[0].p01 - corners[0].p10, 2**0.5 * corners[0].error),

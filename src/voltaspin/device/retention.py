@@ -29,7 +29,8 @@ from voltaspin.device.barrier import (
 from voltaspin.device.density import MAX_DEGREE, least_degree, term_weights
 from voltaspin.device.escape import LEAST_SHARE, SlowMode, log_flux_rate, slow_mode
 from voltaspin.device.junction import Junction, Well
-from voltaspin.device.landscape import Landscape, spin_torque_field
+from voltaspin.device.landscape import Landscape
+from voltaspin.device.torque import spin_torque_field
 
 __all__ = ["SlowMode", "depopulation", "flip_rate", "log_flip_rate", "slow_mode"]
 

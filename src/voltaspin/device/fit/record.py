@@ -83,6 +83,18 @@ class FittedParameter(Part):
     numerical_error: float | None = None
 
 
+def _parameters(result: FitResult) -> dict[str, FittedParameter]:
+    """The parameters of a fit as its record has them."""
+    numerical = result.numerical or {}
+    return {
+        name: FittedParameter(
+            value=e.value, error=e.standard_error, low=e.low, high=e.high, unit=e.unit,
+            numerical_error=numerical.get(name),
+        )
+        for name, e in result.parameters.items()
+    }  # fmt: skip
+
+
 class FitRecord(Result):
     """A fit of a junction to measurements.
 
@@ -124,23 +136,15 @@ class FitRecord(Result):
         """Return the record of a fit of ``found`` that began at ``start``; ``settings`` are its further fields."""
         titled = ", ".join(file["name"] for file in found.files)
         made = None if result.junction is None else replace(result.junction, name=f"{start.name}, fitted to {titled}")
-        numerical = result.numerical or {}
-        parameters = {
-            name: FittedParameter(
-                value=e.value, error=e.standard_error, low=e.low, high=e.high, unit=e.unit,
-                numerical_error=numerical.get(name),
-            )
-            for name, e in result.parameters.items()
-        }  # fmt: skip
         return cls(
-            measurement=found.kind, parameters=parameters, approximate=result.approximate, interval="95 %",
+            measurement=found.kind, parameters=_parameters(result), approximate=result.approximate, interval="95 %",
             covariance=result.covariance.tolist(), correlation=result.correlation.tolist(), chi2=result.chi2,
             dof=result.dof, p_value=result.p_value, notes=tuple(notes), start=start.to_json(),
             junction=None if made is None else made.to_json(), points=found.points, files=found.files, **settings,
         )  # fmt: skip
 
     def __str__(self) -> str:
-        return "\n".join([*_table(rows_of(self.parameters)), self._quality(), *self.notes])
+        return "\n".join([*_table(_rows(self.parameters)), self._quality(), *self.notes])
 
     def _quality(self) -> str:
         if self.chi2 is None:
@@ -151,12 +155,10 @@ class FitRecord(Result):
 
 def in_short(result: FitResult) -> str:
     """The parameters of a fit with their standard errors, in one line."""
-    found = {n: FittedParameter(value=e.value, error=e.standard_error, low=e.low, high=e.high, unit=e.unit)
-             for n, e in result.parameters.items()}  # fmt: skip
-    return ", ".join(f"{row[0]} {row[1]} +- {row[2]} {row[4]}".rstrip() for row in rows_of(found)[1:])
+    return ", ".join(f"{row[0]} {row[1]} +- {row[2]} {row[4]}".rstrip() for row in _rows(_parameters(result))[1:])
 
 
-def rows_of(parameters: dict[str, FittedParameter]) -> list[tuple[str, ...]]:
+def _rows(parameters: dict[str, FittedParameter]) -> list[tuple[str, ...]]:
     """The titles, then value, standard error, 95 % interval and unit of each parameter."""
     rows: list[tuple[str, ...]] = [("parameter", "value", "error", "95 % interval", "unit")]
     for name, p in parameters.items():

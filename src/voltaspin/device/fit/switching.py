@@ -69,7 +69,7 @@ def fit_switching(
         free: of ``xi``, ``K_eff`` or ``Delta``, ``B_x``, ``B_z`` and ``alpha_G``.
         degree: of the harmonics; from :func:`voltaspin.device.fokker_planck.first_degree` on, raised until the
             numerical error of every point is below half of its standard error, where absent.
-        spin_torque: see :func:`voltaspin.device.landscape.spin_torque_field`.
+        spin_torque: see :func:`voltaspin.device.torque.spin_torque_field`.
         quick: return the quick answer, which is marked as approximate; its errors contain the numerical ones.
         progress: called often, with the steps done and the squared distance to the maximum in standard deviations.
         on_quick: called with the quick answer before the long part of the fit begins.
