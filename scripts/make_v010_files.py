@@ -29,6 +29,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import numpy as np
 import torch
 from PIL import Image
+from voltaspin.diffusion.bitflip.model import CellSpec
 from voltaspin.specs import write_json
 
 from voltaspin import __version__
@@ -37,7 +38,6 @@ from voltaspin.cost.pricing import CostTable
 from voltaspin.device import Pulse, SwitchingModel, presets
 from voltaspin.device.fit.data import SwitchingData
 from voltaspin.diffusion import TrainSpec, bitflip, train
-from voltaspin.diffusion.bitflip.model import CellSpec
 from voltaspin.diffusion.data import ImageSet
 from voltaspin.memory import Access, ArraySpec, Imperfections, MagnetoelectricMemory, Slopes, Variation, convert
 from voltaspin.memory.pulses import Line, PulseLibrary

@@ -120,7 +120,7 @@ def test_a_short_stream_ends_likewise_when_nobody_reads():
     (["bits", "--count", "8", "--out", "-", "--noise", "software", "--imperfect"], "'imperfect' is no parameter"),
     (["bits", "--count", "8", "--out", "-", "--condition", "stabilised"], "did you mean 'stabilise'"),
     (["spec", "--junction", "generator", "--conditioning", "xor:2"], "--conditioning xor:2"),
-    (["train", "--out", "o", "--diffusion", "bitflip", "--conditioning", "xor:2"], "--conditioning xor:2"),
+    (["train", "--out", "o", "--diffusion", "in-place", "--conditioning", "xor:2"], "--conditioning xor:2"),
     (["bits", "--count", "8", "--out", "-", "--noise", "software | von-neumann | health"], "before it"),
 ])  # fmt: skip
 def test_bad_requests_are_one_line(capsys, arguments, said):
@@ -234,7 +234,7 @@ def test_one_line_on_standard_error_says_what_was_read(capsys, tmp_path, table):
 @pytest.mark.parametrize("command", [
     ("bits", "--count", 8, "--out", "-", "--noise", "software"), ("randomness", "--source", "memory"),
     ("sample", "--noise", "system", "--out", "s"), ("train", "--noise", "software", "--out", "t"),
-    ("train", "--diffusion", "bitflip", "--out", "t"), ("spec", "--junction", "generator"),
+    ("train", "--diffusion", "in-place", "--out", "t"), ("spec", "--junction", "generator"),
 ])  # fmt: skip
 @pytest.mark.parametrize("option", [
     ("--lanes", 3), ("--n-cells", 3), ("--column", 1), ("--threshold", "5kohm"), ("--file-format", "csv"),

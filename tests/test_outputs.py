@@ -15,8 +15,7 @@ from PIL import Image
 from voltaspin.cli.app import main
 from voltaspin.core import capacity
 from voltaspin.core.folders import OutputFolder, locked
-from voltaspin.diffusion import TrainSpec, bitflip, load_images, train
-from voltaspin.diffusion.bitflip.model import CellSpec
+from voltaspin.diffusion import TrainSpec, inplace, load_images, train
 from voltaspin.diffusion.data import ImageSet
 from voltaspin.noise import HealthChecked, PseudoSource, RecordedSource, conditioned
 from voltaspin.noise.recorded import blocks
@@ -60,8 +59,8 @@ def home(tmp_path_factory):
     squares = ImageSet(images, None, "squares", "train", "0" * 64)
     small = {"steps": 2, "batch": 4, "channels": (8, 16), "norm_groups": 4, "warmup": 1, "precision": "float32"}
     train(squares, PseudoSource(seed=1), home / "model", spec=TrainSpec(**small))
-    cells = CellSpec(K_eff_spread=0.0, stray_field_spread=0.0)
-    bitflip.train(squares, home / "bits", spec=bitflip.BitTrainSpec(bits=2, flip_steps=5, cells=cells, **small))
+    cells = inplace.CellSpec(K_eff_spread=0.0, stray_field_spread=0.0)
+    inplace.train(squares, home / "counts", spec=inplace.InPlaceTrainSpec(cells_per_pixel=3, cells=cells, **small))
     (home / "r.csv").write_text("V,R_P,R_AP\n" + "".join(f"{v},{5e3},{9e3 - 1e3 * abs(v)}\n" for v in (0.1, 0.2, 0.4)))
     (home / "study.json").write_text(
         '{"kind":"study","schema_version":1,"name":"s","margin":0.01,"baseline":"a","base":{"images":4,"steps":1},'
@@ -77,7 +76,7 @@ FOLDERS = {
     "fit": ["device", "fit", "{home}/r.csv", "--columns", "voltage=V", "--kind", "resistance"],
     "train": ["train", "--data", "{home}/pictures", "--batch", 2, "--steps", 1],
     "sample": ["sample", "--model", "{home}/model", "--noise", "software", "--count", 2, "--steps", 2],
-    "sample-bitflip": ["sample", "--model", "{home}/bits", "--count", 2, "--steps", 5],
+    "sample-inplace": ["sample", "--model", "{home}/counts", "--count", 2, "--steps", 5],
     "study": ["study", "{home}/study.json"],
 }
 FILES = {
@@ -116,7 +115,7 @@ def test_a_folder_of_somebody_else_is_refused_before_any_work(capsys, tmp_path, 
     assert tree(out) == before | {"run.json": b"mine"}
 
 
-@pytest.mark.parametrize("name", ["fit", "sample", "sample-bitflip", "train"])
+@pytest.mark.parametrize("name", ["fit", "sample", "sample-inplace", "train"])
 def test_a_command_replaces_its_own_files_and_no_others(capsys, tmp_path, home, name):
     out = tmp_path / "out"
     command = [*words(FOLDERS[name], home), "--out", out]
@@ -328,7 +327,7 @@ def test_a_damaged_list_of_batches_costs_only_those(capsys, tmp_path, home, monk
 # --- locks -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["demo", "train", "sample", "sample-bitflip"])
+@pytest.mark.parametrize("name", ["demo", "train", "sample", "sample-inplace"])
 def test_a_folder_that_is_being_written_is_refused(capsys, tmp_path, home, name):
     out = tmp_path / "out"
     command = [*words(FOLDERS[name], home), "--out", out]
@@ -393,7 +392,7 @@ def test_only_checkpoints_of_this_product_are_resumed_or_removed(capsys, tmp_pat
 
 def test_a_batch_that_cannot_fit_is_refused_before_it_is_tried(capsys, tmp_path, home, monkeypatch):
     monkeypatch.setattr(capacity, "available_memory", lambda: 10**4 // 4)
-    for command in (FOLDERS["train"], FOLDERS["sample"], FOLDERS["sample-bitflip"]):
+    for command in (FOLDERS["train"], FOLDERS["sample"], FOLDERS["sample-inplace"]):
         line = refused(capsys, *words(command, home), "--out", tmp_path / "out")
         assert "memory" in line
         assert "smaller" in line

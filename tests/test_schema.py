@@ -76,8 +76,11 @@ def test_commands_that_write(capsys, tmp_path):
         capsys, "sample", "--model", model, "--count", "4", "--steps", "2", "--shard", "1/2", "--out", tmp_path / "p"
     )
     assert (part["kind"], part["finished"]) == ("sample-part", False)
-    bits = tmp_path / "bits"
-    checked(capsys, "train", "--data", data, "--diffusion", "bitflip", "--steps", "2", "--batch", "4", "--out", bits)
+    counts, array = tmp_path / "counts", ("--cells-per-pixel", "3", "--cells", "ideal")
+    how = ("--diffusion", "in-place", *array, "--steps", "2", "--batch", "4")
+    checked(capsys, "train", "--data", data, *how, "--out", counts)
+    made = checked(capsys, "sample", "--model", counts, "--count", "2", "--steps", "2", "--out", tmp_path / "in-place")
+    assert (made["kind"], made["cells_per_pixel"], made["trained"]) == ("sample-inplace", 3, 3)
 
 
 @pytest.mark.slow

@@ -8,7 +8,8 @@ from voltaspin.core.ledger import Ledger
 from voltaspin.cost.jobs import image_costs, image_costs_text, mean_pulse
 from voltaspin.cost.pricing import BOUNDARIES, CellPulse, Draws, Prices
 from voltaspin.device import Pulse, presets
-from voltaspin.diffusion import bitflip
+from voltaspin.diffusion import inplace
+from voltaspin.diffusion.inplace.array import Rounding
 
 PULSES = (("1.200 V 200 ps", 1.2, 2e-10), ("1.500 V 100 ps", 1.5, 1e-10))
 
@@ -22,9 +23,10 @@ def samples(counts=(30, 10), images=2):
     memory.count("read", 48)
     run.child("network").count("byte", 100)
     run.child("network").count("evaluation", 10)
-    return bitflip.BitSamples(
-        images=np.zeros((images, 1, 2, 2), np.uint8), steps=5, seconds=0.0, ledger=run, rounding=bitflip.Rounding(),
-        levels=(0.0, 1.0), pulses=PULSES, precision="float32", path=np.zeros((0, 1, 2, 2), np.uint8), path_times=(),
+    return inplace.InPlaceSamples(
+        images=np.zeros((images, 1, 2, 2), np.uint8), steps=5, cells_per_pixel=3, random_bits=18.0, seconds=0.0,
+        ledger=run, rounding=Rounding(), coin=0.5, flips=((0.0, 0.0), (1.0, 1.0)), pulses=PULSES, precision="float32",
+        path=np.zeros((0, 1, 2, 2), np.uint8), path_times=(),
     )  # fmt: skip
 
 
@@ -49,7 +51,8 @@ def test_prices_of_a_mean_pulse_are_the_means_of_prices():
 
 
 def test_an_image_beside_the_gaussian_samplers():
-    works = image_costs(samples(), presets.get("generator"), draws=Draws(samples=100))
+    network = {"a machine": np.full(100, 1e-9)}
+    works = image_costs(samples(), presets.get("generator"), networks=network, draws=Draws(samples=100))
     ours, xor, raw = works
     assert (ours.pulses, ours.resets, ours.reads, ours.bytes_moved) == (20, 4, 24, 50)
     # five evaluations of four pixels: 20 numbers of 16 bits
@@ -64,4 +67,10 @@ def test_an_image_beside_the_gaussian_samplers():
     # 20 pJ for 64 bits
     assert ours.moving.value == pytest.approx(50 / 8 * 20, rel=0.25)  # the median of 100 draws
     text = image_costs_text(works)
-    assert "| random bits | 20 | 320 | 320 |" in text
+    assert "| random bits | 18 | 320 | 320 |" in text
+    # the whole image: 1 nJ of the network, the same for all, so that little is left of the ratio
+    for w in works:
+        parts = w.energy["macro"].value + w.moving.value + 1000
+        assert w.whole["a machine"].value == pytest.approx(parts, rel=0.1)  # medians do not add up exactly
+    ratio = xor.over["with bytes and network in a machine"].value
+    assert 1 < ratio < xor.over["with bytes"].value

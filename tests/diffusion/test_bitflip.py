@@ -9,6 +9,7 @@ from scipy.stats import binom, norm
 from voltaspin.core.errors import InputError
 from voltaspin.device import SwitchingModel
 from voltaspin.diffusion import bitflip
+from voltaspin.diffusion.inplace import Drive
 from voltaspin.memory import MagnetoelectricMemory
 
 BETAS = [0.05, 0.2, 0.1, 0.4]
@@ -73,8 +74,9 @@ def test_sampling_in_the_array_gives_the_exact_distribution():
         likelihood = weights * p**off * (1 - p) ** (4 - off)
         return (likelihood / likelihood.sum(1, keepdims=True)) @ patterns
 
-    levels = np.linspace(0, 1, 401)
-    found = bitflip.reverse(process, ideal(n, 4, seed=1), predict, levels=levels)
+    memory = ideal(n, 4, seed=1)
+    drive = Drive.of(memory, count=400)
+    found = bitflip.reverse(process, memory, predict, drive=drive)
     codes = found @ (1 << np.arange(4))
     exact = np.zeros(16)
     exact[patterns @ (1 << np.arange(4))] = weights
@@ -84,7 +86,7 @@ def test_sampling_in_the_array_gives_the_exact_distribution():
     sampling = 0.5 * np.sqrt(exact * (1 - exact) / n)
     chance = np.sqrt(2 / np.pi) * sampling.sum() + 3 * np.sqrt((1 - 2 / np.pi) * (sampling**2).sum())
     assert distance < chance + 2 * process.betas[0]
-    blind = bitflip.reverse(process, ideal(n, 4, seed=1), lambda x, t: np.full(x.shape, 0.5), levels=levels)
+    blind = bitflip.reverse(process, ideal(n, 4, seed=1), lambda x, t: np.full(x.shape, 0.5), drive=drive)
     far = 0.5 * np.abs(np.bincount(blind @ (1 << np.arange(4)), minlength=16) / n - exact).sum()
     assert far > 0.5
 

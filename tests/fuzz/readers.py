@@ -6,6 +6,7 @@ Most of these files are in ``tests/data/v0.1.0``; :func:`make` writes the format
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import gzip
 import io
@@ -54,10 +55,10 @@ def _gaussian_model(path: Path) -> Any:
     return sample(load_pipeline(path), PseudoSource(seed=0), count=1, steps=1)
 
 
-def _bit_model(path: Path) -> Any:
-    from voltaspin.diffusion import bitflip
+def _in_place_model(path: Path) -> Any:
+    from voltaspin.diffusion import inplace, load_pipeline
 
-    return bitflip.load_model(path)
+    return load_pipeline(path), inplace.trained_for(path)
 
 
 def _images(path: Path) -> Any:
@@ -107,14 +108,22 @@ def _checkpoint(path: Path) -> Any:
     return train(_squares(), source, path, spec=spec, resume=True)
 
 
-def _bit_checkpoint(path: Path) -> Any:
-    from voltaspin.diffusion import bitflip
-    from voltaspin.diffusion.bitflip.model import CellSpec
-    from voltaspin.diffusion.bitflip.training import BitTrainSpec
+def _in_place_checkpoint(path: Path) -> Any:
+    return _in_place_training(path, resume=True)
 
-    cells = CellSpec(junction="ideal", K_eff_spread=0.0, stray_field_spread=0.0)
-    spec = BitTrainSpec(bits=2, flip_steps=5, cells=cells, **_TINY)
-    return bitflip.train(_squares(), path, spec=spec, resume=True)
+
+def _in_place_training(path: Path, **how: Any) -> Any:
+    from voltaspin.diffusion import inplace
+
+    spec = inplace.InPlaceTrainSpec(
+        cells_per_pixel=3, cells=inplace.CellSpec(junction="ideal"), checkpoint_every=2, **_TINY
+    )
+    return inplace.train(_squares(), path, spec=spec, **how)
+
+
+def _stop(step: int, *_: Any) -> None:
+    if step == 3:
+        raise KeyboardInterrupt
 
 
 def _study_results(path: Path) -> Any:
@@ -136,9 +145,9 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "array": _array,
     "switching": _switching,
     "gaussian-model": _gaussian_model,
-    "bit-model": _bit_model,
+    "in-place-model": _in_place_model,
     "checkpoint": _checkpoint,
-    "bit-checkpoint": _bit_checkpoint,
+    "in-place-checkpoint": _in_place_checkpoint,
     "images": _images,
     "training-images": _training_images,
     "parquet": _training_images,
@@ -160,9 +169,9 @@ GOOD: dict[str, str] = {
     "array": "memory-array/everything.safetensors",
     "switching": "switching-model/llg.json",
     "gaussian-model": "gaussian-model",
-    "bit-model": "bitflip-model/ideal",
+    "in-place-model": "made/in-place",
     "checkpoint": "gaussian-training",
-    "bit-checkpoint": "bitflip-training",
+    "in-place-checkpoint": "made/in-place-training",
     "images": "images/ddim",
     "training-images": "made/pictures",
     "parquet": "made/images.parquet",
@@ -237,6 +246,9 @@ def make(folder: Path) -> None:
     import scipy.io
     from PIL import Image
 
+    _in_place_training(folder / "in-place")
+    with contextlib.suppress(KeyboardInterrupt):
+        _in_place_training(folder / "in-place-training", progress=_stop)
     rng = np.random.default_rng(0)
     bits = rng.integers(0, 2, 4096, dtype=np.uint8)
     packed = np.packbits(bits).tobytes()

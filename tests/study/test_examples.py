@@ -81,41 +81,43 @@ def test_networks_in_arrays_are_calibrated_tuned_and_corrected(few_images, capsy
 
 
 @pytest.mark.slow
-def test_bits_that_flip_and_real_images_are_conditions(few_images, capsys, tmp_path):
-    training = {"batch": 8, "warmup": 1}
-    cells = {"junction": "ideal"}
+def test_images_in_place_and_real_images_are_conditions(few_images, capsys, tmp_path):
+    training, cells = {"batch": 8, "warmup": 1}, {"junction": "ideal"}
+    counts = {**training, "cells": cells, "cells_per_pixel": 5}
+    sampling = {"cells": cells, "cells_per_pixel": 5}
     conditions = {
         "Gaussian": {"train": "software"},
-        "bit-flip": {"diffusion": "bitflip", "training": {**training, "cells": cells, "self_condition": True}},
-        "nearest": {"diffusion": "bitflip", "training": {**training, "cells": cells, "self_condition": True},
-                    "sampling": {"dither": False}},
+        "carried over": {"train": "software", "diffusion": "in-place", "sampling": sampling},
+        "trained on counts": {"train": "array", "diffusion": "in-place", "training": counts, "sampling": sampling},
+        "average variance": {"train": "array", "diffusion": "in-place", "training": counts,
+                             "sampling": {**sampling, "variance": "average"}},
         "real, 3 planes": {"diffusion": "real", "sampling": {"bits": 3}, "training": {}},
     }  # fmt: skip
     base = {"images": 4, "steps": 3, "train_steps": 2, "channels": [16, 16, 16], "training": training}
     result, records = done(
-        capsys, tmp_path, tiny("bitflip.json", base=base, conditions=conditions, baseline="Gaussian")
+        capsys, tmp_path,
+        tiny("inplace.json", base=base, conditions=conditions, axes={}, baseline="Gaussian", controls=[], yardstick=""),
     )  # fmt: skip
-    assert len(result) == 3
-    assert len(list((tmp_path / "out" / "runs").glob("*/model/bitflip.json"))) == 1  # both conditions share it
-    assert len(list((tmp_path / "out" / "runs").glob("*/path.png"))) == 2
-    assert records["bit-flip"]["rounding"] != records["nearest"]["rounding"]
-    assert records["bit-flip"]["per_image"]["evaluation"] == 3
-    assert records["bit-flip"]["schedule"]["steps"] == 3
+    assert len(result) == 5
+    assert len(list((tmp_path / "out" / "runs").glob("*/model/inplace.json"))) == 1  # both conditions share it
+    assert len(list((tmp_path / "out" / "runs").glob("*/path.png"))) == 3
+    assert records["carried over"]["model_sha256"] == records["Gaussian"]["model_sha256"]
+    assert records["trained on counts"]["random_bits"] != records["average variance"]["random_bits"]
+    assert records["trained on counts"]["per_image"]["evaluation"] == 3
     page = (tmp_path / "out" / "index.html").read_text()
-    for words in ("those of independent images", "last loss", "flips given over wanted", "steps x batch"):
+    for words in ("those of independent images", "last loss", "steps x batch"):
         assert words in page
 
 
 def test_the_studies_ask_what_their_pages_quote():
-    compute, bits = (StudySpec.load(EXAMPLES / name) for name in ("compute.json", "bitflip.json"))
+    compute, in_place = (StudySpec.load(EXAMPLES / name) for name in ("compute.json", "inplace.json"))
     named = compute.named()
     assert sum(name.startswith("compute.") for name in named) == 6 * 5 - 1 - 6
     assert named["compute.TMR=0.25"].compute == {**named["base"].compute, "TMR": 0.25}
     assert named["float"].compute is None
     assert named["read noise 0.1, corrected"].correct == 64
-    assert {c.diffusion for c in bits.named().values()} == {"gaussian", "bitflip", "real"}
-    assert len(bits.trainings()) == 2
-    assert check(bits).images == 8 * 1024 + 2 * 256
+    assert {c.diffusion for c in in_place.named().values()} == {"gaussian", "in-place"}
+    assert check(in_place).runs == len(in_place.runs())
 
 
 @pytest.mark.parametrize(
@@ -123,10 +125,12 @@ def test_the_studies_ask_what_their_pages_quote():
     [
         ({"sampling": {"colour": 1}}, r"sampling\.colour is unknown to gaussian images"),
         ({"diffusion": "real", "sampling": {"bits": 9}}, "a grey level has 1 to 8"),
-        ({"diffusion": "bitflip", "sampling": {"dither": "no"}}, r"sampling\.dither = 'no'"),
-        ({"diffusion": "bitflip", "training": {"colour": 1}}, "colour"),
-        ({"diffusion": "bitflip", "training": {"steps": 1}}, r"training\.steps is said by another field"),
-        ({"diffusion": "bitflip", "memory": {"rows": 64}}, "memory.rows does not act on it: a bit-flip array draws"),
+        ({"diffusion": "in-place", "sampling": {"dither": "no"}}, r"sampling\.dither = 'no'"),
+        ({"train": "array", "training": {"colour": 1}}, "colour"),
+        ({"train": "array", "training": {"steps": 1}}, r"training\.steps is said by another field"),
+        ({"diffusion": "in-place", "memory": {"rows": 64}}, "memory.rows does not act on it: the array draws"),
+        ({"diffusion": "in-place", "sampling": {"cells": {"colour": 1}}}, "cells: field 'colour'"),
+        ({"diffusion": "in-place", "sampling": {"variance": "large"}}, r"sampling\.variance = 'large'"),
         ({"diffusion": "real", "train_steps": 3}, "train_steps does not act on it: real images need no model"),
         ({"calibrate": True}, "calibrate does not act on it: its network computes in floating point"),
         ({"tune": {"steps": 3}}, "tune.steps does not act on it"),

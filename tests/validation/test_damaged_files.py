@@ -23,7 +23,6 @@ from voltaspin.core.ledger import Ledger
 from voltaspin.cost.pricing import CostTable
 from voltaspin.device import JunctionSpec
 from voltaspin.device.characterise import Characterisation
-from voltaspin.diffusion.bitflip.model import BitModelSpec
 from voltaspin.memory import ArraySpec
 from voltaspin.memory.state import _checksum
 from voltaspin.report.demo_results import DemoResults
@@ -31,7 +30,6 @@ from voltaspin.requirements.specification import NoiseSpecification
 
 FILES = Path(__file__).parents[1] / "data" / "v0.1.0"
 KINDS: dict[str, Any] = {
-    "bitflip-model/ideal/bitflip.json": BitModelSpec,
     "cost/table.json": CostTable,
     "crossbar/array.json": ArraySpec,
     "demo/results.json": DemoResults,
@@ -106,7 +104,6 @@ def test_one_changed_value_is_read_or_refused(name, data):
         (SwitchingModel, "switching-model/llg.json", "fit_error", False),
         (SwitchingModel, "switching-model/llg.json", "terms", [[10**15, 0]]),
         (SwitchingModel, "switching-model/llg.json", "terms", [[-1, 0]]),
-        (BitModelSpec, "bitflip-model/ideal/bitflip.json", "gray", 1),
         (NoiseSpecification, "noise-specification/specification.json", "limits", [None]),
     ],
 )

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from voltaspin.cli.app import main
+from voltaspin.core.errors import InputError
 from voltaspin.core.files import sha256_of
 from voltaspin.core.ledger import Ledger
 from voltaspin.cost.jobs import ImageWork
@@ -25,9 +26,7 @@ from voltaspin.cost.merit import FigureOfMerit as Claim
 from voltaspin.cost.pricing import CostTable
 from voltaspin.device import JunctionSpec, Pulse, SwitchingModel, presets
 from voltaspin.device.characterise import Characterisation
-from voltaspin.diffusion import TrainSpec, bitflip, load_pipeline, sample, train
-from voltaspin.diffusion.bitflip.model import CellSpec
-from voltaspin.diffusion.bitflip.training import BitTrainSpec
+from voltaspin.diffusion import TrainSpec, inplace, load_pipeline, sample, train
 from voltaspin.diffusion.data import ImageSet
 from voltaspin.diffusion.pipelines import shipped_model
 from voltaspin.memory import ArraySpec, MagnetoelectricMemory, Slopes, convert
@@ -172,34 +171,13 @@ def test_train_json_is_a_specification():
     spec = TrainSpec.from_json(data)
     assert (spec.steps, spec.seed, spec.channels, spec.noise) == (60, 1, (4, 8), "software")
     assert (spec.prediction_type, spec.saturation_margin, spec.ema_decay) == ("v_prediction", 0.05, 0.9995)
-    bits = data_of("bitflip-training/train.json")
-    del bits["data_sha256"], bits["environment"]
-    other = BitTrainSpec.from_json(bits)
-    assert (other.steps, other.bits, other.flip_steps, other.cells.junction) == (6, 2, 5, "ideal")
     assert json.loads((FILES / "gaussian-model" / "log.jsonl").read_text().splitlines()[0])["step"] == 50
 
 
-@pytest.mark.parametrize(
-    ("name", "self_condition", "pulse"),
-    [("ideal", False, None), ("generator", True, (1.41756806354612, 1.2e-10))],
-)
-def test_bitflip_model_draws_its_images(name, self_condition, pulse):
-    model = bitflip.load_model(FILES / "bitflip-model" / name)
-    spec = model.spec
-    assert (spec.channels, spec.size, spec.bits, spec.gray, len(spec.steps)) == (1, 8, 2, True, 5)
-    assert (spec.self_condition, spec.cells.junction, spec.cells.K_eff_spread) == (self_condition, name, 0.0)
-    first = spec.steps[0]
-    assert first.wanted == close(0.04774575140626319)
-    if pulse is None:
-        assert (first.voltage, first.width, first.p01) == (None, None, first.wanted)
-    else:
-        assert (first.voltage, first.width) == close(pulse)
-        assert (first.p01, first.beta) == close((0.047376567387199746, 0.04737656738719975))
-    assert model.process.marginal(5) == pytest.approx(0.49, abs=0.01)
-    images = bitflip.sample(model, count=2, seed=3).images
-    assert images.shape == (2, 1, 8, 8)
-    assert set(np.unique(images)) == {0, 85, 170, 255}
-    assert images.mean() == pytest.approx({"ideal": 67.7, "generator": 63.1}[name], abs=12)
+@pytest.mark.parametrize("name", ["bitflip-model/ideal", "bitflip-model/generator", "bitflip-training"])
+def test_bit_planes_are_refused_with_what_took_their_place(name):
+    with pytest.raises(InputError, match=r"bit planes of version 0\.1\.0.*--diffusion in-place"):
+        load_pipeline(FILES / name)
 
 
 def test_a_training_run_is_resumed(tmp_path, one_thread):
@@ -218,19 +196,13 @@ def test_a_training_run_is_resumed(tmp_path, one_thread):
     assert weights(tmp_path / "run") == (114, close(909.78369, 1e-5))
 
 
-def test_a_bitflip_training_run_is_resumed(tmp_path, one_thread):
+def test_a_training_of_bit_planes_does_not_go_on(tmp_path):
     shutil.copytree(FILES / "bitflip-training", tmp_path / "run")
+    spec = inplace.InPlaceTrainSpec(data="squares", seed=2, steps=6, **TINY)
+    with pytest.raises(InputError, match="run"):
+        inplace.train(squares(), tmp_path / "run", spec=spec, resume=True)
     memory = MagnetoelectricMemory.load(tmp_path / "run" / "checkpoint-00000003" / "memory.safetensors")
     assert (memory.rows, memory.columns) == (16, 64)
-    cells = CellSpec(junction="ideal", K_eff_spread=0.0, stray_field_spread=0.0)
-    spec = BitTrainSpec(data="squares", bits=2, flip_steps=5, cells=cells, seed=2, steps=6, **TINY)
-    steps: list[int] = []
-    result = bitflip.train(
-        squares(), tmp_path / "run", spec=spec, resume=True, progress=lambda step, *_: steps.append(step)
-    )
-    assert steps == [4, 5, 6]
-    assert result.loss == close(0.5347600976626078, 1e-3)
-    assert weights(tmp_path / "run") == (114, close(918.09045, 1e-5))
 
 
 # --- memory --------------------------------------------------------------------------------------------
@@ -514,7 +486,7 @@ def test_run_json_names_its_model_and_its_work():
     assert len(work) == 3
     assert work[0].energy["macro"].value == close(120.7309628856847)
     assert generator["per_image"]["random_bits"] == 768
-    assert CellSpec.from_json(generator["cells"]).junction == "generator"
+    assert generator["cells"]["junction"] == "generator"
     assert Ledger.from_dict(generator["ledger"]).total("pulse") == 4 * 768
 
 

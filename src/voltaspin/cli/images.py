@@ -30,6 +30,24 @@ Batch = Annotated[
     int,
     count("--batch", most=_MOST_AT_ONCE, why="which the network cannot hold in memory at once", help="Images at once."),
 ]
+CellsPerPixel = Annotated[
+    int | None,
+    count("--cells-per-pixel", most=255, why="and a count is kept in a byte",
+          help="Of images in place: cells that hold a pixel; default: those of the model's training, else 31."),
+]  # fmt: skip
+JunctionOfCells = Annotated[
+    str | None,
+    typer.Option(
+        "--cells", help="Of images in place: junction of the cells, a preset or a file, or ideal; default: generator."
+    ),
+]
+
+
+def _refuse_cells(cells_per_pixel: int | None, cells: str | None, where: str) -> None:
+    """Refuse the options of images in place for others."""
+    if cells_per_pixel is not None or cells is not None:
+        option = "--cells-per-pixel" if cells_per_pixel is not None else "--cells"
+        raise InputError(f"{option} is of {where} and has no effect without it; leave it out")
 
 
 @file_options
@@ -48,19 +66,11 @@ def train(
     condition: Chain = "",
     diffusion: Annotated[
         str,
-        word("--diffusion", words=("gaussian", "bitflip"),
-             help="gaussian, or bitflip: bits that flip in the array that stores them."),
+        word("--diffusion", words=("gaussian", "in-place"),
+             help="gaussian, or in-place: on the counts of an array that holds each pixel in many cells."),
     ] = "gaussian",
-    planes: Annotated[
-        int | None, count("--planes", most=8, why="and a grey level has 1 to 8 bits",
-                          help="Bits of a grey level, of --diffusion bitflip; default: 4.")
-    ] = None,
-    cells: Annotated[
-        str | None,
-        typer.Option(
-            "--cells", help="Junction of the array of --diffusion bitflip: a preset, or ideal; default: generator."
-        ),
-    ] = None,
+    cells_per_pixel: CellsPerPixel = None,
+    cells: JunctionOfCells = None,
     steps: Annotated[int, count("--steps", help="Optimizer steps in all, such as 12k.")] = 12000,
     batch: Batch = 64,
     seed: Seed = 0,
@@ -71,23 +81,21 @@ def train(
     *,
     recording: Given,
 ) -> None:  # fmt: skip
-    """Train a diffusion model with the noise of a source; leaves a diffusers pipeline folder, or a bit-flip model.
+    """Train a diffusion model with the noise of a source; leaves a diffusers pipeline folder.
 
     Example: [bold]voltaspin train --data fashion-mnist --noise memory --steps 12000 --out model[/bold]
     """
-    if diffusion == "bitflip":
-        refuse_recording(recording, "--diffusion bitflip draws in its own array")
+    if diffusion == "in-place":
+        refuse_recording(recording, "--diffusion in-place draws in its own array")
         if condition or noise not in ("software", "memory"):  # the first is the command's default
             given = f"--conditioning {condition}" if condition else f"--noise {noise}"
-            raise InputError(f"{given}: with --diffusion bitflip the array that holds the images flips them")
+            raise InputError(f"{given}: with --diffusion in-place the array that holds the images draws")
     check_recording(noise, recording)
-    if diffusion == "gaussian" and (planes is not None or cells is not None):
-        option = "--planes" if planes is not None else "--cells"
-        raise InputError(f"{option} is of --diffusion bitflip and has no effect on gaussian noise; leave it out")
+    if diffusion == "gaussian":
+        _refuse_cells(cells_per_pixel, cells, "--diffusion in-place")
     check_writable(out)
-    from voltaspin.diffusion import TrainSpec, bitflip, load_images
+    from voltaspin.diffusion import TrainSpec, inplace, load_images
     from voltaspin.diffusion import train as run_training
-    from voltaspin.diffusion.bitflip.model import CellSpec
 
     with progress_of("decode") as progress:
         images = load_images(data, split="train", background=background, progress=progress)
@@ -97,11 +105,12 @@ def train(
     source: NoiseSource | None = None
     with progress_of("train, loss {:.4f}") as progress:
         how: dict[str, Any] = {"resume": resume, "force": force, "progress": progress}
-        if diffusion == "bitflip":
-            flips = bitflip.BitTrainSpec(
-                bits=4 if planes is None else planes, cells=CellSpec(junction=cells or "generator"), **fields
-            )
-            result = bitflip.train(images, out, spec=flips, **how)
+        if diffusion == "in-place":
+            counts = inplace.InPlaceTrainSpec(
+                cells_per_pixel=cells_per_pixel or inplace.CELLS_PER_PIXEL,
+                cells=inplace.CellSpec(junction=cells or "generator"), **fields,
+            )  # fmt: skip
+            result = inplace.train(images, out, spec=counts, **how)
         else:
             source = make_source(
                 noise, seed=seed, condition=condition, recording=recording, numbers=images.images[0].size
@@ -125,10 +134,19 @@ def sample(
         typer.Option(
             "--model",
             help="Folder, or name on the hub (owner/name), of an unconditional diffusers pipeline; default: the "
-            "shipped Fashion-MNIST model. A folder of `train --diffusion bitflip` is sampled in its array.",
+            "shipped Fashion-MNIST model. A folder of `train --diffusion in-place` is sampled in its array.",
         ),
     ] = "",
     noise: Noise = "memory",
+    in_place: Annotated[
+        bool,
+        typer.Option(
+            "--in-place", help="Let the pixels diffuse in an array of cells: any Gaussian model. Bits of another "
+            "--noise stand for the coins of ideal cells.",
+        ),
+    ] = False,
+    cells_per_pixel: CellsPerPixel = None,
+    cells: JunctionOfCells = None,
     images: Annotated[int, count("--count", most=10**8, help="Images, such as 64 or 10k.")] = 64,
     steps: Annotated[int, count("--steps", most=10**6, help="Network evaluations per image.")] = 50,
     sampler: Annotated[
@@ -181,33 +199,43 @@ def sample(
     if spec and compute != "memory":
         raise InputError(f"--spec {spec!r} is of --compute memory; give both or neither")
     from voltaspin.report.sampling import Share, sample_into
-    from voltaspin.report.sampling_runs import BitFlipRun, GaussianRun
+    from voltaspin.report.sampling_runs import GaussianRun, InPlaceRun
 
     share = Share(first, images, batch, part, resume, force)
-    from voltaspin.diffusion.bitflip import is_bit_model
+    from voltaspin.diffusion.inplace import CellSpec, trained_for
     from voltaspin.diffusion.pipelines import shipped_model
     from voltaspin.diffusion.published import open_model
 
+    pipeline = open_model(model or shipped_model())
+    in_place = in_place or trained_for(pipeline.folder) is not None
     source: NoiseSource | None = None
-    run: SampleRun
-    if model and is_bit_model(model):
-        refuse_recording(recording, f"{model} is a bit-flip model, whose array draws by itself")
-        others = {"noise": noise != "memory" and noise, "sampler": sampler, "eta": eta, "condition": condition,
-                  "compute": compute != "digital" and compute}  # fmt: skip
-        if given := next((f"--{name} {value}" for name, value in others.items() if value), ""):
-            raise InputError(f"{model} is a bit-flip model, whose array draws by itself; leave {given} out")
-        run = BitFlipRun(share, Path(model), steps=steps, seed=seed)
-    else:
-        chosen = array_spec(spec or "analog") if compute == "memory" else None
-        pipeline = open_model(model or shipped_model())
+    if not in_place or noise != "memory":
         source = make_source(
             noise, seed=seed, condition=condition, recording=recording, numbers=math.prod(pipeline.image_shape)
         )
+    settings: dict[str, Any] = {"noise": noise, "condition": condition, "recording": recording}
+    if source is not None:
+        settings["input"] = input_of(source)
+    run: SampleRun
+    if in_place:
+        others = {"sampler": sampler, "eta": eta, "compute": compute != "digital" and compute}
+        if source is None:
+            others["conditioning"] = condition
+        elif cells is not None:
+            others["cells"] = cells
+        if given := next((f"--{name} {value}" for name, value in others.items() if value), ""):
+            raise InputError(f"{given} has no effect on images in place, whose steps the array decides; leave it out")
+        run = InPlaceRun(
+            share, pipeline=pipeline, folder=model, steps=steps, seed=seed, cells_per_pixel=cells_per_pixel,
+            cells=None if cells is None else CellSpec(junction=cells), source=source, settings=settings,
+        )  # fmt: skip
+    else:
+        _refuse_cells(cells_per_pixel, cells, "--in-place")
+        assert source is not None, "a Gaussian model draws from a source"
         run = GaussianRun(
-            share, pipeline=pipeline, source=source, steps=steps, sampler=sampler, eta=eta or 0.0, spec=chosen,
-            folder=model, settings={
-                "noise": noise, "seed": seed, "condition": condition, "recording": recording, "input": input_of(source),
-            },
+            share, pipeline=pipeline, source=source, steps=steps, sampler=sampler, eta=eta or 0.0,
+            spec=array_spec(spec or "analog") if compute == "memory" else None, folder=model,
+            settings={**settings, "seed": seed},
         )  # fmt: skip
     with progress_of() as progress:
         result = sample_into(out, run, progress=progress, say=partial(print, file=sys.stderr))

@@ -89,6 +89,13 @@ class Ledger:
             found.children[name] = sub.since(before.children.get(name, Ledger(name)))
         return found
 
+    def share(self, part: int, whole: int) -> Ledger:
+        """The counts of ``part`` images of ``whole``, rounded: a batch may be larger than what was asked for."""
+        found = Ledger(self.name)
+        found.counts = Counter({action: round(n * part / whole) for action, n in self.counts.items()})
+        found.children = {name: sub.share(part, whole) for name, sub in self.children.items()}
+        return found
+
     def walk(self, path: str = "") -> Iterator[tuple[str, Counter[str]]]:
         here = f"{path}/{self.name}" if path else self.name
         yield here, self.counts

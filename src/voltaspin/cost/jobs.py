@@ -1,13 +1,13 @@
 """Random numbers of an image and of a training run: how many, and their cost from the memory and in software.
 
 The arithmetic of the network stands beside them, since the share of the random numbers in the total decides whether a
-thousandfold cheaper bit can matter. An image is priced by bits that flip in place too, beside a Gaussian sampler of as
-many evaluations, with the same arithmetic, which is left out there.
+thousandfold cheaper bit can matter. An image that diffuses in the array is priced too, beside a Gaussian sampler of as
+many evaluations, without and with the arithmetic, which is the same.
 
 Bytes that are moved: a Gaussian sampler moves for each evaluation the state to the network and back, float32, and for
-each number the 16 bits that it is made of, from the array. A bit-flip sampler moves the bits to the network, the number
-of its pulse back for each cell, and with self-conditioning a byte for each bit to a buffer and back. A byte costs an
-eighth of a 64-bit access to 32 KB of SRAM, at the macro only.
+each number the 16 bits that it is made of, from the array. A sampler in place moves the counts to the network, and the
+state of each cell and the number of its pulse between the controller and its memory. A byte costs an eighth of a 64-bit
+access to 32 KB of SRAM, at the macro only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from voltaspin.cost.processors import Measure, ProcessorRng, interval, processor
 from voltaspin.device import Junction, Pulse, SwitchingModel
 
 if TYPE_CHECKING:
-    from voltaspin.diffusion.bitflip.sampling import BitSamples
+    from voltaspin.diffusion.inplace.sampling import InPlaceSamples
     from voltaspin.diffusion.pipelines import Pipeline
 
 BITS = 16  #: of a Gaussian number by inverse CDF
@@ -338,7 +338,9 @@ class ImageWork(Result):
         bytes_moved: between the array, the network and the sampler's state.
         energy: of everything counted but the bytes, by boundary.
         moving: of the bytes, at the macro.
-        over: energy over that of the first sampler, by boundary; ``with bytes`` at the macro with them.
+        whole: with the bytes and the network's arithmetic, at the macro, by where that is done.
+        over: energy over that of the first sampler, by boundary; ``with bytes`` at the macro with them, and ``with
+            bytes and network in ...`` of the whole image.
         grade: the weakest number behind it.
     """
 
@@ -354,6 +356,7 @@ class ImageWork(Result):
     bytes_moved: float
     energy: dict[Boundary, Estimate]
     moving: Estimate
+    whole: dict[str, Estimate] = Field(default_factory=dict)
     over: dict[str, Estimate]
     grade: Grade = "assumed"
 
@@ -378,47 +381,56 @@ def mean_pulse(junction: Junction, pulses: Sequence[tuple[str, float, float]], l
     return CellPulse(voltage=math.sqrt(square), ohmic=float(ohmic), charging=float(charging))
 
 
-def image_costs(samples: BitSamples, junction: Junction, *, draws: Draws | None = None) -> tuple[ImageWork, ...]:
-    """Price an image of a bit-flip run, and of Gaussian samplers at as many evaluations, of two cells to a bit and one.
+def image_costs(
+    samples: InPlaceSamples,
+    junction: Junction,
+    *,
+    networks: Mapping[str, Floats] | None = None,
+    draws: Draws | None = None,
+) -> tuple[ImageWork, ...]:
+    """Price an image that diffused in an array, and Gaussian samplers (two cells to a bit, and one) at as many steps.
 
     Args:
         samples: of the run.
         junction: of its cells; the Gaussian samplers take the shipped pulse of the generator.
+        networks: drawn energy [J] of an image's arithmetic by where it is done; float64 (samples,).
         draws: of the cost table, which all samplers share; a thousand of the package's own where None.
 
     Raises:
         InputError: pulses of ideal cells, which have no price.
     """
-    draws = draws or Draws()
+    draws, networks = draws or Draws(), networks or {}
     n, steps = len(samples.images), samples.steps
     memory = samples.ledger.child("memory")
     pulse = mean_pulse(junction, samples.pulses, memory)
-    flips = {a: memory.total(a) / n for a in ("pulse", "read", "xor", "lookup")} | {"reset": memory.total("write") / n}
+    own_counts = {a: memory.total(a) / n for a in ("pulse", "read", "xor", "lookup")} | {
+        "reset": memory.total("write") / n
+    }
     own = Prices.of(junction, pulse, draws=draws)
     byte = draws["SRAM 32 KB"] / _ACCESS
-    first = {b: own.total(flips, b) for b in BOUNDARIES}
-    first_bytes = samples.ledger.total("byte") / n
-
-    def work(name: str, bits: float, counts: Mapping[str, float], moved: float, prices: Prices) -> ImageWork:
-        totals = {b: prices.total(counts, b) for b in BOUNDARIES}
-        over = {str(b): Estimate.of_draws(totals[b] / first[b]) for b in BOUNDARIES}
-        both = (totals["macro"] + moved * byte) / (first["macro"] + first_bytes * byte)
-        return ImageWork(
-            name=name, evaluations=steps, random_bits=bits, pulses=counts["pulse"], resets=counts["reset"],
-            reads=counts["read"], xors=counts["xor"], lookups=counts["lookup"], bytes_moved=moved,
-            energy=price(counts, prices), moving=picojoules(moved * byte),
-            over={**over, "with bytes": Estimate.of_draws(both)},
-        )  # fmt: skip
-
     model = SwitchingModel.shipped()
     assert model.junction is not None, "the shipped model knows its junction"
     assert model.pulse is not None, "and its pulse"
     fair = Prices.of(model.junction, model.pulse, draws=draws)
-    works = [work("bit-flip", flips["pulse"], flips, first_bytes, own)]
     numbers = steps * math.prod(samples.images.shape[1:])
+    asked = [("in place", samples.random_bits, own_counts, samples.ledger.total("byte") / n, own)]
     for name, cells in (("Gaussian, XOR of two cells", 2), ("Gaussian, raw bits", 1)):
         g = job("image", name, numbers, cells_per_bit=cells)
-        works.append(work(name, g.bits, g.counts, numbers * 2 * _STATE + numbers * BITS // 8, fair))
+        asked.append((name, g.bits, g.counts, numbers * 2 * _STATE + numbers * BITS // 8, fair))
+    works, first = [], dict[str, Floats]()
+    for name, bits, counts, moved, prices in asked:
+        totals: dict[str, Floats] = {str(b): prices.total(counts, b) for b in BOUNDARIES}
+        totals["with bytes"] = totals["macro"] + moved * byte
+        whole = {where: totals["with bytes"] + energy for where, energy in networks.items()}
+        totals |= {f"with bytes and network in {where}": energy for where, energy in whole.items()}
+        first = first or totals
+        works.append(ImageWork(
+            name=name, evaluations=steps, random_bits=bits, pulses=counts["pulse"], resets=counts["reset"],
+            reads=counts["read"], xors=counts["xor"], lookups=counts["lookup"], bytes_moved=moved,
+            energy=price(counts, prices), moving=picojoules(moved * byte),
+            whole={where: picojoules(energy) for where, energy in whole.items()},
+            over={b: Estimate.of_draws(energy / first[b]) for b, energy in totals.items()},
+        ))  # fmt: skip
     return tuple(works)
 
 
@@ -430,7 +442,11 @@ def image_costs_text(works: Sequence[ImageWork]) -> str:
         *((name, [f"{getattr(w, name.replace(' ', '_')):,.0f}" for w in works]) for name in counted),
         *((f"energy, {b}", [energies(w.energy[b]) for w in works]) for b in BOUNDARIES),
         ("energy of the bytes", [energies(w.moving) for w in works]),
-        *((f"energy over bit-flip's, {b}", [spread(w.over[b]) for w in works]) for b in (*BOUNDARIES, "with bytes")),
+        *(
+            (f"energy of the whole image, network in {where}", [energies(w.whole[where]) for w in works])
+            for where in works[0].whole
+        ),
+        *((f"energy over that in place, {b}", [spread(w.over[b]) for w in works]) for b in works[0].over),
     ]
     lines = ["| per image | " + " | ".join(w.name for w in works) + " |", f"|{' --- |' * (1 + len(works))}"]
     return "\n".join(lines + [f"| {name} | " + " | ".join(cells) + " |" for name, cells in rows])

@@ -8,6 +8,7 @@ from voltaspin.core.lazy import attach
 
 if TYPE_CHECKING:
     from voltaspin.diffusion import bitflip as bitflip
+    from voltaspin.diffusion import inplace as inplace
     from voltaspin.diffusion.data import ImageSet as ImageSet
     from voltaspin.diffusion.data import load_images as load_images
     from voltaspin.diffusion.pipelines import load_pipeline as load_pipeline

@@ -91,6 +91,11 @@ def check_folder(folder: Path) -> None:
         raise InputError(
             f"{folder} is a file; give the pipeline folder that holds model_index.json, unet and scheduler"
         )
+    if (folder / "bitflip.json").is_file():
+        raise InputError(
+            f"{folder} holds a network for the bit planes of version 0.1.0, which made worse images than populations "
+            "of cells (docs/log.md): train one with --diffusion in-place, or sample this one with 0.1.0"
+        )
     if not folder.is_dir():
         raise InputError(f"model folder {folder} does not exist; train one with 'voltaspin train' and out='{folder}'")
 

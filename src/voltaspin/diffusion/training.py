@@ -197,12 +197,35 @@ def diffusion_loss(
         t: int64 (batch,).
         alpha_bar: float32 (num_train_timesteps,).
     """
+    x_t = alpha_bar[t].sqrt()[:, None, None, None] * x0 + (1 - alpha_bar[t]).sqrt()[:, None, None, None] * noise
+    return prediction_loss(model, x_t, x0, noise, t, alpha_bar, prediction_type)
+
+
+def prediction_loss(
+    model: torch.nn.Module,
+    x_t: torch.Tensor,
+    x0: torch.Tensor,
+    noise: torch.Tensor,
+    t: torch.Tensor,
+    alpha_bar: torch.Tensor,
+    prediction_type: str,
+    weight: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Mean squared error of the prediction at ``x_t``, however that was made.
+
+    Args:
+        x_t, x0, noise: float32 (batch, channels, h, w), with x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) noise.
+        t, alpha_bar: as in :func:`diffusion_loss`.
+        weight: of each image, (batch,); 1 where absent.
+    """
     signal_scale = alpha_bar[t].sqrt()[:, None, None, None]
     noise_scale = (1 - alpha_bar[t]).sqrt()[:, None, None, None]
-    x_t = signal_scale * x0 + noise_scale * noise
     target = {
         "epsilon": lambda: noise,
         "v_prediction": lambda: signal_scale * noise - noise_scale * x0,
         "sample": lambda: x0,
     }[prediction_type]()
-    return torch.nn.functional.mse_loss(model(x_t, t).sample.float(), target)
+    output = model(x_t, t).sample.float()
+    if weight is None:
+        return torch.nn.functional.mse_loss(output, target)
+    return (weight[:, None, None, None] * (output - target) ** 2).mean()

@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from voltaspin.core.errors import InputError
 from voltaspin.device import Pulse
 from voltaspin.memory.cells import Cells
-from voltaspin.random.bernoulli import GROUP, pulse_and_xor
+from voltaspin.random.bernoulli import GROUP, pulse_and_xor, pulse_some
 from voltaspin.random.streams import Stream
 
 if TYPE_CHECKING:
-    from voltaspin.memory.pulses import PulseResponse
+    from voltaspin.memory.pulses import Driven, PulseResponse
     from voltaspin.memory.wear import Yield
 
 Bits = NDArray[np.uint8]
@@ -179,6 +179,40 @@ class MagnetoelectricMemory(Cells):
         if reset:
             self.ledger.count("reset", touched)
         ledger.count("pulse", touched)
+
+    def pulse_each(self, pulses: Sequence[Driven], which: ArrayLike) -> None:
+        """Give cells different pulses, one each, of which none waits for the outcome of another.
+
+        Args:
+            pulses: as :meth:`pulse` takes them.
+            which: the pulse of each cell, an integer (rows, columns): 0 for none, i for ``pulses[i - 1]``.
+
+        Raises:
+            InputError: another shape, or the number of a pulse that is not there.
+
+        A cell does what it would do if :meth:`pulse` gave its pulse to all cells in this event.
+        """
+        chosen = np.asarray(which)
+        if chosen.shape != self._state.shape or chosen.dtype.kind not in "iu":
+            raise InputError(
+                f"which of shape {chosen.shape} and type {chosen.dtype} does not fit; give integers of shape "
+                f"{self._state.shape}"
+            )
+        cells = np.flatnonzero(chosen)
+        numbers = chosen.ravel()[cells]
+        if len(cells) and not 0 < numbers.min() <= numbers.max() <= len(pulses):
+            raise InputError(
+                f"which has numbers from {numbers.min()} to {numbers.max()}; there are {len(pulses)} pulses"
+            )
+        q0, q1 = np.empty(len(cells), np.int32), np.empty(len(cells), np.int32)
+        for number in np.flatnonzero(np.bincount(numbers)):
+            here = np.flatnonzero(numbers == number)
+            q0[here], q1[here], ledger = self._thresholds_at(pulses[int(number) - 1], cells[here])
+            ledger.count("pulse", len(here))
+        pulse_some(self._key, np.uint64(self.cycle << 32), cells, self._state.reshape(-1), q0, q1)
+        self.cycle += 1
+        self._wear(cells)
+        self._hold()
 
     def randomize(self, *, mask: ArrayLike | None = None) -> None:
         """Forget what is stored: reset, then one stochastic pulse, so that a cell goes to 1 with its own p01."""

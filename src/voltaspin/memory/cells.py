@@ -14,7 +14,7 @@ from voltaspin.core.ledger import Ledger
 from voltaspin.device import Junction, Pulse, SwitchingModel
 from voltaspin.device.response import logistic, logit
 from voltaspin.memory.dynamics import Disturbance, Imperfections
-from voltaspin.memory.pulses import Line, PulseLibrary, PulseResponse, response
+from voltaspin.memory.pulses import Driven, Line, PulseLibrary, PulseResponse, response
 from voltaspin.memory.variation import QUANTITIES, SCREENING, Access, Variation
 from voltaspin.random.streams import Stream, derive_key
 
@@ -217,6 +217,21 @@ class Cells:
             self._remembered[chosen.pulse] = self._answered(chosen)
         return *self._remembered[chosen.pulse], ledger
 
+    def _thresholds_at(self, what: Driven, cells: NDArray[np.int64]) -> tuple[*Thresholds, Ledger]:
+        """The thresholds of some cells, without those of all: an array may hold millions, of which few are pulsed."""
+        fields = self._disturbance is not None and self._disturbance.neighbour_field
+        if isinstance(what, int | float | np.floating) and self.junction is None and not self._cells_differ:
+            p = np.full(len(cells), _checked_probability(float(what)))
+            return *_thresholds(p, p), self.ledger.child(f"flips {float(what):g}")
+        if not isinstance(what, PulseResponse) or fields or what.pulse in self._remembered:
+            q0, q1, ledger = self._thresholds_for(what)
+            return q0[cells], q1[cells], ledger
+        p01, p10 = (
+            np.broadcast_to(p, cells.shape)
+            for p in what.probabilities({q: v.ravel()[cells] for q, v in self._cells.items()})
+        )
+        return *_thresholds(p01, p10), self.ledger.child(what.name)  # stuck cells are put right afterwards
+
     def _answered(self, chosen: PulseResponse) -> Thresholds:
         p01, p10 = (np.array(np.broadcast_to(p, self._state.shape)) for p in chosen.probabilities(self._fields()))
         self._stick(p01, p10)
@@ -268,13 +283,17 @@ class Cells:
         self._wear(self._mask(mask), int(pulses))
         self._hold()
 
-    def _wear(self, where: NDArray[np.bool_] | None, pulses: int = 1) -> None:
+    def _wear(self, where: NDArray[np.bool_] | NDArray[np.int64] | None, pulses: int = 1) -> None:
+        """Count pulses of the cells of a mask, or of these numbers, each once."""
         if where is None:
             self._worn_all += pulses
         else:
             if not self._worn.size:
                 self._worn = np.zeros(self.cells, np.int64)
-            self._worn[where.ravel()] += pulses
+            if where.dtype == np.bool_:
+                self._worn += where.ravel() * np.int64(pulses)
+            else:
+                self._worn[where] += pulses
         self._most_worn += pulses
         if self._lives is None and self._most_worn > self._sound:
             from voltaspin.memory.wear import oxide_lives

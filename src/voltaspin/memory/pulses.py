@@ -72,6 +72,10 @@ class PulseResponse:
         return p01, p10
 
 
+#: What ``MagnetoelectricMemory.pulse`` takes: a probability, exact in ideal cells, or a pulse of the library.
+Driven = float | PulseResponse
+
+
 def pulse_name(pulse: Pulse) -> str:
     """``"1.418 V 230 ps"``"""
     return f"{pulse.voltage:.3f} V {pulse.width * 1e12:.0f} ps"

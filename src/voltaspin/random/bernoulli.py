@@ -127,6 +127,24 @@ def pulse_and_xor(keys, stream, first_block, factor, offset, cells, state, q0, q
         kept[:] = state
 
 
+@numba.njit(cache=True, nogil=True)
+def pulse_some(key, first_block, cells, state, q0, q1):  # type: ignore[no-untyped-def]
+    """Pulse the chosen cells once: each answers the word that it would in a pulse of all cells.
+
+    key: uint64 (1,). cells: int64 (n,), rising. state: uint8 of all cells; changed in place. q0, q1: int32 thresholds
+    on 65536 of the chosen cells, (n,).
+    """
+    lanes = np.empty((4, 16), np.uint64)
+    words = np.empty(GROUP, np.int32)
+    group = np.int64(-1)
+    for i in range(cells.shape[0]):
+        c = cells[i]
+        if c // GROUP != group:
+            group = c // GROUP
+            fill_group(key[0], np.uint64(0), first_block + np.uint64(group) * BLOCKS, lanes, words)
+        state[c] = np.uint8(words[c % GROUP] < (q1[i] if state[c] else q0[i]))
+
+
 # Long sequences
 
 GOLDEN, _C1, _C2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)

@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from voltaspin.core.capacity import memory_errors
 from voltaspin.core.errors import InputError, NoiseStoppedError
@@ -69,33 +70,42 @@ class SampleRecord(RunRecord):
     compute_cost: dict[str, Any] | None = None
 
 
-class BitFlipRecord(RunRecord):
-    """What ``run.json`` says of the images of a bit-flip model.
+class InPlaceRecord(RunRecord):
+    """What ``run.json`` says of images that diffused in an array.
 
     Args:
-        seed, batch: the settings; ``cells``: of the array.
-        model: ``folder`` and ``sha256``.
+        noise, condition, recording, seed, batch, cells_per_pixel, variance, reads: the settings; ``cells``: of the
+            array; ``provenance``: of its chance.
+        input: what a recorded file was read as.
+        model: ``folder`` and ``sha256``; ``trained``: on counts of so many cells a pixel, or None.
         images, steps: how many, and network evaluations of each.
-        bits: of an image; ``planes``: of a grey level.
-        per_image: pulses, reads, bytes and energy of one image; ``costs``: beside Gaussian samplers.
-        levels: flip probabilities that were used; ``rounding``: what their choice did.
+        per_image: random bits, pulses, reads, bytes and energy of one image; ``costs``: beside Gaussian samplers.
+        coin: probability of a one after the coin; ``flips``: mean p01 and p10 of the programmed pulses; ``rounding``:
+            what their finite number did.
     """
 
-    KIND: ClassVar[str] = "sample-bitflip"
-    VERSION: ClassVar[int] = 2
+    KIND: ClassVar[str] = "sample-inplace"
 
+    noise: str
+    condition: str = ""
+    recording: dict[str, Any] = Field(default_factory=dict)
+    input: dict[str, Any] | None = None
+    provenance: dict[str, Any]
     seed: int
     batch: int
+    cells_per_pixel: int
+    variance: str
+    reads: str
     model: dict[str, str]
+    trained: int | None = None
     cells: dict[str, Any]
     images: int
     steps: int
-    bits: int
-    planes: int
     precision: str
     per_image: dict[str, Any]
     costs: tuple[dict[str, Any], ...]
-    levels: tuple[float, ...]
+    coin: float
+    flips: tuple[tuple[float, float], ...]
     rounding: dict[str, Any]
     seconds: Annotated[float, Unit("s")]
     ledger: dict[str, Any]
@@ -259,7 +269,7 @@ def sample_into(out: Path, run: SampleRun, *, progress: Progress, say: Say) -> R
 
 def _record_of(folder: OutputFolder) -> Result:
     data = folder.read()
-    kind = BitFlipRecord if data.get("kind") == BitFlipRecord.KIND else SampleRecord
+    kind = InPlaceRecord if data.get("kind") == InPlaceRecord.KIND else SampleRecord
     return kind.from_json(data, where=str(folder.path / "run.json"))
 
 

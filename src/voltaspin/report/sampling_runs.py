@@ -1,4 +1,4 @@
-"""The runs that make images into a folder: of a Gaussian model, and of a bit-flip model."""
+"""The runs that make images into a folder: with the noise of a source, and in an array."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,22 +15,22 @@ from voltaspin.core.capacity import check_memory, memory_errors
 from voltaspin.core.errors import InputError
 from voltaspin.core.folders import OutputFolder
 from voltaspin.core.ledger import Ledger
-from voltaspin.cost.jobs import ImageWork, image_costs
-from voltaspin.cost.network import compute_cost
+from voltaspin.cost.jobs import ARRAY, ImageWork, image_costs
+from voltaspin.cost.network import compute_cost, priced_network
 from voltaspin.cost.pricing import Draws
 from voltaspin.device import Junction
 from voltaspin.diffusion.backend import outputs_per_image
-from voltaspin.diffusion.bitflip import load_model
-from voltaspin.diffusion.bitflip.model import IDEAL
-from voltaspin.diffusion.bitflip.sampling import BitSampler
+from voltaspin.diffusion.inplace.array import IDEAL, CellSpec
+from voltaspin.diffusion.inplace.sampling import CELLS_PER_PIXEL, InPlaceSampler, Variance
+from voltaspin.diffusion.inplace.training import InPlaceSpec, trained_for
 from voltaspin.diffusion.pipelines import Pipeline
 from voltaspin.diffusion.published import Unmodified, sample_unmodified
-from voltaspin.diffusion.sampling import check_bits, normals_per_image, rows_for, sample
+from voltaspin.diffusion.sampling import check_bits, normals_per_image, rows_for, sample, time_steps
 from voltaspin.memory import ArraySpec, convert
 from voltaspin.memory.crossbar.layer import context_of
 from voltaspin.noise import NoiseSource
 from voltaspin.report.images import Batch, ImageRun, summed
-from voltaspin.report.sampling import BitFlipRecord, SampleRecord, SampleRun, Say, Share
+from voltaspin.report.sampling import InPlaceRecord, SampleRecord, SampleRun, Say, Share
 
 _COPIES = 12  # float32 arrays of an image's size that a batch holds at least: latents, noise and its bits
 
@@ -168,48 +167,83 @@ class GaussianRun(SampleRun):
         )  # fmt: skip
 
 
-class BitFlipRun(SampleRun):
-    """Images of a bit-flip model, made in the array that holds them.
+class InPlaceRun(SampleRun):
+    """Images that diffuse in the array that holds them.
 
     Args:
         share: which images; such a run cannot be split.
-        folder: of the model.
-        steps: those of its training; ``seed``: of the array's chance.
+        pipeline: any Gaussian model, trained on counts or not; ``folder``: as the user named it.
+        steps: network evaluations per image; ``seed``: of the array's chance.
+        cells_per_pixel: N; None takes what the model was trained for, else 31.
+        cells: None takes what the model was trained for, else generator cells.
+        variance, reads, source: see :func:`voltaspin.diffusion.inplace.sample`.
+        settings: further ones for the record, of the source.
 
     Raises:
-        InputError: no such model, other steps, or a part of a run.
+        InputError: a pipeline with a loop of its own, steps that its schedule lacks, or a part of a run.
     """
 
     in_order = True
 
-    def __init__(self, share: Share, folder: Path, *, steps: int, seed: int) -> None:
+    def __init__(
+        self, share: Share, *, pipeline: Pipeline | Unmodified, folder: str, steps: int, seed: int,
+        cells_per_pixel: int | None = None, cells: CellSpec | None = None, variance: Variance = "average",
+        reads: Literal["drawn", "all"] = "drawn", source: NoiseSource | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(share, steps)
-        self.model = load_model(folder)
-        self.seed = seed
-        if steps != len(self.model.process):
-            raise InputError(f"steps = {steps}: {folder} was trained for {len(self.model.process)} steps; give these")
+        if isinstance(pipeline, Unmodified):
+            raise InputError(
+                f"{folder} is a {pipeline.sampler}, which runs in its own loop; only models of a DDPM or DDIM schedule "
+                "diffuse in an array: leave in_place out"
+            )
         if share.split:
             raise InputError(
-                f"{folder} is a bit-flip model, whose array goes on from one batch to the next, so that an image "
-                "depends on all before it; leave shard= and first= out"
+                "an array goes on from one batch to the next, so that an image in place depends on all before it; "
+                "leave shard= and first= out"
             )
+        time_steps(pipeline.scheduler, steps)
+        trained = trained_for(pipeline.folder)
+        known = trained or InPlaceSpec(cells_per_pixel=CELLS_PER_PIXEL)
+        self.pipeline, self.seed = pipeline, seed
+        self.cells_per_pixel, self.cells = cells_per_pixel or known.cells_per_pixel, cells or known.cells
+        self.variance, self.reads, self.source = variance, reads, source
+        if source is not None:
+            self.cells = CellSpec(junction=IDEAL)
         self.groups = [share.ids[k : k + share.batch] for k in range(0, share.count, share.batch)]
         self.settings = {
-            "seed": seed, "batch": share.batch, "model": {"folder": str(folder), "sha256": self.model.sha256},
-            "cells": self.model.spec.cells.to_json(),
+            **(settings or {"noise": "memory"}), "provenance": self._provenance(),
+            "seed": seed, "batch": share.batch, "cells_per_pixel": self.cells_per_pixel, "variance": variance,
+            "reads": reads, "model": {"folder": folder or pipeline.folder.name, "sha256": pipeline.sha256},
+            "trained": None if trained is None else trained.cells_per_pixel, "cells": self.cells.to_json(),
         }  # fmt: skip
-        self.arguments = {**self.settings, "model": self.model.sha256, "count": share.count, "steps": steps}
+        self.arguments = {**self.settings, "model": pipeline.sha256, "count": share.count, "steps": steps}
         # The array after each batch: a stop between two writes leaves the one that belongs to the images.
         self.transient = [f".array-{k:06d}.safetensors" for k in range(len(self.groups) + 1)]
 
+    def _provenance(self) -> dict[str, Any]:
+        if self.source is not None:
+            return self.source.provenance.to_json()
+        return {"kind": "simulated", "description": f"pulses of an array of {self.cells.junction} cells"}
+
     def begin(self, folder: OutputFolder, images: ImageRun, say: Say) -> None:
-        batch = self.share.batch
-        with memory_errors(what=f"an array for {batch} images", remedy="use a smaller batch"):
-            self.sampler = BitSampler(self.model, batch=min(batch, self.share.count), seed=self.seed)
+        if self.pipeline.unet.config.out_channels == 2 * self.pipeline.image_shape[0]:
+            say("the model's learned variance is left out: an array's steps have the variance of its cells")
+        with memory_errors(what=f"an array for {self.share.batch} images", remedy="use a smaller batch"):
+            self.sampler = InPlaceSampler(
+                self.pipeline, steps=self.steps, batch=min(self.share.batch, self.share.count), seed=self.seed,
+                cells_per_pixel=self.cells_per_pixel, cells=self.cells, variance=self.variance, reads=self.reads,
+                source=self.source,
+            )  # fmt: skip
         folder.plan(self.transient)
         self.place, self.at = folder.path, len(images.done)
         if images.done and images.state is not None:
-            self.sampler.load(self.place / self.transient[self.at], images.state)
+            try:
+                self.sampler.load(self.place / self.transient[self.at], images.state)
+            except InputError:
+                if self.source is None:
+                    raise
+                say(f"{self.source.name} cannot go back: the images that are missing get new bits")
 
     def make(self, group: range, show: Callable[[int, int], None]) -> tuple[NDArray[np.uint8], Batch]:
         begin = time.monotonic()
@@ -221,20 +255,27 @@ class BitFlipRun(SampleRun):
         spent = Ledger("run").to_dict()  # the array counts for itself
         return made[: len(group)], Batch(group, spent, time.monotonic() - begin, 0.0, {}, self.sampler.state())
 
-    def record(self, batches: Sequence[Batch]) -> BitFlipRecord:
-        samples = self.sampler.samples(self.share.count, seconds=sum(b.seconds for b in batches))
-        spec, costs = self.model.spec, list[ImageWork]()
-        if spec.cells.junction != IDEAL:
-            costs = list(image_costs(samples, Junction.of(spec.cells.junction), draws=Draws(seed=self.seed)))
+    def record(self, batches: Sequence[Batch]) -> InPlaceRecord:
+        shape = (sum(len(b.ids) for b in batches), *self.pipeline.image_shape)
+        samples = self.sampler.samples(np.broadcast_to(np.uint8(0), shape), seconds=sum(b.seconds for b in batches))
+        costs = list[ImageWork]()
+        if self.cells.junction != IDEAL:
+            draws = Draws(seed=self.seed)
+            network, _ = priced_network(
+                self.pipeline, ArraySpec.preset(ARRAY), steps=self.steps, array=ARRAY, draws=draws
+            )
+            costs = list(image_costs(
+                samples, Junction.of(self.cells.junction), networks=network.by_machine(), draws=draws
+            ))  # fmt: skip
         each = samples.per_image
-        return BitFlipRecord(
-            **self.settings, images=self.share.count, steps=self.steps, bits=spec.planes * spec.size**2,
-            planes=spec.bits, precision=samples.precision,
+        return InPlaceRecord(
+            **self.settings, images=len(samples.images), steps=self.steps, precision=samples.precision,
             per_image={
-                "random_bits": each["pulse"], "pulses": each["pulse"], "reads": each["read"],
-                "bytes_moved": each["byte"], "evaluations": each["evaluation"],
+                "cells": self.cells_per_pixel * math.prod(shape[1:]), "random_bits": samples.random_bits,
+                "pulses": each["pulse"], "reads": each["read"], "bytes_moved": each["byte"],
+                "evaluations": each["evaluation"],
                 "energy_pJ": costs[0].model_dump(mode="json")["energy"] if costs else None,
             },
-            costs=tuple(work.to_json() for work in costs), levels=tuple(samples.levels),
+            costs=tuple(work.to_json() for work in costs), coin=samples.coin, flips=samples.flips,
             rounding=samples.rounding.to_json(), seconds=samples.seconds, ledger=samples.ledger.to_dict(),
         )  # fmt: skip

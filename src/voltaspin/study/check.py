@@ -155,10 +155,11 @@ def idle(condition: Condition, path: str, known: dict[str, bool] | None = None, 
     if head in ("train_steps", "channels", "training"):
         if condition.diffusion == "real":
             return "real images need no model"
-        shipped = condition.diffusion == "gaussian" and condition.train == "shipped"
-        return "the shipped model is trained already" if shipped else ""
-    if condition.diffusion != "gaussian" and head in (*_SOURCE, *_ARRAYS, "sample", "train"):
-        return "a bit-flip array draws by itself" if condition.diffusion == "bitflip" else "real images draw nothing"
+        return "the shipped model is trained already" if condition.train == "shipped" else ""
+    if condition.diffusion == "real" and head == "train":
+        return "real images need no model"
+    if condition.diffusion != "gaussian" and head in (*_SOURCE, *_ARRAYS, "sample"):
+        return "the array draws by itself" if condition.diffusion == "in-place" else "real images draw nothing"
     if head in _ARRAYS and condition.compute is None:
         return "its network computes in floating point"
     if condition.diffusion == "real" and head == "steps":

@@ -28,7 +28,8 @@ class Condition(Spec):
     """One way to make images.
 
     Args:
-        train: noise of the training; ``shipped`` takes the model of the package.
+        train: noise of the training; ``array`` trains on the counts of an array, ``shipped`` takes the model of the
+            package.
         sample: noise of the sampling.
         images, steps: how many, and network evaluations for each.
         train_steps, channels: of a training run, and of its network.
@@ -40,12 +41,12 @@ class Condition(Spec):
         source: fields of ``MemorySource`` that differ (``mapping``, ``reset``, ``settled``), ``shaping`` as a pair such
             as ``["inverse_cdf", 8]`` (:class:`voltaspin.noise.Requantised`), or ``period`` alone: bits after which a
             looped source begins again, in place of a memory.
-        diffusion: ``gaussian``; ``bitflip``, whose array draws by itself and which is always trained; or ``real``:
-            real images that the extractor has not seen, in place of generated ones.
-        training: fields of the ``TrainSpec`` (``BitTrainSpec`` for bit-flip) that differ, such as ``batch``.
-        sampling: arguments of the sampler that differ: ``sampler``, ``eta``, ``precision``, ``batch``; for bit-flip
-            ``levels``, ``dither``, ``calibrated``, ``precision``, ``batch`` and ``cells``, the fields of a ``CellSpec``
-            of another array; for real images ``bits``, planes of a grey level that are kept.
+        diffusion: ``gaussian``; ``in-place``, whose array draws by itself; or ``real``: real images that the extractor
+            has not seen, and not generated ones.
+        training: fields of the ``TrainSpec`` (``InPlaceTrainSpec`` of ``array``) that differ, such as ``batch``.
+        sampling: arguments of the sampler that differ: ``sampler``, ``eta``, ``precision``, ``batch``; in place
+            ``cells_per_pixel``, ``variance``, ``dither``, ``reads``, ``precision``, ``batch`` and ``cells``, the fields
+            of a ``CellSpec``; for real images ``bits``, planes of a grey level that are kept.
         calibrate: choose the ranges of the network's arrays on noisy garments before sampling.
         tune: hardware-aware fine-tuning of the network in its arrays: ``steps`` and ``rate``.
         correct: images on which the noise of the arithmetic is measured, to be taken off the sampler's; 0 for none.
@@ -53,7 +54,7 @@ class Condition(Spec):
 
     KIND: ClassVar[str] = "study-condition"
     VERSION: ClassVar[int] = 1
-    train: Noise | Literal["shipped"] = "shipped"
+    train: Noise | Literal["array", "shipped"] = "shipped"
     sample: Noise = "software"
     images: int = Field(default=1000, ge=4, le=1_000_000)
     steps: int = Field(default=50, ge=1, le=1000)
@@ -64,7 +65,7 @@ class Condition(Spec):
     compute: dict[str, Any] | None = None
     cells: dict[str, Any] = Field(default_factory=dict)
     source: dict[str, Any] = Field(default_factory=dict)
-    diffusion: Literal["gaussian", "bitflip", "real"] = "gaussian"
+    diffusion: Literal["gaussian", "in-place", "real"] = "gaussian"
     training: dict[str, Any] = Field(default_factory=dict)
     sampling: dict[str, Any] = Field(default_factory=dict)
     calibrate: bool = False
@@ -95,10 +96,9 @@ class Training:
     """One model that conditions share.
 
     Args:
-        noise: of its training; ``array`` for bit-flip, whose array draws by itself.
+        noise: of its training; ``array`` for counts of an array, which draws by itself.
         steps: of the optimiser; channels: of the network.
         seed: of the run.
-        flip_steps: of a bit-flip process; 0 for a Gaussian diffusion.
         fields: of the specification that differ.
     """
 
@@ -106,7 +106,6 @@ class Training:
     steps: int
     channels: tuple[int, ...]
     seed: int
-    flip_steps: int = 0
     fields: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -119,7 +118,7 @@ class Training:
         return _key(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
-        more = {k: v for k, v in (("flip_steps", self.flip_steps), ("fields", self.fields)) if v}
+        more = {"fields": self.fields} if self.fields else {}
         return {"kind": "training", "noise": self.noise, "steps": self.steps, "channels": list(self.channels),
                 "seed": self.seed, **more}  # fmt: skip
 
@@ -156,8 +155,6 @@ class Run:
     def training(self) -> Training | None:
         """The model that it needs; None for the shipped one and for real images."""
         c = self.condition
-        if c.diffusion == "bitflip":
-            return Training("array", c.train_steps, c.channels, self.training_seed, c.steps, c.training)
         if c.diffusion == "real" or c.train == "shipped":
             return None
         return Training(c.train, c.train_steps, c.channels, self.training_seed, fields=c.training)

@@ -17,14 +17,18 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.spec import Spec
-from voltaspin.cost.jobs import image_costs, image_costs_text
-from voltaspin.device import SwitchingModel, presets
-from voltaspin.diffusion import TrainSpec, bitflip, load_images, load_pipeline, sample, shipped_model, train
-from voltaspin.diffusion.bitflip.model import IDEAL, BitModelSpec, CellSpec, make_array
+from voltaspin.cost.jobs import ARRAY, image_costs, image_costs_text
+from voltaspin.cost.network import priced_network
+from voltaspin.cost.pricing import Draws
+from voltaspin.device import Junction, SwitchingModel
+from voltaspin.diffusion import TrainSpec, inplace, load_images, load_pipeline, sample, shipped_model, train
+from voltaspin.diffusion.bitflip import from_planes, to_planes
 from voltaspin.diffusion.grids import grid_png
+from voltaspin.diffusion.inplace.array import IDEAL
+from voltaspin.diffusion.pipelines import Pipeline
 from voltaspin.memory import ArraySpec, Imperfections, MagnetoelectricMemory
 from voltaspin.memory.dynamics import Slopes
-from voltaspin.metrics import Extractor, garments, reference, score_features
+from voltaspin.metrics import Extractor, reference, score_features
 from voltaspin.noise import MemorySource, NoiseSource, PeriodicSource, PseudoSource, Requantised, build
 from voltaspin.noise.gaussian import transform_of
 from voltaspin.study.arrays import in_arrays
@@ -144,16 +148,15 @@ def seconds_of(*, evaluations: int, training_images: int) -> float:
     return per_evaluation * (evaluations + 3 * training_images)
 
 
-def training_spec(job: Training) -> TrainSpec | bitflip.BitTrainSpec:
+def training_spec(job: Training) -> TrainSpec:
     """Return the specification of a training; raises InputError for a field that it does not have."""
-    kind, own = (bitflip.BitTrainSpec, {"flip_steps": job.flip_steps}) if job.flip_steps else (TrainSpec, {
-        "noise": job.noise})  # fmt: skip
-    taken = {"seed": job.seed, "steps": job.steps, "channels": list(job.channels), **own}
+    kind = inplace.InPlaceTrainSpec if job.noise == "array" else TrainSpec
+    taken = {"seed": job.seed, "steps": job.steps, "channels": list(job.channels), "noise": job.noise}
     if twice := sorted(set(taken) & set(job.fields)):
         raise InputError(f"training.{twice[0]} is said by another field of the condition; leave it out")
     fields = dict(job.fields)
     if "cells" in fields:
-        fields["cells"] = CellSpec(**fields["cells"]).model_dump()
+        fields["cells"] = _cells(fields["cells"]).to_json()
     head = {"kind": kind.KIND, "schema_version": kind.VERSION}
     return kind.from_json(head | taken | fields, where="training")
 
@@ -166,16 +169,25 @@ def sampling_of(condition: Condition) -> dict[str, Any]:
     """
     samplers: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
         "gaussian": (("sampler", "eta", "precision", "batch"), sample),
-        "bitflip": (("levels", "dither", "calibrated", "precision", "batch", "cells"), bitflip.sample),
-        "real": (("bits",), bitflip.to_planes),
+        "in-place": (("cells_per_pixel", "cells", "variance", "dither", "reads", "precision", "batch"), inplace.sample),
+        "real": (("bits",), to_planes),
     }
     known, function = samplers[condition.diffusion]
     if unknown := sorted(set(condition.sampling) - set(known)):
         raise InputError(f"sampling.{unknown[0]} is unknown to {condition.diffusion} images; give {', '.join(known)}")
-    _check_types(condition.sampling, function, "sampling")
+    given = dict(condition.sampling)
+    if "cells" in given:
+        given["cells"] = _cells(given["cells"])
+    _check_types(given, function, "sampling")
     if condition.diffusion == "real" and not 1 <= condition.sampling.get("bits", 8) <= 8:
         raise InputError(f"sampling.bits = {condition.sampling['bits']}: a grey level has 1 to 8")
-    return condition.sampling
+    return given
+
+
+def _cells(fields: Any) -> inplace.CellSpec:
+    """The cells of a condition; raises InputError for fields that they do not have."""
+    head = {"kind": inplace.CellSpec.KIND, "schema_version": inplace.CellSpec.VERSION}
+    return inplace.CellSpec.from_json(head | dict(fields) if isinstance(fields, dict) else fields, where="cells")
 
 
 def do(out: Path, job: Run | Training, folder: Path) -> dict[str, Any]:
@@ -185,10 +197,10 @@ def do(out: Path, job: Run | Training, folder: Path) -> dict[str, Any]:
 
 def _train(job: Training, folder: Path) -> dict[str, Any]:
     images, spec = load_images("fashion-mnist"), training_spec(job)
-    if isinstance(spec, TrainSpec):
-        result = train(images, source_of(job.noise, job.seed), folder / "model", spec=spec)
+    if isinstance(spec, inplace.InPlaceTrainSpec):
+        result = inplace.train(images, folder / "model", spec=spec)
     else:
-        result = bitflip.train(images, folder / "model", spec=spec)
+        result = train(images, source_of(job.noise, job.seed), folder / "model", spec=spec)
     if not result.finished:
         raise KeyboardInterrupt
     for checkpoint in (folder / "model").glob("checkpoint-*"):
@@ -197,7 +209,7 @@ def _train(job: Training, folder: Path) -> dict[str, Any]:
 
 
 def _sample(out: Path, run: Run, folder: Path) -> dict[str, Any]:
-    make = {"gaussian": _gaussian, "bitflip": _bitflip, "real": _real}[run.condition.diffusion]
+    make = {"gaussian": _gaussian, "in-place": _in_place, "real": _real}[run.condition.diffusion]
     images, record = make(out, run, folder)
     features = Extractor.load().features(images)
     np.savez_compressed(folder / "features.npz", features=features.astype(np.float32))
@@ -206,8 +218,8 @@ def _sample(out: Path, run: Run, folder: Path) -> dict[str, Any]:
 
 
 def _gaussian(out: Path, run: Run, folder: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-    condition, training, begin = run.condition, run.training, time.monotonic()
-    pipeline = load_pipeline(shipped_model() if training is None else folder_of(out, training) / "model")
+    condition, begin = run.condition, time.monotonic()
+    pipeline = _pipeline(out, run)
     source = built_source(condition, seed=run.sampling_seed)
     given, record = dict(sampling_of(condition)), {"model_sha256": pipeline.sha256}
     if (spec := built_spec(condition)) is not None:
@@ -221,42 +233,29 @@ def _gaussian(out: Path, run: Run, folder: Path) -> tuple[NDArray[np.uint8], dic
     }  # fmt: skip
 
 
-def _bitflip(out: Path, run: Run, folder: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-    assert run.training is not None, "a bit-flip model is trained"
-    model, given = bitflip.load_model(folder_of(out, run.training) / "model"), dict(sampling_of(run.condition))
-    if "cells" in given:
-        model = replace(model, spec=model.spec.model_copy(update={"cells": CellSpec(**given.pop("cells"))}))
-    made = bitflip.sample(model, count=run.condition.images, seed=run.sampling_seed, **given)
-    spec = model.spec
-    array = make_array(spec.cells, rows=spec.planes, columns=spec.size**2, seed=run.sampling_seed)
-    schedule = bitflip.PulseSchedule.of(array, [s.wanted for s in spec.steps])
-    backward = bitflip.from_planes(made.path, bits=spec.bits, gray=spec.gray)
-    forward = _forward(array, schedule, spec, made.path_times)
-    (folder / "path.png").write_bytes(grid_png(np.concatenate([forward, backward]), columns=len(made.path_times)))
+def _pipeline(out: Path, run: Run) -> Pipeline:
+    return load_pipeline(shipped_model() if run.training is None else folder_of(out, run.training) / "model")
+
+
+def _in_place(out: Path, run: Run, folder: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    condition, pipeline, given = run.condition, _pipeline(out, run), dict(sampling_of(run.condition))
+    cells = given.setdefault("cells", inplace.CellSpec())
+    # Each sampling seed is another array and other pulses of it.
+    made = inplace.sample(pipeline, count=condition.images, steps=condition.steps, seed=run.sampling_seed, **given)
+    (folder / "path.png").write_bytes(grid_png(made.path, columns=len(made.path_times)))
     record = {
-        "model_sha256": model.sha256, "seconds": made.seconds,
-        "noise": {"kind": "simulated", "array": spec.cells.junction},
+        "model_sha256": pipeline.sha256, "seconds": made.seconds, "cells_per_pixel": made.cells_per_pixel,
+        "noise": {"kind": "simulated", "array": cells.junction}, "random_bits": made.random_bits,
         "ledger": made.ledger.totals(), "per_image": made.per_image, "rounding": made.rounding.to_json(),
-        "levels": made.levels, "schedule": schedule.report().model_dump(mode="json", exclude={"environment"}),
+        "coin": made.coin, "flips": made.flips,
     }  # fmt: skip
-    if spec.cells.junction != IDEAL:
-        record["price"] = image_costs_text(image_costs(made, presets.get(spec.cells.junction)))
+    if cells.junction != IDEAL:
+        draws = Draws()
+        network, _ = priced_network(pipeline, ArraySpec.preset(ARRAY), steps=condition.steps, array=ARRAY, draws=draws)
+        works = image_costs(made, Junction.of(cells.junction), networks=network.by_machine(), draws=draws)
+        record["price"] = image_costs_text(works)
+        record["costs"] = [work.to_json() for work in works]
     return made.images, record
-
-
-def _forward(
-    array: MagnetoelectricMemory, schedule: bitflip.PulseSchedule, spec: BitModelSpec, times: tuple[int, ...]
-) -> NDArray[np.uint8]:
-    """A real garment that pulses flip in the array, at ascending ``times``: uint8 (len(times), channels, h, w)."""
-    clean = bitflip.to_planes(np.repeat(garments()[:1], spec.channels, 1), bits=spec.bits, gray=spec.gray)
-    array.write(clean.reshape(array.state.shape))
-    seen, given = [], 0
-    for t in times[::-1]:
-        for pulse in schedule.pulses[given:t]:
-            array.pulse(pulse)
-        given = t
-        seen.append(array.read().reshape(clean[0].shape))
-    return bitflip.from_planes(np.stack(seen), bits=spec.bits, gray=spec.gray)
 
 
 def _real(out: Path, run: Run, folder: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
@@ -267,5 +266,5 @@ def _real(out: Path, run: Run, folder: Path) -> tuple[NDArray[np.uint8], dict[st
         raise InputError(f"{n} real images: the extractor has not seen {len(unseen)}; take as many or fewer")
     images = unseen[(run.sampling_seed * n + np.arange(n)) % len(unseen)]
     bits = sampling_of(run.condition).get("bits", 8)
-    kept = bitflip.from_planes(bitflip.to_planes(images, bits=bits), bits=bits)
+    kept = from_planes(to_planes(images, bits=bits), bits=bits)
     return kept, {"seconds": 0.0, "noise": {"kind": "real images"}, "ledger": {}}

@@ -1,0 +1,232 @@
+"""The array in which the pixels of some images diffuse, and the controller that knows the state of its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
+from scipy.special import ndtri
+
+from voltaspin.core.capacity import check_memory
+from voltaspin.core.errors import InputError
+from voltaspin.core.ledger import Ledger
+from voltaspin.core.spec import Spec
+from voltaspin.device import Junction, SwitchingModel
+from voltaspin.diffusion.inplace.plan import NONE, assign, choose
+from voltaspin.diffusion.inplace.process import Process
+from voltaspin.diffusion.inplace.pulses import COIN_TOLERANCE, COUNT, Drive
+from voltaspin.diffusion.inplace.source_cells import SourceCells
+from voltaspin.memory import Access, MagnetoelectricMemory, Variation
+from voltaspin.memory.pulses import Driven, PulseResponse, response
+from voltaspin.noise import NoiseSource
+
+IDEAL = "ideal"  #: cells that flip with exactly the probability that is asked for
+_BYTES_PER_CELL = 40  # that an array and its controller keep; building one takes more for a moment
+_LARGEST_SIDE = 2**15  # of an array
+
+
+class CellSpec(Spec):
+    """The cells of an array, and what its driver knows of them.
+
+    Args:
+        junction: as :meth:`voltaspin.device.Junction.of` takes it, or ``ideal``.
+        K_eff_spread: from cell to cell [1]; stray_field_spread: [T].
+        unknown_field: a field along z on every cell [T], for which the pulses were not chosen.
+        read_error: probability that a read finds the wrong bit.
+        pulses: programmed pulses of the driver at most.
+        coin_tolerance: farthest that the coin's mean may be from 1/2.
+    """
+
+    KIND: ClassVar[str] = "inplace-cells"
+    junction: str = "generator"
+    K_eff_spread: float = Field(default=0.05, ge=0)
+    stray_field_spread: float = Field(default=0.5e-3, ge=0)
+    unknown_field: float = 0.0
+    read_error: float = Field(default=0.0, ge=0, lt=0.5)
+    pulses: int = Field(default=COUNT, ge=2)
+    coin_tolerance: float = Field(default=COIN_TOLERANCE, gt=0, lt=0.5)
+
+
+@dataclass
+class Rounding:
+    """What the finite set of pulses does to the wanted flip probabilities of programmed cells, over all steps.
+
+    Args:
+        pulses: programmed ones that were wanted.
+        error: sum of given less wanted; ``size``: of its magnitude.
+        beyond: that wanted more than the driver can give.
+        toggles: cells that had to be toggled for certain.
+    """
+
+    pulses: int = 0
+    error: float = 0.0
+    size: float = 0.0
+    beyond: int = 0
+    toggles: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        n = max(self.pulses, 1)
+        return {"mean_error": self.error / n, "mean_size_of_error": self.size / n, "share_beyond_the_driver":
+                self.beyond / n, "toggles": self.toggles}  # fmt: skip
+
+
+class PixelArray:
+    """Pixels of a batch of images as populations of cells.
+
+    Cell j of the pixels of a plane (an image's channel) lies in row ``plane N + j``, at the pixel's column.
+
+    Args:
+        process: whose N cells a pixel has.
+        planes: images times channels; pixels: of a plane.
+        cells: what they are.
+        reads: ``drawn``: after a step only the cells that chance decided are read, and the controller keeps the state
+            of the others; ``all``: every cell is read at every step.
+        seed: of the cells' variation and of their pulses.
+        source: of the chance of ideal cells, in place of their own pulses.
+
+    Raises:
+        InputError: more cells than an array or this machine's memory has room for, or pulses that do not do.
+    """
+
+    def __init__(
+        self, process: Process, *, planes: int, pixels: int, cells: CellSpec, reads: Literal["drawn", "all"] = "drawn",
+        seed: int = 0, source: NoiseSource | None = None,
+    ) -> None:  # fmt: skip
+        self.process, self.cells, self.reads = process, cells, reads
+        self.shape = (planes, process.cells, pixels)
+        rows = planes * process.cells
+        if rows > _LARGEST_SIDE or pixels > _LARGEST_SIDE:
+            raise InputError(
+                f"{planes} planes of {pixels} pixels in {process.cells} cells each need {rows * pixels:,} cells in "
+                f"{rows:,} rows and {pixels:,} columns; an array has at most {_LARGEST_SIDE:,} of each: use a smaller "
+                "batch, smaller images or fewer cells for a pixel"
+            )
+        check_memory(
+            _BYTES_PER_CELL * rows * pixels, what=f"an array of {rows:,} x {pixels:,} cells",
+            remedy="use a smaller batch or fewer cells for a pixel",
+        )  # fmt: skip
+        self.use(
+            _memory(cells, rows=rows, columns=pixels, seed=seed)
+            if source is None
+            else SourceCells(source, rows=rows, columns=pixels)
+        )
+        self.rounding = Rounding()
+
+    def use(self, memory: MagnetoelectricMemory | SourceCells) -> None:
+        """Go on with these cells."""
+        self.memory = memory
+        self.drive = _drive(self.cells, memory)
+        self.seen = np.zeros(self.shape, np.uint8)  # as the controller knows it
+        self._roles = np.empty(self.shape, np.uint8)
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Ones of each pixel as the controller knows them: (planes, pixels)."""
+        return self.seen.sum(1, dtype=np.int64)
+
+    def begin(self) -> None:
+        """Forget: every cell gets the coin, and is read."""
+        self.memory.pulse_each(self.drive.pulses, np.ones(self.memory.state.shape, np.uint8))
+        self._read(None)
+
+    def write(self, counts: ArrayLike) -> None:
+        """Store counts, the first cells of a pixel ones (thermometer code): (planes, pixels)."""
+        n = np.asarray(counts)
+        self.seen = (np.arange(self.shape[1])[None, :, None] < n[:, None, :]).astype(np.uint8)
+        self.memory.write(self.seen.reshape(self.memory.state.shape))
+
+    def step(self, mean: ArrayLike, variance: ArrayLike, *, number: int, dither: bool = True) -> None:
+        """Redraw cells of each pixel so that its count gets a mean and a variance.
+
+        Args:
+            mean, variance: of the counts, (planes, pixels).
+            number: of the step, from 1; it moves the dither and the roles of the cells.
+            dither: see :func:`~voltaspin.diffusion.inplace.plan.choose`.
+        """
+        drive, errors = self.drive, np.empty(4)
+        b, c, f = choose(mean, variance, self.process.cells, coin=drive.q, step=number, dither=dither)
+        assign(self.seen, b, c, f, drive.flips, number, self._roles, errors)
+        self._give(errors)
+
+    def flip(self, pulses: Sequence[Driven], which: ArrayLike) -> None:
+        """Flip every cell of a plane with a probability, as the forward process does.
+
+        Args:
+            pulses: as :meth:`voltaspin.memory.MagnetoelectricMemory.pulse` takes them.
+            which: the pulse of each plane, 0 for none, i for ``pulses[i - 1]``; integers (planes,).
+        """
+        chosen = np.broadcast_to(np.asarray(which)[:, None, None], self.shape)
+        self.memory.pulse_each(pulses, chosen.reshape(self.memory.state.shape))
+        self._read(None if chosen.all() else chosen > 0)
+
+    def _give(self, errors: NDArray[np.float64]) -> None:
+        roles, sums = self._roles, self.rounding
+        self.memory.pulse_each(self.drive.pulses, roles.reshape(self.memory.state.shape))
+        toggled = int(np.count_nonzero(roles == 2))
+        sums.error += float(errors[0])
+        sums.size += float(errors[1])
+        sums.pulses += int(errors[2])
+        sums.beyond += int(errors[3])
+        sums.toggles += toggled
+        self._read(None if self.reads == "all" else roles != NONE)
+
+    def _read(self, where: NDArray[np.bool_] | None) -> None:
+        if where is None:
+            self.seen = self.memory.read().reshape(self.shape)
+        else:
+            self.seen[where] = self.memory.read(mask=where.reshape(self.memory.state.shape))
+
+    def save(self, path: Path) -> None:
+        """Keep the cells; :meth:`state` is the rest."""
+        if isinstance(self.memory, MagnetoelectricMemory):
+            self.memory.save(path)
+
+    def state(self) -> dict[str, Any]:
+        memory = self.memory
+        source = memory.source.state_dict() if isinstance(memory, SourceCells) else None
+        return {"rounding": asdict(self.rounding), "source": source, "ledger": memory.ledger.to_dict()}
+
+    def load(self, path: Path, state: Mapping[str, Any]) -> None:
+        """Go on with what :meth:`save` and :meth:`state` gave; raises InputError for a source that cannot go back."""
+        if isinstance(self.memory, SourceCells):
+            self.memory.source.load_state_dict(state["source"])
+            self.memory.ledger = Ledger.from_dict(state["ledger"])
+        else:
+            self.use(MagnetoelectricMemory.load(path))
+        self.rounding = Rounding(**state["rounding"])
+
+
+def _memory(cells: CellSpec, *, rows: int, columns: int, seed: int) -> MagnetoelectricMemory:
+    access = None
+    if cells.read_error:  # of a read whose noise takes a current over the middle so often
+        noise = 0.5 / float(ndtri(1 - cells.read_error))
+        access = Access(current_0=2.0, current_1=1.0, noise_0=noise, noise_1=noise)
+    size: dict[str, Any] = {"rows": rows, "columns": columns, "model": SwitchingModel.constant(0.5, 0.5),
+                            "access": access, "seed": seed}  # fmt: skip
+    if cells.junction == IDEAL:
+        if cells.unknown_field:
+            raise InputError(f"unknown_field = {cells.unknown_field} T: ideal cells feel no field; name a junction")
+        return MagnetoelectricMemory(**size)
+    variation = Variation(K_eff=cells.K_eff_spread, stray_field=cells.stray_field_spread)
+    junction = Junction.of(cells.junction)
+    x, y, z = junction.B_bias
+    return MagnetoelectricMemory(
+        variation=variation, junction=replace(junction, B_bias=(x, y, z + cells.unknown_field)), **size
+    )
+
+
+def _drive(cells: CellSpec, memory: MagnetoelectricMemory | SourceCells) -> Drive:
+    how: dict[str, Any] = {"count": cells.pulses, "coin_tolerance": cells.coin_tolerance}
+    if not cells.unknown_field or isinstance(memory, SourceCells):
+        return Drive.of(memory, **how)
+    known = _memory(cells.model_copy(update={"unknown_field": 0.0}), rows=256, columns=256, seed=memory.seed)
+    chosen, junction = Drive.of(known, **how), memory.junction
+    assert junction is not None
+    return chosen.given_to(
+        [response(junction, p.pulse, p.halves) for p in chosen.pulses if isinstance(p, PulseResponse)]
+    )

@@ -1,0 +1,208 @@
+"""Training on the counts of the array in which the images diffuse.
+
+The clean counts of a batch are written, and one pulse on every cell of an image flips as many as belong to its time.
+Network, schedule and loop are those of the Gaussian model, and what is left is a pipeline folder of diffusers,
+with a file beside it that says how many cells a pixel has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from diffusers import DDPMPipeline, UNet2DModel
+from numpy.typing import NDArray
+from pydantic import Field
+
+from voltaspin.core.errors import InputError
+from voltaspin.core.spec import Spec
+from voltaspin.diffusion import loop
+from voltaspin.diffusion.data import ImageSet
+from voltaspin.diffusion.inplace.array import CellSpec, PixelArray
+from voltaspin.diffusion.inplace.process import MOST_CELLS, Process
+from voltaspin.diffusion.inplace.sampling import CELLS_PER_PIXEL
+from voltaspin.diffusion.inplace.source_cells import SourceCells
+from voltaspin.diffusion.loop import TrainResult
+from voltaspin.diffusion.training import (
+    NoisePrediction,
+    TrainSpec,
+    encode,
+    has_black_background,
+    make_model,
+    make_scheduler,
+    prediction_loss,
+)
+from voltaspin.memory import MagnetoelectricMemory
+from voltaspin.memory.pulses import Driven
+
+SPREAD_COUNTS = 0.01  #: of two pulses as near to a time the one whose cells agree; this share of the variance decides
+FILE = "inplace.json"
+MEMORY = "memory.safetensors"  #: of a checkpoint: the array, bit for bit
+
+
+class InPlaceSpec(Spec):
+    """The array that a network was trained for.
+
+    Args:
+        cells_per_pixel: N.
+        cells: of the array.
+    """
+
+    KIND: ClassVar[str] = "inplace-model"
+    cells_per_pixel: int = Field(ge=1, le=MOST_CELLS)
+    cells: CellSpec = CellSpec()
+
+
+class InPlaceTrainSpec(TrainSpec):
+    """Everything that decides the weights of a training run on counts, beside the images.
+
+    Args:
+        cells_per_pixel: N.
+        cells: of the array.
+    """
+
+    KIND: ClassVar[str] = "inplace-train"
+    VERSION: ClassVar[int] = 1
+    noise: str = "array"
+    cells_per_pixel: int = Field(default=CELLS_PER_PIXEL, ge=1, le=MOST_CELLS)
+    cells: CellSpec = CellSpec()
+
+
+class CountPrediction:
+    """The objective: the Gaussian one, at the counts of the array.
+
+    A network cannot know a pixel better than to a part of a count. The error of the clean pixel is therefore weighted
+    by 1 / (1 - alpha_bar + 1 / N^2) in place of 1 / (1 - alpha_bar): 1 / N is half the distance of two levels.
+
+    Args:
+        spec: resolved.
+        channels, size: of the images.
+    """
+
+    EXPORTS: ClassVar[tuple[str, ...]] = (FILE, *NoisePrediction.EXPORTS)
+
+    def __init__(self, spec: InPlaceTrainSpec, *, channels: int, size: int) -> None:
+        self.spec, self.scheduler = spec, make_scheduler(spec)
+        self.alpha_bar = self.scheduler.alphas_cumprod
+        self.process = Process(self.alpha_bar.double().numpy(), spec.cells_per_pixel)
+        self.array = PixelArray(
+            self.process, planes=spec.batch * channels, pixels=size * size, cells=spec.cells, seed=spec.seed
+        )
+        self.pulses, self.reached = forward_pulses(self.process, self.array.memory)
+        self.scales = np.array([self.process.scale(t) for t in range(spec.num_train_timesteps)])
+        self.weights = (1 - self.alpha_bar) / (1 - self.alpha_bar + spec.cells_per_pixel**-2)
+
+    def network(self, *, channels: int, size: int) -> UNet2DModel:
+        return make_model(self.spec, channels=channels, size=size)
+
+    def check(self, steps: int, *, channels: int, size: int) -> None:
+        """An array does not run out."""
+
+    def noisy(self, images: NDArray[np.uint8], t: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The network's input: images (batch, channels, h, w) in the array at times ``t`` (batch,), scaled."""
+        array, (used, which) = self.array, np.unique(t, return_inverse=True)
+        array.write(self.process.clean_counts(images).reshape(array.shape[0], array.shape[2]))
+        array.flip([self.pulses[int(time)] for time in used], np.repeat(which + 1, images.shape[1]))
+        levels = (2 * array.counts / self.process.cells - 1).reshape(images.shape)
+        return (self.scales[t][:, None, None, None] * levels).astype(np.float32)
+
+    def loss(self, model: torch.nn.Module, images: NDArray[np.uint8], step: int, device: torch.device) -> torch.Tensor:
+        spec = self.spec
+        t = self.reached[loop.timesteps(spec, step, spec.num_train_timesteps)]
+        x_t = torch.from_numpy(self.noisy(images, t)).to(device)
+        x0 = torch.from_numpy(encode(images, margin=spec.saturation_margin)).to(device)
+        times, alpha_bar = torch.from_numpy(t).to(device), self.alpha_bar.to(device)
+        now = alpha_bar[times][:, None, None, None]
+        noise = (x_t - now.sqrt() * x0) / (1 - now).sqrt()
+        weight = self.weights.to(device)[times]
+        return prediction_loss(model, x_t, x0, noise, times, alpha_bar, spec.prediction_type, weight)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "noise": {"name": f"counts in an array of {self.spec.cells.junction} cells"}, "array": self.array.state(),
+        }  # fmt: skip
+
+    def save(self, folder: Path) -> None:
+        self.array.save(folder / MEMORY)
+
+    def load(self, folder: Path, record: dict[str, Any]) -> None:
+        self.array.load(folder / MEMORY, record["array"])
+
+    def export(self, folder: Path, model: UNet2DModel) -> None:
+        DDPMPipeline(unet=model, scheduler=self.scheduler).save_pretrained(folder)
+        InPlaceSpec(cells_per_pixel=self.spec.cells_per_pixel, cells=self.spec.cells).save(folder / FILE)
+
+
+def forward_pulses(
+    process: Process, memory: MagnetoelectricMemory | SourceCells
+) -> tuple[list[Driven], NDArray[np.int64]]:
+    """The pulse that brings clean cells to each time, and the time that it really brings them to.
+
+    A driver has finitely many pulses. Each time takes the one whose mean flip probability is nearest, and the network
+    is told the time that belongs to this mean.
+
+    Returns:
+        A pulse for each time that is reached (others have that of a neighbour), and that time of each, (T,).
+    """
+    wanted = np.array([process.flip_probability(t) for t in range(len(process))])
+    if isinstance(memory, SourceCells) or memory.junction is None:
+        return [float(p) for p in wanted], np.arange(len(process))
+    library = memory.library
+    weights, p = library.over_cells(memory.spreads)
+    mean = np.tensordot(weights, p.mean(-1), 1)
+    variance = np.tensordot(weights, (p.mean(-1) - mean) ** 2, 1)
+    cost = (mean - wanted[:, None, None]) ** 2 + SPREAD_COUNTS * variance
+    rows, columns = np.unravel_index(cost.reshape(len(process), -1).argmin(1), mean.shape)
+    reached = np.abs(wanted - mean[rows, columns][:, None]).argmin(1)
+    pulses: list[Driven] = [library.at(int(i), int(j)) for i, j in zip(rows, columns, strict=True)]
+    at = {int(t): k for k, t in enumerate(reached)}
+    return [pulses[at.get(t, t)] for t in range(len(process))], reached
+
+
+def trained_for(folder: Path | str) -> InPlaceSpec | None:
+    """Return the array that a model was trained for; None for a Gaussian model.
+
+    Raises:
+        InputError: a damaged file.
+    """
+    file = Path(folder) / FILE
+    return InPlaceSpec.load(file) if file.is_file() else None
+
+
+def train(
+    images: ImageSet,
+    out: Path | str,
+    *,
+    spec: InPlaceTrainSpec,
+    resume: bool = False,
+    force: bool = False,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> TrainResult:
+    """Train a model on the counts of an array and leave it in ``out``, a diffusers pipeline folder.
+
+    Args:
+        images: uint8 (n, channels, size, size).
+        out: output folder; must be empty or new unless ``resume`` or ``force``. It is locked meanwhile.
+        spec: the configuration; ``precision="auto"`` is resolved here and recorded.
+        resume, force, progress: as in :func:`voltaspin.diffusion.training.train`.
+
+    Returns:
+        A :class:`TrainResult`; ``finished`` is False if a signal stopped the run (its checkpoint is saved).
+
+    Raises:
+        InputError: ``out`` holds another run, or nothing to resume; images that do not fit the model or the array; a
+            junction whose pulses give no fair coin.
+        OSError: a write failed (full disk); the last checkpoint stays whole.
+    """
+    if spec.noise != InPlaceTrainSpec.model_fields["noise"].default:
+        raise InputError(f"noise = {spec.noise!r}: the array makes the noise of a training on counts; leave it out")
+    if not has_black_background(images.images):
+        spec = spec.model_copy(update={"saturation_margin": 0.0})
+    with loop.entered(spec, images, out, objective=CountPrediction, resume=resume, force=force) as (spec, folder):
+        _, channels, size, _ = images.images.shape
+        return loop.run(
+            CountPrediction(spec, channels=channels, size=size), images, folder, spec=spec, progress=progress
+        )
