@@ -207,7 +207,7 @@ def test_symbols_escape_first():
     assert symbols("1.3 V_c <b>") == "1.3 <i>V</i><sub>c</sub> &lt;b&gt;"
 
 
-def test_report_room_is_cheap_to_import():
+def test_the_report_package_is_cheap_to_import():
     import subprocess
     import sys
 

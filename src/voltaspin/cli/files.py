@@ -31,7 +31,7 @@ _OPTIONS: dict[str, tuple[type, tuple[str, ...], str]] = {
     "decimal": (str, ("--decimal",), "Decimal sign of a table: . or ,"),
     "skip_rows": (int, ("--skip-rows",), "Lines of a table above its first row of numbers."),
 }  # fmt: skip
-_PANEL = "Recorded files (the content is recognised; these settle what it leaves open)"
+_PANEL = "Recorded files (the content is recognised; these options say what it leaves open)"
 SPELLED = {name: spellings[0] for name, (_, spellings, _) in _OPTIONS.items()}  #: each option by its name there
 
 Given = dict[str, Any]  #: the options that were given, by their names in FileOptions

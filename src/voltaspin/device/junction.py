@@ -3,7 +3,7 @@
 The free layer is a round pillar that switches as one macrospin. Its perpendicular anisotropy comes from the
 interface and falls with the voltage (VCMA); everything else here follows from the parameters.
 
-Signs, settled once: the reference layer points along +z, so *up* is *parallel*, and it stores the bit 0. A
+Signs: the reference layer points along +z, so *up* is *parallel*, and it stores the bit 0. A
 positive voltage lowers the perpendicular anisotropy for a positive ``xi``.
 """
 

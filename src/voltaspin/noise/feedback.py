@@ -60,7 +60,7 @@ class Feedback(BufferedStage):
                 "imperfections=Imperfections()) and combine the cells afterwards, e.g. Xor(Feedback(...), k=2)"
             )
         if not 0 < gain < 2:
-            raise InputError(f"gain = {gain} would not settle; give a number above 0 and below 2, e.g. 0.05")
+            raise InputError(f"gain = {gain} would not converge; give a number above 0 and below 2, e.g. 0.05")
         slopes = steering(source.disturbance.slopes, source)
         if actuator is not None and actuator not in REACH:
             raise InputError(f"actuator {actuator!r} is unknown; use one of {', '.join(REACH)}")

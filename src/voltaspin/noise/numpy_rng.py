@@ -1,7 +1,7 @@
 """A source as the engine of NumPy's random generator.
 
 NumPy calls three C functions for its words, and a C function cannot raise. So the words wait in a buffer, the
-functions count where they stand, and the lock that NumPy holds around every draw settles the account: if the
+functions count where they stand, and the lock that NumPy holds around every draw checks them: if the
 words did not suffice, leaving the lock raises and the numbers of that draw are never handed out.
 """
 

@@ -14,7 +14,7 @@ Amplitudes are in SI. Some axes need no images of their own:
   is 0.03, under XOR 0.001: asked raw.
 
 All memory's conditions share every random word with the baseline and are paired with it bit by bit, the quantised ones
-through :class:`voltaspin.noise.Requantised`; a looped source cannot be: it shares nothing.
+through :class:`voltaspin.noise.Requantised`; a periodic source is not, since it shares no word.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Open a recorded file: unpack it, recognise its layout by content, read it, and keep packed bits.
 
 A layout is recognised by content, never by a file's suffix. A content that could be two things is refused with the
-arguments that settle it, and a known kind of file or text is never taken for raw bits unless ``format="packed"`` says
+arguments that resolve it, and a known kind of file or text is never taken for raw bits unless ``format="packed"`` says
 so. To add a layout, write its reader and add its line to :data:`LAYOUTS`.
 """
 

@@ -37,7 +37,7 @@ _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "space"
 
 
 class FileError(InputError):
-    """A file that cannot be read as it was asked for; the message names the arguments that settle it."""
+    """A file that cannot be read as it was asked for; the message names the arguments that resolve it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ class FileOptions:
             if sign == "," == self.decimal:
                 raise FileError("a comma cannot be delimiter= and decimal= sign at once; export the file with ;")
             object.__setattr__(self, "delimiter", sign)
-        for name, least, what in (("n_cells", 1, ": the cells (lanes) that were read in turn"), ("skip_rows", 0, "")):
+        for name, least, what in (("n_cells", 1, ": the cells that were read in turn"), ("skip_rows", 0, "")):
             value = getattr(self, name)
             if value is not None and (type(value) is bool or not isinstance(value, int | np.integer) or value < least):
                 raise FileError(f"{name}={value!r} must be an integer of at least {least}{what}")
