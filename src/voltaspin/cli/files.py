@@ -80,7 +80,7 @@ def refuse_recording(recording: Given, what: str) -> None:
 
 
 def input_of(source: NoiseSource) -> dict[str, Any] | None:
-    """What a recorded file was read as, of a source or of what stands behind conditioners; None for any other."""
+    """Return how a recorded file was read, also behind conditioners; None for a source of another kind."""
     from voltaspin.noise import RecordedSource
 
     inner: Any = source

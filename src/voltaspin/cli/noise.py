@@ -22,7 +22,7 @@ from voltaspin.core.folders import claimed_file
 if TYPE_CHECKING:
     from voltaspin.noise import NoiseSource
 
-#: What the suffix of a file of bits says of its format.
+#: Format of a file of bits by its suffix.
 SUFFIXES: dict[str, Literal["packed", "text"]] = {
     "": "packed",
     ".bin": "packed",

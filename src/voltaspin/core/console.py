@@ -1,4 +1,4 @@
-"""What a terminal, a pipe or a closed stream can take: one line for an error, and standard streams that never fail."""
+"""Output for a terminal, a pipe or a closed stream: one line for an error, and standard streams that never fail."""
 
 from __future__ import annotations
 

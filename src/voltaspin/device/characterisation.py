@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 
 class Derived(Part):
-    """What follows from the parameters.
+    """Values that follow from the parameters.
 
     Args:
         Delta, barrier: without and with the field [k_B T]; the barrier is zero without two wells.

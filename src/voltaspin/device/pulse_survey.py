@@ -44,7 +44,7 @@ _TAILS = 1.3  #: degree of error rates down to 1e-9 over that of probabilities
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """How closely a junction is looked at.
+    """The resolution at which a junction is examined.
 
     Args:
         voltages, widths: points of the map; a bathtub has twice as many widths.

@@ -250,7 +250,7 @@ class Cells:
 
     @property
     def broken(self) -> NDArray[np.bool_]:
-        """Cells whose oxide has broken down: bool (rows, columns); they read as 0 for good."""
+        """Cells whose oxide has broken down: bool (rows, columns); they read as 0 permanently."""
         if self._lives is None:
             return np.zeros((self.rows, self.columns), np.bool_)
         return (self.worn.ravel() >= self._lives).reshape(self.rows, self.columns)

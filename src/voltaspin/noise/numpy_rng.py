@@ -143,7 +143,7 @@ class _Lock:
 
 
 class _Children(ISpawnableSeedSequence):
-    """What libraries take for the seed of an engine, to make further engines of: its source."""
+    """The source of an engine, in the place of a seed, from which libraries make further engines."""
 
     def __init__(self, source: BitSource, words: int | None) -> None:
         self.source, self.words = source, words

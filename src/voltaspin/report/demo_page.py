@@ -180,7 +180,7 @@ def provenance_groups(results: DemoResults) -> list[tuple[str, str, list[str]]]:
 
 
 def barrier_text(device: PulseCheck) -> str:
-    """How long the generator's bits last, from its barrier where the run gives one."""
+    """Return a sentence on the life of the generator's bits, from its barrier where the run gives one."""
     found = [q for q in device.derived if q.name.lower().startswith("barrier")]
     height = f" (barrier {number(found[0].value)} {found[0].unit})" if found else ""
     return (

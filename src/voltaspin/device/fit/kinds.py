@@ -14,7 +14,7 @@ _RESISTANCE, _RATIO, _COUNT = units.RESISTANCE, units.RATIO, units.COUNT
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What one kind of measurement brings.
+    """The quantities of one kind of measurement.
 
     Args:
         data: class in :mod:`voltaspin.device.fit.data`.

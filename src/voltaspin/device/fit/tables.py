@@ -121,7 +121,7 @@ class _Words:
 
 
 def _by_quantity(columns: Sequence[str]) -> dict[str, str]:
-    """Which column each quantity has."""
+    """Return the column of each quantity."""
     asked: dict[str, str] = {}
     for text in columns:
         name, equals, column = (part.strip() for part in text.partition("="))

@@ -235,7 +235,7 @@ class MemoryLayer(nn.Module):
 
 
 def context_of(model: nn.Module) -> CrossbarContext:
-    """What the converted layers of ``model`` share, its ledger among it; raises InputError where it has none."""
+    """Return the context that the converted layers of ``model`` share; raises InputError where it has none."""
     for module in model.modules():
         if isinstance(module, MemoryLayer):
             return module.context

@@ -115,7 +115,7 @@ class FileOptions:
 
 
 class Understood(Part):
-    """How a file was read.
+    """The way in which a file was read.
 
     Args:
         format: as in :class:`FileOptions`.
