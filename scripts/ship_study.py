@@ -23,10 +23,10 @@ def main() -> None:
         "configuration": {k: v for k, v in results.configuration.items() if k != "argv"},  # it names a folder
         "environment": results.environment,
         "seconds": results.seconds,
-        "noise": {arm.key: arm.noise for arm in results.reverse.conditions},
+        "noise": {c.key: c.noise for c in results.reverse.conditions},
     }
     write_json(DATA / "study-card.json", card)
-    print(f"{study.n} images per arm, {study.steps} steps, {study.command}")
+    print(f"{study.n} images per condition, {study.steps} steps, {study.command}")
 
 
 if __name__ == "__main__":

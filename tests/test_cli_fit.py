@@ -22,9 +22,10 @@ from voltaspin.device import Junction
 from voltaspin.device.fit import data as measurements
 from voltaspin.device.fit.data import ResistanceData, SwitchingData, TMRData
 from voltaspin.device.fit.field import switched
+from voltaspin.device.fit.kinds import KINDS
 from voltaspin.device.fit.predictions import predict
 from voltaspin.device.fit.resistance import resistance
-from voltaspin.device.fit.tables import KINDS, joined
+from voltaspin.device.fit.tables import joined
 
 #: A low barrier, so that a few harmonics resolve it.
 TRUTH = ["--set", "Delta=8", "--set", "B_x=20mT", "--set", "B_z=1mT"]
@@ -327,7 +328,7 @@ GOOD = "voltage,width_ns,P_sw,trials\n1.1,0.3,0.47,500\n1.1,0.4,0.61,400\n1.2,0.
         (GOOD, ["--columns", "width=width_ns", "--columns", "width=x"], "names width twice"),
         (GOOD, ["--fixed", "trials=9"], "--fixed trials: every file has it in a column ('trials')"),
         (GOOD, ["--fixed", "relax=9nm"], "--fixed relax = '9nm': 'nm' is no unit of time; give a number with its unit"),
-        (GOOD, ["--fixed", "colour=9"], "give NAME=VALUE with one of the names voltage, width"),
+        (GOOD, ["--fixed", "colour=9"], "the name 'colour' is unknown; known: voltage, width"),
         (GOOD, ["--fixed", "initial=left"], "left"),
         (GOOD.replace("_ns", " (days)"), [], "unit 'days' of width (column 'width (days)') is unknown"),
         (GOOD.replace("trials", "n"), [], "has no column for trials; name one with --columns trials=COLUMN, or give"),

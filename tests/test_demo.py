@@ -8,7 +8,10 @@ import pytest
 
 from voltaspin import demo
 from voltaspin.core.files import read_json
+from voltaspin.diffusion import sampling
+from voltaspin.diffusion.conditions import sampled_condition
 from voltaspin.diffusion.pipelines import load_pipeline, shipped_model
+from voltaspin.metrics.conditions import shipped_comparison
 from voltaspin.report.demo_results import DemoResults
 
 pytestmark = pytest.mark.slow
@@ -47,10 +50,10 @@ def test_the_page_is_one_file_that_asks_nobody(run):
     assert results.device.chosen.verdict.split(";")[0].split(" over")[0] in page
 
 
-def test_arms_controls_and_verdicts(run):
+def test_conditions_control_and_verdicts(run):
     _, results, _ = run
-    assert [a.key for a in results.reverse.conditions] == ["software", "software16", "raw", "conditioned"]
-    assert [a.provenance for a in results.reverse.conditions] == ["pseudo", "pseudo", "simulated", "simulated"]
+    assert [c.key for c in results.reverse.conditions] == ["software", "software16", "raw", "conditioned"]
+    assert [c.provenance for c in results.reverse.conditions] == ["pseudo", "pseudo", "simulated", "simulated"]
     live = results.quality.live
     assert live.n == 6
     assert live.control is not None
@@ -58,7 +61,7 @@ def test_arms_controls_and_verdicts(run):
     assert all(row.fd is None and "128" in row.fd_reason for row in live.rows)
 
 
-def test_the_ledger_counts_every_pulse_of_the_conditioned_arm(run):
+def test_the_ledger_counts_every_pulse_of_the_conditioned_images(run):
     _, results, _ = run
     bits = 6 * 3 * 784 * 16  # images, draws (the first latent and two steps between three), pixels, bits
     counts = results.cost.counts
@@ -68,7 +71,7 @@ def test_the_ledger_counts_every_pulse_of_the_conditioned_arm(run):
     assert counts["normal"] == 6 * 3 * 784
 
 
-def test_common_random_numbers_make_the_software_arms_nearly_equal(run):
+def test_common_random_numbers_make_the_software_conditions_nearly_equal(run):
     out, *_ = run
     full, coarse = (np.load(out / "samples" / f"{key}.npy").astype(int) for key in ("software", "software16"))
     other = np.load(out / "samples" / "control.npy").astype(int)
@@ -76,26 +79,27 @@ def test_common_random_numbers_make_the_software_arms_nearly_equal(run):
     assert abs(full - coarse).mean() < 0.1 * abs(full - other).mean()
 
 
-def test_a_second_run_takes_finished_arms_over_and_finds_the_same(run, monkeypatch):
+def test_a_second_run_takes_finished_conditions_over_and_finds_the_same(run, monkeypatch):
     out, *_ = run
 
     def nothing(*args: object, **kwargs: object) -> None:
-        raise AssertionError("an arm was sampled again")
+        raise AssertionError("a condition was sampled again")
 
-    monkeypatch.setattr(demo, "sample", nothing)
+    monkeypatch.setattr(sampling, "sample", nothing)
+    settings = {"key": "control", "name": "Control", "images": 6, "folder": out / "samples",
+                "progress": lambda *a: None}  # fmt: skip
     pipeline = load_pipeline(shipped_model())
-    arm = demo.control_arm(3)
-    settings = {"images": 6, "steps": 3, "seed": 3, "model_sha256": pipeline.sha256}
-    demo.draw_images(arm, pipeline, images=6, steps=3, out=out, settings=settings, progress=lambda *a: None)
-    assert arm.images.shape == (6, 1, 28, 28)
-    assert arm.ledger.total("pulse") == 6 * 3 * 784 * 16
-    changed = settings | {"steps": 4}
+    control = sampled_condition(pipeline, demo.control_source(3), steps=3, **settings)
+    assert control.images.shape == (6, 1, 28, 28)
+    assert control.ledger.total("pulse") == 6 * 3 * 784 * 16
     with pytest.raises(AssertionError, match="sampled again"):
-        demo.draw_images(arm, pipeline, images=6, steps=4, out=out, settings=changed, progress=lambda *a: None)
+        sampled_condition(pipeline, demo.control_source(3), steps=4, **settings)
+    with pytest.raises(AssertionError, match="sampled again"):
+        sampled_condition(pipeline, demo.control_source(4), steps=3, **settings)
 
 
 def test_the_study_that_ships_is_of_the_model_that_ships():
-    study = demo.shipped_study()
+    study = shipped_comparison()
     assert study is not None
     assert study.n >= 5000
     assert study.steps == 50

@@ -67,7 +67,7 @@ ALLOWED = {
     "diffusion/published.py": {"torch.Generator"},
     "noise/torch_block.py": {"torch.Generator"},  # whose newly seeded state is read; it never draws
     "diffusion/loop.py": {"torch.manual_seed", "np.random.Generator", "np.random.Philox"},
-    "noise/controls.py": {"os.urandom"},
+    "noise/system.py": {"os.urandom"},
     "cost/processors.py": {"np.random.Generator"},
 }
 

@@ -116,6 +116,7 @@ def test_nothing_below_the_command_line_names_an_option():
         ("by extractor='inception' reference_images= (real)", "by --extractor inception --reference-images (real)"),
         ("shard='9/2': give i/N", "--shard 9/2: give i/N"),
         ("steps = 5: give these, and steps == 5", "--steps 5: give these, and steps == 5"),
+        ('out="it\'s" is no folder', "--out it's is no folder"),
         ("choose another folder with out=, or", "choose another folder with --out, or"),
         ("RecordedSource(out=3) and about=1, x.out=True", "RecordedSource(out=3) and about=1, x.out=True"),
     ],

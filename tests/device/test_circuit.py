@@ -195,8 +195,9 @@ def test_verilog_a_compiles_to_our_equation(
 def test_a_file_says_what_it_is_and_where_it_ends(write: Callable[..., str]) -> None:
     text = write(GENERATOR, spin_torque=True)
     for part in (
-        "incoherent", "Rectangular pulses flatter a write error rate", "No thermal noise", f"voltaspin {__version__}",
-        "lowers the perpendicular anisotropy", "electrons", "diameter is 50 nm", repr(GENERATOR.B_k()),
+        "incoherent", "Rectangular pulses understate a write error rate", "No thermal noise",
+        f"voltaspin {__version__}", "lowers the perpendicular anisotropy", "electrons",
+        "diameter is 50 nm", repr(GENERATOR.B_k()),
         repr(GENERATOR.R_P), repr(spin_torque_field(GENERATOR, 1.0)),
     ):  # fmt: skip
         assert part in text

@@ -284,7 +284,7 @@ def test_equilibrium_is_reproducible_and_frozen_at_zero_kelvin() -> None:
         equilibrium(GENERATOR, -1)
 
 
-def test_importing_the_room_is_cheap() -> None:
+def test_importing_the_package_is_cheap() -> None:
     code = "import sys, voltaspin.device as d; d.Junction; print('torch' in sys.modules, 'numba' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

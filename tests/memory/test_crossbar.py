@@ -1,6 +1,7 @@
 """Crossbars against integer arithmetic, Kirchhoff's laws and the cell-by-cell oracle."""
 
 import warnings
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from voltaspin.memory.crossbar.converters import adc, adc_step, loading
 from voltaspin.memory.crossbar.normals import ReadNoise, normal_table
 from voltaspin.memory.crossbar.program import FIRST_ORDER, line_drop, resistive_network
 from voltaspin.memory.crossbar.ranges import ClippingWarning
-from voltaspin.memory.crossbar.readout import sensing
+from voltaspin.memory.crossbar.readout import CONVERTERS, sensing
+from voltaspin.memory.crossbar.spec import COLUMNS, Converter, Inputs, Mode
 
 RNG = np.random.default_rng(7)
 IDEAL = [
@@ -25,6 +27,13 @@ IDEAL = [
     {"adc_model": "exact", "adc_bits": 16, "mode": "resistance_sum"},
     {"adc_model": "exact", "adc_bits": 16, "mode": "resistance_sum", "inputs": "bit-serial"},
 ]
+
+
+def test_every_word_of_a_specification_has_its_class():
+    """A specification is checked without torch, which readouts need: so its words stand beside their registries."""
+    assert set(CONVERTERS) == set(get_args(Converter))
+    assert set(COLUMNS) == set(get_args(Mode))
+    assert all(set(column.drives) == set(get_args(Inputs)) for column in COLUMNS.values())
 
 
 @pytest.mark.parametrize("fields", IDEAL)

@@ -88,7 +88,7 @@ def test_disjoint_subsets_of_real_images_differ_by_nothing(sets):
 
 @pytest.mark.slow
 def test_difference_of_coupled_arms_without_a_difference(sets):
-    """Arms of one distribution that share half of their pairs: the null of a comparison of noise sources."""
+    """Conditions of one distribution that share half of their pairs: the null of a comparison of noise sources."""
     pool = np.concatenate([sets["reference"], sets["real"]])
     rng = np.random.default_rng(2)
     kids, frechets = [], []

@@ -125,11 +125,11 @@ def test_kid_standard_error_is_right_where_the_sets_differ():
 
 
 def test_pairs_narrow_the_interval_of_a_difference_between_arms_off_the_reference():
-    """Where both arms are shifted, what an image adds to one it adds to the other, and pairs cancel it.
+    """Where both conditions are shifted, what an image adds to one it adds to the other, and pairs cancel it.
 
     At first order the variance of the FD difference is 4 D^2 (1/n + 1/m) with pairs and
     4 ((A^2 + B^2) / n + D^2 / m) without, A and B being the shifts and D their difference: with 1.0, 0.8 and
-    0.2 a ratio of 0.2 of the standard errors. An arm on the reference has nothing to cancel.
+    0.2 a ratio of 0.2 of the standard errors. A condition on the reference has nothing to cancel.
     """
     common = draws(19, 600, 4)
     a = common + draws(20, 600, 4, scale=0.1) + 0.5

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voltaspin.cli.files import _OPTIONS
+from voltaspin.cli.files import SPELLED
+from voltaspin.core import console
 from voltaspin.core.errors import InputError
 from voltaspin.noise import FileError, FileOptions, PseudoSource, RecordedSource, record, two_populations
 from voltaspin.noise.importer import content
@@ -47,7 +48,7 @@ def opened(path, **options):
 
 
 def as_options(error):
-    return error.as_options({name: spellings[0] for name, (_, spellings, _) in _OPTIONS.items()})
+    return console.as_options(str(error), SPELLED)
 
 
 # Packed bits of devices are never refused
@@ -203,12 +204,12 @@ REFUSED = [
     ("0101x01", {"format": "text"}, "value 4 is 'x'"),
     ("0.1\n0.9\n0.2\n", {}, "neither 0 nor 1"),
     ("1\n-1\n1\n1\n-1\n", {}, "neither 0 nor 1"),
-    (DIGITS, {"threshold": 0.5}, "threshold cannot be used: the file was recognised as text"),
-    (DIGITS, {"column": 1}, "column cannot be used"),
-    (DIGITS, {"bit_order": "lsb"}, "bit_order cannot be used"),
-    (CODES.tobytes(), {"threshold": "1V"}, "threshold cannot be used"),
-    (CODES.tobytes(), {"column": 0}, "column cannot be used"),
-    (CODES.tobytes(), {"unit": "V"}, "unit cannot be used"),
+    (DIGITS, {"threshold": 0.5}, "threshold=0.5 cannot be used: the file was recognised as text"),
+    (DIGITS, {"column": 1}, "column=1 cannot be used"),
+    (DIGITS, {"bit_order": "lsb"}, "bit_order='lsb' cannot be used"),
+    (CODES.tobytes(), {"threshold": "1V"}, "threshold='1V' cannot be used"),
+    (CODES.tobytes(), {"column": 0}, "column=0 cannot be used"),
+    (CODES.tobytes(), {"unit": "V"}, "unit='V' cannot be used"),
     (CODES.tobytes(), {"sample_type": "uint8"}, "need a threshold"),
     (CODES.tobytes(), {"format": "samples"}, "need sample_type"),
     (CODES.tobytes()[:-1], {"sample_type": "int16", "threshold": 3}, "no whole number of int16"),
@@ -403,7 +404,7 @@ def test_a_damaged_description_of_ours_is_an_error(tmp_path):
     source = RecordedSource(path)
     assert source.bits_left == 4001
     assert source.origin["kind"] == "pseudo"
-    with pytest.raises(FileError, match="highest; leave bit_order out"):
+    with pytest.raises(FileError, match="highest; leave bit_order= out"):
         RecordedSource(path, bit_order="lsb")
     beside.unlink()
     assert RecordedSource(path).bits_left == 4008

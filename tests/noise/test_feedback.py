@@ -83,6 +83,6 @@ def test_what_cannot_be_stabilised_is_refused(memory):
     for source in (MemorySource(memory=memory(), k=1), drifting(memory, p=0.5).__class__(memory=memory(), k=2)):
         with pytest.raises(InputError, match="raw bits of a simulated array"):
             Feedback(source)
-    for options, said in (({"gain": 2.0}, "settle"), ({"actuator": "heat"}, "unknown")):
+    for options, said in (({"gain": 2.0}, "converge"), ({"actuator": "heat"}, "unknown")):
         with pytest.raises(InputError, match=said):
             Feedback(drifting(memory), **options)

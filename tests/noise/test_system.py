@@ -16,7 +16,7 @@ def test_pieces_join_without_repeating(monkeypatch):
         at += n
         return stream[at - n : at]
 
-    monkeypatch.setattr("voltaspin.noise.controls.os.urandom", urandom)
+    monkeypatch.setattr("voltaspin.noise.system.os.urandom", urandom)
     source = SystemSource()
     parts = [np.unpackbits(source.bits(n), count=n) for n in (1, 7, 600_000, 13, 900_003)]
     bits = np.concatenate(parts)

@@ -13,9 +13,10 @@ from voltaspin.cost.comparison import compare
 from voltaspin.cost.merit import FigureOfMerit
 from voltaspin.cost.pricing import CellPulse, Draws, Prices
 from voltaspin.device.pulse_check import ChosenPulse, CountedCorner, CountedCurve, DerivedValue, PulseCheck
+from voltaspin.diffusion.conditions import Condition, Forward
 from voltaspin.metrics.conditions import ConditionComparison, ConditionDifference, ConditionScores, Control
 from voltaspin.metrics.distance import Score
-from voltaspin.noise.examination.statistics import CellBits
+from voltaspin.noise.examination.statistics import ArrayBits, CellBits
 from voltaspin.report import demo_results as R
 
 SHA = "9f2c" * 16
@@ -56,9 +57,9 @@ def score(name: str, value: float, half: float, **more: Any) -> Score:
     )
 
 
-def row(arm: str, name: str, kid: float, fd: float | None) -> ConditionScores:
+def row(condition: str, name: str, kid: float, fd: float | None) -> ConditionScores:
     return ConditionScores(
-        condition=arm,
+        condition=condition,
         name=name,
         kid=score("KID", kid, 0.0004 + 0.03 * abs(kid)),
         fd=score("FD", fd, 0.05 * fd) if fd else None,
@@ -214,7 +215,7 @@ def build_results(**changes: Any) -> R.DemoResults:
             fit_error=0.0081,
             mirrored=False,
         ),
-        "memory": R.Memory(
+        "memory": ArrayBits(
             rows=128,
             columns=128,
             spreads={"K_eff": "5 %", "stray field": "1 mT"},
@@ -222,23 +223,23 @@ def build_results(**changes: Any) -> R.DemoResults:
             raw=bit_quality("raw", -0.0123, 0.0512, 0.034),
             conditioned=bit_quality("XOR of two cells", 0.0001, 0.0003, 0.0114),
         ),
-        "forward": R.Forward(steps=(0, 5, 10, 20, 35, 50), n_steps=50, provenance="simulated", noise="XOR of two"),
+        "forward": Forward(steps=(0, 5, 10, 20, 35, 50), n_steps=50, provenance="simulated", noise="XOR of two"),
         "reverse": R.Reverse(
             conditions=(
-                R.Condition(
+                Condition(
                     key="software",
                     name="Software (Philox)",
                     noise="Box-Muller on Philox4x32-10",
                     provenance="pseudo",
                 ),
-                R.Condition(key="raw", name="Memory, raw bits", noise="16 raw bits per number", provenance="simulated"),
-                R.Condition(
+                Condition(key="raw", name="Memory, raw bits", noise="16 raw bits per number", provenance="simulated"),
+                Condition(
                     key="xor",
                     name="Memory, XOR of two cells",
                     noise="16 bits, each of two cells",
                     provenance="simulated",
                 ),
-                R.Condition(key="recorded", name="Recorded bits", noise="replayed from a file", provenance="recorded"),
+                Condition(key="recorded", name="Recorded bits", noise="replayed from a file", provenance="recorded"),
             ),
             sampler="ancestral",
             steps=50,
@@ -279,5 +280,5 @@ def pictures(results: R.DemoResults, drawn: dict[str, bytes]) -> dict[str, bytes
     return drawn | {
         "main": grid_png(grid(0, 36), 6, scale=3, gap=3, paper=(17, 21, 31)),
         "forward": strip_png(strip, column_labels=["0", "5", "10", "20", "35", "50"], scale=4),
-        **{f"arm:{arm.key}": grid_png(grid(i, 16), 4) for i, arm in enumerate(results.reverse.conditions)},
+        **{f"condition:{c.key}": grid_png(grid(i, 16), 4) for i, c in enumerate(results.reverse.conditions)},
     }

@@ -92,7 +92,7 @@ def test_strip_refuses_labels_that_do_not_match():
 
 
 def test_quality_without_any_positive_or_wide_score(results):
-    """Scores around zero, one arm, no control and no FD must still draw."""
+    """Scores around zero, one condition, no control and no FD must still draw."""
     from voltaspin.plots.drawing import png
     from voltaspin.plots.quality import scores
 

@@ -85,7 +85,7 @@ def test_page_shows_the_numbers_of_the_results(html, results):
     shown += [f"{n:,}" for n in results.cost.counts.values()]
     shown += [row.name for row in (*results.cost.rows, *results.cost.normals)]
     shown += list(results.cost.counterweights)
-    shown += [arm.name for arm in results.reverse.conditions]
+    shown += [c.name for c in results.reverse.conditions]
     shown += [results.command, f"seed {results.seed}", "torch 2.13.0", "together 96 s"]
     assert [s for s in shown if s not in text] == []
 
@@ -122,13 +122,13 @@ def test_page_says_what_is_simulated(html):
     assert "Bits measured on a device earlier and replayed; nothing is pseudo-random. Recorded bits." in text
     assert "no long-term memory" in text
     assert "only the abstract and the introduction could be read" in text
-    assert "Bits of the operating system" not in text  # no such arm
+    assert "Bits of the operating system" not in text  # no such condition
 
 
 def test_everything_is_escaped(results, pictures, tmp_path):
     evil = "<script>alert(1)</script>"
-    arm = results.reverse.conditions[0].model_copy(update={"name": evil, "noise": evil})
-    reverse = results.reverse.model_copy(update={"conditions": (arm, *results.reverse.conditions[1:])})
+    first = results.reverse.conditions[0].model_copy(update={"name": evil, "noise": evil})
+    reverse = results.reverse.model_copy(update={"conditions": (first, *results.reverse.conditions[1:])})
     chosen = results.device.chosen.model_copy(update={"verdict": evil + " V_c"})
     device = results.device.model_copy(update={"chosen": chosen, "junction": '"><img src=x>'})
     changed = results.model_copy(
@@ -151,8 +151,8 @@ def test_everything_is_escaped(results, pictures, tmp_path):
 
 def test_pictures_must_be_the_right_ones(results, pictures, tmp_path):
     path = tmp_path / "p.html"
-    with pytest.raises(InputError, match="lacks cost, arm:raw"):
-        write_page(results, {k: v for k, v in pictures.items() if k not in ("cost", "arm:raw")}, path)
+    with pytest.raises(InputError, match="lacks cost, condition:raw"):
+        write_page(results, {k: v for k, v in pictures.items() if k not in ("cost", "condition:raw")}, path)
     with pytest.raises(InputError, match="no place for holiday"):
         write_page(results, pictures | {"holiday": pictures["main"]}, path)
     with pytest.raises(InputError, match="no PNG"):
@@ -207,7 +207,7 @@ def test_symbols_escape_first():
     assert symbols("1.3 V_c <b>") == "1.3 <i>V</i><sub>c</sub> &lt;b&gt;"
 
 
-def test_report_room_is_cheap_to_import():
+def test_the_report_package_is_cheap_to_import():
     import subprocess
     import sys
 

@@ -46,7 +46,7 @@ def test_not_a_number_is_refused(results):
         DemoResults.from_json(data)
 
 
-def test_provenance_of_each_arm(results):
+def test_provenance_of_each_condition(results):
     assert results.provenance == {
         "software": "pseudo",
         "raw": "simulated",
@@ -62,7 +62,7 @@ def test_an_unknown_provenance_is_refused(results):
         DemoResults.from_json(data)
 
 
-def test_arms_have_their_own_keys(results):
+def test_conditions_have_their_own_keys(results):
     data = results.to_json()
     data["reverse"]["conditions"][1]["key"] = "software"
     with pytest.raises(InputError, match="share a key"):

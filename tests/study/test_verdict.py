@@ -362,7 +362,7 @@ def test_the_command_judges_a_junction(spec, answer, capsys, tmp_path):
         (["--junction", "generator", "--bits", "x"], "give either --junction"),
         (["--bits", "x", "--voltage", "1"], "the other options are a junction's"),
         (["--junction", "generator", "--lanes", "2"], "belong to --bits"),
-        (["--junction", "generator", "--deviation", "colour=1"], "--deviation colour=1: give NAME=VALUE"),
+        (["--junction", "generator", "--deviation", "colour=1"], "--deviation colour=1: the name 'colour' is unknown"),
         (["--junction", "generator", "--drift", "-1"], "--drift -1 is negative"),
         (["--junction", "nobody"], "nobody"),
         (["--bits", "nothing.bin"], "not a file"),

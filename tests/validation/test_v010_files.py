@@ -520,11 +520,11 @@ def test_demo_results():
     assert found.quality.live.rows[0].kid.value == close(0.5655142216044478)
 
 
-def test_kept_arms_of_a_demo():
+def test_kept_conditions_of_a_demo():
     """Kept to go on with the same demo of the same version; without a public reader in 0.1.0."""
-    for arm in ("software", "software16", "raw", "conditioned", "control"):
-        data = data_of(f"demo/samples/{arm}.json")
-        file = FILES / "demo" / "samples" / f"{arm}.npy"
+    for key in ("software", "software16", "raw", "conditioned", "control"):
+        data = data_of(f"demo/samples/{key}.json")
+        file = FILES / "demo" / "samples" / f"{key}.npy"
         assert data["sha256"] == sha256_of(file)
         assert np.load(file, allow_pickle=False).shape == (4, 1, 28, 28)
     raw = Ledger.from_dict(data_of("demo/samples/raw.json")["ledger"])

@@ -125,7 +125,7 @@ def _options_of(arguments: list[str]) -> dict[str, str]:
 
 
 def _no_reader() -> NoReturn:
-    """End like a program that a broken pipe kills: silently, since nobody reads on."""
+    """End like a program that a broken pipe kills: silently, since its output has no reader left."""
     abandon_output()
     sys.exit(NO_READER)
 

@@ -13,7 +13,7 @@ import typer
 from voltaspin.core.errors import InputError
 
 if TYPE_CHECKING:
-    from voltaspin.noise import FileError, NoiseSource
+    from voltaspin.noise import NoiseSource
 
 #: Name in :class:`voltaspin.noise.FileOptions`, option, further spellings, help.
 _OPTIONS: dict[str, tuple[type, tuple[str, ...], str]] = {
@@ -31,8 +31,8 @@ _OPTIONS: dict[str, tuple[type, tuple[str, ...], str]] = {
     "decimal": (str, ("--decimal",), "Decimal sign of a table: . or ,"),
     "skip_rows": (int, ("--skip-rows",), "Lines of a table above its first row of numbers."),
 }  # fmt: skip
-_PANEL = "Recorded files (the content is recognised; these settle what it leaves open)"
-_SPELLED = {name: spellings[0] for name, (_, spellings, _) in _OPTIONS.items()}
+_PANEL = "Recorded files (the content is recognised; these options say what it leaves open)"
+SPELLED = {name: spellings[0] for name, (_, spellings, _) in _OPTIONS.items()}  #: each option by its name there
 
 Given = dict[str, Any]  #: the options that were given, by their names in FileOptions
 
@@ -73,19 +73,14 @@ def check_recording(noise: str, recording: Given) -> None:
 def refuse_recording(recording: Given, what: str) -> None:
     """Refuse the options of a recorded file where there is none."""
     if recording:
-        names = ", ".join(_SPELLED[name] for name in recording)
+        names = ", ".join(SPELLED[name] for name in recording)
         raise InputError(
             f"{names}: of a recorded file, and {what}; leave {'it' if len(recording) == 1 else 'them'} out"
         )
 
 
-def as_options(error: FileError) -> str:
-    """Return the message of a file that cannot be read, with options for arguments."""
-    return error.as_options(_SPELLED)
-
-
 def input_of(source: NoiseSource) -> dict[str, Any] | None:
-    """What a recorded file was read as, of a source or of what stands behind conditioners; None for any other."""
+    """Return how a recorded file was read, also behind conditioners; None for a source of another kind."""
     from voltaspin.noise import RecordedSource
 
     inner: Any = source

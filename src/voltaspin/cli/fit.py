@@ -15,11 +15,10 @@ from voltaspin.cli.options import AsJson, Changes, Force, Out, SpinTorque, count
 from voltaspin.cli.terminal import now_and_then, progress_bars, run_record, show
 from voltaspin.core.errors import InputError
 from voltaspin.core.folders import OutputFolder
+from voltaspin.device.fit.kinds import KINDS
 
 if TYPE_CHECKING:
     from voltaspin.device.fit.likelihood import FitResult
-
-KINDS = ("switching", "resistance", "tmr", "field", "spread")  # of voltaspin.device.fit.tables, which is slow to load
 
 
 def fit(

@@ -157,7 +157,7 @@ def yield_(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """How many cells of a generator array are fair and keep their bit.
+    """Number of cells of a generator array that are fair and keep their bit.
 
     Example: [bold]voltaspin memory yield --K-eff-spread 0.03 --out yield.png[/bold]
     """

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from voltaspin.cli.files import Given, as_options, check_recording, file_options, input_of, say_read
+from voltaspin.cli.files import SPELLED, Given, check_recording, file_options, input_of, say_read
 from voltaspin.cli.options import AsJson, Force, Seed, word
 from voltaspin.cli.options import count as number
 from voltaspin.cli.terminal import bar_per_part, print_json, progress_bars, progress_of, show
-from voltaspin.core.console import abandon_output
+from voltaspin.core.console import abandon_output, as_options
 from voltaspin.core.errors import InputError, NoiseExhaustedError, NoiseStoppedError
 from voltaspin.core.files import is_stream, sha256_of, write_bytes
 from voltaspin.core.folders import claimed_file
@@ -22,7 +22,7 @@ from voltaspin.core.folders import claimed_file
 if TYPE_CHECKING:
     from voltaspin.noise import NoiseSource
 
-#: What the suffix of a file of bits says of its format.
+#: Format of a file of bits by its suffix.
 SUFFIXES: dict[str, Literal["packed", "text"]] = {
     "": "packed",
     ".bin": "packed",
@@ -78,7 +78,7 @@ def make_source(
     try:
         return build(noise, conditioning=condition, seed=seed, normals=numbers, **given)
     except FileError as error:
-        raise InputError(as_options(error)) from None
+        raise InputError(as_options(str(error), SPELLED)) from None
 
 
 @file_options

@@ -119,7 +119,7 @@ def study(
 def spec(
     junction: Annotated[str, typer.Option("--junction", help=JUNCTION_HELP)] = "",
     bits: Annotated[
-        Path | None, typer.Option("--bits", help="Recorded file of raw bits, in place of a junction.")
+        Path | None, typer.Option("--bits", help="Recorded file of raw bits, instead of a junction.")
     ] = None,
     changes: Changes = None,
     voltage: Voltage = None,

@@ -1,4 +1,4 @@
-"""What every command shows: progress and remarks on standard error, its result on standard output."""
+"""The output of every command: progress and remarks on standard error, its result on standard output."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def show(result: Any, as_json: bool, *more: str) -> None:
 
 
 def run_record() -> dict[str, Any]:
-    """Return what ``run.json`` says of this run beside its command, arguments and files."""
+    """Return the fields of ``run.json`` beside its command, arguments and files."""
     from voltaspin.core.result import RunRecord
 
     return RunRecord().to_json()

@@ -1,4 +1,4 @@
-"""What a terminal, a pipe or a closed stream can take: one line for an error, and standard streams that never fail."""
+"""Output for a terminal, a pipe or a closed stream: one line for an error, and standard streams that never fail."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def as_options(message: str, options: Mapping[str, str]) -> str:
         name, value = found.groups()
         if value in (None, "True"):
             return options[name]
-        listed = re.findall("'([^']*)'", value) if value[0] in "('" else [value]
+        listed = re.findall("'([^']*)'", value) if value[0] in "('" else [value.strip('"')]
         return f"{options[name]} {','.join(listed)}"
 
-    values = r"True\b|\((?:'[^']*',? ?)+\)|'[^']*'|[\w./+-]*[\w/]"
+    values = r"""True\b|\((?:'[^']*',? ?)+\)|'[^']*'|"[^"]*"|[\w./+-]*[\w/]"""
     return re.sub(rf"(?<![\w.(=-])({names}) ?= ?({values})?(?![\w(=])", option, message)
 
 

@@ -1,4 +1,4 @@
-"""What is being computed right now: which images, at which step, in which layer.
+"""The present place of a computation: which images, at which step, in which layer.
 
 Noise per image, converter ranges per time step and the ledger per layer all need to know; one small
 frozen object travels with the work instead of three arguments each.
@@ -37,7 +37,7 @@ _current: ContextVar[RunContext | None] = ContextVar("voltaspin_run", default=No
 
 
 def current() -> RunContext | None:
-    """What is being computed, where somebody said so with :func:`running`."""
+    """Return the present place, where it was given with :func:`running`."""
     return _current.get()
 
 

@@ -323,7 +323,7 @@ def check_writable(path: Path | str) -> None:
 
 
 def describe(record: Mapping[str, Any]) -> str:
-    """What a ``run.json`` says of its command, for a message."""
+    """Return the command that a ``run.json`` names, for a message."""
     command = record.get("command")
     return f"another run of {command!r}" if isinstance(command, str) else "a run of another command"
 

@@ -82,7 +82,7 @@ class Ledger:
         return Ledger.from_dict(self.to_dict())
 
     def since(self, before: Ledger) -> Ledger:
-        """What was counted since ``before``, an earlier copy of this ledger."""
+        """Return the counts since ``before``, an earlier copy of this ledger."""
         found = Ledger(self.name)
         found.counts = self.counts - before.counts
         for name, sub in self.children.items():

@@ -143,7 +143,7 @@ class Result(Part):
 
 
 class RunRecord(Result):
-    """What ``run.json`` of an output folder says of the command that made it.
+    """``run.json`` of an output folder: the command that made it, and its files.
 
     Args:
         argv: the command line.

@@ -108,7 +108,7 @@ def _strictly(validate: Callable[..., Any], data: Any, where: str) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A value of somebody's file in a message, cut where it is long."""
+    """Return a value of a file for a message, cut where it is long."""
     if isinstance(value, int) and value.bit_length() > 1000:  # Python refuses to write out the longest ones
         return f"of {value.bit_length()} bits"
     text = repr(value)

@@ -1,4 +1,4 @@
-"""What a signal to stop does: the first unwinds the work, so that nothing half written stays; a second ends at once."""
+"""A signal to stop: the first unwinds the work, so that nothing half written stays; a second ends at once."""
 
 from __future__ import annotations
 

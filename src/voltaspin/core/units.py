@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from voltaspin.core.errors import InputError
+from voltaspin.core.errors import InputError, unknown
 
 if TYPE_CHECKING:
     k_B: float  #: Boltzmann constant [J/K]
@@ -173,20 +173,23 @@ def parse_quantity(
     return value
 
 
-def parse_assignment(text: str, known: Mapping[str, Dimension], *, name: str) -> tuple[str, float]:
+def parse_assignment(text: str, known: Mapping[str, Dimension], *, name: str = "") -> tuple[str, float]:
     """Read ``"t_F=1.2nm"`` as the name of a quantity and its value in SI; a number alone is in SI.
 
     Args:
-        text: NAME=VALUE; known: the names, each with its units; name: of the argument, for the message.
+        text: NAME=VALUE; known: the names, each with its units; name: of the argument, for the message, if it has one.
 
     Raises:
         InputError: an unknown name, or a value that is no quantity of that kind.
     """
     word, equals, value = (part.strip() for part in text.partition("="))
-    if not equals or word not in known:
-        raise InputError(f"{name}='{text}': give NAME=VALUE with one of the names {', '.join(known)}")
-    si = next(iter(known[word].units))
-    return word, parse_quantity(value, known[word], name=f"{name}={word} =", bare=si, signed=True)
+    where = f"{name}='{text}'" if name else repr(text)
+    if not equals:
+        raise InputError(f"{where}: give NAME=VALUE with one of the names {', '.join(known)}")
+    if word not in known:
+        raise unknown(f"{where}: the name", word, known)
+    si, prefix = next(iter(known[word].units)), f"{name}=" if name else ""
+    return word, parse_quantity(value, known[word], name=f"{prefix}{word} =", bare=si, signed=True)
 
 
 def require_positive(name: str, value: float, unit: str, remedy: str, *, zero: bool = False) -> None:

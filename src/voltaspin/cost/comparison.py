@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -13,9 +13,16 @@ from voltaspin.core.format import energies, energy
 from voltaspin.core.ledger import Ledger
 from voltaspin.core.quantity import Estimate
 from voltaspin.core.result import Boundary, Part, Result, Unit
-from voltaspin.cost.merit import FigureOfMerit, drawn_source, estimates, metrics
-from voltaspin.cost.network import ComputeCost
+from voltaspin.cost.jobs import ARRAY, image_job, network_seconds, training_job, workload
+from voltaspin.cost.merit import FigureOfMerit, drawn_source, estimates, figure_of_merit, metrics
+from voltaspin.cost.network import ComputeCost, priced_network
 from voltaspin.cost.pricing import BOUNDARIES, Draws, Floats, Prices, picojoules, price, si_unit
+from voltaspin.cost.processors import processor_rng
+from voltaspin.device import Junction, Pulse
+from voltaspin.memory import ArraySpec
+
+if TYPE_CHECKING:
+    from voltaspin.diffusion.pipelines import Pipeline
 
 
 class CostRow(Part):
@@ -173,6 +180,36 @@ def compare(
         parts={a: picojoules(e) for a, e in parts.items() if e.any()},
         counterweights=counterweights(counts, prices, rows, normals, images=images, macs_per_image=macs_per_image),
         network=network, figure_of_merit=figure_of_merit,
+    )  # fmt: skip
+
+
+def cost_of_images(
+    ledger: Ledger, pipeline: Pipeline, *, images: int, steps: int, junction: Junction, pulse: Pulse, cells: int
+) -> Cost:
+    """Price the noise of sampled images, the network in arrays, and the published factor, each from the same draws.
+
+    Args:
+        ledger: of a memory source that made every number of the images.
+        pipeline: that sampled them, with ``steps`` ancestral steps each.
+        junction, pulse, cells: of the memory.
+    """
+    counts = ledger.totals()
+    per_bit: dict[str, Any] = {"cells_per_bit": counts["pulse"] // counts["bit"]}
+    resets = counts["reset"] / counts["pulse"]
+    prices = Prices.of(junction, pulse, cells=cells)
+    network, coverage = priced_network(pipeline, ArraySpec.preset(ARRAY), steps=steps, array=ARRAY, draws=prices.draws)
+    # Short periods and no GPU, so that nobody waits for them; ``voltaspin cost`` measures longer.
+    processors, notes = processor_rng(prices.draws.table, gpu=False, seconds=0.1, repeats=3)
+    # Training resets the array before every example, sampling once an image.
+    jobs = image_job(pipeline, steps, resets=resets, **per_bit), training_job(pipeline, None, None, **per_bit)
+    work = workload(
+        prices, jobs, processors=processors, networks=network.by_machine(),
+        own_network=network_seconds(pipeline, steps, repeats=2), notes=notes,
+    )  # fmt: skip
+    merit = figure_of_merit(junction, pulse, reset=resets, prices=prices, **per_bit)
+    return compare(
+        ledger, prices, images=images, macs_per_image=(coverage.macs_per_image or 0.0) * network.result.steps,
+        network=network.result, figure_of_merit=merit.model_copy(update={"work": work}),
     )  # fmt: skip
 
 

@@ -171,13 +171,13 @@ class RatioLine:
 
     @property
     def needed(self) -> str:
-        """What the memory would need for 10^3, against the generator that asks most and the one that asks least."""
+        """Return what 10^3 would need, against the generator that asks most and the one that asks least."""
         found = [r.needed for r in self.readings]
         return f"{self._text(min(found))} to {self._text(max(found))}"
 
     @property
     def had(self) -> str:
-        """What the memory has."""
+        """The memory's value."""
         return self._text(self.own.value)
 
     def _text(self, value: float) -> str:
@@ -253,7 +253,7 @@ def drawn_source(source: RandomSource, draws: Draws) -> tuple[Floats, Floats | N
 
 
 class Randomness(NamedTuple):
-    """How random the pulses behind a bit are, and what XOR makes of them.
+    """The bias of the pulses behind a bit, and of their XOR.
 
     Args:
         p01, p10: of the pulse.

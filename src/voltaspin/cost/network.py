@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _BYTES = 8  # of one access that the table prices
 #: Multiply-accumulates of the digital unit beside the arrays, which does what is not in memory.
 DIGITAL_RATE = Sourced(1e12, "1/s", "1,024 multiply-accumulate units at 1 GHz", "assumed", 1e11, 1e13)
-_DEAREST = 8  # layers that a summary names
+_COSTLIEST = 8  # layers that a summary names
 
 
 class LayerCost(Part):
@@ -96,12 +96,12 @@ class ComputeCost(Result):
     assumptions: tuple[str, ...] = ()
 
     @property
-    def dearest(self) -> list[LayerCost]:
-        """Layers by their energy at the macro, the dearest first."""
+    def costliest(self) -> list[LayerCost]:
+        """Layers by their energy at the macro, the costliest first."""
         return sorted(self.layers, key=lambda layer: -layer.total["macro"].value)
 
     def summary(self) -> list[tuple[str, str]]:
-        """Return rows for people: energies by action and boundary, time, area, the dearest layers, assumptions."""
+        """Return rows for people: energies by action and boundary, time, area, the costliest layers, assumptions."""
         rows = [(f"{action}, {b}", energies(e)) for b in BOUNDARIES for action, e in self.by_action[b].items()]
         rows += [(f"energy per image, {b}", energies(self.total[b])) for b in BOUNDARIES]
         rows += [
@@ -113,7 +113,7 @@ class ComputeCost(Result):
         if self.writing is not None:
             rows.append(("writing the weights once", f"{self.writes:,} cells, {energies(self.writing)}"))
         whole = self.total["macro"].value
-        for layer in self.dearest[:_DEAREST]:
+        for layer in self.costliest[:_COSTLIEST]:
             e = layer.total["macro"]
             where = "" if layer.in_memory else ", digital"
             rows.append((f"layer {layer.name}", f"{energies(e)}, {e.value / whole:.1%}{where}"))

@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 
 
 class Derived(Part):
-    """What follows from the parameters.
+    """Values that follow from the parameters.
 
     Args:
         Delta, barrier: without and with the field [k_B T]; the barrier is zero without two wells.
@@ -86,9 +86,9 @@ class PulseRecord(Part):
         p01, p10: that it flips a 0 and a 1; WER: of the direction that fails more often.
         searched: by :func:`best_pulse`; else it is the best of the map.
         verdict: in one sentence.
-        worst_deviation, worst_case: of a searched coin, over the box of :class:`Tolerance`.
-        band: of a coin, shortest and longest width around it with p01 and p10 within 0.01 of 1/2 [s]; None
-            where the coin itself is not.
+        worst_deviation, worst_case: of a searched fair pulse, over the box of :class:`Tolerance`.
+        band: of a fair pulse, shortest and longest width around it with p01 and p10 within 0.01 of 1/2 [s]; None
+            where the pulse itself is not.
         energy: by where it goes.
         slopes: derivatives.
         oxide_life: stress at its voltage until a share ``Oxide.failure`` of the oxides has broken [s];

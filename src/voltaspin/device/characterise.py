@@ -73,7 +73,7 @@ def characterise(
 ) -> Characterisation:
     """Compute the whole record of a junction.
 
-    All pulses are rectangular, which flatters a write error rate.
+    All pulses are rectangular, which understates a write error rate.
 
     Args:
         junction: at a temperature above zero.

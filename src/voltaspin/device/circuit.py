@@ -12,9 +12,9 @@ does not turn m.
 At an operating point and in a DC sweep m is held where it starts, so a sweep gives the resistance of a stored
 state; an equation at rest would have both wells and the saddle for a solution.
 
-Limits, printed into every file: the macrospin flatters a junction above 40 to 50 nm, which reverses
+Limits, printed into every file: the macrospin overestimates a junction above 40 to 50 nm, which reverses
 incoherently; there is no thermal noise, so one run is one noiseless trajectory and no write error rate; and a
-rectangular pulse flatters a write error rate, so drive the cell through its real edges and lines.
+rectangular pulse understates a write error rate, so drive the cell through its real edges and lines.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _header(junction: Junction, name: str, spin_torque: bool, initial: Well, sta
         f"Limits: a macrospin; the diameter is {junction.diameter / nm:g} nm.",
         size,
         "  No thermal noise: a run is one noiseless trajectory, not a switching probability.",
-        "  Rectangular pulses flatter a write error rate: drive it with real edges and lines.",
+        "  Rectangular pulses understate a write error rate: drive it with real edges and lines.",
     ]
 
 
@@ -131,7 +131,7 @@ def ngspice(junction: Junction, *, name: str = "VCMTJ", spin_torque: bool = Fals
     Bz=2e-3``.
 
     Above 40 to 50 nm a real junction reverses incoherently; there is no thermal noise, and a rectangular
-    pulse flatters a write error rate.
+    pulse understates a write error rate.
 
     Args:
         junction: gives the parameters; its temperature is not used.
@@ -197,7 +197,7 @@ def verilog_a(junction: Junction, *, name: str = "VCMTJ", spin_torque: bool = Fa
     """Return the module of :func:`ngspice` in Verilog-A; no circuit simulator has run it yet, and its header says so.
 
     Above 40 to 50 nm a real junction reverses incoherently; there is no thermal noise, and a rectangular
-    pulse flatters a write error rate.
+    pulse understates a write error rate.
 
     Args:
         junction, spin_torque, initial: as :func:`ngspice`.

@@ -171,7 +171,7 @@ def run(
         ensemble: name of the noise under the seed: equal names repeat it, different names share nothing.
         first_step: position in the noise; count on from a run to its continuation.
         devices: numbers that decide the noise of each device, (n,); 0 to n - 1 where absent.
-        cells: what each device has of its own: any of K_eff_scale, xi_scale, diameter_scale, RA_scale [1] and
+        cells: deviations of each device: any of K_eff_scale, xi_scale, diameter_scale, RA_scale [1] and
             B_z [T], (n,) or one for all; see :meth:`voltaspin.device.junction.Junction.with_variation`.
         spin_torque: add the Slonczewski torque, see :func:`voltaspin.device.torque.spin_torque_field`.
         scheme: ``"rotation"``, which turns m by a rotation and so keeps its length, or ``"heun"``, the usual
@@ -289,7 +289,7 @@ def _waveform(voltage: float | tuple[float, float] | Waveform, duration: float) 
 def _cell_fields(
     junction: Junction, n: int, dt: float, cells: Cells | None, spin_torque: bool, dtype: np.dtype[Any]
 ) -> Floats:
-    """What the kernels want to know of each device: (7, n)."""
+    """Return the parameters of each device for the kernels: (7, n)."""
     own: dict[Quantity, Any] = {q: 0.0 if q == "B_z" else 1.0 for q in QUANTITIES}
     own.update(own_values(cells, n))
     thermal = thermal_field_std(

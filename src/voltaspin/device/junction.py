@@ -3,7 +3,7 @@
 The free layer is a round pillar that switches as one macrospin. Its perpendicular anisotropy comes from the
 interface and falls with the voltage (VCMA); everything else here follows from the parameters.
 
-Signs, settled once: the reference layer points along +z, so *up* is *parallel*, and it stores the bit 0. A
+Signs: the reference layer points along +z, so *up* is *parallel*, and it stores the bit 0. A
 positive voltage lowers the perpendicular anisotropy for a positive ``xi``.
 """
 
@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core import units
-from voltaspin.core.errors import InputError, unknown
+from voltaspin.core.errors import InputError
 from voltaspin.core.files import as_object, read_object, write_json
 from voltaspin.core.spec import built, without_head
-from voltaspin.core.units import Dimension, gamma_e, k_B, mu_0, parse_quantity, require_positive
+from voltaspin.core.units import Dimension, gamma_e, k_B, mu_0, parse_assignment, require_positive
 from voltaspin.device.landscape import Landscape, Well, effective_B_z
 from voltaspin.device.preset_tables import PRESETS, entry
 from voltaspin.device.pulse import Pulse
@@ -74,18 +74,6 @@ def cylinder_demagnetisation(*, diameter: float, height: float) -> tuple[float, 
     tau = height / diameter
     Nz = float(1 + 4 / (3 * math.pi * tau) - hyp2f1(-0.5, 0.5, 2.0, -(tau**-2)))
     return (1 - Nz) / 2, (1 - Nz) / 2, Nz
-
-
-def _assigned(text: str) -> tuple[str, float]:
-    """``"t_F=1.2nm"`` to its name and its value in SI, in which a number alone is."""
-    name, equals, value = (part.strip() for part in text.partition("="))
-    name = {"TMR": "TMR0"}.get(name, name)
-    if not equals:
-        raise InputError(f"{text!r} changes nothing: give NAME=VALUE with one of the names {', '.join(PARAMETERS)}")
-    if name not in PARAMETERS:
-        raise unknown("parameter", name, PARAMETERS)
-    si = next(iter(PARAMETERS[name].units))
-    return name, parse_quantity(value, PARAMETERS[name], name=f"{name} =", bare=si, signed=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +174,10 @@ class Junction:
         return junction._changed(changes) if changes else junction
 
     def _changed(self, changes: list[str]) -> Self:
-        given = dict(map(_assigned, changes))
+        known = PARAMETERS | {"TMR": PARAMETERS["TMR0"]}
+        given = dict(parse_assignment(text, known) for text in changes)
+        if "TMR" in given:
+            given["TMR0"] = given.pop("TMR")
         if "Delta" in given and "K_i" in given:
             raise InputError("Delta and K_i say the same twice; give one of them")
         new: dict[str, Any] = {name: value for name, value in given.items() if name in self.__dict__}

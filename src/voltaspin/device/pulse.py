@@ -78,7 +78,7 @@ class Pulse:
 
     @property
     def tail(self) -> float:
-        """How long the low-pass still gives a voltage after ``duration`` [s]: down to 1e-6 of the top."""
+        """Return how long the low-pass gives a voltage after ``duration`` [s]: down to 1e-6 of the top."""
         return 14 * self.tau
 
     @property

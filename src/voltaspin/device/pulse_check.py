@@ -78,6 +78,10 @@ class ChosenPulse(Part):
     verdict: str
     tolerance: float = 0.01
 
+    @property
+    def pulse(self) -> Pulse:
+        return Pulse(voltage=self.voltage, width=self.width)
+
 
 class CountedCorner(Part):
     """The chosen pulse under one disturbance, e.g. 2 mT of stray field."""

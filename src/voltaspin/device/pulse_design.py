@@ -1,4 +1,4 @@
-"""The pulse for a purpose: to write, to make a fair coin at once, or to make one by waiting.
+"""The pulse for a purpose: to write, to make a fair bit at once, or to make one by waiting.
 
 The searches use maps of the Fokker-Planck solution, so no counting error enters the choice.
 """
@@ -166,7 +166,7 @@ class _Search:
                 f"{named(pulse)} gives 1/2 within {box.probability:g} over the box (worst {worst:.4f}: {case})."
                 if meets
                 else f"No pulse found gives 1/2 within {box.probability:g} over the box; the best, {named(pulse)}, "
-                f"deviates by {worst:.4f} ({case}), so its bits need conditioning, a trim, or a stabiliser."
+                f"deviates by {worst:.4f} ({case}), so its bits need conditioning, a trim, or a feedback."
             )
         return BestPulse(
             pulse=pulse, target=target, p01=p01, p10=p10, WER=WER, error=max(r.error for r in results), meets=meets,
@@ -202,7 +202,7 @@ def best_pulse(
     Args:
         junction: nominal cell, with a VCMA coefficient and, but for a fair pulse, an in-plane field.
         tolerance: the box; defaults where absent.
-        voltage_range: to search [V]; 0.7 to 1.4 V_c (0.9 to 1.6 for a coin) where absent.
+        voltage_range: to search [V]; 0.7 to 1.4 V_c (0.9 to 1.6 for a fair pulse) where absent.
         longest: longest width [s]; one period of the in-plane field to write, half of one for a fair pulse (20
             relaxation times without a field), ten for a dephased one where absent.
         relax, spin_torque: of the :class:`voltaspin.device.protocol.Protocol`.
@@ -251,7 +251,7 @@ def fair_pulse(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> BestPulse:
-    """Return the pulse that makes the junction a fair coin: the one definition that every command uses.
+    """Return the pulse that makes both values of the bit equally likely: the one definition that every command uses.
 
     It is the shortest rectangular pulse for which p01 and p10 stay within ``tolerance.probability`` of 1/2 in every
     case of the box of ``tolerance``; where no pulse does, the one with the least worst deviation. Searched are 15

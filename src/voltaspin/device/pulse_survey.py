@@ -1,6 +1,6 @@
 """The effect of pulses on one junction: curves, a map, the write pulse and the fair one, error rates around the first.
 
-The parts of a :class:`Characterisation` that take minutes. All pulses are rectangular, which flatters a write error
+The parts of a :class:`Characterisation` that take minutes. All pulses are rectangular, which understates a write error
 rate, and all probabilities are solutions of the Fokker-Planck equation.
 """
 
@@ -44,13 +44,13 @@ _TAILS = 1.3  #: degree of error rates down to 1e-9 over that of probabilities
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """How closely a junction is looked at.
+    """The resolution at which a junction is examined.
 
     Args:
         voltages, widths: points of the map; a bathtub has twice as many widths.
         points: of a curve against the width, and of the oxide's life.
         stations: temperatures, and read voltages, of the retention.
-        search: find the write pulse by :func:`best_pulse`; else take it from the map. The coin is the fair pulse.
+        search: find the write pulse by :func:`best_pulse`; else take it from the map. ``coin`` is the fair pulse.
         degree: of the harmonics in maps, curves and derivatives; chosen by the barrier where absent.
     """
 
@@ -188,7 +188,7 @@ def write_pulse(survey: Survey, pulses: PulseMap, reasons: dict[str, str], tick:
 
 
 def coin_pulse(survey: Survey, reasons: dict[str, str], tick: Progress | None) -> BestPulse | None:
-    """Return the fair pulse; None with the reason in ``reasons`` where it is no coin."""
+    """Return the fair pulse; None with the reason in ``reasons`` where it is not fair."""
     found = or_reason(
         reasons, "coin",
         lambda: fair_pulse(survey.junction, protocol=survey.protocol, threads=survey.threads, progress=tick),
@@ -235,11 +235,11 @@ def pulse_record(survey: Survey, shot: BestPulse, line_capacitance: float, failu
     )
 
 
-def _band(survey: Survey, coin: Pulse) -> tuple[float, float] | None:
-    """Widths around the coin's that are as fair as ``Tolerance`` asks, to 2 % of the width."""
-    widths = coin.width * np.linspace(0.4, 2.0, 81)
+def _band(survey: Survey, pulse: Pulse) -> tuple[float, float] | None:
+    """Widths around that of the pulse that are as fair as ``Tolerance`` asks, to 2 % of the width."""
+    widths = pulse.width * np.linspace(0.4, 2.0, 81)
     middle = 30
-    up, down = survey.maps([coin.voltage], widths)
+    up, down = survey.maps([pulse.voltage], widths)
     off = np.maximum(abs(up.P_sw[0] - 0.5), abs(down.P_sw[0] - 0.5)) > Tolerance().probability
     if off[middle]:
         return None

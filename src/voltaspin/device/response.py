@@ -1,4 +1,4 @@
-"""Two probabilities as polynomials of what a cell has of its own: the form in which physics meets arrays."""
+"""Two probabilities as polynomials of a cell's deviations: the form in which physics meets arrays."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _HELD_OUT = 0.2  #: share of the solutions that the fit never sees
 
 @dataclass(frozen=True)
 class Fit:
-    """What a surrogate is worth.
+    """The error of a surrogate.
 
     Args:
         response: the polynomial.

@@ -33,7 +33,7 @@ Ranges = dict[Quantity, tuple[float, float]]
 
 
 class SwitchingModel(Spec):
-    """Response of p01 and p10 of one pulse to what a cell has of its own.
+    """Response of p01 and p10 of one pulse to the deviations of a cell.
 
     Every cell may have its own anisotropy, stray field, VCMA coefficient, diameter and resistance, as far as
     the model was built for them; outside its ranges it refuses. Build one with :meth:`from_fokker_planck`

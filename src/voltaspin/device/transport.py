@@ -175,7 +175,7 @@ class PulseEnergy(Part):
 
 
 class ReadState(Part):
-    """What the amplifier sees of one state.
+    """The input of the amplifier in one state.
 
     Args:
         current: averaged over the integration time, of the median device [A].

@@ -1,4 +1,4 @@
-"""Training and sampling of diffusion models whose noise comes through one door, a NoiseSource."""
+"""Training and sampling of diffusion models whose noise all comes from a NoiseSource."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def _record(home: Path) -> dict[str, Any]:
         return {}
     try:
         return read_object(home / RECORD)
-    except InputError:  # somebody else's run.json
+    except InputError:  # the run.json of another program
         return {}
 
 

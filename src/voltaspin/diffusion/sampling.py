@@ -299,11 +299,11 @@ def sample(
 
 def check_bits(source: NoiseSource, *, images: int, per_image: int, steps: int) -> None:
     """Raise NoiseExhaustedError where a source has fewer bits than so many images need."""
-    left, coins = source.bits_at_most, source.bits_per_normal
-    if left is not None and left < images * per_image * coins:
+    left, each = source.bits_at_most, source.bits_per_normal
+    if left is not None and left < images * per_image * each:
         raise NoiseExhaustedError(
-            f"{images} images of {steps} steps need {images * per_image * coins} bits and {source.name} has {left} "
-            f"left; record more, or ask for at most {left // (per_image * coins)} images"
+            f"{images} images of {steps} steps need {images * per_image * each} bits and {source.name} has {left} "
+            f"left; record more, or ask for at most {left // (per_image * each)} images"
         )
 
 

@@ -179,7 +179,7 @@ def check_output(output: torch.Tensor, where: str) -> None:
 
 
 def not_loaded(folder: Path, error: Exception) -> str:
-    """One line for what a library says of a file that it cannot load."""
+    """Return one line for a library's error about a file that it cannot load."""
     return f"{folder} cannot be loaded ({first_line(error)}); it is truncated, damaged or of another model"
 
 

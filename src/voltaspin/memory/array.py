@@ -38,12 +38,12 @@ class MagnetoelectricMemory(Cells):
         K_eff_spread: standard deviation of K_eff over its nominal value [1]. K_eff is a small difference of
             large numbers, so the spread is stated on K_eff itself. 0.05 where absent.
         stray_field_spread: standard deviation of the stray field along z [T]; 0.5 mT where absent.
-        variation: all that differs from cell to cell, in place of the two spreads.
+        variation: all that differs from cell to cell, instead of the two spreads.
         access: errors of writing, toggling and reading.
         line: word lines on which a pulse loses voltage and steepness.
         imperfections: what moves the probabilities while the array runs; ``cycle`` is the time between pulses. Of
             these only the coupling of neighbours acts on pulses other than the model's own.
-        stuck: share of cells that hold one bit for good, half of them a 0.
+        stuck: share of cells that hold one bit permanently, half of them a 0.
         junction: of the cells; the model's where absent.
         seed: of the variation and of the pulses, any non-negative integer.
 
@@ -384,7 +384,7 @@ class MagnetoelectricMemory(Cells):
 
     @classmethod
     def load(cls, path: Path | str) -> MagnetoelectricMemory:
-        """Read what :meth:`save` wrote: its next pulse does what it would have done without the file.
+        """Read a file of :meth:`save`: its next pulse does what it would have done without the file.
 
         Raises:
             InputError: no such file, a truncated one, another version, or a wrong checksum.

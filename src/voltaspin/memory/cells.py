@@ -69,7 +69,7 @@ class Cells:
         shape = (self.rows, self.columns)
         self._cells = {q: v.astype(np.float32) for q, v in drawn.items()}
         self._stuck_at = _stuck(self.stuck, self.cells, seed)
-        self._settle(*self._responses(drawn))
+        self._set_responses(*self._responses(drawn))
         self._key = np.array([derive_key(seed, "memory", "pulse")], np.uint64)
         self._state = np.zeros(shape, np.uint8)
         self._worn_all, self._worn, self._most_worn = 0, np.zeros(0, np.int64), 0
@@ -92,9 +92,9 @@ class Cells:
     def respond_by(self, model: SwitchingModel) -> None:
         """Let the cells, which stay what they are, respond to pulses by another model."""
         self.model = model
-        self._settle(*self._responses(self.variation.draw(self.rows, self.columns, self.seed)))
+        self._set_responses(*self._responses(self.variation.draw(self.rows, self.columns, self.seed)))
 
-    def _settle(self, p01: Floats, p10: Floats) -> None:
+    def _set_responses(self, p01: Floats, p10: Floats) -> None:
         """Take these probabilities; stuck cells respond with the bit that they hold."""
         self._stick(p01, p10)
         self._p01, self._p10 = p01, p10
@@ -265,7 +265,7 @@ class Cells:
 
     @property
     def broken(self) -> NDArray[np.bool_]:
-        """Cells whose oxide has broken down: bool (rows, columns); they read as 0 for good."""
+        """Cells whose oxide has broken down: bool (rows, columns); they read as 0 permanently."""
         if self._lives is None:
             return np.zeros((self.rows, self.columns), np.bool_)
         return (self.worn.ravel() >= self._lives).reshape(self.rows, self.columns)

@@ -118,7 +118,7 @@ class Imperfections:
         step: time from one draw of an image to its next [s]; an evaluation of the network lies between.
         steps: draws after which the next image begins: image i begins at the time ``i steps step``.
         slopes: how the probabilities move; None asks the Fokker-Planck equation of the model's junction.
-        neighbour_field: of one neighbour [T], in place of the dipole's.
+        neighbour_field: of one neighbour [T], instead of the dipole's.
     """
 
     variation: bool = True
@@ -216,7 +216,7 @@ class Disturbance:
 
     @cached_property
     def slopes(self) -> Slopes:
-        """How the probabilities move."""
+        """Derivatives of the probabilities."""
         given = self.imperfections.slopes
         return Slopes.of(self._model) if given is None else given
 
@@ -236,7 +236,7 @@ class Disturbance:
         return float(_MU0_4PI * moment / (im.pitch * j.diameter) ** 3)
 
     def common(self, time: float, *, stream: int, at: int) -> dict[str, float]:
-        """What all cells of one pulse share: temperature [K], voltage [V] and width [s], as deviations.
+        """Return the deviations that all cells of one pulse share: temperature [K], voltage [V] and width [s].
 
         Args:
             time: of the pulse [s].

@@ -1,7 +1,7 @@
 """Pulses, their way along a word line, and the response of cells to them.
 
 A driver has a few voltages and a clock, so there are finitely many pulses. Each is solved for the nominal cell and
-for the few that fix a polynomial of the logits of p01 and p10 in what a cell has of its own.
+for the few that fix a polynomial of the logits of p01 and p10 in a cell's deviations.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def pulse_name(pulse: Pulse) -> str:
 
 
 def _orders(halves: Halves) -> list[tuple[int, ...]]:
-    """Which quantities make up each term: powers up to 4 of one (2 of the field, which is small), products of two."""
+    """Return the quantities of each term: powers up to 4 of one (2 of the field, which is small), products of two."""
     n = len(halves)
     powers = [(k,) * order for k in range(n) for order in range(1, 3 if halves[k][0] == "B_z" else 5)]
     return [(), *powers, *itertools.combinations(range(n), 2)]
@@ -307,7 +307,7 @@ class Line:
         return np.asarray(self.driver * columns * self.capacitance + np.cumsum(self.resistance * downstream))
 
     def shifts(self, junction: Junction, pulse: Pulse, columns: int) -> tuple[Floats, Floats]:
-        """What is added to the logits of p01 and p10 of each column, solved at five places along the line."""
+        """Return the shift of the logits of p01 and p10 of each column, solved at five places along the line."""
         cell = 1 / float(junction.conductance(0.0, pulse.voltage))
         droop, delay = self.droop(columns, cell), self.delay(columns)
         at = np.unique(np.linspace(0, columns - 1, min(_LINE_NODES, columns)).round().astype(int))

@@ -93,7 +93,7 @@ def load(path: Path, make: Callable[..., Any]) -> Any:
         )  # fmt: skip
         memory.line = _or_none(Line, what.line)
         memory.imperfections = _or_none(Imperfections, what.imperfections)
-        memory._settle(tensors["p01"].copy(), tensors["p10"].copy())
+        memory._set_responses(tensors["p01"].copy(), tensors["p10"].copy())
         memory.ledger = Ledger.from_dict(what.ledger)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

@@ -41,7 +41,7 @@ class StoredImage(Result):
 
 
 class StoredImages(Result):
-    """What several arrays kept of one picture.
+    """One picture as several arrays have kept it.
 
     Args:
         picture: file that shows them.

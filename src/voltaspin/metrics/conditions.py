@@ -7,7 +7,8 @@ equivalence is declared beforehand, as a share of the distance that a blur adds 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from pydantic import AliasChoices, Field, model_validator
 
 from voltaspin.core.files import as_object
 from voltaspin.core.result import Part, Result
+from voltaspin.diffusion.conditions import ConditionImages
 from voltaspin.metrics.distance import Score
 from voltaspin.metrics.evaluation import paired_difference, score_features
 from voltaspin.metrics.features import Extractor
@@ -137,20 +139,9 @@ class ConditionComparison(Result):
         return "no difference resolved" if found.margin is None else f"not shown equivalent within ±{found.margin:.3g}"
 
 
-@dataclass(frozen=True)
-class ConditionImages:
-    """The images of one condition by their features.
-
-    Args:
-        key, name: of the condition.
-        features: float32 (n, d); image i of every condition comes from one latent.
-        noise: where the noise of its images came from.
-    """
-
-    key: str
-    name: str
-    features: NDArray[np.float32]
-    noise: str
+def shipped_comparison() -> ConditionComparison:
+    """Return the larger comparison that ships with the package."""
+    return ConditionComparison.load(Path(str(resources.files("voltaspin"))) / "data" / "study.json")
 
 
 def compare_conditions(
@@ -170,16 +161,17 @@ def compare_conditions(
         conditions: the first is the baseline.
         control: one that must be told apart; ``broken`` says how it was broken.
         against: real images.
-        extractor: the network behind the features.
+        extractor: of the features.
         shared: what the conditions have in common.
         broken: see ``control``.
         progress: called with (done, total) scores.
         labels: ``label``, ``steps`` and ``command`` of the comparison.
 
     Raises:
-        InputError: features that are no pairs, or too few images.
+        InputError: images that are no pairs, or too few of them.
     """
-    every, n = (*conditions, control), len(control.features)
+    n = len(control.images)
+    every = [(c.condition, extractor.features(c.images)) for c in (*conditions, control)]
     total = 2 * len(every) + 2
     done = 0
 
@@ -195,16 +187,16 @@ def compare_conditions(
         tick()
         return ConditionScores(condition=key, name=name, kid=found.kid, fd=fd, fd_reason="" if fd else found.reason)
 
-    rows = {c.key: row(c.key, c.name, c.features, c.noise, shared) for c in every}
+    rows = [row(c.key, c.name, features, c.noise, shared) for c, features in every]
     real = {key: row(key, name, against.features[key][:n]) for key, name in _YARDSTICKS.items()}
     # From all blurred images, whatever n is here: the margin is a property of the extractor, not of this comparison.
     margin = MARGIN_SHARE_OF_BLUR * score_features(against.features["blur"], against).kid.value
-    baseline, differences = conditions[0].features, []
-    for c in every[1:]:
-        kid = paired_difference(c.features, baseline, against, noise=c.noise, shared=shared)
+    baseline, differences = every[0][1], []
+    for c, features in every[1:]:
+        kid = paired_difference(features, baseline, against, noise=c.noise, shared=shared)
         fd = None
         if n >= 4 * against.target.shape[1]:
-            fd = paired_difference(c.features, baseline, against, metric="FD")
+            fd = paired_difference(features, baseline, against, metric="FD")
         differences.append(ConditionDifference(
             condition=c.key, name=c.name, kid=kid, fd=fd, margin=margin, equivalent=kid.equivalent(margin)
         ))  # fmt: skip
@@ -212,9 +204,9 @@ def compare_conditions(
     apart = differences.pop()
     return ConditionComparison(
         n=n, extractor=extractor.name, extractor_sha256=extractor.sha256,
-        extractor_accuracy=float(extractor.card["accuracy"]["value"]), rows=tuple(rows[c.key] for c in conditions),
+        extractor_accuracy=float(extractor.card["accuracy"]["value"]), rows=tuple(rows[:-1]),
         differences=tuple(differences), floor=real["real"], yardsticks=(real["blur"], real["noise"]),
-        control=Control(row=rows[control.key], difference=apart, detected=apart.kid.low > 0, what=broken),
+        control=Control(row=rows[-1], difference=apart, detected=apart.kid.low > 0, what=broken),
         note=f"Equivalence margin: {MARGIN_SHARE_OF_BLUR:g} of the KID of blurred real images, set beforehand. "
              "FD is extrapolated in 1/n where there are images enough.",
         **labels,

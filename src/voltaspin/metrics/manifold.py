@@ -56,7 +56,7 @@ class Manifold:
         radii = np.empty((1 + _GROUPS, n))
         for i in range(0, n, _CHUNK):
             d = _squared_distances(points[i : i + _CHUNK], points)
-            d[np.arange(len(d)), np.arange(i, i + len(d))] = np.inf  # nobody is its own neighbour
+            d[np.arange(len(d)), np.arange(i, i + len(d))] = np.inf  # no point is its own neighbour
             near = np.argpartition(d, kept - 1, axis=1)[:, :kept]
             d = np.take_along_axis(d, near, 1)
             order = np.argsort(d, axis=1)

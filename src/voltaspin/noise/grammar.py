@@ -22,13 +22,15 @@ from voltaspin.core.units import FIELD, NUMBER, PULSE_WIDTH, RATIO, VOLTAGE, Dim
 from voltaspin.device import Junction, Pulse, SwitchingModel
 from voltaspin.memory import Imperfections, MagnetoelectricMemory
 from voltaspin.noise.conditioning import Peres, VonNeumann, Xor
-from voltaspin.noise.controls import PeriodicSource, SystemSource
+from voltaspin.noise.feedback import Feedback
 from voltaspin.noise.hashing import Sha256, Toeplitz
 from voltaspin.noise.health import HealthChecked
-from voltaspin.noise.memory_source import Feedback, MemorySource
+from voltaspin.noise.memory_source import MemorySource
+from voltaspin.noise.periodic import PeriodicSource
 from voltaspin.noise.recorded import RecordedSource
 from voltaspin.noise.software import PseudoSource
 from voltaspin.noise.source import NoiseSource
+from voltaspin.noise.system import SystemSource
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ class Sha256(Conditioner):
 
 
 def toeplitz_tables(diagonal, n_in, n_out):  # type: ignore[no-untyped-def]
-    """What each byte of a block adds to the hash: uint64 (n_in / 8, 256, words), bits in packed order.
+    """Return the contribution of each byte of a block to the hash: uint64 (n_in / 8, 256, words), bits in packed order.
 
     Row ``i`` and column ``j`` of the matrix hold ``diagonal[n_out - 1 - i + j]``.
     """

@@ -1,7 +1,7 @@
 """A source as the engine of NumPy's random generator.
 
 NumPy calls three C functions for its words, and a C function cannot raise. So the words wait in a buffer, the
-functions count where they stand, and the lock that NumPy holds around every draw settles the account: if the
+functions count where they stand, and the lock that NumPy holds around every draw checks them: if the
 words did not suffice, leaving the lock raises and the numbers of that draw are never handed out.
 """
 
@@ -143,7 +143,7 @@ class _Lock:
 
 
 class _Children(ISpawnableSeedSequence):
-    """What libraries take for the seed of an engine, to make further engines of: its source."""
+    """The source of an engine, in the place of a seed, from which libraries make further engines."""
 
     def __init__(self, source: BitSource, words: int | None) -> None:
         self.source, self.words = source, words

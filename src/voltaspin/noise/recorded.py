@@ -92,7 +92,7 @@ class RecordedSource(SequentialSource):
 
     @property
     def understood(self) -> Understood:
-        """How the file was read; ``str`` of it is one line."""
+        """The way in which the file was read; ``str`` of it is one line."""
         return self._file.understood
 
     @property

@@ -1,4 +1,4 @@
-"""What a drive_torch block needs beside its draws: reach, places in generators, and counts of several processes.
+"""The needs of a drive_torch block beside its draws: reach, places in generators, and counts of several processes.
 
 *Reach.* A mode of PyTorch acts in one thread. So while a block is open, the kernels of random operations are wrapped at
 a level of the dispatcher that every thread passes, and processes that ``multiprocessing`` starts are given the block.

@@ -116,7 +116,7 @@ def write_error_map(result: Characterisation, *, ax: Axes) -> Axes:
         if np.min(p) < 0.55 and np.max(p) > 0.45:
             ax.contourf(widths, grid.voltages, np.array(p), levels=[0.45, 0.55], colors=[colour], alpha=0.6)
             ax.plot([], [], color=colour, alpha=0.6, lw=7, label=name)
-    for pulse, marker, name in ((result.write, "D", "write pulse"), (result.coin, "o", "coin pulse")):
+    for pulse, marker, name in ((result.write, "D", "write pulse"), (result.coin, "o", "fair pulse")):
         if pulse is not None:
             ax.plot(
                 pulse.width * scale, pulse.voltage, marker, color="white", mec=INK, mew=1.4, ms=7, ls="", label=name,
@@ -134,7 +134,7 @@ def write_error_map(result: Characterisation, *, ax: Axes) -> Axes:
     bar.set_ticks(marks, labels=[f"$10^{{{e}}}$" if e else "1" for e in marks])
     bar.set_label("write error rate")
     bar.outline.set_visible(False)
-    ax.set_title("Where a pulse writes (dark) and where it tosses a coin (orange)")
+    ax.set_title("Where a pulse writes (dark) and where it is fair (orange)")
     outer_legend(ax, loc="outside lower center", ncols=4)
     return ax
 

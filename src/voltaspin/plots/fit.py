@@ -23,16 +23,14 @@ from voltaspin.device.fit.data import (
 from voltaspin.device.fit.field import switched
 from voltaspin.device.fit.likelihood import FitResult
 from voltaspin.device.fit.predictions import predictions
+from voltaspin.device.fit.record import fitted_parameters
 from voltaspin.device.fit.resistance import resistance
 from voltaspin.device.junction import Junction, Well
 from voltaspin.plots.drawing import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, figure, mathtext, split
 
 Measured = SwitchingData | ResistanceData | TMRData | SwitchingFieldData | ResistanceSpread
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#56b4e9", "#cc79a7", "#e69f00", INK)
-_UNITS = {
-    "J/(V m)": (1e15, "fJ/(V m)"), "J/m^3": (1e-3, "kJ/m³"), "T": (1e3, "mT"), "T/V": (1e3, "mT/V"),
-    "ohm m^2": (1e12, "Ω µm²"), "ohm": (1e-3, "kΩ"), "V": (1.0, "V"), "1": (1.0, ""),
-}  # fmt: skip
+_PRINTED = (("ohm", "Ω"), ("um", "µm"), ("^2", "²"), ("^3", "³"))
 _NAMES = {
     "xi": r"$\xi$", "Delta": r"$\Delta$", "alpha_G": r"$\alpha_{\mathrm{G}}$", "TMR0": "TMR$_0$",
     "B_z_per_volt": r"d$B_{\mathrm{z}}$/d$V$", "resistance_spread": "spread of R", "TMR_spread": "spread of TMR",
@@ -95,11 +93,11 @@ def fit_overlay(
 def _write_parameters(axes: Axes, result: FitResult) -> None:
     axes.set_axis_off()
     lines = []
-    for name, estimate in result.parameters.items():
-        factor, unit = _UNITS.get(estimate.unit, (1.0, estimate.unit))
-        value, error = estimate.value * factor, estimate.standard_error * factor
-        places = max(0, 1 - math.floor(math.log10(error))) if error > 0 else 3
-        lines.append(f"{_NAMES.get(name, mathtext(name))} = {value:.{places}f} ± {error:.{places}f} {unit}".rstrip())
+    for name, parameter in fitted_parameters(result).items():
+        value, error, _, _, unit = parameter.texts()
+        for plain, printed in _PRINTED:
+            unit = unit.replace(plain, printed)
+        lines.append(f"{_NAMES.get(name, mathtext(name))} = {value} ± {error} {unit}".rstrip())
     if result.chi2 is not None and result.dof > 0:
         lines += ["", rf"$\chi^2$ = {result.chi2:.3g} for {result.dof} d.o.f."]
     if result.p_value is not None:

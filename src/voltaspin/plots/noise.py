@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,6 +10,7 @@ from matplotlib.axes import Axes
 from voltaspin.noise import sp800_22
 from voltaspin.noise.examination.entropy import ESTIMATES
 from voltaspin.noise.examination.randomness import Randomness
+from voltaspin.noise.examination.statistics import ArrayBits
 from voltaspin.plots.drawing import BLUE, GREY, INK, ORANGE, figure, split
 
 _FLOOR = 1e-8  #: smaller P-values are drawn here
@@ -36,11 +36,11 @@ def examined_bits(found: Randomness, *, ax: Axes) -> Axes:
 
 
 @figure((9.6, 3.4))
-def bits_of_cells(memory: Any, *, ax: Axes) -> Axes:
+def bits_of_cells(memory: ArrayBits, *, ax: Axes) -> Axes:
     """Draw the autocorrelation per lag and the distribution of the cells' means, raw beside conditioned.
 
     Args:
-        memory: with the statistics ``raw`` and ``conditioned`` of the demo's results.
+        memory: the statistics.
         ax: to draw into.
     """
     left, right = split(ax, 1, 2)[0]

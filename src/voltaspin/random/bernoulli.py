@@ -40,7 +40,7 @@ from voltaspin.random.streams import derive_key
 
 GROUP = 128  #: bits served by one group of sixteen Philox blocks
 BLOCKS = np.uint64(16)  #: Philox blocks per group
-HALF = 32768  #: a word below it is a 1 of a fair coin
+HALF = 32768  #: a word below it is a 1 of a fair bit
 
 
 @numba.njit(inline="always")
@@ -55,7 +55,7 @@ def fill_group(key, stream, block, lanes, words):  # type: ignore[no-untyped-def
 
 @numba.njit(cache=True, nogil=True)
 def fair_bits(key, stream, first_block, out):  # type: ignore[no-untyped-def]
-    """Fair coins ``w < 32768``, one per byte, into ``out`` uint8 (a multiple of 128,)."""
+    """Fair bits ``w < 32768``, one per byte, into ``out`` uint8 (a multiple of 128,)."""
     lanes = np.empty((4, 16), np.uint64)
     words = np.empty(GROUP, np.int32)
     for g in range(out.shape[0] // GROUP):
@@ -215,7 +215,7 @@ def _next_or_tie(lt, tie, c, key, m):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def fair_words(keys, first_group, out):  # type: ignore[no-untyped-def]
-    """Words of fair coins: ``out`` uint64 (a multiple of 512,), from group ``first_group``."""
+    """Words of fair bits: ``out`` uint64 (a multiple of 512,), from group ``first_group``."""
     key = keys[1]
     for g in range(out.shape[0] // GROUP_WORDS):
         c = (keys[0] + (first_group + np.uint64(g)) * _GROUP_COUNTERS) * GOLDEN
@@ -246,7 +246,7 @@ def _answered(a, both, c, key, low):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def equal_words(keys, first_group, m, out):  # type: ignore[no-untyped-def]
-    """Words of coins of one probability.
+    """Words of bits of one probability.
 
     m: uint64 (16,), all ones where that bit of the threshold is 1, lowest first. out: uint64 (a multiple of
     512,), from group ``first_group`` of the sequence.
@@ -277,7 +277,7 @@ def equal_words(keys, first_group, m, out):  # type: ignore[no-untyped-def]
             r = out[g * GROUP_WORDS + row * _ROW : g * GROUP_WORDS + (row + 1) * _ROW]
             here = start + np.uint64(8 * (row + 1)) * _ROW_STEP
             twice = _ZERO
-            # Unrolled, so that sixty-four words stay in registers: 3.4 instead of 2.5 GB/s of coins.
+            # Unrolled, so that sixty-four words stay in registers: 3.4 instead of 2.5 GB/s of bits.
             for j in range(_ROW):
                 c = here + _OFFSETS[j]
                 a, t = _next_or_tie(low[j], ~_ZERO, c, key, m8)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Group
@@ -9,6 +11,7 @@ from rich.table import Table
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_text
+from voltaspin.core.folders import RECORD, OutputFolder
 from voltaspin.core.format import duration, energies, interval, number
 from voltaspin.core.result import Provenance
 from voltaspin.cost.merit import UNITS
@@ -17,6 +20,17 @@ from voltaspin.device.pulse_check import PulseCheck
 from voltaspin.metrics.conditions import ConditionComparison, ConditionScores
 from voltaspin.report.demo_results import DemoResults
 from voltaspin.report.page import data_uri, render
+
+#: Files of a report that 0.1.0 wrote into a folder without listing them.
+FILES_OF_0_1_0 = (
+    "index.html", "results.json",
+    *(f"pictures/{name}.png" for name in (
+        "switching", "conditioning", "quality_live", "quality_study", "cost", "claim", "image", "main", "forward",
+        "arm-software", "arm-software16", "arm-raw", "arm-conditioned",
+    )),
+    *(f"samples/{key}.{suffix}" for key in ("software", "software16", "raw", "conditioned", "control")
+      for suffix in ("npy", "json")),
+)  # fmt: skip
 
 #: The meaning of each kind of provenance.
 MEANING: dict[Provenance, str] = {
@@ -75,7 +89,7 @@ def required_pictures(results: DemoResults) -> dict[str, str]:
         "quality_live": "Image quality of this run with intervals",
         "cost": "Energy per random bit of several generators on a logarithmic axis",
     }
-    named |= {f"arm:{arm.key}": f"Images sampled with {arm.name}" for arm in results.reverse.conditions}
+    named |= {f"condition:{c.key}": f"Images sampled with {c.name}" for c in results.reverse.conditions}
     if merit := results.cost.figure_of_merit:
         named["claim"] = "Ratios of conventional generators to the memory in four metrics, with ranges"
         if merit.work:
@@ -95,7 +109,7 @@ def write_page(results: DemoResults, pictures: dict[str, bytes], path: Path | st
     Args:
         results: every number.
         pictures: PNG bytes named as in :func:`required_pictures`. :func:`pictures_of` draws those that follow from the
-            numbers; ``main``, ``forward`` and one ``arm:<key>`` per arm are grids of images; ``reverse`` may be added.
+            numbers; ``main``, ``forward`` and a ``condition:<key>`` each are grids of images; ``reverse`` may be added.
         path: of the HTML file; its folder must exist.
 
     Raises:
@@ -124,6 +138,31 @@ def write_page(results: DemoResults, pictures: dict[str, bytes], path: Path | st
     write_text(path, html)
 
 
+def files_before(out: Path, command: str) -> Sequence[str]:
+    """Return the files that 0.1.0 wrote into ``out`` if the report there is of this command, and none otherwise."""
+    with contextlib.suppress(InputError):
+        results = out / "results.json"
+        if results.is_file() and not (out / RECORD).is_file() and DemoResults.load(results).command == command:
+            return FILES_OF_0_1_0
+    return ()
+
+
+def write_report(results: DemoResults, images: dict[str, bytes], folder: OutputFolder) -> None:
+    """Write page, pictures and numbers, each whole or not at all; the page, which shows the others, comes last.
+
+    Args:
+        results: every number.
+        images: pictures of images, see :func:`write_page`.
+        folder: of the report.
+    """
+    pictures = pictures_of(results) | images
+    for name, png in pictures.items():
+        folder.write_bytes(f"pictures/{name.replace(':', '-')}.png", png)
+    folder.write_json("results.json", results.to_json())
+    with folder.replacing("index.html") as part:
+        write_page(results, pictures, part)
+
+
 def summary_table(results: DemoResults) -> Group:
     """Return the page's summary for the terminal: device and bits, quality, cost. Print it with rich."""
     tables = [_bits_table(results), _quality_table(results.quality.live)]
@@ -135,13 +174,13 @@ def summary_table(results: DemoResults) -> Group:
 def provenance_groups(results: DemoResults) -> list[tuple[str, str, list[str]]]:
     """Each kind of provenance in the run: its name, what it means, the conditions that have it."""
     kinds: dict[str, list[str]] = {}
-    for arm in results.reverse.conditions:
-        kinds.setdefault(arm.provenance, []).append(arm.name)
+    for condition in results.reverse.conditions:
+        kinds.setdefault(condition.provenance, []).append(condition.name)
     return [(kind, MEANING[kind], kinds[kind]) for kind in MEANING if kind in kinds]
 
 
 def barrier_text(device: PulseCheck) -> str:
-    """How long the generator's bits last, from its barrier where the run gives one."""
+    """Return a sentence on the life of the generator's bits, from its barrier where the run gives one."""
     found = [q for q in device.derived if q.name.lower().startswith("barrier")]
     height = f" (barrier {number(found[0].value)} {found[0].unit})" if found else ""
     return (

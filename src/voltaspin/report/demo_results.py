@@ -8,53 +8,13 @@ from pydantic import AliasChoices, Field, model_validator
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import as_object
-from voltaspin.core.result import Part, Provenance, Result
+from voltaspin.core.result import Part, Result
 from voltaspin.cost.comparison import Cost
 from voltaspin.cost.old_files import cost_of_version_1
 from voltaspin.device.pulse_check import PulseCheck
+from voltaspin.diffusion.conditions import Condition, Forward
 from voltaspin.metrics.conditions import ConditionComparison
-from voltaspin.noise.examination.statistics import CellBits
-
-
-class Memory(Part):
-    """The array and its bits before and after conditioning.
-
-    Args:
-        spreads: e.g. ``{"K_eff": "5 %"}``, as text for the page.
-        operation: reset before every pulse or not, and the mapping of cells to pixels.
-    """
-
-    rows: int
-    columns: int
-    spreads: dict[str, str]
-    operation: str
-    raw: CellBits
-    conditioned: CellBits
-
-
-class Forward(Part):
-    """The strip of the forward process: which steps it shows and whose noise made it."""
-
-    steps: tuple[int, ...]
-    n_steps: int
-    provenance: Provenance
-    noise: str
-
-
-class Condition(Part):
-    """One noise source under which the same model samples.
-
-    Args:
-        key: short identifier, e.g. ``"raw"``.
-        name: for people, e.g. ``"Memory, raw bits"``.
-        noise: one line on how the numbers are made.
-        provenance: one of the five kinds.
-    """
-
-    key: str
-    name: str
-    noise: str
-    provenance: Provenance
+from voltaspin.noise.examination.statistics import ArrayBits
 
 
 class Reverse(Part):
@@ -111,7 +71,7 @@ class DemoResults(Result):
     configuration: dict[str, Any]
     seconds: dict[str, float]
     device: PulseCheck
-    memory: Memory
+    memory: ArrayBits
     forward: Forward
     reverse: Reverse
     quality: QualityPair

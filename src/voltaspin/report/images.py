@@ -106,7 +106,7 @@ class ImageRun:
 
     @property
     def images(self) -> int:
-        """How many this job has finished."""
+        """Number of images that this job has finished."""
         return sum(len(batch.ids) for batch in self.done)
 
     def finish(self, record: Callable[[Sequence[Batch]], dict[str, Any]]) -> dict[str, Any] | None:
@@ -177,7 +177,7 @@ def png_of(image: NDArray[np.uint8]) -> bytes:
 
 
 def read_png(path: Path) -> NDArray[np.uint8]:
-    """What :func:`png_of` wrote: uint8 (channels, h, w)."""
+    """Read a file of :func:`png_of`: uint8 (channels, h, w)."""
     from PIL import Image
 
     with Image.open(path) as picture:

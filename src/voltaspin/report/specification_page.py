@@ -44,7 +44,7 @@ Ancestral sampling, {spec.steps} steps, {spec.images} images for each point; one
   smallest one is within it.
 - The differences are paired: a condition shares every latent and every random word with the baseline. Every axis begins
   at fair, independent cells, whose images are those of {spec.baseline} by construction: a zero
-  difference is expected there by construction. The looped source (period) is not paired: its bits are others.
+  difference is expected there by construction. The periodic source (period) is not paired: its bits are others.
 - The amplitudes follow trial runs: a grid about where the margin is left tells more than one that is far from it. After
   the first whole run smaller ones were added where the first one lay outside, or not surely inside (bias of 0.0005 and
   0.001, negative correlation, and bias, correlation and spread under XOR). The margin was not moved.
@@ -54,7 +54,7 @@ Ancestral sampling, {spec.steps} steps, {spec.images} images for each point; one
   for long, so that the first latent has no transient of its own.
 - Drift and fixed biases are Gaussian or a sine. The drift is slow against an image and has four periods in the images
   of a seed.
-- The axes of the pulse and the field share images with others: see the notes, and `voltaspin/study/axes.py`.
+- The axes of the pulse and the field share images with others: see the notes, and `voltaspin/requirements/axes.py`.
 - One model, one data set, one sampler, one small extractor. Another model has other limits.
 
 Made by

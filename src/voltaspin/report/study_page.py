@@ -89,7 +89,7 @@ def explained(spec: StudySpec, verdicts: Sequence[Equivalence]) -> list[str]:
 
 
 def effort(spec: StudySpec, out: Path) -> str:
-    """How long the work took, as its runs recorded it; work that two conditions share counts once."""
+    """Return the time of the work, as its runs recorded it; work that two conditions share counts once."""
     parts = []
     for what, jobs in (("trainings", spec.trainings()), ("samplings", spec.runs())):
         folders = {folder_of(out, job) for job in jobs}

@@ -9,12 +9,12 @@ Amplitudes are in SI. Some axes need no images of their own:
 * The field's amplitudes are those at which the generator has a given negative bias; both names share the images. The
   junction's own p01 and p10 are taken, whose correlation is not quite zero (0.08 at 37 mT).
 * The XOR of two cells of bias b has bias -2 b^2, of two of correlation r and no bias r^2, whatever the sign: under
-  XOR a negative bias or correlation has the images of the positive one, in law.
+  XOR a negative bias or correlation has the images of the positive one, in distribution.
 * A fair cell is fair under XOR: quantisation and a short period are asked once. The temperature's largest correlation
   is 0.03, under XOR 0.001: asked raw.
 
 All memory's conditions share every random word with the baseline and are paired with it bit by bit, the quantised ones
-through :class:`voltaspin.noise.Requantised`; a looped source cannot be: it shares nothing.
+through :class:`voltaspin.noise.Requantised`; a periodic source is not, since it shares no word.
 """
 
 from __future__ import annotations

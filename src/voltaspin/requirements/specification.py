@@ -126,7 +126,7 @@ class NoiseSpecification(Result):
         Args:
             spec, verdicts: the study and its differences.
             axes: that it asked about.
-            halving: the effect of halving the steps from a study of more images, in place of this one's.
+            halving: the effect of halving the steps from a study of more images, instead of this one's.
             effort: how long the study took, in words.
             reduced: whether it is a trial.
 

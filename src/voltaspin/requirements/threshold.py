@@ -51,10 +51,10 @@ def threshold(
 
     A monotone curve is fitted to the points in each direction (isotonic regression, weighted by their errors), and
     between two points its square root is taken to be linear in the amplitude, or in its logarithm: exact for a
-    difference that goes as the square, as that of a bias does. Some noise flatters before it harms: where a curve turns
-    after a point that surely (99 %) lies outside the margin, the fit of that direction ends at its farthest point; a
-    dip that is not sure is taken for chance. The interval: the same of 4000 sets of points drawn from their normal
-    errors, 2.5 to 97.5 %.
+    difference that goes as the square, as that of a bias does. Some noise improves the score before it harms: where a
+    curve turns after a point that surely (99 %) lies outside the margin, the fit of that direction ends at its farthest
+    point; a dip that is not sure is taken for chance. The interval: the same of 4000 sets of points drawn from their
+    normal errors, 2.5 to 97.5 %.
 
     Args:
         amplitudes: from the least harm to the most, rising or falling, two or more.

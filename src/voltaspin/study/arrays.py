@@ -39,7 +39,7 @@ class InArrays:
 
 
 def in_arrays(pipeline: Pipeline, spec: ArraySpec, condition: Condition, source: NoiseSource) -> InArrays:
-    """Convert the network of a pipeline and do what the condition asks of it.
+    """Convert the network of a pipeline and apply the condition's settings to it.
 
     Args:
         pipeline: in floating point.

@@ -95,7 +95,9 @@ def perform(work: Work, data: dict[str, Any], out: str) -> str:
 def _do(work: Work, run: Job, place: Path) -> None:
     out = place.parent.parent
     host = socket.gethostname()
-    for left in place.parent.glob(f".{run.key}.{host}-*.part"):  # we hold the lock, so nobody writes into it any more
+    for left in place.parent.glob(
+        f".{run.key}.{host}-*.part"
+    ):  # we hold the lock, so no process writes into it any more
         shutil.rmtree(left, ignore_errors=True)
     partial = place.with_name(f".{run.key}.{host}-{os.getpid()}.part")
     partial.mkdir(parents=True)
@@ -141,7 +143,7 @@ def execute(
         out: folder of results, prepared.
         work: does one run into a folder, and returns what goes into its ``result.json``.
         workers: processes on this machine.
-        scheduler: address of a dask.distributed scheduler, in place of processes here; its workers must see ``out``.
+        scheduler: address of a dask.distributed scheduler, instead of processes here; its workers must see ``out``.
         certificates: for a scheduler at ``tls://``.
         progress: called with (done, total, name of the condition).
 
@@ -199,7 +201,7 @@ def _through(client: Any, todo: dict[str, Job], work: Work, out: str, workers: i
                 for one in ready:
                     yield one.result()
         except BaseException:
-            # Whatever stopped us, an interrupt or a run that failed: nobody waits for hours of work that goes on.
+            # Whatever stopped us, an interrupt or a run that failed: do not wait for hours of work that goes on.
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in set(active_children()) - before:
                 worker.terminate()

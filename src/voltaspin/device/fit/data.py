@@ -1,4 +1,4 @@
-"""What was measured on real junctions: tables in CSV or HDF5, and the four data sets that a fit takes.
+"""Measurements on real junctions: tables in CSV or HDF5, and the four data sets that a fit takes.
 
 A data set is one thing measured under stated conditions, in SI. :func:`load` reads it from a file by a mapping
 from quantity to column, with a factor where the column is not in SI; every row is checked on the way in, so

@@ -215,7 +215,7 @@ class _Voltage:
         return gradient, information
 
     def ranks(self, theta: Floats) -> list[Floats]:
-        """What is uniform from 0 to 1 if the model holds."""
+        """Return numbers that are uniform from 0 to 1 if the model holds."""
         pairs = zip(self.ramps, self.curves(theta), strict=True)
         return [np.exp(-ramps.at_events(curves)[1]) for ramps, curves in pairs]
 

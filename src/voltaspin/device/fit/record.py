@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Self
 from voltaspin.core.errors import InputError
 from voltaspin.core.result import Part, Result
 from voltaspin.device.fit import field, resistance, switching
+from voltaspin.device.fit.kinds import KINDS
 from voltaspin.device.fit.likelihood import FitResult
-from voltaspin.device.fit.tables import KINDS, Measurements, joined
+from voltaspin.device.fit.tables import Measurements, joined
 from voltaspin.device.junction import Junction
 
 #: Units in which parameters are printed, with the factor from SI.
@@ -82,8 +83,16 @@ class FittedParameter(Part):
     unit: str
     numerical_error: float | None = None
 
+    def texts(self) -> tuple[str, str, str, str, str]:
+        """Return value, error, ends of the interval and unit as they are printed: to two digits of the error."""
+        unit, factor = _SHOWN.get(self.unit, (self.unit, 1.0))
+        error = self.error * factor
+        places = min(max(0, 1 - math.floor(math.log10(error))), 12) if error > 0 else 3
+        value, low, high = (f"{x * factor:.{places}f}" for x in (self.value, self.low, self.high))
+        return value, f"{error:.{places}f}", low, high, unit
 
-def _parameters(result: FitResult) -> dict[str, FittedParameter]:
+
+def fitted_parameters(result: FitResult) -> dict[str, FittedParameter]:
     """The parameters of a fit as its record has them."""
     numerical = result.numerical or {}
     return {
@@ -137,9 +146,9 @@ class FitRecord(Result):
         titled = ", ".join(file["name"] for file in found.files)
         made = None if result.junction is None else replace(result.junction, name=f"{start.name}, fitted to {titled}")
         return cls(
-            measurement=found.kind, parameters=_parameters(result), approximate=result.approximate, interval="95 %",
-            covariance=result.covariance.tolist(), correlation=result.correlation.tolist(), chi2=result.chi2,
-            dof=result.dof, p_value=result.p_value, notes=tuple(notes), start=start.to_json(),
+            measurement=found.kind, parameters=fitted_parameters(result), approximate=result.approximate,
+            interval="95 %", covariance=result.covariance.tolist(), correlation=result.correlation.tolist(),
+            chi2=result.chi2, dof=result.dof, p_value=result.p_value, notes=tuple(notes), start=start.to_json(),
             junction=None if made is None else made.to_json(), points=found.points, files=found.files, **settings,
         )  # fmt: skip
 
@@ -155,18 +164,15 @@ class FitRecord(Result):
 
 def in_short(result: FitResult) -> str:
     """The parameters of a fit with their standard errors, in one line."""
-    return ", ".join(f"{row[0]} {row[1]} +- {row[2]} {row[4]}".rstrip() for row in _rows(_parameters(result))[1:])
+    return ", ".join(f"{row[0]} {row[1]} +- {row[2]} {row[4]}".rstrip() for row in _rows(fitted_parameters(result))[1:])
 
 
 def _rows(parameters: dict[str, FittedParameter]) -> list[tuple[str, ...]]:
     """The titles, then value, standard error, 95 % interval and unit of each parameter."""
     rows: list[tuple[str, ...]] = [("parameter", "value", "error", "95 % interval", "unit")]
     for name, p in parameters.items():
-        unit, factor = _SHOWN.get(p.unit, (p.unit, 1.0))
-        error = p.error * factor
-        places = min(max(0, 1 - math.floor(math.log10(error))), 12) if error > 0 else 3
-        value, low, high = (f"{x * factor:.{places}f}" for x in (p.value, p.low, p.high))
-        rows.append((name, value, f"{error:.{places}f}", f"{low} to {high}", unit))
+        value, error, low, high, unit = p.texts()
+        rows.append((name, value, error, f"{low} to {high}", unit))
     return rows
 
 

@@ -118,7 +118,7 @@ def _fit_positive(
     start = np.log([getattr(junction, name) for name in free])
     scale, rounds = 1.0, 1 if error is not None else 3
     for _ in range(rounds):
-        if error is None:  # of the residuals so far; the fit from the last round then settles at that scale
+        if error is None:  # of the residuals so far; the fit from the last round then converges at that scale
             scale = math.sqrt(float(np.sum(residuals(start) ** 2)) / (len(measured) - len(free))) + 1e-12
         start, covariance = _least_squares(start, free, residuals, scale)
     values = np.exp(start)

@@ -172,7 +172,7 @@ class _Fit:
         return moved
 
     def _work(self, junction: Junction) -> float:
-        """What a solution costs, but for the degree: the largest rates of turning and falling."""
+        """Return the cost of a solution apart from the degree: the largest rates of turning and falling."""
         largest = max(float(np.abs(one.voltage).max()) for one in self.sets)
         return max(float(np.abs(term_weights(junction, V)).sum()) for V in (0.0, largest, -largest))
 

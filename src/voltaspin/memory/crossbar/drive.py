@@ -42,7 +42,7 @@ class Drive:
 
     @property
     def activations(self) -> int:
-        """How often the rows are driven for one input."""
+        """Return how often the rows are driven for one input."""
         return 1 if self.multilevel else self.bits
 
     @property

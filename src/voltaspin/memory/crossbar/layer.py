@@ -60,7 +60,7 @@ class MemoryLayer(nn.Module):
                 setattr(self, kept, getattr(source, kept))
         each = (self.out_features,)
         sizes = {"input_step": (), "adc_limit": (spec.slices,), "adc_gain": each, "adc_shift": each, "adc_loss": each}
-        for kept, size in (*sizes.items(), ("clipped", ())):  # see ranges.settle
+        for kept, size in (*sizes.items(), ("clipped", ())):  # see ranges.choose_ranges
             self.register_buffer(kept, torch.zeros(spec.time_buckets, *size, dtype=torch.float32))
         self.seen: dict[int, list[tuple[torch.Tensor, torch.Tensor, float]]] = {}
 
@@ -235,7 +235,7 @@ class MemoryLayer(nn.Module):
 
 
 def context_of(model: nn.Module) -> CrossbarContext:
-    """What the converted layers of ``model`` share, its ledger among it; raises InputError where it has none."""
+    """Return the context that the converted layers of ``model`` share; raises InputError where it has none."""
     for module in model.modules():
         if isinstance(module, MemoryLayer):
             return module.context

@@ -54,11 +54,11 @@ def calibrate(model: nn.Module, run: Callable[[nn.Module], object] | Iterable[An
         for layer in layers:
             layer.seen = {}
         raise InputError(f"the calibration never reached {', '.join(unseen[:5])}; run the whole model")
-    return {layer.name: settle(layer) for layer in layers}
+    return {layer.name: choose_ranges(layer) for layer in layers}
 
 
 @torch.no_grad()
-def settle(layer: MemoryLayer) -> float:
+def choose_ranges(layer: MemoryLayer) -> float:
     """Choose the ranges from what was recorded; returns the largest share of clipped conversions."""
     spec = layer.spec
     for bucket, seen in layer.seen.items():
@@ -76,7 +76,7 @@ def settle(layer: MemoryLayer) -> float:
         columns = torch.cat([c for _, c, _ in seen], 1)
         q = (columns / step).round().clamp(spec.input_bottom, spec.input_top)
         if isinstance(layer.crossbar.readout, Converted):
-            layer.clipped[bucket] = _settle_converters(layer, layer.crossbar.readout, q, bucket)
+            layer.clipped[bucket] = _choose_converter_ranges(layer, layer.crossbar.readout, q, bucket)
     missing = [b for b in range(spec.time_buckets) if b not in layer.seen]
     for b in missing:
         near = min(layer.seen, key=lambda k: abs(k - b))
@@ -86,7 +86,7 @@ def settle(layer: MemoryLayer) -> float:
     return float(layer.clipped.max())
 
 
-def _settle_converters(layer: MemoryLayer, readout: Converted, q: torch.Tensor, bucket: int) -> float:
+def _choose_converter_ranges(layer: MemoryLayer, readout: Converted, q: torch.Tensor, bucket: int) -> float:
     """Choose each slice's range by the mean square that conversion loses of the recorded sums, and keep what all
     conversions together do to each output: the part of the loss that goes with the output, and the variance of the
     rest, with all correlations over phases, slices and tiles."""

@@ -86,7 +86,7 @@ def estimate(bits: NDArray[Any] | bytes | bytearray | Path | str, *, n_bits: int
 class Guesses(NamedTuple):
     """Score of a predictor: right guesses, the longest run of them, and all guesses.
 
-    A guess of a fair coin is right with 1/2, whatever came before.
+    A guess of a fair bit is right with 1/2, whatever came before.
     """
 
     right: int

@@ -79,7 +79,7 @@ def limit(name: str, n: int, alpha: float) -> float:
 
 
 def _right(alpha: float, n: int) -> int:
-    """The number that fair coins exceed with a probability of at most ``alpha``."""
+    """The number that fair bits exceed with a probability of at most ``alpha``."""
     from scipy.stats import binom
 
     return int(binom.isf(alpha, n, 0.5))

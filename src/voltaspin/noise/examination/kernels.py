@@ -63,7 +63,7 @@ def ranks(bits, size):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def windows(bits, m, blocks):  # type: ignore[no-untyped-def]
-    """How often each word of ``m`` bits begins in each of ``blocks`` equal blocks: int64 (blocks, 2**m)."""
+    """Count how often each word of ``m`` bits begins in each of ``blocks`` equal blocks: int64 (blocks, 2**m)."""
     size = bits.shape[0] // blocks
     out = np.zeros((blocks, 2**m), np.int64)
     mask = 2**m - 1
@@ -135,7 +135,7 @@ def linear_complexities(bits, m):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def collisions(s):  # type: ignore[no-untyped-def]
-    """How often two, and how often three bits in a row were needed until one repeated."""
+    """Count how often two, and how often three bits in a row were needed until one repeated."""
     twos, threes, i, n = 0, 0, 0, s.shape[0]
     while i < n - 1:
         if s[i] == s[i + 1]:

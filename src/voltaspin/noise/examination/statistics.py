@@ -1,7 +1,8 @@
-"""Bias and autocorrelation of raw or conditioned bits, per cell and overall."""
+"""Bias and autocorrelation of raw or conditioned bits, per cell and overall, and of an array before and after."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, Self
 
 import numpy as np
@@ -11,6 +12,7 @@ from pydantic import Field, model_validator
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Z95, Estimate
 from voltaspin.core.result import Array, Numbers, Part, Result
+from voltaspin.noise.memory_source import MemorySource
 
 
 class CellBits(Part):
@@ -54,6 +56,22 @@ class CellBits(Part):
                 "give one edge more than counts"
             )
         return self
+
+
+class ArrayBits(Part):
+    """An array and its bits before and after conditioning.
+
+    Args:
+        spreads: e.g. ``{"K_eff": "5 %"}``, as text for people.
+        operation: reset before every pulse or not, and the mapping of cells to pixels.
+    """
+
+    rows: int
+    columns: int
+    spreads: dict[str, str]
+    operation: str
+    raw: CellBits
+    conditioned: CellBits
 
 
 class BitStatistics(Result):
@@ -193,6 +211,37 @@ def bit_statistics(bits: NDArray[np.uint8], *, lags: int = 8, worst: int = 10) -
         device_std=float(np.sqrt(max(0.0, std**2 - sampling**2))),
         worst_cells=tuple(np.argsort(-np.abs(mean - 0.5), kind="stable")[:worst].tolist()),
     )
+
+
+def array_bits(
+    raw: MemorySource, conditioned: MemorySource, *, cycles: int, size: int, operation: str, grade: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> ArrayBits:  # fmt: skip
+    """Return the statistics of the bits that an image of ``size`` numbers finds, with two sources of like arrays.
+
+    Args:
+        raw, conditioned: sources without and with conditioning; nothing is counted in them.
+        cycles: draws of each, from a stream that no image uses.
+        size: numbers per draw.
+        operation: see :class:`ArrayBits`.
+        grade: of the spreads.
+        progress: called as ``progress(done, total)``.
+    """
+    found = []
+    for done, (label, source) in enumerate((("raw", raw), ("conditioned", conditioned)), 1):
+        found.append(bit_statistics(source.samples(cycles, size=size, stream=2**62)[1]).brief(label))
+        if progress:
+            progress(done, 2)
+    memory = raw.memory
+    spreads = {
+        "K_eff": f"{100 * memory.variation.K_eff:g} % ({grade})",
+        "stray field": f"{1e3 * memory.variation.stray_field:g} mT ({grade})",
+        "p01 of the cells": f"{memory.p01.mean():.4f} +- {memory.p01.std():.4f}",
+    }
+    return ArrayBits(
+        rows=memory.rows, columns=memory.columns, spreads=spreads, operation=operation, raw=found[0],
+        conditioned=found[1],
+    )  # fmt: skip
 
 
 def _column_sum(bits: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Open a recorded file: unpack it, recognise its layout by content, read it, and keep packed bits.
 
 A layout is recognised by content, never by a file's suffix. A content that could be two things is refused with the
-arguments that settle it, and a known kind of file or text is never taken for raw bits unless ``format="packed"`` says
+arguments that resolve it, and a known kind of file or text is never taken for raw bits unless ``format="packed"`` says
 so. To add a layout, write its reader and add its line to :data:`LAYOUTS`.
 """
 
@@ -96,10 +96,10 @@ def _recognised(file: Content) -> tuple[str | None, Content]:
         _check_kind(file, foreign)
         raise FileError(
             f"{file} begins as a {foreign} file, which is not opened; export the recording as CSV, .npy or text, or "
-            "say ⟦format=packed⟧ if its bytes are raw bits"
+            "say format='packed' if its bytes are raw bits"
         )
     if asked in ("npy", "npz", "mat", "hdf5"):
-        raise FileError(f"{file} does not begin as a {asked} file; leave ⟦format⟧ out to have it recognised")
+        raise FileError(f"{file} does not begin as a {asked} file; leave format= out to have it recognised")
     head, parts = content.looks(file.path)
     encoding = content.encoding_of(head.tobytes()) or (None if asked is None else ("utf-8", 0))
     if encoding is not None:
@@ -109,7 +109,7 @@ def _recognised(file: Content) -> tuple[str | None, Content]:
     words = options.sample_type not in (None, "packed")
     if not words and content.is_nearly_text(parts):
         raise FileError(
-            f"{file} is text with control characters in it; remove them, or say ⟦format=packed⟧ for raw bits"
+            f"{file} is text with control characters in it; remove them, or say format='packed' for raw bits"
         )
     if words:
         return "samples", file
@@ -117,8 +117,8 @@ def _recognised(file: Content) -> tuple[str | None, Content]:
         return "bytes", file
     if options.bit_order is None and (options.n_cells or 1) == 1 and (seen := content.structure(parts)):
         raise FileError(
-            f"{file} does not look like packed bits: {seen}. Say ⟦format=packed⟧ if it is, ⟦format=bytes⟧ for one bit "
-            "a byte, ⟦sample_type=int16⟧ (or another type) and ⟦threshold⟧ for converter words, or ⟦n_cells⟧ for cells "
+            f"{file} does not look like packed bits: {seen}. Say format='packed' if it is, format='bytes' for one bit "
+            "a byte, sample_type='int16' (or another type) and threshold= for converter words, or n_cells= for cells "
             "that were read in turn"
         )
     return None, file
@@ -127,7 +127,7 @@ def _recognised(file: Content) -> tuple[str | None, Content]:
 def _check_kind(file: Content, title: str, names: tuple[str, ...] = ()) -> None:
     asked = file.options.format
     if asked not in (None, *names):
-        raise FileError(f"{file} begins as a {title} file, not as {asked}; say ⟦format=packed⟧ for raw bits")
+        raise FileError(f"{file} begins as a {title} file, not as {asked}; say format='packed' for raw bits")
 
 
 def _of_text(file: Content) -> str:
@@ -143,7 +143,7 @@ def _of_text(file: Content) -> str:
         elif re.fullmatch(rb"(?:[01],[01]\s*\n){2,}(?:[01],?[01]?)?", sample.lstrip()):
             raise FileError(
                 f"{file}: {sample.split()[0].decode()!r} is two bits or one number with a decimal comma; say "
-                "⟦format=text⟧ for all bits row by row, ⟦decimal=,⟧, or ⟦column⟧"
+                "format='text' for all bits row by row, decimal=',', or column="
             )
     if found is None and not given.keys() & _TABLE:
         try:
@@ -152,7 +152,7 @@ def _of_text(file: Content) -> str:
             shown = next(iter(file.characters()), b"")[:40].decode("ascii", "replace")
             raise FileError(
                 f"{file} is text that is neither 0 and 1, numbers, hexadecimal, base64 nor JSON: {shown!r}; name its "
-                "form with ⟦format⟧ (text, hex, base64, json or csv), or say ⟦format=packed⟧ if its bytes are raw bits"
+                "form with format= (text, hex, base64, json or csv), or say format='packed' if its bytes are raw bits"
             ) from None
     return found or "csv"
 
@@ -276,6 +276,6 @@ def _description(path: Path, options: FileOptions, sha256: str) -> tuple[Recordi
             f"the file's {sha256[:12]}): it was changed or cut; {remedy}"
         )
     if options.bit_order == "lsb":
-        raise FileError(f"{beside} says that the first bit of a byte is the highest; leave ⟦bit_order⟧ out")
+        raise FileError(f"{beside} says that the first bit of a byte is the highest; leave bit_order= out")
     options.check("a recording of packed bits", frozenset({"bit_order"}))
     return recording, ()

@@ -247,7 +247,7 @@ def unpacked(file: Content, inside: Path) -> tuple[Content, tuple[str, ...]]:
             raise
         raise FileError(
             f"{file} begins as a {kind} file and cannot be unpacked ({error or 'it ends too early'}): it is cut or "
-            "damaged; copy it again, or say ⟦format=packed⟧ if its bytes are raw bits"
+            "damaged; copy it again, or say format='packed' if its bytes are raw bits"
         ) from None
     if not total:
         raise FileError(f"{file} holds an empty file; record some bits first")
@@ -322,7 +322,7 @@ def _member(archive: zipfile.ZipFile, file: Content) -> zipfile.ZipInfo:
         found = chosen or found
     if len(found) != 1:
         if arrays:
-            raise FileError(f"{file} holds {len(found)} arrays ({listed}); say which one with ⟦column⟧")
+            raise FileError(f"{file} holds {len(found)} arrays ({listed}); say which one with column=")
         raise FileError(f"{file} holds {len(found)} files ({listed}); unpack it and give one of them")
     (member,) = found.values()
     if member.flag_bits & 1:

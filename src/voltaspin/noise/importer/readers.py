@@ -199,7 +199,7 @@ def read_npy(file: Content) -> Reading:
     if found.dtype.names:
         field = file.options.column
         if not isinstance(field, str) or field not in found.dtype.names:
-            raise FileError(f"{file} has the fields {', '.join(found.dtype.names)}; say which one with ⟦column⟧")
+            raise FileError(f"{file} has the fields {', '.join(found.dtype.names)}; say which one with column=")
         found, said, column, label = found[field], f"{said}, field {field!r}", None, field
     return _of_array(found, "npz" if array else "npy", said, file, column, label)
 
@@ -218,7 +218,7 @@ def _of_array(found: Any, kind: str, said: str, file: Content, column: str | int
         said += f", column {number}"
     elif found.ndim == 2 and found.dtype.kind == "f" and len(found) >= 20 and one_way(found[:1000, 0].astype(float)):
         if found.shape[1] > 2:
-            raise FileError(f"{file} holds {found.shape[1]} columns, the first of which is time; say one with ⟦column⟧")
+            raise FileError(f"{file} holds {found.shape[1]} columns, the first of which is time; say one with column=")
         if found.shape[1] == 2:
             found, label = found[:, 1], "1"
             said += ", column 1 (column 0 is time)"
@@ -306,19 +306,19 @@ def _chosen(sizes: dict[str, int], file: Content, what: str) -> str:
     listed = ", ".join(list(sizes)[:8]) + (", ..." if len(sizes) > 8 else "") or "none"
     if column is not None:
         raise FileError(f"{file} has {len(found) or 'no'} {what} {column!r}; its arrays of numbers are {listed}")
-    raise FileError(f"{file} holds {len(found)} arrays of numbers ({listed}); say which one with ⟦column⟧")
+    raise FileError(f"{file} holds {len(found)} arrays of numbers ({listed}); say which one with column=")
 
 
 def read_samples(file: Content) -> Reading:
     """Read raw words of a converter, one after the other."""
     kind, order = file.options.sample_type, file.options.byte_order or "little"
     if kind in (None, "packed"):
-        raise FileError(f"{file}: raw converter words need ⟦sample_type⟧, such as ⟦sample_type=int16⟧, and ⟦threshold⟧")
+        raise FileError(f"{file}: raw converter words need sample_type=, such as sample_type='int16', and threshold=")
     dtype = np.dtype(kind).newbyteorder(">" if order == "big" else "<")
     size = file.path.stat().st_size
     if size % dtype.itemsize:
         raise FileError(
-            f"{file} has {size} bytes, no whole number of {kind} words; it may be cut, or have another ⟦sample_type⟧"
+            f"{file} has {size} bytes, no whole number of {kind} words; it may be cut, or have another sample_type="
         )
     said = f"raw {kind} words" + ("" if dtype.itemsize == 1 else f", {order} end first")
     return Reading("samples", lambda: _words(file, dtype), said, words=True)
@@ -367,7 +367,7 @@ def _entry(data: dict[str, Any], file: Content) -> tuple[str, Any]:
     if column is not None or len(lists) != 1:
         listed = ", ".join(list(lists)[:8]) or "none"
         why = f"no list {column!r}" if column is not None else f"{len(lists)} lists"
-        raise FileError(f"{file} is a JSON object with {why}; its lists are {listed}: say one with ⟦column⟧")
+        raise FileError(f"{file} is a JSON object with {why}; its lists are {listed}: say one with column=")
     return next(iter(lists.items()))
 
 

@@ -34,23 +34,10 @@ _WORDS: dict[str, tuple[str, ...]] = {
 _QUANTITIES: dict[str, Dimension] = {"ohm": RESISTANCE, "V": VOLTAGE, "A": CURRENT}
 _PLAIN = Dimension("number", {"": 1.0, "G": 1e9, "M": 1e6, "k": 1e3, "m": 1e-3, "u": 1e-6, "µ": 1e-6, "n": 1e-9})
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "space": " "}
-_MARK = re.compile(r"⟦(\w+)(?:=([^⟧]*))?⟧")
 
 
 class FileError(InputError):
-    """A file that cannot be read as it was asked for; the message names the arguments that settle it.
-
-    An argument stands in the text as ``⟦name=value⟧`` or ``⟦name⟧``. ``str`` writes it as a keyword, and
-    :meth:`as_options` as a command-line option.
-    """
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        super().__init__(_MARK.sub(lambda m: m[1] if m[2] is None else f"{m[1]}={m[2]!r}", text))
-
-    def as_options(self, option: dict[str, str]) -> str:
-        """Return the message with every argument as the option that ``option`` names."""
-        return _MARK.sub(lambda m: option.get(m[1], m[1]) + ("" if m[2] is None else f" {m[2]}"), self._text)
+    """A file that cannot be read as it was asked for; the message names the arguments that resolve it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,22 +82,22 @@ class FileOptions:
         for name, words in _WORDS.items():
             value = getattr(self, name)
             if value is not None and value not in words:
-                raise FileError(f"⟦{name}⟧ {value!r} is unknown; use one of {', '.join(words)}")
+                raise FileError(f"{name}={value!r} is unknown; use one of {', '.join(words)}")
         if self.delimiter is not None:
             sign = _DELIMITERS.get(self.delimiter, self.delimiter)
             if len(sign) != 1 or sign.isalnum() or sign in ".+-\"'\n\r":
-                raise FileError(f"⟦delimiter⟧ {self.delimiter!r} is none; use comma, semicolon, tab or space")
+                raise FileError(f"delimiter={self.delimiter!r} is none; use comma, semicolon, tab or space")
             if sign == "," == self.decimal:
-                raise FileError("a comma cannot be ⟦delimiter⟧ and ⟦decimal⟧ sign at once; export the file with ;")
+                raise FileError("a comma cannot be delimiter= and decimal= sign at once; export the file with ;")
             object.__setattr__(self, "delimiter", sign)
-        for name, least, what in (("n_cells", 1, ": the cells (lanes) that were read in turn"), ("skip_rows", 0, "")):
+        for name, least, what in (("n_cells", 1, ": the cells that were read in turn"), ("skip_rows", 0, "")):
             value = getattr(self, name)
             if value is not None and (type(value) is bool or not isinstance(value, int | np.integer) or value < least):
-                raise FileError(f"⟦{name}⟧ {value!r} must be an integer of at least {least}{what}")
+                raise FileError(f"{name}={value!r} must be an integer of at least {least}{what}")
         if isinstance(self.column, bool) or (isinstance(self.column, int | np.integer) and self.column < 0):
-            raise FileError(f"⟦column⟧ {self.column!r} is no column; give its name, or its number from 0")
+            raise FileError(f"column={self.column!r} is no column; give its name, or its number from 0")
         if self.unit is not None and unit_of(self.unit) is None:
-            raise FileError(f"⟦unit⟧ {self.unit!r} is none of ohm, V or A with a prefix, such as kohm or mV")
+            raise FileError(f"unit={self.unit!r} is none of ohm, V or A with a prefix, such as kohm or mV")
         if self.threshold is not None and self.threshold != "fit":
             level_of(self.threshold)
 
@@ -122,13 +109,13 @@ class FileOptions:
         """Refuse options that do not apply to the recognised content, which takes those that are ``known``."""
         other = [name for name in self.to_json() if name not in known | {"format", "n_cells"}]
         if other:
-            marked = " and ".join(f"⟦{name}⟧" for name in other)
-            rest = f"leave {'it' if len(other) == 1 else 'them'} out, or say another ⟦format⟧"
+            marked = " and ".join(f"{name}={getattr(self, name)!r}" for name in other)
+            rest = f"leave {'it' if len(other) == 1 else 'them'} out, or say another format="
             raise FileError(f"{marked} cannot be used: the file was recognised as {found}; {rest}")
 
 
 class Understood(Part):
-    """How a file was read.
+    """The way in which a file was read.
 
     Args:
         format: as in :class:`FileOptions`.
@@ -169,7 +156,7 @@ def level_of(threshold: float | str) -> tuple[float, str]:
     """
     if not isinstance(threshold, str):
         if not isfinite(threshold):
-            raise FileError(f"⟦threshold⟧ {threshold} is not finite; give a number, or ⟦threshold=fit⟧")
+            raise FileError(f"threshold={threshold} is not finite; give a number, or threshold='fit'")
         return float(threshold), ""
     found = re.fullmatch(r"\s*([-+−]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*", threshold, re.DOTALL)
     body, word = found.groups() if found else (threshold, "?")
@@ -179,7 +166,7 @@ def level_of(threshold: float | str) -> tuple[float, str]:
             name = unit_name(word) if unit else word
             return parse_quantity(f"{body} {name}", dimension, name="threshold", signed=True), unit
     raise FileError(
-        f"⟦threshold⟧ {threshold[:60]!r} is no resistance, voltage, current or number; give such as 5.4kohm, 0.35V, "
+        f"threshold={threshold[:60]!r} is no resistance, voltage, current or number; give such as 5.4kohm, 0.35V, "
         "-20mV or 5.4k with a decimal point, or fit"
     )
 

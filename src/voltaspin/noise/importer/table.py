@@ -174,7 +174,7 @@ def _layout(lines: list[str], complete: bool, file: Content) -> _Table:
         found.append((len(columns), d, columns, not texts))
     if not found:
         raise NoTableError(
-            f"{file} has no rows of numbers: its last line is {last[-1][:60]!r}; say the ⟦delimiter⟧ and the ⟦decimal⟧ "
+            f"{file} has no rows of numbers: its last line is {last[-1][:60]!r}; say the delimiter= and the decimal= "
             "sign, or export it as CSV"
         )
     best = [f for f in found if f[3]] or found
@@ -204,7 +204,7 @@ def _comma(kept: list[tuple[int, str]], dialect: _Dialect, both: bool, file: Con
     if padded and not both:
         raise FileError(
             f"{file} has commas between numbers and within them ({kept[-1][1][:40]!r}); export it with ; or a tab "
-            "between the columns, or say ⟦delimiter=comma⟧ if 007 is a whole number there"
+            "between the columns, or say delimiter='comma' if 007 is a whole number there"
         )
     if not both:
         return dialect
@@ -219,8 +219,8 @@ def _comma(kept: list[tuple[int, str]], dialect: _Dialect, both: bool, file: Con
     if len(first) == len(rows) > 2 and len(set(np.diff(first).tolist())) == 1 and first[1] != first[0]:
         return dialect  # a running number and a value
     raise FileError(
-        f"{file}: {kept[-1][1][:40]!r} is two whole numbers or one with a decimal comma; say ⟦decimal=,⟧ or "
-        "⟦delimiter=comma⟧"
+        f"{file}: {kept[-1][1][:40]!r} is two whole numbers or one with a decimal comma; say decimal=',' or "
+        "delimiter='comma'"
     )
 
 
@@ -308,19 +308,19 @@ def _column(table: _Table, file: Content) -> int:
         named = [c for c in named if table.names[c] == column] or named
         if len(named) > 1:
             raise FileError(
-                f"{file} has {len(named)} columns {column!r}; give its number, such as ⟦column=#{named[0]}⟧"
+                f"{file} has {len(named)} columns {column!r}; give its number, such as column='#{named[0]}'"
             )
         if number and (column[0] == "#" or not named):
             column = int(number[1])
         elif number and named != [int(number[1])] and int(number[1]) < width:
             raise FileError(
-                f"{file}: column {column} may be the one of that name or of that number; say ⟦column=#{named[0]}⟧ or "
-                f"⟦column=#{number[1]}⟧"
+                f"{file}: column {column} may be the one of that name or of that number; say column='#{named[0]}' or "
+                f"column='#{number[1]}'"
             )
         elif named:
             return named[0]
         elif not table.names:
-            raise FileError(f"{file} has no line of names above its rows; give a number from 0 as ⟦column⟧")
+            raise FileError(f"{file} has no line of names above its rows; give a number from 0 as column=")
         else:
             raise FileError(f"{file} has no column {column!r}; its columns are {', '.join(table.names)}")
     if column is not None:
@@ -330,7 +330,7 @@ def _column(table: _Table, file: Content) -> int:
     left = [c for c in table.columns if len(table.columns) == 1 or not _is_axis(table, c)]
     if len(left) != 1:
         listed = ", ".join(table.name(c) or str(c) for c in table.columns)
-        raise FileError(f"{file} has {len(table.columns)} columns of numbers ({listed}); say which one with ⟦column⟧")
+        raise FileError(f"{file} has {len(table.columns)} columns of numbers ({listed}); say which one with column=")
     return left[0]
 
 
@@ -377,6 +377,6 @@ def _number(line: str, row: int, table: _Table, index: int, file: Content) -> fl
         column = index if file.options.column is None else repr(file.options.column)
         raise FileError(
             f"{file}: row {row} ({line[:60]!r}) has no number in column {column}; it may be truncated: remove the row, "
-            "or give another ⟦column⟧"
+            "or give another column="
         )
     return table.dialect.number(fields[index])

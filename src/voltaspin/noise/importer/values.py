@@ -37,14 +37,12 @@ def converted(reading: Reading, file: Content, target: Path) -> tuple[Understood
     packed = reading.packed or (options.sample_type == "packed" and not reading.words)
     if not packed and options.threshold is None:
         if reading.words:
-            raise FileError(
-                f"{file}: raw converter words need a ⟦threshold⟧ above which a bit is 1, or ⟦threshold=fit⟧"
-            )
+            raise FileError(f"{file}: raw converter words need a threshold= above which a bit is 1, or threshold='fit'")
         packed = _holds_bytes(reading, file)
     if packed and options.threshold is not None:
-        raise FileError(f"{file} is read as packed bits, which have no ⟦threshold⟧; leave it or ⟦sample_type⟧ out")
+        raise FileError(f"{file} is read as packed bits, which have no threshold=; leave it or sample_type= out")
     if not packed and options.bit_order is not None:
-        raise FileError(f"{file} holds one bit a value ({reading.text}); ⟦bit_order⟧ is of packed bytes, leave it out")
+        raise FileError(f"{file} holds one bit a value ({reading.text}); bit_order= is of packed bytes, leave it out")
     if options.threshold is not None:
         if options.threshold == "fit":
             fit = two_populations(_first(reading, file), reading.unit)
@@ -57,7 +55,7 @@ def converted(reading: Reading, file: Content, target: Path) -> tuple[Understood
         said += f", threshold {shown}{' (fitted)' if fit is not None else ''}"
         said += "" if unit or counts else " in the unit of the file, which is not known"
     elif options.unit is not None:
-        raise FileError(f"{file} holds bits, which have no ⟦unit⟧; leave it out, or give a ⟦threshold⟧ too")
+        raise FileError(f"{file} holds bits, which have no unit=; leave it out, or give a threshold= too")
     bits, left = 0, np.empty(0, np.uint8)
     with target.open("wb") as out:
         if packed:
@@ -91,7 +89,7 @@ def _in_given_unit(reading: Reading, file: Content) -> Reading:
     found = unit_of(given)
     assert found is not None
     if reading.unit and reading.written and found != (reading.unit, reading.factor):
-        raise FileError(f"{file} says that its values are in {reading.written}, not in {given}; leave ⟦unit⟧ out")
+        raise FileError(f"{file} says that its values are in {reading.written}, not in {given}; leave unit= out")
     return replace(reading, unit=found[0], factor=found[1], written=given)
 
 
@@ -100,13 +98,13 @@ def _level(reading: Reading, file: Content, given: float | str) -> tuple[float, 
     level, own = level_of(given)
     shown = given if isinstance(given, str) else f"{given:g}"
     if own and reading.words and not reading.unit:
-        raise FileError(f"{file}: raw converter words have no unit; give ⟦threshold⟧ in counts, without a unit")
+        raise FileError(f"{file}: raw converter words have no unit; give threshold= in counts, without a unit")
     if own and reading.unit and own != reading.unit:
-        raise FileError(f"{file} holds values in {reading.written}; ⟦threshold⟧ {shown} is in another unit")
+        raise FileError(f"{file} holds values in {reading.written}; threshold={shown} is in another unit")
     if not own and reading.factor != 1 and level != 0:
         raise FileError(
-            f"{file} holds values in {reading.written}, and ⟦threshold⟧ {shown} has no unit; write ⟦threshold="
-            f"{shown}{reading.written}⟧ if that is meant"
+            f"{file} holds values in {reading.written}, and threshold={shown} has no unit; write "
+            f"threshold='{shown}{reading.written}' if that is meant"
         )
     return level, reading.unit or own
 
@@ -126,7 +124,7 @@ def _in_si(values: NDArray[Any], at: int, reading: Reading, file: Content) -> ND
     middle = float(np.median(scaled)) if resistance and scaled.size else 1e3
     if not 1 <= middle <= 1e9:
         raise FileError(
-            f"{file}: a median resistance of {middle:.3g} ohm is none of a junction (1 to 1e9 ohm); say the ⟦unit⟧ of "
+            f"{file}: a median resistance of {middle:.3g} ohm is none of a junction (1 to 1e9 ohm); say the unit= of "
             "the values, or convert the values to ohm"
         )
     return scaled
@@ -154,8 +152,8 @@ def _bits_of(reading: Reading, level: float | None, file: Content) -> Iterator[N
                 shown = repr(chr(int(value) ^ 48)) if reading.format == "text" else value
                 raise FileError(
                     f"{file}: value {at + int(bad[0])} is {shown}, which is neither 0 nor 1; for measured values give "
-                    "a ⟦threshold⟧ such as 5.4kohm or 0.35V, or ⟦threshold=fit⟧; for bytes of eight bits say "
-                    "⟦sample_type=packed⟧ (numbers) or ⟦format=packed⟧ (raw bytes)"
+                    "a threshold= such as 5.4kohm or 0.35V, or threshold='fit'; for bytes of eight bits say "
+                    "sample_type='packed' (numbers) or format='packed' (raw bytes)"
                 )
             bits = values.astype(np.uint8)
         else:
@@ -167,7 +165,7 @@ def _bits_of(reading: Reading, level: float | None, file: Content) -> Iterator[N
         side = "above" if ones else "below"
         raise FileError(
             f"{file}: all {at} values lie {side} the threshold of {level:g} {reading.unit}".rstrip()
-            + "; check the ⟦unit⟧ of the values and the ⟦threshold⟧, or use ⟦threshold=fit⟧"
+            + "; check the unit= of the values and the threshold=, or use threshold='fit'"
         )
 
 
@@ -192,7 +190,7 @@ def _holds_bytes(reading: Reading, file: Content) -> bool:
     if why or sample.max() < 128 <= sample.size:
         raise FileError(
             f"{file} holds whole numbers from 0 to {sample.max()}, which may be bytes of eight bits or measured values "
-            f"({why or 'none needs the highest bit'}); say ⟦sample_type=packed⟧, or give a ⟦threshold⟧"
+            f"({why or 'none needs the highest bit'}); say sample_type='packed', or give a threshold="
         )
     return True
 
