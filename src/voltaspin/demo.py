@@ -32,6 +32,7 @@ from voltaspin.noise import MemorySource, NoiseSource, build
 from voltaspin.noise.examination.statistics import array_bits
 from voltaspin.report.demo_page import files_before, write_report
 from voltaspin.report.demo_results import DemoResults, QualityPair, Reverse
+from voltaspin.report.in_place import show_in_place
 
 Progress = Callable[[str, int, int], None]
 
@@ -115,6 +116,11 @@ def _run(folder: OutputFolder, *, images: int, steps: int, seed: int, command: s
             )
             for key, (name, source) in sources.items()
         )  # fmt: skip
+    with _timed(seconds, "in place"):
+        in_place, strips, formed = show_in_place(
+            pipeline, build("software", seed=seed), garments()[0], steps=steps, seed=seed,
+            progress=partial(progress, "5 in place"),
+        )  # fmt: skip
     reverse = Reverse(
         conditions=tuple(c.condition for c in conditions), sampler="ancestral DDPM", steps=steps, nfe=steps,
         images_per_condition=images, shared=SHARED,
@@ -123,15 +129,15 @@ def _run(folder: OutputFolder, *, images: int, steps: int, seed: int, command: s
         live = compare_conditions(
             conditions, control, reference("fashion-mnist"), extractor=Extractor.load(), shared=SHARED,
             broken="every cell answers 1 with p = 0.55, and 16 bits are added up instead of looked up",
-            label="This run", steps=steps, command=command, progress=partial(progress, "5 quality"),
+            label="This run", steps=steps, command=command, progress=partial(progress, "6 quality"),
         )  # fmt: skip
     with _timed(seconds, "cost"):
-        progress("6 cost", 0, 1)
+        progress("7 cost", 0, 1)
         cost = cost_of_images(
             conditions[-1].ledger, pipeline, images=images, steps=steps, junction=presets.generator,
             pulse=device.chosen.pulse, cells=conditioned.memory.cells,
         )  # fmt: skip
-        progress("6 cost", 1, 1)
+        progress("7 cost", 1, 1)
     configuration = {
         "images": images, "steps": steps, "seed": seed, "model_sha256": pipeline.sha256, "K_eff_spread": K_EFF_SPREAD,
         "stray_field_spread_T": STRAY_SPREAD, "precision": "bf16" if bf16_is_faster("cpu") else "float32",
@@ -139,13 +145,15 @@ def _run(folder: OutputFolder, *, images: int, steps: int, seed: int, command: s
     }  # fmt: skip
     results = DemoResults(
         title=TITLE, command=command, seed=seed, configuration=configuration, seconds=seconds, device=device,
-        memory=memory, forward=forward, reverse=reverse, quality=QualityPair(live=live, study=shipped_comparison()),
-        cost=cost,
+        memory=memory, forward=forward, reverse=reverse, in_place=in_place,
+        quality=QualityPair(live=live, study=shipped_comparison()), cost=cost,
     )  # fmt: skip
     progress("page", 0, 1)
     pictures = {
         "main": grid_png(conditions[-1].images[:48], 8, scale=2, paper=(17, 21, 31)),
         "forward": strip_png(strip, column_labels=["real", *(f"t = {t + 1}" for t in forward.steps[1:])]),
+        "in_place": strips,
+        "in_place_images": grid_png(formed, 8),
         **{f"condition:{c.condition.key}": grid_png(c.images[:32], 8) for c in conditions},
     }
     write_report(results, pictures, folder)

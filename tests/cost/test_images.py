@@ -5,7 +5,7 @@ import pytest
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
-from voltaspin.cost.jobs import image_costs, image_costs_text, mean_pulse
+from voltaspin.cost.images import image_costs, image_costs_text, mean_pulse
 from voltaspin.cost.pricing import BOUNDARIES, CellPulse, Draws, Prices
 from voltaspin.device import Pulse, presets
 from voltaspin.diffusion import inplace

@@ -87,6 +87,9 @@ def test_a_sampling_counts_all_that_it_does(pipeline):
     assert made.per_image["pulse"] == pytest.approx(made.per_image["read"], abs=1)  # only drawn cells are read
     assert 7 * pixels < made.per_image["pulse"] < 7 * pixels + 4 * 8 * pixels
     assert made.random_bits <= made.per_image["pulse"] + 1
+    # a byte for the count and twice 7 bits of state for each pixel and step; 3 bits of place and 5 of 26 pulses
+    told = made.per_image["pulse"]
+    assert made.per_image["byte"] == pytest.approx(5 * pixels * (1 + 14 / 8) + told, abs=1)
     assert made.path.shape == (6, 1, 8, 8)  # of the first image
     assert (made.path[-1] == made.images[0]).all()
     everything = inplace.sample(pipeline, count=2, steps=5, cells_per_pixel=7, cells=EQUAL, seed=1, reads="all")

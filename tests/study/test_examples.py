@@ -94,11 +94,9 @@ def test_images_in_place_and_real_images_are_conditions(few_images, capsys, tmp_
         "real, 3 planes": {"diffusion": "real", "sampling": {"bits": 3}, "training": {}},
     }  # fmt: skip
     base = {"images": 4, "steps": 3, "train_steps": 2, "channels": [16, 16, 16], "training": training}
-    result, records = done(
-        capsys, tmp_path,
-        tiny("inplace.json", base=base, conditions=conditions, axes={}, baseline="Gaussian", controls=[], yardstick=""),
-    )  # fmt: skip
-    assert len(result) == 5
+    alone = {"against": {}, "baseline": "Gaussian", "controls": [], "yardstick": ""}
+    result, records = done(capsys, tmp_path, tiny("inplace.json", base=base, conditions=conditions, **alone))
+    assert len(result) == 4
     assert len(list((tmp_path / "out" / "runs").glob("*/model/inplace.json"))) == 1  # both conditions share it
     assert len(list((tmp_path / "out" / "runs").glob("*/path.png"))) == 3
     assert records["carried over"]["model_sha256"] == records["Gaussian"]["model_sha256"]

@@ -21,7 +21,7 @@ from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import sha256_of
 from voltaspin.core.ledger import Ledger
-from voltaspin.cost.jobs import ImageWork
+from voltaspin.cost.images import ImageWork
 from voltaspin.cost.merit import FigureOfMerit as Claim
 from voltaspin.cost.pricing import CostTable
 from voltaspin.device import JunctionSpec, Pulse, SwitchingModel, presets

@@ -9,11 +9,11 @@ from voltaspin.core.lazy import attach
 if TYPE_CHECKING:
     from voltaspin.cost.comparison import Cost as Cost
     from voltaspin.cost.comparison import compare as compare
-    from voltaspin.cost.jobs import ImageWork as ImageWork
+    from voltaspin.cost.images import ImageWork as ImageWork
+    from voltaspin.cost.images import image_costs as image_costs
     from voltaspin.cost.jobs import Job as Job
     from voltaspin.cost.jobs import RngSource as RngSource
     from voltaspin.cost.jobs import Workload as Workload
-    from voltaspin.cost.jobs import image_costs as image_costs
     from voltaspin.cost.jobs import workload as workload
     from voltaspin.cost.merit import FigureOfMerit as FigureOfMerit
     from voltaspin.cost.merit import Ratio as Ratio

@@ -221,6 +221,7 @@ def sample(
     precision: Literal["auto", "bf16", "float32"] = "float32",
     arithmetic: Sequence[float] | None = None,
     rows: int | None = None,
+    observe: Callable[[int, torch.Tensor], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Samples:
     """Generate images whose every Gaussian number comes from ``source``.
@@ -237,6 +238,7 @@ def sample(
             off sigma_t^2 (``ddpm`` only); see :mod:`voltaspin.diffusion.arithmetic`.
         rows: the network sees exactly so many images at once, each at the place of its number, so that the pixels do
             not depend on ``batch``, ``first`` or ``count`` (:func:`rows_for`); None: it sees the batch.
+        observe: called as ``observe(t, x)`` with the state of each batch before each evaluation.
         progress: called as ``progress(image_steps_done, image_steps_in_all)``.
 
     Raises:
@@ -274,6 +276,8 @@ def sample(
         context = RunContext(images=tuple(images))
         x = draw()
         for i, (t, t_prev) in enumerate(itertools.pairwise([*times, -1])):
+            if observe is not None:
+                observe(t, x)
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16), running(context):
                 output = _evaluated(pipeline.unet, x, t, images[0], rows)
             check_output(output, f"step {i + 1} of {steps} (t = {t}) of images {images[0]} to {images[-1]}")

@@ -100,7 +100,11 @@ def required_pictures(results: DemoResults) -> dict[str, str]:
 
 
 #: Pictures that the page shows where they are given.
-OPTIONAL_PICTURES = {"reverse": "Noise on its way to images"}
+OPTIONAL_PICTURES = {
+    "reverse": "Noise on its way to images",
+    "in_place": "An image that dissolves in the array and one that forms there, beside Gaussian ones",
+    "in_place_images": "Images that formed in the array",
+}
 
 
 def write_page(results: DemoResults, pictures: dict[str, bytes], path: Path | str) -> None:

@@ -10,6 +10,7 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.files import as_object
 from voltaspin.core.result import Part, Result
 from voltaspin.cost.comparison import Cost
+from voltaspin.cost.images import ImageWork
 from voltaspin.cost.old_files import cost_of_version_1
 from voltaspin.device.pulse_check import PulseCheck
 from voltaspin.diffusion.conditions import Condition, Forward
@@ -43,6 +44,29 @@ class Reverse(Part):
         return self
 
 
+class InPlace(Part):
+    """Images in place.
+
+    Args:
+        cells_per_pixel: N; ``cells``: of an image; ``junction``: of the cells.
+        images, steps: how many, and network evaluations of each.
+        coin: probability of a one after the fair pulse.
+        toggles: cells of an image that had to be flipped for certain.
+        times: of the schedule, as the strips show them.
+        works: an image in place, and Gaussian ones beside it.
+    """
+
+    cells_per_pixel: int
+    cells: int
+    junction: str
+    images: int
+    steps: int
+    coin: float
+    toggles: float
+    times: tuple[int, ...]
+    works: tuple[ImageWork, ...]
+
+
 class QualityPair(Part):
     """The small comparison of this run beside the larger one that ships with the package."""
 
@@ -59,7 +83,7 @@ class DemoResults(Result):
         command, seed: what made it.
         configuration: the resolved configuration, as JSON data.
         seconds: wall time per part.
-        device, memory, forward, reverse, quality, cost: the parts of the run.
+        device, memory, forward, reverse, quality, cost: the parts of the run; ``in_place``: None in those of 0.1.0.
     """
 
     KIND: ClassVar[str] = "demo-results"
@@ -74,6 +98,7 @@ class DemoResults(Result):
     memory: ArrayBits
     forward: Forward
     reverse: Reverse
+    in_place: InPlace | None = None
     quality: QualityPair
     cost: Cost
 

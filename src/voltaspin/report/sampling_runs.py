@@ -15,7 +15,8 @@ from voltaspin.core.capacity import check_memory, memory_errors
 from voltaspin.core.errors import InputError
 from voltaspin.core.folders import OutputFolder
 from voltaspin.core.ledger import Ledger
-from voltaspin.cost.jobs import ARRAY, ImageWork, image_costs
+from voltaspin.cost.images import ImageWork, image_costs
+from voltaspin.cost.jobs import ARRAY
 from voltaspin.cost.network import compute_cost, priced_network
 from voltaspin.cost.pricing import Draws
 from voltaspin.device import Junction

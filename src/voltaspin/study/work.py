@@ -17,7 +17,8 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.spec import Spec
-from voltaspin.cost.jobs import ARRAY, image_costs, image_costs_text
+from voltaspin.cost.images import image_costs, image_costs_text
+from voltaspin.cost.jobs import ARRAY
 from voltaspin.cost.network import priced_network
 from voltaspin.cost.pricing import Draws
 from voltaspin.device import Junction, SwitchingModel
@@ -156,7 +157,7 @@ def training_spec(job: Training) -> TrainSpec:
         raise InputError(f"training.{twice[0]} is said by another field of the condition; leave it out")
     fields = dict(job.fields)
     if "cells" in fields:
-        fields["cells"] = _cells(fields["cells"]).to_json()
+        fields["cells"] = _cells(fields["cells"]).model_dump(mode="json")
     head = {"kind": kind.KIND, "schema_version": kind.VERSION}
     return kind.from_json(head | taken | fields, where="training")
 

@@ -9,6 +9,7 @@ from voltaspin.core.lazy import attach
 if TYPE_CHECKING:
     from voltaspin.diffusion.inplace.array import CellSpec as CellSpec
     from voltaspin.diffusion.inplace.array import PixelArray as PixelArray
+    from voltaspin.diffusion.inplace.array import forward_path as forward_path
     from voltaspin.diffusion.inplace.plan import choose as choose
     from voltaspin.diffusion.inplace.process import Process as Process
     from voltaspin.diffusion.inplace.pulses import Drive as Drive

@@ -201,6 +201,36 @@ class PixelArray:
         self.rounding = Rounding(**state["rounding"])
 
 
+def forward_path(
+    process: Process, image: NDArray[np.uint8], times: Sequence[int], *, cells: CellSpec, seed: int = 0
+) -> NDArray[np.uint8]:
+    """Let an image dissolve in an array: grey levels at rising times, uint8 (len(times), channels, h, w).
+
+    Args:
+        process: of the flips.
+        image: uint8 (channels, h, w), written as counts.
+        times: of the process, -1 for the counts as written; each is reached from the one before by one pulse on every
+            cell.
+        cells: what they are.
+        seed: of the cells and their pulses.
+    """
+    channels, height, width = image.shape
+    array = PixelArray(process, planes=channels, pixels=height * width, cells=cells, seed=seed)
+    array.write(process.clean_counts(image).reshape(channels, -1))
+    seen, kept = [], 1.0
+    for t in times:
+        ratio = process.kept(t) / kept if kept > 0 else 0.0
+        if ratio < 1:
+            p = (1 - ratio) / 2
+            pulse: Driven = p
+            if isinstance(array.memory, MagnetoelectricMemory) and array.memory.junction is not None:
+                pulse = array.memory.programmed(p)
+            array.flip([pulse], np.ones(channels, np.int64))
+        kept = process.kept(t)
+        seen.append(np.round(array.counts * (255 / process.cells)).astype(np.uint8).reshape(image.shape))
+    return np.stack(seen)
+
+
 def _memory(cells: CellSpec, *, rows: int, columns: int, seed: int) -> MagnetoelectricMemory:
     access = None
     if cells.read_error:  # of a read whose noise takes a current over the middle so often

@@ -245,7 +245,7 @@ class InPlaceSampler:
         run = Ledger("in-place sampling")
         run.children["memory"] = array.memory.ledger
         run.child("network").count("evaluation", made * self.steps)
-        run.child("network").count("byte", made * self.steps * self._moved)
+        run.child("network").count("byte", self._moved(made, array.memory.ledger.total("pulse")))
         flips, drawn = array.drive.flips.tolist(), array.memory.ledger.total("pulse") - array.rounding.toggles
         return InPlaceSamples(
             images=images, steps=self.steps, cells_per_pixel=self.process.cells,
@@ -257,18 +257,17 @@ class InPlaceSampler:
             path_times=self._path_times if self._path else (),
         )  # fmt: skip
 
-    @property
-    def _moved(self) -> int:
-        """Bytes moved for an image at each step.
+    def _moved(self, made: int, pulses: int) -> int:
+        """Bytes that were moved for so many images.
 
-        A count goes to the network, the controller reads and writes the state of each cell in its memory, and each cell
-        that is pulsed is told which pulse it gets, at most a role for every cell.
+        At each step a count goes to the network, and the controller reads and writes the state of each cell in its
+        memory. Each pulse is told which of a pixel's cells gets it, and which pulse it is.
         """
-        channels, height, width = self.pipeline.image_shape
-        pixels, cells = channels * height * width, self.process.cells
-        bits = len(self.array.drive.pulses).bit_length()
+        pixels, cells = int(np.prod(self.pipeline.image_shape)), self.process.cells
         state = 0 if self.array.reads == "all" else 2 * cells
-        return pixels * ((cells.bit_length() + 7) // 8) + -(-pixels * (state + cells * bits) // 8)
+        each = 8 * ((cells.bit_length() + 7) // 8) + state
+        told = (cells - 1).bit_length() + len(self.array.drive.pulses).bit_length()
+        return -(-(made * self.steps * pixels * each + pulses * told) // 8)
 
     def _given(self) -> tuple[tuple[str, float, float], ...]:
         answers = {p.name: p for p in self.array.drive.pulses if isinstance(p, PulseResponse)}
