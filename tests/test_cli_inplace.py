@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+import torch
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from PIL import Image
 
 from voltaspin.cli.app import main
@@ -92,6 +94,25 @@ def gaussian(model, tmp_path):
     folder = shutil.copytree(model, tmp_path / "gaussian")
     (folder / "inplace.json").unlink()
     return folder
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+def test_every_prediction_is_sampled_and_a_learned_variance_left_out(prediction, tmp_path, capsys):
+    torch.manual_seed(0)
+    unet = UNet2DModel(
+        sample_size=8, in_channels=1, out_channels=2, block_out_channels=(8, 16), norm_num_groups=4, layers_per_block=1,
+        down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2,
+    )  # fmt: skip
+    scheduler = DDPMScheduler(prediction_type=prediction, variance_type="learned_range")
+    DDPMPipeline(unet=unet, scheduler=scheduler).save_pretrained(tmp_path / "m")
+    for cells in (1, 255):
+        status, _, err = call(
+            capsys, "sample", "--model", tmp_path / "m", "--in-place", "--cells", "ideal", "--cells-per-pixel", cells,
+            "--count", "2", "--steps", "3", "--out", tmp_path / f"s{cells}",
+        )  # fmt: skip
+        assert status == 0, err
+        assert "learned variance is left out" in err
+        assert len(list((tmp_path / f"s{cells}").glob("image-*.png"))) == 2
 
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_images(model, tmp_path, capsys, monkeypatch):

@@ -89,18 +89,18 @@ def test_images_in_place_and_real_images_are_conditions(few_images, capsys, tmp_
         "Gaussian": {"train": "software"},
         "carried over": {"train": "software", "diffusion": "in-place", "sampling": sampling},
         "trained on counts": {"train": "array", "diffusion": "in-place", "training": counts, "sampling": sampling},
-        "average variance": {"train": "array", "diffusion": "in-place", "training": counts,
-                             "sampling": {**sampling, "variance": "average"}},
+        "variance of the cells": {"train": "array", "diffusion": "in-place", "training": counts,
+                             "sampling": {**sampling, "variance": "cells"}},
         "real, 3 planes": {"diffusion": "real", "sampling": {"bits": 3}, "training": {}},
     }  # fmt: skip
     base = {"images": 4, "steps": 3, "train_steps": 2, "channels": [16, 16, 16], "training": training}
-    alone = {"against": {}, "baseline": "Gaussian", "controls": [], "yardstick": ""}
+    alone = {"against": {}, "baseline": "Gaussian", "controls": [], "yardstick": "", "sampling_seeds": [3]}
     result, records = done(capsys, tmp_path, tiny("inplace.json", base=base, conditions=conditions, **alone))
     assert len(result) == 4
     assert len(list((tmp_path / "out" / "runs").glob("*/model/inplace.json"))) == 1  # both conditions share it
     assert len(list((tmp_path / "out" / "runs").glob("*/path.png"))) == 3
     assert records["carried over"]["model_sha256"] == records["Gaussian"]["model_sha256"]
-    assert records["trained on counts"]["random_bits"] != records["average variance"]["random_bits"]
+    assert records["trained on counts"]["random_bits"] != records["variance of the cells"]["random_bits"]
     assert records["trained on counts"]["per_image"]["evaluation"] == 3
     page = (tmp_path / "out" / "index.html").read_text()
     for words in ("those of independent images", "last loss", "steps x batch"):

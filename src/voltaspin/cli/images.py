@@ -206,8 +206,8 @@ def sample(
     from voltaspin.diffusion.pipelines import shipped_model
     from voltaspin.diffusion.published import open_model
 
-    pipeline = open_model(model or shipped_model())
-    in_place = in_place or trained_for(pipeline.folder) is not None
+    in_place = in_place or (Path(model).is_dir() and trained_for(model) is not None)
+    pipeline = open_model(model or shipped_model(), in_place=in_place)
     source: NoiseSource | None = None
     if not in_place or noise != "memory":
         source = make_source(

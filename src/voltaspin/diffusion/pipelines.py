@@ -55,11 +55,12 @@ def shipped_model() -> Path:
     return Path(__file__).parents[1] / "data" / "model-fashion-mnist"
 
 
-def load_pipeline(folder: Path | str) -> Pipeline:
+def load_pipeline(folder: Path | str, *, learned_variance: bool = False) -> Pipeline:
     """Read an unconditional DDPM or DDIM pipeline folder; nothing is unpickled and nothing is downloaded.
 
     Args:
         folder: holds ``unet`` and ``scheduler``, or the files of both side by side as the first models of the hub.
+        learned_variance: take models that learned one too, for a sampler that leaves it out.
 
     Raises:
         InputError: no such folder, not a pipeline, pickled or truncated weights.
@@ -78,7 +79,7 @@ def load_pipeline(folder: Path | str) -> Pipeline:
             "'voltaspin sample', or save the model with a DDPMScheduler or DDIMScheduler"
         )
     scheduler = load_schedule(folder)
-    if reason := unsupported(scheduler):
+    if reason := unsupported(scheduler, learned_variance=learned_variance):
         raise InputError(f"{folder}: {reason}")
     return Pipeline(unet.eval(), scheduler, folder, sha256)
 
@@ -155,12 +156,13 @@ def load_schedule(folder: Path, kind: type[Any] = DDPMScheduler) -> Any:
     return scheduler
 
 
-def unsupported(scheduler: DDPMScheduler) -> str:
+def unsupported(scheduler: DDPMScheduler, *, learned_variance: bool = False) -> str:
     """Return the property of a schedule that our steps do not support, with the remedy; empty if they support all."""
     config = scheduler.config
     if config.prediction_type not in ("epsilon", "v_prediction", "sample"):
         return f"prediction_type={config.prediction_type!r} is not supported; use epsilon, v_prediction or sample"
-    if config.thresholding or config.variance_type not in ("fixed_small", "fixed_large"):
+    learned = ("learned", "learned_range") if learned_variance else ()
+    if config.thresholding or config.variance_type not in ("fixed_small", "fixed_large", *learned):
         return (
             f"variance_type={config.variance_type!r}, thresholding={config.thresholding} is not supported; use "
             "fixed_small or fixed_large without thresholding"

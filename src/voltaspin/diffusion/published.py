@@ -82,11 +82,12 @@ class Unmodified:
         return f"loop of a {schedule}" if kind is SteppedPipeline else f"{kind.__name__} with {schedule}, unmodified"
 
 
-def open_model(model: Path | str) -> Pipeline | Unmodified:
+def open_model(model: Path | str, *, in_place: bool = False) -> Pipeline | Unmodified:
     """A model by its folder or its name on the hub.
 
     Args:
         model: a pipeline folder of diffusers, or ``owner/name``.
+        in_place: for :mod:`voltaspin.diffusion.inplace`, which needs the prediction and alpha_bar alone.
 
     Returns:
         A :class:`Pipeline` for our sampler, or an :class:`Unmodified` one for :func:`sample_unmodified`.
@@ -100,10 +101,12 @@ def open_model(model: Path | str) -> Pipeline | Unmodified:
         folder = Path(model)
         check_folder(folder)
         if not (folder / _INDEX).is_file():
-            return load_pipeline(folder)
+            return load_pipeline(folder, learned_variance=in_place)
     index = check_unconditional(folder)
     kind, schedule = index["_class_name"], index["scheduler"][1]
     ours = kind in _OWN_PIPELINES and schedule in _OWN_SCHEDULES
+    if ours and in_place:
+        return load_pipeline(folder, learned_variance=True)
     if kind in _OWN_PIPELINES and not ours:
         return _load_stepped(folder, schedule)
     if ours and not unsupported(load_schedule(folder)) and _ends_at_the_image(folder):
