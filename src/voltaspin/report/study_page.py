@@ -81,7 +81,7 @@ def explained(spec: StudySpec, verdicts: Sequence[Equivalence]) -> list[str]:
         "Conditions are paired by common random numbers: equal seeds share initial weights, batches, latents and the "
         "uniform words behind every bit, so cells that flip with 1/2 exactly would give the software's 16-bit images "
         "by construction. All arrays are simulated: their noise is pseudo-random underneath.",
-        "Bit-flip and real images share nothing with the others: their differences are those of independent images."
+        "Images in place and real images share nothing with the others: their differences are those of independent images."
         if any(c.diffusion != "gaussian" for c in spec.named().values())
         else "",
     ]
@@ -121,15 +121,17 @@ def _record(folder: Path) -> dict[str, Any]:
 
 
 def _recorded(record: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    for head in ("output_error", "schedule", "rounding", "per_image"):
+    for name in ("cells_per_pixel", "random_bits", "coin"):
+        if name in record:
+            yield name.replace("_", " "), f"{record[name]:,.4g}"
+    for head in ("output_error", "rounding", "per_image"):
         for name, value in record.get(head, {}).items():
             yield f"{head}: {name}".replace("_", " "), f"{value:.4g}"
     if "losses" in record:
         first, last = (sum(part) / len(part) for part in (record["losses"][:20], record["losses"][-20:]))
         yield "loss of the tuning, first and last 20 steps", f"{first:.4f}, {last:.4f}"
-    for head, name in (("arithmetic", "variance of the arithmetic, each step"), ("levels", "flip probabilities used")):
-        if record.get(head):
-            yield name, ", ".join(f"{v:.2g}" for v in record[head])
+    if record.get("arithmetic"):
+        yield "variance of the arithmetic, each step", ", ".join(f"{v:.2g}" for v in record["arithmetic"])
     for line in record.get("price", "").splitlines():
         cells = [cell.strip() for cell in line.strip("| ").split("|")]
         if not set(line) <= set("|- "):
