@@ -254,7 +254,7 @@ def test_parts_in_arrays_are_whole_batches(capsys, tmp_path, home):
         assert (status, said in err) == (2, True), err
 
 
-@pytest.mark.parametrize(("noise", "model"), [("{home}/rec.bin", "model"), ("system", "model"), ("", "bits")])
+@pytest.mark.parametrize(("noise", "model"), [("{home}/rec.bin", "model"), ("system", "model"), ("", "counts")])
 @pytest.mark.parametrize("wrong", [("--shard", "1/2"), ("--first", 2)])
 def test_what_goes_on_in_one_sequence_cannot_be_split(capsys, tmp_path, home, noise, model, wrong):
     status, _, err = sampled(capsys, home, tmp_path / "o", *wrong, model=model, noise=noise.format(home=home))
@@ -265,7 +265,7 @@ def test_what_goes_on_in_one_sequence_cannot_be_split(capsys, tmp_path, home, no
 
 @pytest.mark.parametrize(
     ("noise", "model", "said"),
-    [("software", "model", ""), ("{home}/rec.bin", "model", "goes on where it stood"), ("", "bits", ""),
+    [("software", "model", ""), ("{home}/rec.bin", "model", "goes on where it stood"), ("", "counts", ""),
      ("system", "model", "cannot go back"), ("memory", "model", "")],
 )  # fmt: skip
 def test_a_stopped_run_keeps_its_images_and_goes_on(capsys, tmp_path, home, monkeypatch, noise, model, said):

@@ -34,6 +34,24 @@ def test_a_step_gives_counts_their_mean_and_variance(cells):
         assert (array.seen.reshape(array.memory.state.shape) == array.memory.state).all()
 
 
+def test_a_bias_of_all_cells_cancels_in_balanced_coins():
+    process = inplace.Process(ALPHA_BAR, 15)
+    off = {}
+    for balanced in (False, True):
+        cells = EQUAL.model_copy(update={"unknown_field": 2e-3, "balanced": balanced})
+        array = inplace.PixelArray(process, planes=40, pixels=500, cells=cells, seed=2)
+        array.begin()
+        start = array.counts.mean() - 7.5
+        mean = np.tile(np.linspace(4, 11, 500), (40, 1))
+        array.step(mean, np.full(mean.shape, 2.2), number=1)
+        off[balanced] = (start, (array.counts - mean).mean())
+        assert ((array.counts - mean) ** 2).mean() == pytest.approx(2.2, rel=0.1)
+    # 2 mT leave a one with .488: fifteen coins miss 7.5 by 0.18
+    assert off[False][0] == pytest.approx(15 * -0.012, abs=0.05)
+    assert abs(off[True][0]) < 4 * (15 / 4 / 20_000) ** 0.5 + 0.012
+    assert abs(off[True][1]) < 0.3 * abs(off[False][1])
+
+
 def test_the_forward_flips_follow_the_urn():
     process = inplace.Process(ALPHA_BAR, 15)
     array = inplace.PixelArray(process, planes=2, pixels=2000, cells=EQUAL, seed=1)

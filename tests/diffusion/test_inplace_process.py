@@ -90,7 +90,7 @@ def test_every_cell_gets_the_role_of_the_plan():
     b, c, f = inplace.choose(mean, np.full(mean.shape, 0.9), cells, step=2)
     flips = np.repeat(np.linspace(0, 1, 9)[:, None], 2, 1)
     roles, errors = np.empty_like(seen), np.empty(4)
-    assign(seen, b, c, f, flips, 2, roles, errors)
+    assign(seen, b, c, f, flips, False, 2, roles, errors)
     assert ((roles == COIN).sum(1) == c).all()
     alone = np.where((roles == NONE) | (roles == TOGGLE), seen ^ (roles == TOGGLE), 0)
     # a programmed cell may take no pulse where its level is 0; else what is left holds the certain ones
@@ -104,7 +104,7 @@ def test_every_cell_gets_the_role_of_the_plan():
     # the cells take turns: over seven steps every place serves alike
     served = np.zeros(cells)
     for step in range(70):
-        assign(seen, b, c, f, flips, step, roles, errors)
+        assign(seen, b, c, f, flips, False, step, roles, errors)
         served += (roles != NONE).sum((0, 2))
     assert served.max() / served.min() < 1.1
     # given less wanted averages out by the dither

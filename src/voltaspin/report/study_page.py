@@ -81,7 +81,7 @@ def explained(spec: StudySpec, verdicts: Sequence[Equivalence]) -> list[str]:
         "Conditions are paired by common random numbers: equal seeds share initial weights, batches, latents and the "
         "uniform words behind every bit, so cells that flip with 1/2 exactly would give the software's 16-bit images "
         "by construction. All arrays are simulated: their noise is pseudo-random underneath.",
-        "Images in place and real images share nothing with the others: their differences are those of independent images."
+        "Images in place and real images share nothing with the others: those differences are of independent images."
         if any(c.diffusion != "gaussian" for c in spec.named().values())
         else "",
     ]

@@ -17,7 +17,7 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
 from voltaspin.core.spec import Spec
 from voltaspin.device import Junction, SwitchingModel
-from voltaspin.diffusion.inplace.plan import NONE, assign, choose
+from voltaspin.diffusion.inplace.plan import COIN, NONE, TOGGLE, TURNED, assign, choose
 from voltaspin.diffusion.inplace.process import Process
 from voltaspin.diffusion.inplace.pulses import COIN_TOLERANCE, COUNT, Drive
 from voltaspin.diffusion.inplace.source_cells import SourceCells
@@ -40,6 +40,8 @@ class CellSpec(Spec):
         read_error: probability that a read finds the wrong bit.
         pulses: programmed pulses of the driver at most.
         coin_tolerance: farthest that the coin's mean may be from 1/2.
+        balanced: toggle every second coin after its pulse, and give every second programmed cell the complement and a
+            toggle: a bias that all cells share cancels, known or not, for half as many certain toggles as coins.
     """
 
     KIND: ClassVar[str] = "inplace-cells"
@@ -50,6 +52,7 @@ class CellSpec(Spec):
     read_error: float = Field(default=0.0, ge=0, lt=0.5)
     pulses: int = Field(default=COUNT, ge=2)
     coin_tolerance: float = Field(default=COIN_TOLERANCE, gt=0, lt=0.5)
+    balanced: bool = False
 
 
 @dataclass
@@ -131,8 +134,10 @@ class PixelArray:
 
     def begin(self) -> None:
         """Forget: every cell gets the coin, and is read."""
-        self.memory.pulse_each(self.drive.pulses, np.ones(self.memory.state.shape, np.uint8))
-        self._read(None)
+        self._roles[:] = COIN
+        if self.cells.balanced:
+            self._roles[:, ::2] += TURNED
+        self._give(np.zeros(4))
 
     def write(self, counts: ArrayLike) -> None:
         """Store counts, the first cells of a pixel ones (thermometer code): (planes, pixels)."""
@@ -149,8 +154,9 @@ class PixelArray:
             dither: see :func:`~voltaspin.diffusion.inplace.plan.choose`.
         """
         drive, errors = self.drive, np.empty(4)
-        b, c, f = choose(mean, variance, self.process.cells, coin=drive.q, step=number, dither=dither)
-        assign(self.seen, b, c, f, drive.flips, number, self._roles, errors)
+        b, c, f = choose(mean, variance, self.process.cells, coin=0.5 if self.cells.balanced else drive.q, step=number,
+                         dither=dither)  # fmt: skip
+        assign(self.seen, b, c, f, drive.flips, self.cells.balanced, number, self._roles, errors)
         self._give(errors)
 
     def flip(self, pulses: Sequence[Driven], which: ArrayLike) -> None:
@@ -165,15 +171,19 @@ class PixelArray:
         self._read(None if chosen.all() else chosen > 0)
 
     def _give(self, errors: NDArray[np.float64]) -> None:
-        roles, sums = self._roles, self.rounding
-        self.memory.pulse_each(self.drive.pulses, roles.reshape(self.memory.state.shape))
-        toggled = int(np.count_nonzero(roles == 2))
+        shape, sums = self.memory.state.shape, self.rounding
+        roles, turned = self._roles & (TURNED - 1), self._roles >= TURNED
+        self.memory.pulse_each(self.drive.pulses, roles.reshape(shape))
+        toggled = int(np.count_nonzero(roles == TOGGLE))
+        if self.cells.balanced:
+            self.memory.pulse_each([self.drive.toggle], turned.reshape(shape).astype(np.uint8))
+            toggled += int(np.count_nonzero(turned))
         sums.error += float(errors[0])
         sums.size += float(errors[1])
         sums.pulses += int(errors[2])
         sums.beyond += int(errors[3])
         sums.toggles += toggled
-        self._read(None if self.reads == "all" else roles != NONE)
+        self._read(None if self.reads == "all" else self._roles != NONE)
 
     def _read(self, where: NDArray[np.bool_] | None) -> None:
         if where is None:

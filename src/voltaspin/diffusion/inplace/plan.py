@@ -17,6 +17,7 @@ from voltaspin.core.errors import InputError
 Floats = NDArray[np.float64]
 
 NONE, COIN, TOGGLE, PROGRAMMED = 0, 1, 2, 3  #: roles of a cell; PROGRAMMED + i gets pulse i of the driver
+TURNED = 128  #: added to the role of a cell that is toggled after its pulse
 
 # Steps of low-discrepancy sequences: from pixel to pixel, from step to step, and for the choice of a pulse.
 GOLDEN, PLASTIC, _THIRD = 0.6180339887498949, 0.7548776662466927, 0.5698402909980532
@@ -81,7 +82,7 @@ def _choose(mean, variance, cells, coin, step, dither, b, c, f):  # type: ignore
 
 
 @numba.njit(cache=True, nogil=True)
-def assign(seen, b, c, f, flips, step, roles, errors):  # type: ignore[no-untyped-def]
+def assign(seen, b, c, f, flips, balanced, step, roles, errors):  # type: ignore[no-untyped-def]
     """Give every cell its role.
 
     Those that are left alone, or toggled for certain, end with b ones among them. Ones and zeros are made coins so that
@@ -91,6 +92,8 @@ def assign(seen, b, c, f, flips, step, roles, errors):  # type: ignore[no-untype
         seen: bits as the controller knows them, uint8 (pixels' planes, N, pixels).
         b, c, f: of each pixel, (planes, pixels).
         flips: mean p01 and p10 of the driver's programmed pulses, rising, (n, 2); the first is no pulse.
+        balanced: turn every second coin over after its pulse, and programmed cells of every second pixel, which get the
+            complement: what favours ones or zeros in all cells then cancels.
         step: moves the dither and the cells.
         roles: written, uint8 like ``seen``.
         errors: written, float64 (4,): sum of the given less the wanted flip probabilities of programmed cells, that of
@@ -119,20 +122,23 @@ def assign(seen, b, c, f, flips, step, roles, errors):  # type: ignore[no-untype
             from_ones = min(max(free_ones - certain, coins - free_zeros, 0), coins, free_ones)
             surplus = free_ones - from_ones - certain  # ones too many among those left alone; negative: too few
             from_zeros = coins - from_ones
-            to_program = some
+            to_program, turn = some, (g + p + step) % 2
             at = (step + g + p) % cells
             for _ in range(cells):
                 bit = seen[g, at, p]
                 if to_program and bit == one:
                     to_program = 0
                     wanted = 1 - part if one else part
-                    roles[g, at, p] = _pulse(flips, one, wanted, (g * pixels + p) * GOLDEN + step * _THIRD, top, errors)
-                elif bit and from_ones > 0:
-                    roles[g, at, p] = COIN
-                    from_ones -= 1
-                elif not bit and from_zeros > 0:
-                    roles[g, at, p] = COIN
-                    from_zeros -= 1
+                    after = balanced and turn == 1
+                    if after:
+                        wanted = 1 - wanted
+                    shade = (g * pixels + p) * GOLDEN + step * _THIRD
+                    roles[g, at, p] = _pulse(flips, one, wanted, shade, top, errors) + (TURNED if after else 0)
+                elif (bit and from_ones > 0) or (not bit and from_zeros > 0):
+                    roles[g, at, p] = COIN + (TURNED if balanced and turn else 0)
+                    turn = 1 - turn
+                    from_ones -= bit
+                    from_zeros -= 1 - bit
                 elif bit and surplus > 0:
                     roles[g, at, p] = TOGGLE
                     surplus -= 1

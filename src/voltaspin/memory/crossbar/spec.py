@@ -174,7 +174,7 @@ class ArraySpec(Spec):
         if self.bandwidth is None and self.line_capacitance == 0:
             raise ValueError("line_capacitance = 0 F leaves the bandwidth open; give bandwidth in Hz")
         if self.string_voltage > self.supply_voltage * (1 + 1e-9):
-            most = self.cell_voltage * self.supply_voltage / self.string_voltage
+            most = self.supply_voltage * (self.cell_voltage / self.string_voltage)  # in this order nothing overflows
             where, remedy = self.column.overload()
             raise ValueError(
                 f"read_voltage = {self.cell_voltage:g} V {where}, more than supply_voltage = {self.supply_voltage:g} "
