@@ -21,8 +21,10 @@ from pydantic import Field
 from voltaspin.core.capacity import memory_errors
 from voltaspin.core.errors import InputError, NoiseStoppedError
 from voltaspin.core.folders import OutputFolder
+from voltaspin.core.format import energies
 from voltaspin.core.result import Result, RunRecord, Unit
 from voltaspin.core.stopping import Stopped
+from voltaspin.cost.images import ImageWork
 from voltaspin.report.images import Batch, ImageRun
 
 Progress = Callable[[str, int, int], None]
@@ -109,6 +111,19 @@ class InPlaceRecord(RunRecord):
     rounding: dict[str, Any]
     seconds: Annotated[float, Unit("s")]
     ledger: dict[str, Any]
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Return rows for people: the images, what one took beside Gaussian ones, the coin, the time."""
+        counts = {name: n for name, n in self.per_image.items() if isinstance(n, int | float)}
+        cells = f"{self.cells_per_pixel} {self.cells['junction']} cells a pixel"
+        rows = [("images", f"{self.images} of {self.steps} network evaluations, {cells}"),
+                ("noise", str(self.provenance.get("description", self.noise))),
+                ("per image", ", ".join(f"{n:,.0f} {k.replace('_', ' ')}" for k, n in counts.items()))]  # fmt: skip
+        for work in (ImageWork.from_json(one) for one in self.costs):
+            whole = "".join(f", {energies(e)} of all with the network in {w}" for w, e in work.whole.items())
+            rows.append((f"energy of one, {work.name}", f"{energies(work.energy['macro'])} at the macro, "
+                         f"{energies(work.moving)} of the bytes{whole}"))  # fmt: skip
+        return [*rows, ("coin", f"a one with {self.coin:.4f}"), ("time", f"{self.seconds:.1f} s")]
 
 
 class PartialSample(Result):
