@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, Field, PlainSerializer
 
 from voltaspin.core.errors import InputError, NoiseStoppedError
 from voltaspin.core.ledger import Ledger
@@ -74,8 +74,8 @@ class InPlaceSamples(Result):
     ledger: Counted
     rounding: Rounding
     coin: float
-    flips: tuple[tuple[float, float], ...]
-    pulses: tuple[tuple[str, float, float], ...]
+    flips: tuple[tuple[float, float], ...] = Field(repr=False)
+    pulses: tuple[tuple[str, float, float], ...] = Field(repr=False)
     precision: str
     path: Array
     path_times: tuple[int, ...]
