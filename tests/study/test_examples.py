@@ -103,7 +103,7 @@ def test_images_in_place_and_real_images_are_conditions(few_images, capsys, tmp_
     assert records["trained on counts"]["random_bits"] != records["variance of the cells"]["random_bits"]
     assert records["trained on counts"]["per_image"]["evaluation"] == 3
     page = (tmp_path / "out" / "index.html").read_text()
-    for words in ("those of independent images", "last loss", "steps x batch"):
+    for words in ("those differences are of independent images", "last loss", "steps x batch"):
         assert words in page
 
 
