@@ -244,11 +244,15 @@ def make(folder: Path) -> None:
     import pyarrow
     import pyarrow.parquet
     import scipy.io
+    import torch
     from PIL import Image
 
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the processes that read: another number would be warned of
     _in_place_training(folder / "in-place")
     with contextlib.suppress(KeyboardInterrupt):
         _in_place_training(folder / "in-place-training", progress=_stop)
+    torch.set_num_threads(threads)
     rng = np.random.default_rng(0)
     bits = rng.integers(0, 2, 4096, dtype=np.uint8)
     packed = np.packbits(bits).tobytes()
