@@ -21,12 +21,15 @@ from voltaspin.core.format import energies, spread
 from voltaspin.core.ledger import Ledger
 from voltaspin.core.quantity import Estimate, Grade
 from voltaspin.core.result import Boundary, Result
-from voltaspin.cost.jobs import BITS, job
+from voltaspin.cost.jobs import ARRAY, BITS, job
+from voltaspin.cost.network import priced_network
 from voltaspin.cost.pricing import BOUNDARIES, CellPulse, Draws, Floats, Prices, picojoules, price
 from voltaspin.device import Junction, Pulse, SwitchingModel
+from voltaspin.memory import ArraySpec
 
 if TYPE_CHECKING:
     from voltaspin.diffusion.inplace.sampling import InPlaceSamples
+    from voltaspin.diffusion.pipelines import Pipeline
 
 _STATE = 4  # bytes of a number of the sampler's state
 _ACCESS = 8  # of one access that the table prices
@@ -137,6 +140,15 @@ def image_costs(
             over={b: Estimate.of_draws(energy / first[b]) for b, energy in totals.items()},
         ))  # fmt: skip
     return tuple(works)
+
+
+def whole_image_costs(
+    samples: InPlaceSamples, pipeline: Pipeline, junction: Junction, *, draws: Draws | None = None
+) -> tuple[ImageWork, ...]:
+    """As :func:`image_costs`, with the arithmetic of the pipeline's network on a digital machine and in crossbars."""
+    draws = draws or Draws()
+    network, _ = priced_network(pipeline, ArraySpec.preset(ARRAY), steps=samples.steps, array=ARRAY, draws=draws)
+    return image_costs(samples, junction, networks=network.by_machine(), draws=draws)
 
 
 def image_costs_text(works: Sequence[ImageWork]) -> str:

@@ -8,9 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voltaspin.cost.images import image_costs
-from voltaspin.cost.jobs import ARRAY
-from voltaspin.cost.network import priced_network
+from voltaspin.cost.images import whole_image_costs
 from voltaspin.cost.pricing import Draws
 from voltaspin.device import Junction
 from voltaspin.diffusion.grids import strip_png
@@ -18,7 +16,6 @@ from voltaspin.diffusion.inplace import CELLS_PER_PIXEL, CellSpec, Process, forw
 from voltaspin.diffusion.inplace import sample as sample_in_place
 from voltaspin.diffusion.pipelines import Pipeline
 from voltaspin.diffusion.sampling import sample, to_uint8
-from voltaspin.memory import ArraySpec
 from voltaspin.noise import NoiseSource
 from voltaspin.report.demo_results import InPlace
 
@@ -48,7 +45,7 @@ def show_in_place(
     """
     cells = CellSpec()
     made = sample_in_place(pipeline, count=images, steps=steps, cells=cells, seed=seed, progress=progress)
-    shown, draws = made.path_times, Draws(seed=seed)
+    shown = made.path_times
     process = Process(pipeline.scheduler.alphas_cumprod.double().numpy(), CELLS_PER_PIXEL)
     forward = forward_path(process, clean, shown[::-1], cells=cells, seed=seed)
     gaussian_forward = []
@@ -65,8 +62,7 @@ def show_in_place(
     gaussian_reverse = [states[t] for t in shown[:-1]] + [last.images[0]]
     rows = np.stack([forward, np.stack(gaussian_forward), made.path, np.stack(gaussian_reverse)])
     strip = strip_png(rows, row_labels=["forward, in place", "Gaussian", "reverse, in place", "Gaussian"])
-    network, _ = priced_network(pipeline, ArraySpec.preset(ARRAY), steps=steps, array=ARRAY, draws=draws)
-    works = image_costs(made, Junction.of(cells.junction), networks=network.by_machine(), draws=draws)
+    works = whole_image_costs(made, pipeline, Junction.of(cells.junction), draws=Draws(seed=seed))
     record = InPlace(
         cells_per_pixel=made.cells_per_pixel, cells=made.cells_per_pixel * clean.size, junction=cells.junction,
         images=images, steps=steps, coin=made.coin, toggles=made.rounding.toggles / images, times=shown, works=works,

@@ -15,9 +15,8 @@ from voltaspin.core.capacity import check_memory, memory_errors
 from voltaspin.core.errors import InputError
 from voltaspin.core.folders import OutputFolder
 from voltaspin.core.ledger import Ledger
-from voltaspin.cost.images import ImageWork, image_costs
-from voltaspin.cost.jobs import ARRAY
-from voltaspin.cost.network import compute_cost, priced_network
+from voltaspin.cost.images import ImageWork, whole_image_costs
+from voltaspin.cost.network import compute_cost
 from voltaspin.cost.pricing import Draws
 from voltaspin.device import Junction
 from voltaspin.diffusion.backend import outputs_per_image
@@ -261,13 +260,8 @@ class InPlaceRun(SampleRun):
         samples = self.sampler.samples(np.broadcast_to(np.uint8(0), shape), seconds=sum(b.seconds for b in batches))
         costs = list[ImageWork]()
         if self.cells.junction != IDEAL:
-            draws = Draws(seed=self.seed)
-            network, _ = priced_network(
-                self.pipeline, ArraySpec.preset(ARRAY), steps=self.steps, array=ARRAY, draws=draws
-            )
-            costs = list(image_costs(
-                samples, Junction.of(self.cells.junction), networks=network.by_machine(), draws=draws
-            ))  # fmt: skip
+            junction, draws = Junction.of(self.cells.junction), Draws(seed=self.seed)
+            costs = list(whole_image_costs(samples, self.pipeline, junction, draws=draws))
         each = samples.per_image
         return InPlaceRecord(
             **self.settings, images=len(samples.images), steps=self.steps, precision=samples.precision,

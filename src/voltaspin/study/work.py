@@ -17,10 +17,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.spec import Spec
-from voltaspin.cost.images import image_costs, image_costs_text
-from voltaspin.cost.jobs import ARRAY
-from voltaspin.cost.network import priced_network
-from voltaspin.cost.pricing import Draws
+from voltaspin.cost.images import image_costs_text, whole_image_costs
 from voltaspin.device import Junction, SwitchingModel
 from voltaspin.diffusion import TrainSpec, inplace, load_images, load_pipeline, sample, shipped_model, train
 from voltaspin.diffusion.bitflip import from_planes, to_planes
@@ -251,9 +248,7 @@ def _in_place(out: Path, run: Run, folder: Path) -> tuple[NDArray[np.uint8], dic
         "coin": made.coin, "flips": made.flips,
     }  # fmt: skip
     if cells.junction != IDEAL:
-        draws = Draws()
-        network, _ = priced_network(pipeline, ArraySpec.preset(ARRAY), steps=condition.steps, array=ARRAY, draws=draws)
-        works = image_costs(made, Junction.of(cells.junction), networks=network.by_machine(), draws=draws)
+        works = whole_image_costs(made, pipeline, Junction.of(cells.junction))
         record["price"] = image_costs_text(works)
         record["costs"] = [work.to_json() for work in works]
     return made.images, record

@@ -8,7 +8,7 @@ The time of a step is that of the Gaussian schedule: 0 to T - 1, and -1 for the 
 
 Source: P. and T. Ehrenfest, Phys. Z. 8, 311 (1907); J. Sohl-Dickstein et al., ICML 2015, arXiv 1503.03585 (binomial
 diffusion); L. Winkler et al., arXiv 2405.03549 (the urn with networks of Gaussian models). All of the posterior is
-checked by enumeration in ``tests/diffusion/inplace``.
+checked by enumeration in ``tests/diffusion/test_inplace_process.py``.
 """
 
 from __future__ import annotations
