@@ -10,8 +10,8 @@ from torch import nn
 from voltaspin.core.context import RunContext, running
 from voltaspin.core.errors import InputError
 from voltaspin.memory import ArraySpec, ClippingWarning, MemoryLayer, calibrate, convert
-from voltaspin.memory.crossbar.conversion import split_projections
 from voltaspin.memory.crossbar.layer import context_of
+from voltaspin.memory.crossbar.projections import split_projections
 
 LAYERS = {
     "linear": (nn.Linear(12, 7), (4, 5, 12)),

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from voltaspin.memory.crossbar.ranges import ClippingWarning as ClippingWarning
     from voltaspin.memory.crossbar.ranges import calibrate as calibrate
     from voltaspin.memory.crossbar.spec import ArraySpec as ArraySpec
+    from voltaspin.memory.crossbar.trace import NetworkTrace as NetworkTrace
+    from voltaspin.memory.crossbar.trace import trace as trace
     from voltaspin.memory.dynamics import Imperfections as Imperfections
     from voltaspin.memory.dynamics import Slopes as Slopes
     from voltaspin.memory.pulses import Line as Line

@@ -16,5 +16,6 @@ if TYPE_CHECKING:
     from voltaspin.memory.crossbar.ranges import ClippingWarning as ClippingWarning
     from voltaspin.memory.crossbar.ranges import calibrate as calibrate
     from voltaspin.memory.crossbar.spec import ArraySpec as ArraySpec
+    from voltaspin.memory.crossbar.trace import NetworkTrace as NetworkTrace
 else:
     __getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -8,6 +8,7 @@ the counts, the time step and the position of the noise.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -142,6 +143,7 @@ class Count(TorchDispatchMode):
     Attributes:
         macs: by the name of the innermost module and the operation.
         uncounted: operations whose matrix work is not known, with how often they ran.
+        calls: how often each module was called, by its name, in the order of the first calls.
     """
 
     supports_higher_order_operators = True
@@ -150,6 +152,7 @@ class Count(TorchDispatchMode):
         super().__init__()
         self.macs: Counter[tuple[str, str]] = Counter()
         self.uncounted: Counter[str] = Counter()
+        self.calls: Counter[str] = Counter()
         self.inside: list[str] = [""]
 
     def of(self, name: str) -> int:
@@ -248,11 +251,38 @@ def as_found(model: nn.Module) -> Iterator[None]:
                     buffer.copy_(before)
 
 
-def call(model: nn.Module, batch: Any) -> Any:
+def call(model: nn.Module, batch: Any, **more: Any) -> Any:
     """Call the model: a dict gives keywords, a tuple or list arguments, anything else one argument."""
     if isinstance(batch, dict):
-        return model(**batch)
-    return model(*batch) if isinstance(batch, tuple | list) else model(batch)
+        return model(**batch, **more)
+    return model(*batch, **more) if isinstance(batch, tuple | list) else model(batch, **more)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device of the model's parameters; the CPU where it has none."""
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+def own_example(model: nn.Module) -> Any:
+    """The input of one image, of a model that says which it takes: a diffusers ``UNet2DModel``."""
+    diffusers: Any = sys.modules.get("diffusers")  # a model of it cannot be here without it
+    if diffusers is None or not isinstance(model, diffusers.UNet2DModel):
+        return None
+    c: Any = model.config
+    size = c["sample_size"] or 32
+    height, width = (size, size) if isinstance(size, int) else size
+    image = torch.zeros(1, c["in_channels"], height, width, dtype=next(model.parameters()).dtype)
+    labels = torch.zeros(1, dtype=torch.long) if c.get("num_class_embeds") else None
+    return (image, 1) if labels is None else (image, 1, labels)
+
+
+def on_device(batch: Any, device: torch.device) -> Any:
+    """Return nested arguments with their tensors on a device."""
+    if torch.is_tensor(batch):
+        return batch.to(device)
+    if isinstance(batch, dict):
+        return {k: on_device(v, device) for k, v in batch.items()}
+    return tuple(on_device(v, device) for v in batch) if isinstance(batch, tuple | list) else batch
 
 
 @contextmanager
@@ -274,7 +304,7 @@ def _unfused() -> Iterator[None]:
             put(was)
 
 
-def counted(model: nn.Module, batch: Any) -> tuple[Count, Any]:
+def counted(model: nn.Module, batch: Any, **more: Any) -> tuple[Count, Any]:
     """Count one call of the model and return its result; paths that fuse matrix products are off."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -286,6 +316,7 @@ def counted(model: nn.Module, batch: Any) -> tuple[Count, Any]:
 
         def enter(_module: Any, _args: Any, name: str = name) -> None:
             count.inside.append(name)
+            count.calls[name] += 1
 
         def leave(_module: Any, _args: Any, _output: Any) -> None:
             count.inside.pop()
@@ -296,7 +327,7 @@ def counted(model: nn.Module, batch: Any) -> tuple[Count, Any]:
         ]
     try:
         with _unfused(), sdpa_kernel(SDPBackend.MATH), _Outside(count), count:
-            result = call(model, batch)
+            result = call(model, batch, **more)
     finally:
         for handle in handles:
             handle.remove()

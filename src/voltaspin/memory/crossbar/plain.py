@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -69,11 +70,17 @@ def overrides(module: nn.Module) -> bool:
     return any(getattr(own, n, nothing) is not getattr(kind, n, nothing) or n in vars(module) for n in names)
 
 
-def refuse_empty(model: nn.Module) -> None:
-    """Raise InputError where a parameter holds no values: lazy modules, the meta device."""
+def refuse_lazy(model: nn.Module) -> None:
+    """Raise InputError where a parameter has no shape yet."""
     for name, parameter in model.named_parameters():
         if is_lazy(parameter):
             raise InputError(f"{name} is not initialised; call the lazy model once, then convert it")
+
+
+def refuse_empty(model: nn.Module) -> None:
+    """Raise InputError where a parameter holds no values: lazy modules, the meta device."""
+    refuse_lazy(model)
+    for name, parameter in model.named_parameters():
         if parameter.is_meta:
             raise InputError(f"{name} lies on the meta device and holds no values; load the weights, then convert it")
 
@@ -87,37 +94,67 @@ def compare(model: nn.Module, example: Any) -> tuple[dict[nn.Module, str], Any]:
     Returns:
         Why a layer is not plain, or an empty string, for the layers that needed a look; and the model's output.
     """
-    inputs: dict[nn.Module, Any] = {}
-    found: dict[nn.Module, str] = {}
-    candidates = [m for m in model.modules() if kind_of(m) is not None and not isinstance(m, torch.jit.ScriptModule)]
+    with Calls(model) as calls:
+        output = call(model, example)
+    return calls.reasons(lambda module: difference(module, calls.inputs[module])), output
 
-    def look(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+
+class Calls:
+    """Notice, while open, every call of the layers of a model that crossbars may hold.
+
+    Args:
+        model: any torch model.
+
+    Attributes:
+        inputs: the last input of each layer that was called with one tensor and returned one.
+        uses: shapes of input and output of every such call, in the order of execution.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._layers = [
+            m for m in model.modules() if kind_of(m) is not None and not isinstance(m, torch.jit.ScriptModule)
+        ]
+        self._odd: dict[nn.Module, str] = {}
+        self.inputs: dict[nn.Module, torch.Tensor] = {}
+        self.uses: dict[nn.Module, list[tuple[torch.Size, torch.Size]]] = {}
+
+    def __enter__(self) -> Calls:
+        self._handles = [m.register_forward_hook(self._look, with_kwargs=True) for m in self._layers]
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _look(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         rest = {k: v for k, v in kwargs.items() if k != "input"}
         x = args[0] if len(args) == 1 else kwargs.get("input")
         if len(args) > 1 or rest or not torch.is_tensor(x):
-            found[module] = "the model calls it with more than one tensor, such as output_size"
+            self._odd[module] = "the model calls it with more than one tensor, such as output_size"
         elif not torch.is_tensor(output):
-            found[module] = f"it returns a {type(output).__name__}, not a tensor"
+            self._odd[module] = f"it returns a {type(output).__name__}, not a tensor"
         else:
-            inputs[module] = x.detach()
+            self.inputs[module] = x.detach()
+            self.uses.setdefault(module, []).append((x.shape, output.shape))
 
-    handles = [m.register_forward_hook(look, with_kwargs=True) for m in candidates]
-    try:
-        output = call(model, example)
-    finally:
-        for handle in handles:
-            handle.remove()
-    for module in candidates:
-        if module in found:
-            continue
-        if module not in inputs:
-            found[module] = "the model does not call it on the example"
-        elif overrides(module) and not parametrize.is_parametrized(module):
-            found[module] = _difference(module, inputs[module])
-    return found, output
+    def reasons(self, differs: Callable[[nn.Module], str]) -> dict[nn.Module, str]:
+        """Return why layers are not plain, or an empty string, for those that needed a look.
+
+        Args:
+            differs: says why a layer with a forward of its own is not plain; empty where it is.
+        """
+        found = dict(self._odd)
+        for module in self._layers:
+            if module in found:
+                continue
+            if module not in self.inputs:
+                found[module] = "the model does not call it on the example"
+            elif overrides(module) and not parametrize.is_parametrized(module):
+                found[module] = differs(module)
+        return found
 
 
-def _difference(module: nn.Module, x: torch.Tensor) -> str:
+def difference(module: nn.Module, x: torch.Tensor) -> str:
     """Why a layer with a forward of its own is not the plain layer; empty where both give the same numbers."""
     kind = kind_of(module)
     assert kind is not None
@@ -126,19 +163,20 @@ def _difference(module: nn.Module, x: torch.Tensor) -> str:
         with as_found(trial):
             for training in (False, True):
                 trial.train(training)
-                for other in (x, _normals(x, "input")):
+                for other in (x, normals(x, "input")):
                     for _ in range(2):
                         if (
                             far := _distance(trial(other), geometry_of(trial).apply(other, trial.weight, trial.bias))
                         ) > _tolerance(x):
                             return f"its own forward differs from {kind.__name__}'s by {far:.2g} on the example"
-                        trial.weight.add_(_normals(trial.weight, "weight") * trial.weight.std(correction=0))
+                        trial.weight.add_(normals(trial.weight, "weight") * trial.weight.std(correction=0))
     except Exception as error:
         return f"its own forward could not be compared with {kind.__name__}'s ({_line(error)})"
     return ""
 
 
-def _normals(like: torch.Tensor, purpose: str) -> torch.Tensor:
+def normals(like: torch.Tensor, purpose: str) -> torch.Tensor:
+    """Return fixed numbers of a normal distribution, in the shape and type of ``like``, for a purpose."""
     numbers = Stream.of(0, "plain layer", purpose).normals(like.numel())
     return torch.from_numpy(numbers).to(like).view(like.shape)
 
