@@ -34,7 +34,7 @@ from voltaspin.specs import write_json
 
 from voltaspin import __version__
 from voltaspin.cli.app import main as command_line
-from voltaspin.cost.pricing import CostTable
+from voltaspin.cost.table import CostTable
 from voltaspin.device import Pulse, SwitchingModel, presets
 from voltaspin.device.fit.data import SwitchingData
 from voltaspin.diffusion import TrainSpec, bitflip, train

@@ -18,7 +18,9 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_text
 from voltaspin.core.format import duration, energies, number
 from voltaspin.core.spec import environment
-from voltaspin.cost.pricing import BOUNDARIES, CellPulse, CostTable, Draws, Prices, price, si
+from voltaspin.cost.pricing import BOUNDARIES, CellPulse, Prices, price
+from voltaspin.cost.table import CostTable, Draws, si
+from voltaspin.memory.variation import READ
 from voltaspin.device import presets
 from voltaspin.device.characterisation import Characterisation, PulseRecord
 from voltaspin.device.characterise import QUICK, Effort, characterise
@@ -157,10 +159,10 @@ def described(name: str) -> str:
     return "\n".join(lines)
 
 
-def recorded(name: str, folder: Path, effort: Effort, costs: CostTable) -> Characterisation:
+def recorded(name: str, folder: Path, effort: Effort) -> Characterisation:
     """The kept record of this preset, or a new one."""
     path = folder / f"{name}{'-quick' if effort == QUICK else ''}.json"
-    junction, line = presets.get(name), si(costs.line_capacitance)
+    junction, line = presets.get(name), READ.line_capacitance
     if path.exists():
         try:
             kept = Characterisation.load(path)
@@ -191,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in args.presets:
         presets.entry(name)  # an unknown name is refused before the others take their minutes
     costs, effort = CostTable.default(), QUICK if args.quick else Effort()
-    records = [recorded(name, args.records, effort, costs) for name in args.presets]
+    records = [recorded(name, args.records, effort) for name in args.presets]
     command = "python scripts/preset_table.py" + (" --quick" if args.quick else "")
     if args.presets != list(presets.names()):
         command += " --presets " + " ".join(args.presets)

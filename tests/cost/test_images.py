@@ -6,7 +6,8 @@ import pytest
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
 from voltaspin.cost.images import image_costs, image_costs_text, mean_pulse
-from voltaspin.cost.pricing import BOUNDARIES, CellPulse, Draws, Prices
+from voltaspin.cost.pricing import BOUNDARIES, CellPulse, Prices
+from voltaspin.cost.table import Draws
 from voltaspin.device import Pulse, presets
 from voltaspin.diffusion import inplace
 from voltaspin.diffusion.inplace.array import Rounding

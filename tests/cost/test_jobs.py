@@ -9,8 +9,9 @@ import pytest
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Sourced
 from voltaspin.cost.jobs import OWN_CPU, image_job, job, training_job, workload
-from voltaspin.cost.pricing import CostTable, Draws, Prices
+from voltaspin.cost.pricing import Prices
 from voltaspin.cost.processors import ProcessorRng
+from voltaspin.cost.table import CostTable, Draws
 from voltaspin.device import SwitchingModel
 from voltaspin.plots.cost import image_energies
 from voltaspin.plots.drawing import png

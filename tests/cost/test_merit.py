@@ -10,7 +10,8 @@ from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import FACTORS, Estimate, Sourced
 from voltaspin.cost.merit import FAIR, MOST_CELLS, Ratio, RatioLine, figure_of_merit, randomness
-from voltaspin.cost.pricing import CellPulse, CostTable, Draws, Prices, bit_counts
+from voltaspin.cost.pricing import CellPulse, Prices, bit_counts
+from voltaspin.cost.table import CostTable, Draws
 from voltaspin.device import SwitchingModel
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.noise import MemorySource

@@ -10,7 +10,8 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Sourced
 from voltaspin.core.units import fJ, pJ
 from voltaspin.cost.network import adc_energy, compute_cost
-from voltaspin.cost.pricing import BOUNDARIES, CellPulse, CostTable, Draws
+from voltaspin.cost.pricing import BOUNDARIES, CellPulse
+from voltaspin.cost.table import CostTable, Draws
 from voltaspin.memory import ArraySpec, convert
 
 

@@ -11,7 +11,8 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
 from voltaspin.core.quantity import Sourced
 from voltaspin.cost.comparison import CostRow, compare, conventional_rows
-from voltaspin.cost.pricing import CellPulse, CostTable, Draws, Prices, price, weakest
+from voltaspin.cost.pricing import CellPulse, Prices, price
+from voltaspin.cost.table import CostTable, Draws, weakest
 
 # 1.2 V over 0.5 ns through 720 kOhm is 1.44 * 0.5e-9 / 7.2e5 = 1.0e-15 J; 0.125 fF * 1.44 = 0.18e-15 J.
 PULSE = CellPulse.rectangular(voltage=1.2, width=0.5e-9, resistance=720e3, capacitance=0.125e-15)
@@ -187,7 +188,7 @@ def test_published_products_of_energy_and_area():
 
 
 def test_every_number_of_the_table_can_be_converted_and_has_a_source():
-    from voltaspin.cost.pricing import si
+    from voltaspin.cost.table import si
 
     table = CostTable.default()
     numbers = [*table.pulses.values(), *table.operations.values(), *(s.energy for s in table.sources)]

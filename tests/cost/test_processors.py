@@ -6,8 +6,8 @@ import pytest
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Sourced
-from voltaspin.cost.pricing import CostTable, Processor
 from voltaspin.cost.processors import processor_rng, timed
+from voltaspin.cost.table import CostTable, Processor
 
 TABLE = CostTable.default()
 

@@ -277,7 +277,8 @@ def test_pulse_energy_refuses(change: dict[str, float]) -> None:
 
 
 def test_the_cost_table_charges_the_same_oxide() -> None:
-    from voltaspin.cost.pricing import CellPulse, CostTable
+    from voltaspin.cost.pricing import CellPulse
+    from voltaspin.cost.table import CostTable
 
     table, pulse = CostTable.default(), Pulse(voltage=1.2, width=0.5 * ns, rise=0.1 * ns)
     assert table.permittivity == PERMITTIVITY

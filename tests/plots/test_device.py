@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from voltaspin.core.format import duration, prefixed
-from voltaspin.cost.pricing import CostTable
+from voltaspin.cost.table import CostTable
 from voltaspin.device import presets
 from voltaspin.device.characterisation import Characterisation
 from voltaspin.device.characterise import Effort, characterise

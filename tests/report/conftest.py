@@ -11,7 +11,8 @@ from voltaspin.core.ledger import Ledger
 from voltaspin.core.quantity import Estimate, Sourced
 from voltaspin.cost.comparison import compare
 from voltaspin.cost.merit import FigureOfMerit
-from voltaspin.cost.pricing import CellPulse, Draws, Prices
+from voltaspin.cost.pricing import CellPulse, Prices
+from voltaspin.cost.table import Draws
 from voltaspin.device.pulse_check import ChosenPulse, CountedCorner, CountedCurve, DerivedValue, PulseCheck
 from voltaspin.diffusion.conditions import Condition, Forward
 from voltaspin.metrics.conditions import ConditionComparison, ConditionDifference, ConditionScores, Control

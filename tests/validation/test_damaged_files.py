@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from voltaspin import MagnetoelectricMemory, SwitchingModel
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
-from voltaspin.cost.pricing import CostTable
+from voltaspin.cost.table import CostTable
 from voltaspin.device import JunctionSpec
 from voltaspin.device.characterise import Characterisation
 from voltaspin.memory import ArraySpec

@@ -23,7 +23,7 @@ from voltaspin.core.files import sha256_of
 from voltaspin.core.ledger import Ledger
 from voltaspin.cost.images import ImageWork
 from voltaspin.cost.merit import FigureOfMerit as Claim
-from voltaspin.cost.pricing import CostTable
+from voltaspin.cost.table import CostTable
 from voltaspin.device import JunctionSpec, Pulse, SwitchingModel, presets
 from voltaspin.device.characterise import Characterisation
 from voltaspin.diffusion import TrainSpec, inplace, load_pipeline, sample, train

@@ -75,7 +75,8 @@ def cost(
         if given:
             raise InputError(f"--no-work prices no image; leave out --{given[0].replace('_', '-')}")
     from voltaspin.cost.merit import figure_of_merit
-    from voltaspin.cost.pricing import Draws, Prices
+    from voltaspin.cost.pricing import Prices
+    from voltaspin.cost.table import Draws
     from voltaspin.device import Pulse, fair_pulse
 
     chosen = chosen_junction(junction, changes)

@@ -80,9 +80,9 @@ def characterise(
     Example: [bold]voltaspin device characterise --preset generator --set B_x=20mT --out generator[/bold]
     """
     junction = chosen_junction(preset, changes)
-    from voltaspin.cost.pricing import CostTable, si
     from voltaspin.device.characterise import QUICK, Effort
     from voltaspin.device.characterise import characterise as run
+    from voltaspin.memory.variation import READ
     from voltaspin.report.device_page import device_charts, device_page
 
     arguments = {"preset": preset, "set": changes, "quick": quick, "spin_torque": spin_torque}
@@ -93,7 +93,7 @@ def characterise(
                 junction,
                 effort=QUICK if quick else Effort(),
                 spin_torque=spin_torque,
-                line_capacitance=si(CostTable.default().line_capacitance),
+                line_capacitance=READ.line_capacitance,
                 progress=progress,
             )
         pictures = device_charts(result)

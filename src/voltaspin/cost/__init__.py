@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from voltaspin.cost.network import ComputeCost as ComputeCost
     from voltaspin.cost.network import compute_cost as compute_cost
     from voltaspin.cost.pricing import CellPulse as CellPulse
-    from voltaspin.cost.pricing import CostTable as CostTable
-    from voltaspin.cost.pricing import Draws as Draws
     from voltaspin.cost.pricing import Prices as Prices
     from voltaspin.cost.pricing import price as price
     from voltaspin.cost.processors import processor_rng as processor_rng
+    from voltaspin.cost.table import CostTable as CostTable
+    from voltaspin.cost.table import Draws as Draws
 else:
     __getattr__, __dir__, __all__ = attach(__name__, __file__)

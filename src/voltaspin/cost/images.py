@@ -23,7 +23,8 @@ from voltaspin.core.quantity import Estimate, Grade
 from voltaspin.core.result import Boundary, Result
 from voltaspin.cost.jobs import ARRAY, BITS, job
 from voltaspin.cost.network import priced_network
-from voltaspin.cost.pricing import BOUNDARIES, CellPulse, Draws, Floats, Prices, picojoules, price
+from voltaspin.cost.pricing import BOUNDARIES, CellPulse, Prices, picojoules, price
+from voltaspin.cost.table import Draws, Floats
 from voltaspin.device import Junction, Pulse, SwitchingModel
 from voltaspin.memory import ArraySpec
 

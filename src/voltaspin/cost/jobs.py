@@ -19,8 +19,9 @@ from voltaspin.core.files import read_object
 from voltaspin.core.format import energies, spread
 from voltaspin.core.quantity import Estimate, Sourced
 from voltaspin.core.result import Boundary, Part, Result
-from voltaspin.cost.pricing import Floats, Prices, bit_counts, picojoules
+from voltaspin.cost.pricing import Prices, bit_counts, picojoules
 from voltaspin.cost.processors import Measure, ProcessorRng, interval, processor_rng
+from voltaspin.cost.table import Floats
 
 if TYPE_CHECKING:
     from voltaspin.diffusion.pipelines import Pipeline

@@ -18,7 +18,8 @@ from voltaspin.core.format import energies, energy, number, spread, times
 from voltaspin.core.quantity import FACTORS, Estimate, Grade
 from voltaspin.core.result import Boundary, Part, Result, Unit
 from voltaspin.cost.jobs import Workload
-from voltaspin.cost.pricing import BOUNDARIES, CostTable, Draws, Floats, Prices, RandomSource, bit_counts
+from voltaspin.cost.pricing import BOUNDARIES, Prices, bit_counts
+from voltaspin.cost.table import CostTable, Draws, Floats, RandomSource
 from voltaspin.device.fokker_planck import switching_probability
 from voltaspin.device.junction import Junction, Pulse
 from voltaspin.noise.conditioning import xor_bias

@@ -23,7 +23,7 @@ import numpy as np
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Sourced
-from voltaspin.cost.pricing import CostTable, Processor, si, weakest
+from voltaspin.cost.table import CostTable, Processor, si, weakest
 
 POWERCAP = Path("/sys/class/powercap")
 HWMON = Path("/sys/class/hwmon")

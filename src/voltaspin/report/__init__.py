@@ -9,8 +9,8 @@ from voltaspin.core.lazy import attach
 if TYPE_CHECKING:
     from voltaspin.cost.comparison import compare as compare
     from voltaspin.cost.pricing import CellPulse as CellPulse
-    from voltaspin.cost.pricing import CostTable as CostTable
     from voltaspin.cost.pricing import price as price
+    from voltaspin.cost.table import CostTable as CostTable
     from voltaspin.diffusion.grids import grid_png as grid_png
     from voltaspin.diffusion.grids import strip_png as strip_png
     from voltaspin.metrics.distance import Score as Score

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from voltaspin.cost.images import whole_image_costs
-from voltaspin.cost.pricing import Draws
+from voltaspin.cost.table import Draws
 from voltaspin.device import Junction
 from voltaspin.diffusion.grids import strip_png
 from voltaspin.diffusion.inplace import CELLS_PER_PIXEL, CellSpec, Process, forward_path

@@ -17,7 +17,7 @@ from voltaspin.core.folders import OutputFolder
 from voltaspin.core.ledger import Ledger
 from voltaspin.cost.images import ImageWork, whole_image_costs
 from voltaspin.cost.network import compute_cost
-from voltaspin.cost.pricing import Draws
+from voltaspin.cost.table import Draws
 from voltaspin.device import Junction
 from voltaspin.diffusion.backend import outputs_per_image
 from voltaspin.diffusion.inplace.array import IDEAL, CellSpec

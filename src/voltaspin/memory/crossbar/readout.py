@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
-from voltaspin.core.quantity import Sourced
 from voltaspin.core.result import Boundary, Result, Unit
 from voltaspin.memory.crossbar.converters import Conversion, converter_step, fixed_range, gaussian_loss, loading
 from voltaspin.memory.crossbar.geometry import Geometry, Transposed
@@ -32,7 +31,6 @@ Keys = NDArray[np.uint64]
 
 _MISREADS = 1e-6  # of digital sensing, up to which they are left out
 _COLUMNS = 32 << 20  # elements of unfolded inputs held at once
-_BITS_SET = Sourced(0.5, "1", "share of the input's bits that are 1 and drive their row", "assumed", 0.1, 1.0)
 
 
 class Measured(NamedTuple):
@@ -43,15 +41,49 @@ class Measured(NamedTuple):
 
 
 class EnergyPart(NamedTuple):
-    """A part of the energy of one action: ``factor`` [SI] times entries of a cost table, or numbers with a source.
+    """A part of the energy of one action: ``factor`` [SI] times entries of the circuits around the cells.
 
-    It counts at the boundary ``since`` and at all wider ones.
+    It counts at the boundary ``since`` and at all wider ones, for the ``component`` of the macro.
     """
 
     action: str
+    component: str
     since: Boundary
     factor: float
-    entries: tuple[str | Sourced, ...] = ()
+    entries: tuple[str, ...] = ()
+
+
+class AreaPart(NamedTuple):
+    """A component of one array beside its cells: ``number`` of them, each of the area of an ``entry``."""
+
+    component: str
+    number: float
+    entry: str
+
+
+Time = NDArray[np.float64] | float
+
+
+class Timing(NamedTuple):
+    """How long the circuits of an array take [s].
+
+    Args:
+        settling: of lines and amplifiers until a current stands, the averaging of its noise included.
+        sense: one decision of a sense amplifier.
+        conversion: of one sum.
+        cycle: of the logic.
+        sharing: columns that take turns at a converter.
+        hold: whether sums are sampled together and held for their turn.
+        planes_per_read: planes of the inputs that meet a weight for each time it is sensed.
+    """
+
+    settling: Time
+    sense: Time
+    conversion: Time
+    cycle: float
+    sharing: int
+    hold: bool
+    planes_per_read: int
 
 
 class Sensing(Result):
@@ -141,31 +173,76 @@ class Readout:
         columns = outputs * self.spec.columns_per_output + blocks * self.spec.dummies
         return groups * inputs * columns, groups * blocks * math.ceil(inputs / self.spec.rows)
 
-    def read_time(self, read_width: float) -> float:
-        """Return how long one read of a cell takes [s]; ``read_width`` is that of a sense amplifier [s]."""
+    @property
+    def averaging_time(self) -> float:
+        """Time over which the modelled read noise is averaged [s]."""
         return 1 / (2 * self.spec.noise_bandwidth)
 
-    def activation_time(self, read_width: float, conversion_time: float) -> float:
-        """Return the time from one driving of the rows to the next [s].
+    def current_time(self, t: Timing) -> Time:
+        """Return how long current flows through a cell for one plane of an input [s]."""
+        raise NotImplementedError
 
-        Args:
-            read_width: of a sense amplifier [s].
-            conversion_time: of all columns that share a converter [s].
-        """
-        return max(self.read_time(read_width), conversion_time)
+    def input_time(self, t: Timing, rows: int) -> Time:
+        """Return the time [s] in which an array that uses so many rows takes one input, all its planes."""
+        raise NotImplementedError
 
-    def energy(self, read_width: float) -> tuple[EnergyPart, ...]:
+    def energy(self) -> tuple[EnergyPart, ...]:
         """Return the parts that make up the energy of each action."""
-        V2, R = self.spec.cell_voltage**2, 2 * self.spec.R_P / (1 + 1 / (1 + self.spec.TMR))
-        square = self._square if self.drive.multilevel else (_BITS_SET,)
+        watts, amperes, rail = self.spec.column.power()
+        squared, mean = self._activity
         return (
-            EnergyPart("product", "cell", V2 / R * self.read_time(read_width), square),
-            EnergyPart("drive", "cell+line", V2, (*square, "line_capacitance")),
-            EnergyPart("drive", "macro", V2, (*square, "line_capacitance", "driver_overhead")),
+            EnergyPart("product", "cells", "cell", watts, (*squared, "current time")),
+            # what a clamp or a driver loses between the rail and the cell
+            EnergyPart("product", "supply of the cells", "macro", amperes, (*mean, rail, "current time")),
+            EnergyPart("product", "supply of the cells", "macro", -watts, (*squared, "current time")),
+            *self._lines(),
+            EnergyPart("drive", "input registers", "macro", self._register_bits, ("flip-flop",)),
         )
 
-    #: Mean square of the voltages that drive the rows over the largest.
-    _square: ClassVar[tuple[str | Sourced, ...]] = ("input_square",)
+    def area(self, t: Timing) -> tuple[AreaPart, ...]:
+        """Return the components of one array beside its cells."""
+        spec = self.spec
+        sums = self.adders(t)
+        return (
+            AreaPart("input drivers", spec.rows, "dac area" if self.drive.multilevel else "driver area"),
+            AreaPart("input registers", spec.rows * spec.input_bits, "flip-flop area"),
+            AreaPart("adders", sums * self.sum_bits, "full adder area"),
+            AreaPart("output registers", sums * self.sum_bits, "flip-flop area"),
+        )
+
+    def adders(self, t: Timing) -> float:
+        """Return how many sums an array adds up side by side."""
+        return self.spec.outputs_per_tile
+
+    @property
+    def sum_bits(self) -> int:
+        """Width of a sum of an output in an array."""
+        spec = self.spec
+        return spec.weight_bits + spec.input_bits + math.ceil(math.log2(max(spec.rows, 2)))
+
+    @property
+    def _register_bits(self) -> int:
+        """Bits that an input register moves for one driving of its row."""
+        return self.spec.input_bits if self.drive.multilevel else 1
+
+    @property
+    def _activity(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Entries of the mean square of the rows' voltages over the largest, and of their mean."""
+        if self.spec.column.in_series:
+            return (), ()  # the same current passes all cells of a string, whatever the input
+        return (("input square",), ("input mean",)) if self.drive.multilevel else (("bits set",), ("bits set",))
+
+    def _lines(self) -> tuple[EnergyPart, ...]:
+        """Rows: a voltage for each of many levels, or a word line that a bit of the input raises to the supply."""
+        volts = self.spec.cell_voltage
+        row: tuple[str, ...] = ("bits set", "core", "core", "word line")
+        factor = 1.0
+        if self.drive.multilevel:
+            row, factor = ("input square", "row line"), volts**2
+        return (
+            EnergyPart("drive", "word lines", "cell+line", factor, row),
+            EnergyPart("drive", "input drivers", "macro", factor, (*row, "driver_overhead")),
+        )
 
 
 class Digital(Readout):
@@ -174,8 +251,6 @@ class Digital(Readout):
     Raises:
         InputError: a nominal cell would be misread too often.
     """
-
-    _square = ()  # every cell is read, whatever its input
 
     def __init__(self, spec: ArraySpec, where: str) -> None:
         super().__init__(spec, where)
@@ -205,21 +280,42 @@ class Digital(Readout):
     def _count_sums(self, ledger: Ledger, products: int, sums: int) -> None:
         ledger.count("add", products)
 
-    def read_time(self, read_width: float) -> float:
-        """Return the width of one sensing [s]."""
-        return read_width
+    def current_time(self, t: Timing) -> Time:
+        """Return the time of one sensing over the planes that it serves [s]."""
+        return t.sense / t.planes_per_read
 
-    def activation_time(self, read_width: float, conversion_time: float) -> float:
-        """Return the time of all rows of a tile, one after another [s]."""
-        return self.spec.rows * read_width
+    def input_time(self, t: Timing, rows: int) -> Time:
+        """Return the time of all rows, one after another: a sensing, or the planes that it serves [s]."""
+        planes = self.drive.activations
+        reads = math.ceil(planes / t.planes_per_read)
+        return rows * reads * np.maximum(t.sense, min(planes, t.planes_per_read) * t.cycle)
 
-    def energy(self, read_width: float) -> tuple[EnergyPart, ...]:
+    def energy(self) -> tuple[EnergyPart, ...]:
         """Return the parts that make up the energy of each action; a sensing charges its bit line."""
+        each = "sensings per product"
         return (
-            *super().energy(read_width),
-            EnergyPart("product", "cell+line", self.spec.cell_voltage**2, ("line_capacitance",)),
-            EnergyPart("product", "macro", 1.0, ("sense",)),
-            EnergyPart("add", "macro", self.spec.input_bits if self.drive.multilevel else 1.0, ("full_adder",)),
+            *super().energy(),
+            EnergyPart("product", "bit lines", "cell+line", self.spec.cell_voltage, ("rail", "bit line", each)),
+            EnergyPart("product", "sense amplifiers", "macro", 1.0, ("sense", each)),
+            EnergyPart("product", "adders", "macro", 1.0, ("xor",)),  # a bit of the input gates it
+            EnergyPart("add", "adders", "macro", self.spec.input_bits if self.drive.multilevel else 1.0,
+                       ("full_adder",)),
+        )  # fmt: skip
+
+    def area(self, t: Timing) -> tuple[AreaPart, ...]:
+        """Return the components of one array beside its cells."""
+        return (*super().area(t), AreaPart("sense amplifiers", self.spec.columns, "sense area"))
+
+    @property
+    def _activity(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return (), ()  # every cell is read, whatever its input
+
+    def _lines(self) -> tuple[EnergyPart, ...]:
+        """One word line after another, for all planes that a sensing serves."""
+        row = ("core", "core", "word line", "sensings per product")
+        return (
+            EnergyPart("drive", "word lines", "cell+line", 1.0, row),
+            EnergyPart("drive", "input drivers", "macro", 1.0, (*row, "driver_overhead")),
         )
 
 
@@ -243,13 +339,36 @@ class Converted(Readout):
         ledger.count("conversion", sums * self.drive.conversions)
         ledger.count("add", sums * self.drive.conversions)
 
-    def energy(self, read_width: float) -> tuple[EnergyPart, ...]:
+    def current_time(self, t: Timing) -> Time:
+        """Return the settling, and the column's own conversion unless its sum is held [s]."""
+        own = 0.0 if t.hold else t.conversion * (self.drive.conversions / self.drive.activations)
+        return t.settling + own
+
+    def input_time(self, t: Timing, rows: int) -> Time:
+        """Return the time of all planes; columns that share a converter take turns [s]."""
+        settling, conversion = self.drive.activations * t.settling, self.drive.conversions * t.conversion
+        return (settling if t.hold else t.sharing * settling) + t.sharing * conversion
+
+    def energy(self) -> tuple[EnergyPart, ...]:
         """Return the parts that make up the energy of each action; ``adc`` is one conversion of ``adc_bits``."""
-        dac = (EnergyPart("drive", "macro", 1.0, ("dac",)),) if self.drive.multilevel else ()
+        dac = (EnergyPart("drive", "input drivers", "macro", 1.0, ("dac",)),) if self.drive.multilevel else ()
+        width, rail = self.sum_bits, self.spec.column.power()[2]
         return (
-            *super().energy(read_width), *dac, EnergyPart("conversion", "macro", 1.0, ("adc",)),
-            EnergyPart("add", "macro", 1.0, ("add int32",)),
+            *super().energy(), *dac,
+            EnergyPart("conversion", "bit lines", "cell+line", self.spec.string_voltage, (rail, "bit line")),
+            EnergyPart("conversion", "converters", "macro", 1.0, ("adc",)),
+            EnergyPart("add", "adders", "macro", width, ("full_adder",)),
+            EnergyPart("add", "output registers", "macro", width, ("flip-flop",)),
         )  # fmt: skip
+
+    def area(self, t: Timing) -> tuple[AreaPart, ...]:
+        """Return the components of one array beside its cells."""
+        held = (AreaPart("hold circuits", self.spec.columns, "hold area"),) if t.hold else ()
+        return (*super().area(t), *held, AreaPart("converters", self.adders(t), "adc area"))
+
+    def adders(self, t: Timing) -> float:
+        """Return how many converters an array has, each with an adder."""
+        return math.ceil(self.spec.columns / t.sharing)
 
     def limits(self, call: Call, q: torch.Tensor) -> torch.Tensor:
         """Return the range of the converters [counts]: (images or 1, slices)."""

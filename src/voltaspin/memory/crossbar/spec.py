@@ -310,12 +310,25 @@ class Column:
         drives: of the rows, by ``ArraySpec.inputs``.
         converted: whether sums of cells are converted; a cell is sensed alone otherwise.
         wired: whether the resistance of the lines is modelled.
+        in_series: whether one current passes all cells of a column.
     """
 
     spec: ArraySpec
     drives: ClassVar[Mapping[Inputs, type[Drive]]] = {"multilevel": Levels, "bit-serial": Serial}
     converted: ClassVar[bool] = True
     wired: ClassVar[bool] = False
+    in_series: ClassVar[bool] = False
+
+    def power(self) -> tuple[float, float, str]:
+        """Return what one cell takes at the largest input, the mean of its two states, while current flows.
+
+        Returns:
+            Power in the cell [W]; the current that its rail gives for it [A]; the rail: ``"rail"`` of the read
+            current, or ``"string supply"``.
+        """
+        s = self.spec
+        conductance = (1 + 1 / (1 + s.TMR)) / (2 * s.R_P)
+        return s.cell_voltage**2 * conductance, s.cell_voltage * conductance, "rail"
 
     @property
     def cells_at_most(self) -> float:
@@ -363,6 +376,13 @@ class ResistanceSum(Column):
     """The cells lie in series, and their resistances add up."""
 
     drives: ClassVar[Mapping[Inputs, type[Drive]]] = {"multilevel": Weighted, "bit-serial": Serial}
+    in_series: ClassVar[bool] = True
+
+    def power(self) -> tuple[float, float, str]:
+        """Return I^2 R of a cell at the current ``cell_voltage / R_P``, and its share of the string's current."""
+        s = self.spec
+        current = s.cell_voltage / s.R_P
+        return current**2 * s.R_P * (1 + s.TMR / 2), current / s.rows, "string supply"
 
     @property
     def cells_at_most(self) -> float:
