@@ -19,12 +19,12 @@ from voltaspin.core.files import write_text
 from voltaspin.core.format import duration, energies, number
 from voltaspin.core.spec import environment
 from voltaspin.cost.pricing import BOUNDARIES, CellPulse, Prices, price
-from voltaspin.cost.table import CostTable, Draws, si
-from voltaspin.memory.variation import READ
+from voltaspin.cost.table import CostTable, Draws
 from voltaspin.device import presets
 from voltaspin.device.characterisation import Characterisation, PulseRecord
 from voltaspin.device.characterise import QUICK, Effort, characterise
 from voltaspin.device.fokker_planck import ROUNDING
+from voltaspin.memory.variation import READ
 
 HEADINGS = (
     "preset", "Delta", "barrier (k_B T)", "V_c (V)", "period (ns)", "coin pulse", "its worst deviation from 1/2",

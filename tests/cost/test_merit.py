@@ -75,7 +75,14 @@ def test_every_action_of_a_bit_by_hand():
     np.testing.assert_allclose(found.energy["cell"]["pulse"], pulse, rtol=2e-4)
     np.testing.assert_allclose(found.energy["cell"]["read"], read, rtol=1e-9)
     assert not found.energy["cell"]["xor"].any()
-    line, read_line = of("line_capacitance") * 1e-15 * V**2, of("line_capacitance") * 1e-15 * 0.1**2
+
+    def circuit(name: str) -> np.ndarray:
+        number = CostTable.default().circuits[name].number
+        return number.draws(Stream.of(0, "cost", "circuit", name).normals(samples))
+
+    pitch = np.sqrt(of("cell_area")) * 0.028  # um
+    capacitance = 1000**0.5 * (circuit("wire") * pitch + circuit("drain load")) * 1e-15
+    line, read_line = capacitance * V**2, capacitance * 0.1**2
     np.testing.assert_allclose(found.energy["cell+line"]["reset"], pulse + line, rtol=2e-4)
     np.testing.assert_allclose(found.energy["cell+line"]["read"], read + read_line, rtol=1e-9)
     more = 1 + of("driver_overhead")

@@ -17,6 +17,9 @@ from voltaspin.core.files import write_bytes
 from voltaspin.core.folders import claimed_file
 
 if TYPE_CHECKING:
+    from voltaspin.core.result import Result
+    from voltaspin.cost.macro import MacroSpec
+    from voltaspin.cost.network import ComputeCost
     from voltaspin.memory import ArraySpec
 
 app = typer.Typer(name="memory", help="Arrays that store and compute.", no_args_is_help=True, add_completion=False)
@@ -25,6 +28,47 @@ SpecOption = Annotated[
     str,
     typer.Option("--spec", help="Array: digital, analog, analog-fine, resistance-sum, or a JSON file of an ArraySpec."),
 ]
+
+
+MacroOption = Annotated[
+    str | None,
+    typer.Option("--macro", help="What the arrays are built of: a JSON file of a MacroSpec; default: 28 nm."),
+]
+
+
+def macro_spec(file: str | None) -> MacroSpec | None:
+    """The macro of ``--macro``; None for the defaults."""
+    from voltaspin.cost.macro import MacroSpec
+
+    return None if file is None else MacroSpec.load(file)
+
+
+def with_figure(result: Result, out: Path | None, *, force: bool, as_json: bool) -> None:
+    """Show a result, and draw its figure where ``--out`` asks for it."""
+    from voltaspin.plots.drawing import png
+
+    if out is not None:
+        with claimed_file(out, force=force):
+            write_bytes(out, png(result.plot()))
+    show(result, as_json)
+
+
+def priced(model: Path | None, spec: str, macro: str | None, steps: int) -> ComputeCost:
+    """Price a model in arrays whose cells are those of the storage preset."""
+    chosen, built = array_spec(spec), macro_spec(macro)
+    from voltaspin.core.units import gamma_e
+    from voltaspin.cost.network import compute_cost
+    from voltaspin.cost.pricing import CellPulse
+    from voltaspin.device import Pulse, presets
+    from voltaspin.diffusion.pipelines import load_pipeline, shipped_model
+    from voltaspin.memory import trace
+
+    unet = load_pipeline(shipped_model() if model is None else model).unet
+    # the weights lie in storage cells, turned over by half a precession
+    junction = presets.get("storage")
+    turn = Pulse(voltage=junction.V_c, width=math.pi / (gamma_e * junction.B_in_plane))
+    write = CellPulse.of(junction, turn)
+    return compute_cost(trace(unet), chosen, built, evaluations=steps, write=write, array=spec)
 
 
 def array_spec(text: str) -> ArraySpec:
@@ -56,26 +100,60 @@ def coverage(
 def cost(
     model: Model = None,
     spec: SpecOption = "analog",
+    macro: MacroOption = None,
     steps: Annotated[int, count("--steps", help="Network evaluations per image.")] = 50,
+    out: Annotated[Path | None, typer.Option("--out", help="A figure: energy and area by component.")] = None,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Energy, time and area per image in crossbars, by layer and by kind of action, and on a digital machine.
+    """Energy, time and area of an image in crossbars, by component and layer, and of a digital machine.
 
-    Example: [bold]voltaspin memory cost --spec analog[/bold]
+    Example: [bold]voltaspin memory cost --spec analog --out cost.png[/bold]
     """
-    chosen = array_spec(spec)
-    from voltaspin.core.units import gamma_e
-    from voltaspin.cost.network import priced_network
-    from voltaspin.cost.pricing import CellPulse
-    from voltaspin.device import Pulse, presets
-    from voltaspin.diffusion.pipelines import load_pipeline, shipped_model
+    network = priced(model, spec, macro, steps)
+    with_figure(network, out, force=force, as_json=as_json)
 
-    pipeline = load_pipeline(shipped_model() if model is None else model)
-    # the weights lie in storage cells, turned over by half a precession
-    junction = presets.get("storage")
-    turn = Pulse(voltage=junction.V_c, width=math.pi / (gamma_e * junction.B_in_plane))
-    network, _ = priced_network(pipeline, chosen, steps=steps, array=spec, write=CellPulse.of(junction, turn))
-    show(network.result, as_json)
+
+@app.command("map")
+def map_(
+    model: Model = None,
+    spec: SpecOption = "analog",
+    macro: MacroOption = None,
+    out: Annotated[Path | None, typer.Option("--out", help="A figure: the floor plan.")] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Which layer lies in which arrays: utilisation, copies and time of each, and a floor plan.
+
+    Example: [bold]voltaspin memory map --spec analog --out plan.png[/bold]
+    """
+    mapping = priced(model, spec, macro, 1).mapping
+    assert mapping is not None
+    with_figure(mapping, out, force=force, as_json=as_json)
+
+
+@app.command()
+def macro(
+    preset: Annotated[str, typer.Option("--preset", help="A published macro; `list` names them.")] = "",
+    spec: SpecOption = "analog",
+    macro: MacroOption = None,
+    out: Annotated[Path | None, typer.Option("--out", help="A figure: the parts, or a published macro beside.")] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Energy, area and time of one array with all its circuits; of a published macro beside what was measured.
+
+    Example: [bold]voltaspin memory macro --preset mram-22-2025[/bold]
+    """
+    from voltaspin.cost.macro import macro_cost
+    from voltaspin.cost.silicon import check_macro, silicon_macro, silicon_macros
+
+    if preset == "list":
+        for key, one in silicon_macros().items():
+            print(f"{key:<18}{one.name}; {one.citation} ({one.made})")
+        return
+    found = check_macro(silicon_macro(preset)) if preset else macro_cost(array_spec(spec), macro_spec(macro))
+    with_figure(found, out, force=force, as_json=as_json)
 
 
 @app.command()

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from voltaspin.cost.jobs import RngSource as RngSource
     from voltaspin.cost.jobs import Workload as Workload
     from voltaspin.cost.jobs import workload as workload
+    from voltaspin.cost.macro import MacroCost as MacroCost
+    from voltaspin.cost.macro import MacroSpec as MacroSpec
+    from voltaspin.cost.macro import macro_cost as macro_cost
+    from voltaspin.cost.mapping import Mapping as Mapping
+    from voltaspin.cost.mapping import map_network as map_network
     from voltaspin.cost.merit import FigureOfMerit as FigureOfMerit
     from voltaspin.cost.merit import Ratio as Ratio
     from voltaspin.cost.merit import figure_of_merit as figure_of_merit
@@ -24,6 +29,9 @@ if TYPE_CHECKING:
     from voltaspin.cost.pricing import Prices as Prices
     from voltaspin.cost.pricing import price as price
     from voltaspin.cost.processors import processor_rng as processor_rng
+    from voltaspin.cost.silicon import MacroCheck as MacroCheck
+    from voltaspin.cost.silicon import check_macro as check_macro
+    from voltaspin.cost.silicon import silicon_macros as silicon_macros
     from voltaspin.cost.table import CostTable as CostTable
     from voltaspin.cost.table import Draws as Draws
 else:

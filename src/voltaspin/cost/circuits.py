@@ -91,7 +91,7 @@ class Circuits:
         return energy
 
     def adc_area(self, bits: int, rate: Floats | float) -> Floats:
-        """Return the area [m^2] of one converter of ``bits`` at ``rate`` [1/s]; below 4 bits towards a sense amplifier."""
+        """Return the area [m^2] of one converter of ``bits`` at ``rate`` [1/s], below 4 bits as :meth:`adc` does."""
         table = self.draws.table.adc_area
         known = sorted(int(b) for b in table)
         first, last = known[0], known[-1]

@@ -198,7 +198,7 @@ def cost_of_images(
     per_bit: dict[str, Any] = {"cells_per_bit": counts["pulse"] // counts["bit"]}
     resets = counts["reset"] / counts["pulse"]
     prices = Prices.of(junction, pulse, cells=cells)
-    network, coverage = priced_network(pipeline, ArraySpec.preset(ARRAY), steps=steps, array=ARRAY, draws=prices.draws)
+    network = priced_network(pipeline, ArraySpec.preset(ARRAY), steps=steps, array=ARRAY, draws=prices.draws)
     # Short periods and no GPU, so that nobody waits for them; ``voltaspin cost`` measures longer.
     processors, notes = processor_rng(prices.draws.table, gpu=False, seconds=0.1, repeats=3)
     # Training resets the array before every example, sampling once an image.
@@ -209,7 +209,7 @@ def cost_of_images(
     )  # fmt: skip
     merit = figure_of_merit(junction, pulse, reset=resets, prices=prices, **per_bit)
     return compare(
-        ledger, prices, images=images, macs_per_image=(coverage.macs_per_image or 0.0) * network.result.steps,
+        ledger, prices, images=images, macs_per_image=network.result.macs,
         network=network.result, figure_of_merit=merit.model_copy(update={"work": work}),
     )  # fmt: skip
 

@@ -148,7 +148,7 @@ def whole_image_costs(
 ) -> tuple[ImageWork, ...]:
     """As :func:`image_costs`, with the arithmetic of the pipeline's network on a digital machine and in crossbars."""
     draws = draws or Draws()
-    network, _ = priced_network(pipeline, ArraySpec.preset(ARRAY), steps=samples.steps, array=ARRAY, draws=draws)
+    network = priced_network(pipeline, ArraySpec.preset(ARRAY), steps=samples.steps, array=ARRAY, draws=draws)
     return image_costs(samples, junction, networks=network.by_machine(), draws=draws)
 
 

@@ -219,7 +219,7 @@ def workload_of_model(
         image_job(pipeline, image_steps, cells_per_bit=cells_per_bit, resets=resets),
         training_job(pipeline, training_steps, batch, cells_per_bit=cells_per_bit, resets=resets),
     )
-    network, _ = priced_network(pipeline, ArraySpec.preset(ARRAY), steps=image_steps, array=ARRAY, draws=prices.draws)
+    network = priced_network(pipeline, ArraySpec.preset(ARRAY), steps=image_steps, array=ARRAY, draws=prices.draws)
     here = None if measure == "never" else network_seconds(pipeline, image_steps)
     return workload(prices, jobs, processors=processors, networks=network.by_machine(), own_network=here, notes=notes)
 

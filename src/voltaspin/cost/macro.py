@@ -55,6 +55,8 @@ class MacroSpec(Spec):
         settling_time, sense_time, conversion_time: of a column, of one sensing, of one conversion [s]; None: as the
             table says.
         planes_per_read: planes of the inputs that a sensed weight serves in a digital array; None: all of one input.
+        rows_at_once: of a digital array, sensed and added up together by circuits of their own.
+        sensed: whether the bits of a digital array are sensed; False for static cells, whose bit drives the logic.
         gated: whether an array that has nothing to do is switched off; magnetic cells keep their bits.
         pack: whether blocks of several small layers share an array.
         arrays: that the chip has; None: as many as the network needs once. More are used for copies of slow layers;
@@ -78,6 +80,8 @@ class MacroSpec(Spec):
     sense_time: float | None = None
     conversion_time: float | None = None
     planes_per_read: int | None = None
+    rows_at_once: int = 1
+    sensed: bool = True
     gated: bool = True
     pack: bool = True
     arrays: int | None = None
@@ -98,7 +102,7 @@ class MacroSpec(Spec):
     @model_validator(mode="after")
     def _possible(self) -> MacroSpec:
         supply_voltage(self.node)
-        for name in ("columns_per_converter", "planes_per_read", "arrays", "digital_units"):
+        for name in ("columns_per_converter", "planes_per_read", "rows_at_once", "arrays", "digital_units"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"MacroSpec: {name} = {value}: give at least 1")
@@ -172,6 +176,7 @@ class Macro:
             sense=base["sense time"] if spec.sense_time is None else spec.sense_time,
             conversion=self.draws["adc_time"] if spec.conversion_time is None else spec.conversion_time,
             cycle=1 / spec.clock, sharing=spec.columns_per_converter, hold=spec.hold, planes_per_read=planes,
+            rows_at_once=min(spec.rows_at_once, self.array.rows), sensed=spec.sensed,
         )  # fmt: skip
 
     @cached_property
@@ -189,8 +194,8 @@ class Macro:
             "word line": base.line(a.columns, "gate load", self.pitch),
             "row line": base.line(a.columns, "drain load", self.pitch),
             "bit line": base.line(a.rows, "drain load", self.pitch),
-            "current time": self.readout.current_time(t) * one,
-            "sensings per product": one / t.planes_per_read,
+            "current time": self.readout.current_time(t) * one * t.sensed,
+            "sensings per product": one * t.sensed / t.planes_per_read,
             "input square": square,
             "input mean": np.sqrt(2 / math.pi * square),  # of a Gaussian
             "adc": base.adc(a.adc_bits),
@@ -226,8 +231,8 @@ class Macro:
                 fits = math.ceil(area / (TALLEST_CONVERTER * pitch))
                 found.append(
                     f"a {a.adc_bits}-bit converter of {area * 1e12:,.0f} um^2 under {shared} columns of "
-                    f"{pitch * 1e9:.3g} nm would be {tall * 1e3:.2g} mm tall, more than {TALLEST_CONVERTER * 1e3:g} mm; "
-                    f"let {fits} columns share it, or give fewer adc_bits"
+                    f"{pitch * 1e9:.3g} nm would be {tall * 1e3:.2g} mm tall, more than {TALLEST_CONVERTER * 1e3:g} "
+                    f"mm; let {fits} columns share it, or give fewer adc_bits"
                 )
         return found
 
@@ -239,8 +244,8 @@ class Macro:
             current = a.rows * a.column.power()[1] * float(np.median(self.circuits[self.readout._activity[1][0]]))
             if current > LINE_CURRENT:
                 found.append(
-                    f"{a.rows} cells of {a.R_P:g} ohm at {a.cell_voltage:g} V put {current * 1e3:.2g} mA on one bit line "
-                    f"(more than {LINE_CURRENT * 1e3:g} mA): widen it, read fewer rows, or raise R_P"
+                    f"{a.rows} cells of {a.R_P:g} ohm at {a.cell_voltage:g} V put {current * 1e3:.2g} mA on one bit "
+                    f"line (more than {LINE_CURRENT * 1e3:g} mA): widen it, read fewer rows, or raise R_P"
                 )
         return tuple(found)
 
@@ -278,9 +283,8 @@ class Macro:
 
     @property
     def leakage(self) -> Floats:
-        """Power [W] of one array that is not switched off: its transistors leak, its cells and wires do not."""
-        cells = self.areas["cells"] * self.circuits["array_efficiency"]
-        return (self.area - self.areas["wiring"] - cells) * self.circuits["leakage"]
+        """Power [W] of one array that is not switched off: what computes leaks, wires and the memory itself do not."""
+        return (self.area - self.areas["wiring"] - self.areas["cells"]) * self.circuits["leakage"]
 
     def input_time(self, rows: int) -> Floats:
         """Return the time [s] in which an array of which so many rows are used takes one input; float64 (samples,)."""
@@ -325,7 +329,7 @@ class MacroCost(Result):
     def summary(self) -> list[tuple[str, str]]:
         """Return rows for people."""
         rows = [
-            ("one input takes", f"{self.time}"),
+            ("one input takes", " to ".join(quantity(t, "s") for t in (self.time.low, self.time.high))),
             ("energy of one input", energies(self.total["macro"])),
             *((f"  {name}", energies(e)) for name, e in self.energy.items()),
             ("of it in the cells", energies(self.total["cell"])),
@@ -381,8 +385,9 @@ def macro_cost(array: ArraySpec, macro: MacroSpec | None = None, draws: Draws | 
         total={b: picojoules(e) for b, e in total.items()},
         area={name: of(1e6 * x, "mm^2") for name, x in sorted(made.areas.items(), key=lambda x: -np.median(x[1]))},
         area_total=of(1e6 * area, "mm^2"), time=of(time, "s"), tops=of(1e-12 * operations / time, "TOPS"),
-        tops_per_watt=of(1e-12 * operations / J, "TOPS/W"), tops_per_mm2=of(1e-18 * operations / time / area, "TOPS/mm^2"),
+        tops_per_watt=of(1e-12 * operations / J, "TOPS/W"),
+        tops_per_mm2=of(1e-18 * operations / time / area, "TOPS/mm^2"),
         bit_tops_per_watt=of(1e-12 * bits / J, "1b-TOPS/W"),
         bit_tops_per_mm2=of(1e-18 * bits / time / area, "1b-TOPS/mm^2"),
-        megabits_per_mm2=of(1e-6 * array.rows * array.columns / (1e6 * area) , "Mb/mm^2"), warnings=made.warnings,
+        megabits_per_mm2=of(1e-6 * array.rows * array.columns / (1e6 * area), "Mb/mm^2"), warnings=made.warnings,
     )  # fmt: skip

@@ -160,7 +160,7 @@ def _shelves(pieces: Iterable[_Piece], rows: int, columns: int, *, pack: bool) -
     shelves: list[list[int]] = []
     free_rows: list[list[int]] = []  # of each common array: index, first free row
     for p in sorted(pieces, key=lambda p: (-p.rows, -p.columns)):
-        if not pack or p.rows > rows * _OWN and p.columns > columns * _OWN:
+        if not pack or (p.rows > rows * _OWN and p.columns > columns * _OWN):
             placed.append(Block(layer=p.layer, array=arrays, row=0, column=0, rows=p.rows, columns=p.columns))
             arrays += 1
             continue
@@ -174,7 +174,8 @@ def _shelves(pieces: Iterable[_Piece], rows: int, columns: int, *, pack: bool) -
             shelf = [room[0], room[1], p.rows, 0]
             room[1] += p.rows
             shelves.append(shelf)
-        placed.append(Block(layer=p.layer, array=shelf[0], row=shelf[1], column=shelf[3], rows=p.rows, columns=p.columns))
+        array, row, _, column = shelf
+        placed.append(Block(layer=p.layer, array=array, row=row, column=column, rows=p.rows, columns=p.columns))
         shelf[3] += p.columns
     return placed, arrays
 
@@ -248,12 +249,14 @@ def map_network(
         )
         for i, (w, own) in enumerate(zip(held, specs, strict=True))
     )  # fmt: skip
-    spread = {b.array: max(copies[x.layer] for x in blocks if x.array == b.array) for b in blocks} if max(copies) > 1 else {}
+    spread: dict[int, int] = {}
+    for b in blocks:
+        spread[b.array] = max(spread.get(b.array, 1), copies[b.layer])
     return Mapping(
         model=trace.model, layers=layers, blocks=tuple(blocks), digital=digital,
         arrays=total if arrays is None or arrays >= needed else arrays, needed=needed, cells=int(sum(cells)),
         utilisation=sum(cells) / cells_of_arrays, reloaded=reloaded,
-        busiest=max(t / spread.get(a, 1) for a, t in busy.items()),
+        busiest=max(t / spread[a] for a, t in busy.items()),
         warnings=_warnings(layers, sum(cells) / cells_of_arrays, spec, pack),
     )  # fmt: skip
 
@@ -273,6 +276,7 @@ def _cells_by_array(blocks: list[Block]) -> dict[int, int]:
 
 def _copy(copies: list[int], seconds: list[float], share: list[float], spare: int) -> int:
     """Give the layers that gain most time for an array a copy, as long as there are arrays; returns those taken."""
+
     def gain(i: int) -> float:
         return seconds[i] / (copies[i] * (copies[i] + 1)) / math.ceil(share[i])
 

@@ -32,7 +32,7 @@ from voltaspin.cost.table import Draws, Floats, weakest
 
 if TYPE_CHECKING:
     from voltaspin.diffusion.pipelines import Pipeline
-    from voltaspin.memory import ArraySpec, Coverage
+    from voltaspin.memory import ArraySpec
     from voltaspin.memory.crossbar.trace import NetworkTrace
 
 _BYTES = 8  # of one access that the table prices
@@ -69,7 +69,7 @@ class ComputeCost(Result):
         layers: of the model; the last may stand for the work that belongs to no layer.
         array: preset of the arrays, or file of their specification.
         macro: what they are built of.
-        mac_fraction: share of the multiply-accumulates in memory.
+        macs: multiply-accumulates of an image; mac_fraction: share of them in memory.
         steps: network evaluations per image.
         by_action: energy [pJ] by boundary and action.
         by_component: energy at the macro [pJ], by component.
@@ -91,6 +91,7 @@ class ComputeCost(Result):
     VERSION: ClassVar[int] = 3
     array: str = ""
     macro: dict[str, Any] = Field(default_factory=dict, repr=False)
+    macs: float = 0.0
     layers: tuple[LayerCost, ...] = Field(repr=False)
     mac_fraction: float
     steps: float
@@ -217,13 +218,11 @@ def price_network(
 def priced_network(
     pipeline: Pipeline, spec: ArraySpec, *, steps: int, array: str = "", macro: MacroSpec | None = None,
     write: CellPulse | None = None, draws: Draws | None = None,
-) -> tuple[PricedNetwork, Coverage]:  # fmt: skip
-    """Price one image of ``steps`` evaluations of the pipeline's network in crossbars, and return what they cover."""
+) -> PricedNetwork:  # fmt: skip
+    """Price one image of ``steps`` evaluations of the pipeline's network in crossbars."""
     from voltaspin.memory import trace
 
-    traced = trace(pipeline.unet)
-    cost = price_network(traced, spec, macro, evaluations=steps, write=write, array=array, draws=draws)
-    return cost, traced.coverage(spec)
+    return price_network(trace(pipeline.unet), spec, macro, evaluations=steps, write=write, array=array, draws=draws)
 
 
 @dataclass(frozen=True)
@@ -261,7 +260,8 @@ class _Pricing:
         # its work
         digital = _digital_prices(circuits, area)
         energy: list[ActionPrices] = []
-        layers, seconds, parts, by_component = [], nothing, [], {}
+        layers, seconds = [], nothing
+        by_component: dict[str, Floats] = {}
         for name, counts, held in self._work:
             prices = digital if held is None else _merged(macros(held).prices, digital)
             mapped = where.get(name)
@@ -325,6 +325,7 @@ class _Pricing:
         table = draws.table
         result = ComputeCost(
             array=array, macro=self.macro.to_json(), mac_fraction=self._share(where), steps=self.evaluations,
+            macs=float(self.trace.macs or 0) * self.evaluations,
             layers=tuple(LayerCost(
                 name=name, in_memory=held, counts=counts, energy=_each(spent), seconds=float(np.median(time)),
                 total={b: picojoules(sum(spent[b].values(), start=nothing)) for b in BOUNDARIES},

@@ -36,8 +36,9 @@ def cost_of_version_1(old: dict[str, Any]) -> dict[str, Any]:
     network, merit = None, old["claim"]
     if net := old["network"]:
         actions, layers, digital = parts(net, "actions"), parts(net, "layers"), parts(net, "conventional")["macro"]
-        network = {k: net[k] for k in ("array", "mac_fraction", "seconds", "cells", "grade", "assumptions")} | {
-            "environment": {}, "steps": float(net["steps"]), "area": estimate(*net["area_mm2"]), "writes": 0,
+        network = {k: net[k] for k in ("array", "mac_fraction", "cells", "grade", "assumptions")} | {
+            "environment": {}, "seconds": estimate(net["seconds"]),
+            "steps": float(net["steps"]), "area": estimate(*net["area_mm2"]), "writes": 0,
             "writing": None, "total": {b: by.pop("in all") for b, by in actions.items()}, "by_action": actions,
             "conventional_total": digital.pop("in all"), "conventional": digital,
             "layers": [{"name": name, "in_memory": True, "counts": {}, "energy": {}, "seconds": 0.0,

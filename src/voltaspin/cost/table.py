@@ -7,6 +7,7 @@ stands for the same draws, so that all prices, which are sums of them, have rang
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any, ClassVar, Literal, Self
 
@@ -17,7 +18,7 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.files import as_object, read_object
 from voltaspin.core.quantity import Grade, Sourced
 from voltaspin.core.result import Boundary
-from voltaspin.core.spec import Spec
+from voltaspin.core.spec import Spec, built
 from voltaspin.random.streams import Stream
 
 Floats = NDArray[np.float64]
@@ -50,7 +51,7 @@ def weakest(numbers: Iterable[Sourced | Grade]) -> Grade:
     return max(grades, key=WEAKNESS.index)
 
 
-_LINE_OF_VERSION_3 = 50.0  # fF, of one line of 256 cells
+_CELLS_OF_A_LINE = 256  # whose capacitance tables of version 3 and before gave
 
 
 class RandomSource(Spec):
@@ -186,12 +187,27 @@ class CostTable(Spec):
         if data.get("kind") == cls.KIND and type(version) is int and 1 <= version < cls.VERSION:
             later = [f for since, fields in cls.SINCE.items() if since > version for f in fields if f not in data]
             shipped = read_object(_shipped())
-            if "circuits" in later:
-                shipped["circuits"] = _with_line(shipped["circuits"], data.pop("line_capacitance", None))
+            if (line := data.pop("line_capacitance", None)) is not None:
+                shipped["circuits"] = _with_line(shipped["circuits"], line)
             data.pop("adc_sharing", None)
             data |= {f: shipped[f] for f in later} | {"schema_version": cls.VERSION}
             data["name"] = f"{data.get('name')} (version {version}; {', '.join(later)} of the package's own)"
         return super().from_json(data, where=where)
+
+    def nominal(self) -> Self:
+        """Return the table as if it knew every number exactly, so that draws are all equal."""
+
+        def fixed(value: Any) -> Any:
+            if isinstance(value, Sourced):
+                return replace(value, low=value.value, high=value.value)
+            if isinstance(value, Spec):
+                return value.model_copy(update={name: fixed(getattr(value, name)) for name in type(value).model_fields})
+            if isinstance(value, dict):
+                return {key: fixed(v) for key, v in value.items()}
+            return tuple(map(fixed, value)) if isinstance(value, tuple) else value
+
+        made: Self = fixed(self)
+        return made
 
     @property
     def area_of_cell(self) -> float:
@@ -200,15 +216,18 @@ class CostTable(Spec):
 
 
 def _with_line(circuits: dict[str, Any], line: Any) -> dict[str, Any]:
-    """Return circuits whose lines are heavier by as much as a table of version 3 or less had them."""
-    factor = line["value"] / _LINE_OF_VERSION_3 if isinstance(line, dict) and "value" in line else 1.0
-    heavier = {"wire", "gate load", "drain load"} if factor != 1 else set()
-    for name in heavier:
-        number = circuits[name]["number"]
-        source = f"{number['source']}; times {factor:.3g}, as the table's line of {line['value']} fF was"
-        ends = {end: number[end] * factor for end in ("value", "low", "high")}
-        circuits[name] = circuits[name] | {"number": number | ends | {"source": source}}
-    return circuits
+    """Return circuits whose lines are those of a table that gave one capacitance, taken for 256 cells."""
+    built(Sourced, line, where="line_capacitance")
+    each = {
+        end: line[end] if line.get(end) is None else line[end] / _CELLS_OF_A_LINE for end in ("value", "low", "high")
+    }
+    load = line | each | {"source": f"{line['source']}; over {_CELLS_OF_A_LINE} cells"}
+    wire = circuits["wire"]["number"] | {"value": 0.0, "low": None, "high": None, "source": "part of the loads"}
+    return circuits | {
+        "wire": circuits["wire"] | {"number": wire},
+        "gate load": circuits["gate load"] | {"number": load},
+        "drain load": circuits["drain load"] | {"number": load},
+    }
 
 
 def _shipped() -> str:

@@ -26,7 +26,8 @@ from voltaspin.diffusion.inplace.training import InPlaceSpec, trained_for
 from voltaspin.diffusion.pipelines import Pipeline
 from voltaspin.diffusion.published import Unmodified, sample_unmodified
 from voltaspin.diffusion.sampling import check_bits, normals_per_image, rows_for, sample, time_steps
-from voltaspin.memory import ArraySpec, convert
+from voltaspin.memory import ArraySpec, convert, trace
+from voltaspin.memory.crossbar.counting import NETWORK
 from voltaspin.memory.crossbar.layer import context_of
 from voltaspin.noise import NoiseSource
 from voltaspin.report.images import Batch, ImageRun, summed
@@ -94,7 +95,8 @@ class GaussianRun(SampleRun):
         self.counted = [source.ledger]
         self.written: dict[str, Any] | None = None
         if spec is not None and not isinstance(pipeline, Unmodified):
-            converted, self.coverage = convert(pipeline.unet, spec)
+            self.traced, self.spec = trace(pipeline.unet), spec
+            converted, _ = convert(pipeline.unet, spec)
             self.pipeline = replace(pipeline, unet=converted)
             self.context = context_of(converted)
             self.counted.append(self.context.ledger)
@@ -157,9 +159,9 @@ class GaussianRun(SampleRun):
             computed.merge(spent.child(computed.name))
             spent.children[computed.name] = computed
             self.context.ledger.counts, self.context.ledger.children = computed.counts, computed.children
-            if self.coverage.macs is not None:
-                assert isinstance(self.pipeline, Pipeline)
-                cost = compute_cost(self.pipeline.unet, self.coverage, images=images).to_json()
+            if self.traced.macs is not None:
+                evaluations = computed.child(NETWORK).total("evaluation") / images
+                cost = compute_cost(self.traced, self.spec, evaluations=evaluations).to_json()
         return SampleRecord(
             **self.settings, **batches[0].facts, model=self.model, images=images,
             seconds=sum(b.seconds for b in batches), noise_seconds=sum(b.noise_seconds for b in batches),

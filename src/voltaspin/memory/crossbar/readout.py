@@ -75,6 +75,8 @@ class Timing(NamedTuple):
         sharing: columns that take turns at a converter.
         hold: whether sums are sampled together and held for their turn.
         planes_per_read: planes of the inputs that meet a weight for each time it is sensed.
+        rows_at_once: rows of a digital array that are sensed and added up together.
+        sensed: whether the bits of a digital array are sensed; static cells are not.
     """
 
     settling: Time
@@ -84,6 +86,8 @@ class Timing(NamedTuple):
     sharing: int
     hold: bool
     planes_per_read: int
+    rows_at_once: int = 1
+    sensed: bool = True
 
 
 class Sensing(Result):
@@ -285,10 +289,15 @@ class Digital(Readout):
         return t.sense / t.planes_per_read
 
     def input_time(self, t: Timing, rows: int) -> Time:
-        """Return the time of all rows, one after another: a sensing, or the planes that it serves [s]."""
+        """Return the time of all groups of rows, one after another [s]: a sensing, or the planes that it serves.
+
+        Weights that serve the planes of several inputs are sensed ahead of them.
+        """
         planes = self.drive.activations
-        reads = math.ceil(planes / t.planes_per_read)
-        return rows * reads * np.maximum(t.sense, min(planes, t.planes_per_read) * t.cycle)
+        turns, reads = math.ceil(rows / t.rows_at_once), math.ceil(planes / t.planes_per_read)
+        if t.planes_per_read > planes:
+            return turns * planes * t.cycle
+        return turns * reads * np.maximum(t.sense, t.planes_per_read * t.cycle)
 
     def energy(self) -> tuple[EnergyPart, ...]:
         """Return the parts that make up the energy of each action; a sensing charges its bit line."""
@@ -297,14 +306,23 @@ class Digital(Readout):
             *super().energy(),
             EnergyPart("product", "bit lines", "cell+line", self.spec.cell_voltage, ("rail", "bit line", each)),
             EnergyPart("product", "sense amplifiers", "macro", 1.0, ("sense", each)),
-            EnergyPart("product", "adders", "macro", 1.0, ("xor",)),  # a bit of the input gates it
-            EnergyPart("add", "adders", "macro", self.spec.input_bits if self.drive.multilevel else 1.0,
-                       ("full_adder",)),
+            EnergyPart("product", "adders", "macro", 1.0, ("xor", "toggling")),  # a bit of the input gates it
+            EnergyPart("add", "adders", "macro", self._adders_each, ("full_adder", "toggling")),
         )  # fmt: skip
 
     def area(self, t: Timing) -> tuple[AreaPart, ...]:
-        """Return the components of one array beside its cells."""
-        return (*super().area(t), AreaPart("sense amplifiers", self.spec.columns, "sense area"))
+        """Return the components of one array beside its cells: a tree of adders over the rows that work together."""
+        together = self.spec.columns * t.rows_at_once
+        return (
+            *super().area(t),
+            AreaPart("sense amplifiers", together * t.sensed, "sense area"),
+            AreaPart("adders", (together - self.spec.columns) * self._adders_each, "full adder area"),
+        )
+
+    @property
+    def _adders_each(self) -> int:
+        """Full adders behind one product: a tree of N numbers of b bits has about N (b + 1)."""
+        return 1 + (self.spec.input_bits if self.drive.multilevel else 1)
 
     @property
     def _activity(self) -> tuple[tuple[str, ...], tuple[str, ...]]:

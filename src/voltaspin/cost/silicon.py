@@ -1,0 +1,204 @@
+"""Published compute-in-memory macros, each set up as its publication allows, beside what this package predicts.
+
+Nothing here is fitted: what a publication does not say is marked as assumed, and where a prediction is further away
+than a factor of two in energy or three in area, the assumption that carries the difference is named.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from voltaspin.core.errors import InputError
+from voltaspin.core.files import read_object
+from voltaspin.core.format import quantity
+from voltaspin.core.quantity import Estimate
+from voltaspin.core.result import Part, Result
+from voltaspin.core.spec import Spec
+from voltaspin.cost.macro import MacroCost, MacroSpec, macro_cost
+from voltaspin.cost.table import Draws
+from voltaspin.memory import ArraySpec
+
+#: Factors within which a prediction is good: of energies, times and areas, and of what is over an area.
+GOOD: dict[str, float] = {
+    "tops_per_watt": 2.0, "bit_tops_per_watt": 2.0, "time": 2.0, "area_total": 3.0, "tops_per_mm2": 3.0,
+    "bit_tops_per_mm2": 3.0,
+}  # fmt: skip
+WORDS = {
+    "tops_per_watt": "efficiency", "bit_tops_per_watt": "efficiency in 1-bit operations", "time": "time of one input",
+    "area_total": "area", "tops_per_mm2": "density", "bit_tops_per_mm2": "density in 1-bit operations",
+}  # fmt: skip
+
+
+class Published(Spec):
+    """One figure of a publication.
+
+    Args:
+        quantity: field of :class:`MacroCost` that it is.
+        low, high: its range in ``unit``; equal for one number.
+        source: where it was read; grade: as everywhere.
+    """
+
+    KIND: ClassVar[str] = "published-figure"
+    quantity: Literal["tops_per_watt", "bit_tops_per_watt", "tops_per_mm2", "bit_tops_per_mm2", "area_total", "time"]
+    low: float
+    high: float
+    unit: str
+    source: str
+    grade: Literal["measured", "derived", "recalled"]
+
+
+class SiliconMacro(Spec):
+    """A published macro as a design of this package.
+
+    Args:
+        key, name, citation: of the publication.
+        made: whether a chip was measured.
+        array: fields of its :class:`ArraySpec`; macro: of its :class:`MacroSpec`.
+        given: what the publication says; assumed: what stands for the rest.
+        published: its figures.
+        difference: the assumption that carries what a prediction is off.
+    """
+
+    KIND: ClassVar[str] = "silicon-macro"
+    key: str
+    name: str
+    citation: str
+    made: Literal["silicon", "simulation"]
+    array: dict[str, Any]
+    macro: dict[str, Any]
+    given: tuple[str, ...]
+    assumed: tuple[str, ...]
+    published: tuple[Published, ...]
+    difference: str = ""
+
+    @property
+    def array_spec(self) -> ArraySpec:
+        """The arrays."""
+        return ArraySpec(**self.array)
+
+    @property
+    def macro_spec(self) -> MacroSpec:
+        """What they are built of."""
+        return MacroSpec(**self.macro)
+
+
+class Comparison(Part):
+    """A published figure beside the prediction.
+
+    Args:
+        quantity: of the figure, in words.
+        published: its range.
+        predicted: the prediction.
+        ratio: predicted over published, at the nearer end of a published range; 1 inside it.
+        within: the factor that counts as good; good: whether the ratio lies within it.
+        source: of the figure.
+    """
+
+    quantity: str
+    published: Estimate
+    predicted: Estimate
+    ratio: float
+    within: float
+    good: bool
+    source: str
+
+    @property
+    def range(self) -> str:
+        """The published figure with its unit."""
+        return span(self.published)
+
+
+class MacroCheck(Result):
+    """A published macro, predicted.
+
+    Args:
+        key, name, citation, made: of the publication, and whether a chip was measured.
+        given, assumed: what its set-up takes from the publication, and what stands for the rest.
+        comparisons: figure by figure.
+        difference: the assumption that carries what is off; empty where nothing is.
+        cost: the prediction in full.
+    """
+
+    KIND: ClassVar[str] = "macro-check"
+    key: str
+    name: str
+    citation: str
+    made: Literal["silicon", "simulation"]
+    given: tuple[str, ...]
+    assumed: tuple[str, ...]
+    comparisons: tuple[Comparison, ...]
+    difference: str
+    cost: MacroCost = Field(repr=False)
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Return rows for people: figures beside predictions, then the set-up and the prediction's parts."""
+        rows = [("macro", f"{self.name} ({self.made}); {self.citation}")]
+        rows += [
+            (c.quantity, f"predicted {span(c.predicted)}, published {c.range}: {c.ratio:.2g} times"
+             + ("" if c.good else f", outside a factor of {c.within:g}"))
+            for c in self.comparisons
+        ]  # fmt: skip
+        if self.difference:
+            rows.append(("what carries the difference", self.difference))
+        rows += [("given", text) for text in self.given] + [("assumed", text) for text in self.assumed]
+        return rows + self.cost.summary()
+
+
+def span(e: Estimate) -> str:
+    """Return an estimate for people: times with their prefix, powers of millimetres in print; a bound by its ends."""
+    if e.unit == "s":
+        low, value, high = (quantity(x, "s") for x in (e.low, e.value, e.high))
+    else:
+        unit = e.unit.replace("^2", "\N{SUPERSCRIPT TWO}")
+        low, value, high = f"{e.low:.3g}", f"{e.value:.3g} {unit}", f"{e.high:.3g} {unit}"
+    if e.low == e.high:
+        return value
+    return f"{low} to {high}" if e.level == 1 else f"{value} ({low} to {high})"
+
+
+@cache
+def silicon_macros() -> dict[str, SiliconMacro]:
+    """Return the published macros by their keys."""
+    data = read_object(str(files("voltaspin") / "data" / "macros.json"))
+    made = [SiliconMacro.from_json({"kind": "silicon-macro", "schema_version": 1, **m}) for m in data["macros"]]
+    return {m.key: m for m in made}
+
+
+def silicon_macro(key: str) -> SiliconMacro:
+    """Return one published macro; raises InputError for a key that is not there."""
+    known = silicon_macros()
+    if key not in known:
+        raise InputError(f"macro {key!r} is not among the published ones; use {', '.join(known)}")
+    return known[key]
+
+
+def check_macro(macro: SiliconMacro, draws: Draws | None = None) -> MacroCheck:
+    """Predict a published macro and set each of its figures beside the prediction.
+
+    Args:
+        macro: of :func:`silicon_macros`.
+        draws: of the cost table; a thousand of the package's own where None.
+    """
+    cost = macro_cost(macro.array_spec, macro.macro_spec, draws)
+    compared = []
+    for figure in macro.published:
+        predicted: Estimate = getattr(cost, figure.quantity)
+        nearest = float(np.clip(predicted.value, figure.low, figure.high))
+        ratio = predicted.value / nearest
+        good = GOOD[figure.quantity]
+        middle = (figure.low * figure.high) ** 0.5
+        compared.append(Comparison(
+            quantity=WORDS[figure.quantity], predicted=predicted, ratio=ratio, within=good,
+            published=Estimate(min(max(middle, figure.low), figure.high), figure.low, figure.high, level=1.0,
+                               unit=figure.unit),
+            good=1 / good <= ratio <= good, source=figure.source,
+        ))  # fmt: skip
+    return MacroCheck(
+        key=macro.key, name=macro.name, citation=macro.citation, made=macro.made, given=macro.given,
+        assumed=macro.assumed, comparisons=tuple(compared), difference=macro.difference, cost=cost,
+    )  # fmt: skip
