@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="memory", help="Arrays that store and compute.", no_args_is_help=True, add_completion=False)
 
+AnyModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="A folder of diffusers, of a pipeline or of one network; or FILE.py:FUNCTION or MODULE:FUNCTION, which "
+        "runs that file: the function returns the torch model or (model, example input). Default: the shipped "
+        "Fashion-MNIST model.",
+    ),
+]
 SpecOption = Annotated[
     str,
     typer.Option("--spec", help="Array: digital, analog, analog-fine, resistance-sum, or a JSON file of an ArraySpec."),
@@ -36,20 +45,21 @@ def array_spec(text: str) -> ArraySpec:
 
 @app.command()
 def coverage(
-    model: Model = None,
+    model: AnyModel = None,
     spec: SpecOption = "analog",
     as_json: AsJson = False,
 ) -> None:
-    """Which share of a diffusion model's work crossbars can do, and which layers stay digital and why.
+    """Which share of a model's work crossbars can do, and which layers stay digital and why.
+
+    Shapes are enough: a folder needs its configuration and no weights. FILE.py:FUNCTION runs that file.
 
     Example: [bold]voltaspin memory coverage --spec analog[/bold]
     """
     chosen = array_spec(spec)
-    from voltaspin.diffusion.pipelines import load_pipeline, shipped_model
-    from voltaspin.memory import convert
+    from voltaspin.diffusion.any_model import build
+    from voltaspin.diffusion.pipelines import shipped_model
 
-    _, report = convert(load_pipeline(shipped_model() if model is None else model).unet, chosen, inplace=True)
-    show(report, as_json)
+    show(build(str(shipped_model()) if model is None else model).trace().coverage(chosen), as_json)
 
 
 @app.command()
