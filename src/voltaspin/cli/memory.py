@@ -17,7 +17,7 @@ from voltaspin.core.files import write_bytes
 from voltaspin.core.folders import claimed_file
 
 if TYPE_CHECKING:
-    from voltaspin.memory import ArraySpec
+    from voltaspin.memory import ArraySpec, NetworkTrace
 
 app = typer.Typer(name="memory", help="Arrays that store and compute.", no_args_is_help=True, add_completion=False)
 
@@ -43,6 +43,14 @@ def array_spec(text: str) -> ArraySpec:
     return ArraySpec.load(text) if text.endswith(".json") or Path(text).is_file() else ArraySpec.preset(text)
 
 
+def traced(model: str | None) -> NetworkTrace:
+    """The trace of the model of ``--model``; of the shipped one where it is absent."""
+    from voltaspin.diffusion.any_model import build
+    from voltaspin.diffusion.pipelines import shipped_model
+
+    return build(str(shipped_model()) if model is None else model).trace()
+
+
 @app.command()
 def coverage(
     model: AnyModel = None,
@@ -56,10 +64,7 @@ def coverage(
     Example: [bold]voltaspin memory coverage --spec analog[/bold]
     """
     chosen = array_spec(spec)
-    from voltaspin.diffusion.any_model import build
-    from voltaspin.diffusion.pipelines import shipped_model
-
-    show(build(str(shipped_model()) if model is None else model).trace().coverage(chosen), as_json)
+    show(traced(model).coverage(chosen), as_json)
 
 
 @app.command()
