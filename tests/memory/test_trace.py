@@ -251,3 +251,62 @@ def test_a_trace_is_saved_and_shown(tmp_path):
     assert shown["model"] == "Toy"
     assert shown["layer plain"] == f"Conv2d 1 x 8 x 27 at 64 positions, {64 * 8 * 27:,}"
     assert f"{found.macs:,}" in shown["multiply-accumulates"]
+
+
+class Keeps(nn.Module):
+    """Keeps tensors in a list and a buffer, and makes others without saying where."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.kept = nn.Linear(4, 4), [torch.ones(4)]
+        self.register_buffer("place", torch.arange(4.0))
+
+    def forward(self, x):
+        return self.layer(torch.zeros(x.shape) + self.kept[0] + torch.arange(4) + self.place)
+
+
+class Leaves(nn.Module):
+    """Takes its numbers out of torch."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.layer(torch.from_numpy(x.numpy() * 2))
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.b.weight, self.c = self.a.weight, self.a
+
+    def forward(self, x):
+        return self.c(self.b(self.a(x)))
+
+
+UNUSUAL = {
+    "kept tensors": (Keeps, (1, 4), True),
+    "numpy": (Leaves, (1, 4), False),
+    "tied": (Tied, (1, 4), True),
+    "parametrised": (
+        lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), nn.Linear(4, 4)), (1, 4), True
+    ),
+    "hooks": (lambda: nn.Sequential(nn.utils.spectral_norm(nn.Linear(4, 4)), nn.Linear(4, 4)), (1, 4), True),
+    "three dimensions": (
+        lambda: nn.Sequential(nn.Conv3d(1, 2, 3), nn.Flatten(), nn.Linear(2, 3)), (1, 1, 3, 3, 3), True
+    ),
+    "transformer": (
+        lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2), (1, 5, 8), True
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_unusual_models_have_the_coverage_of_their_conversion(name):
+    make, shape, by_shapes = UNUSUAL[name]
+    model, x = make(), torch.ones(shape)
+    found = trace(model, x)
+    assert found.counted == ("from shapes alone; no weight was read" if by_shapes else "by running the model")
+    assert found.coverage(ArraySpec()) == convert(model, ArraySpec(), example=x)[1]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voltaspin.cli.options import AsJson, Force, Model, Seed, count, quantity, ratio
+from voltaspin.cli.options import AsJson, Force, Seed, count, quantity, ratio
 from voltaspin.cli.terminal import show
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
@@ -20,10 +20,19 @@ if TYPE_CHECKING:
     from voltaspin.core.result import Result
     from voltaspin.cost.macro import MacroSpec
     from voltaspin.cost.network import ComputeCost
-    from voltaspin.memory import ArraySpec
+    from voltaspin.memory import ArraySpec, NetworkTrace
 
 app = typer.Typer(name="memory", help="Arrays that store and compute.", no_args_is_help=True, add_completion=False)
 
+AnyModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="A folder of diffusers, of a pipeline or of one network; or FILE.py:FUNCTION or MODULE:FUNCTION, which "
+        "runs that file: the function returns the torch model or (model, example input). Default: the shipped "
+        "Fashion-MNIST model.",
+    ),
+]
 SpecOption = Annotated[
     str,
     typer.Option("--spec", help="Array: digital, analog, analog-fine, resistance-sum, or a JSON file of an ArraySpec."),
@@ -53,22 +62,19 @@ def with_figure(result: Result, out: Path | None, *, force: bool, as_json: bool)
     show(result, as_json)
 
 
-def priced(model: Path | None, spec: str, macro: str | None, steps: int) -> ComputeCost:
+def priced(model: str | None, spec: str, macro: str | None, steps: int) -> ComputeCost:
     """Price a model in arrays whose cells are those of the storage preset."""
     chosen, built = array_spec(spec), macro_spec(macro)
     from voltaspin.core.units import gamma_e
     from voltaspin.cost.network import compute_cost
     from voltaspin.cost.pricing import CellPulse
     from voltaspin.device import Pulse, presets
-    from voltaspin.diffusion.pipelines import load_pipeline, shipped_model
-    from voltaspin.memory import trace
 
-    unet = load_pipeline(shipped_model() if model is None else model).unet
     # the weights lie in storage cells, turned over by half a precession
     junction = presets.get("storage")
     turn = Pulse(voltage=junction.V_c, width=math.pi / (gamma_e * junction.B_in_plane))
     write = CellPulse.of(junction, turn)
-    return compute_cost(trace(unet), chosen, built, evaluations=steps, write=write, array=spec)
+    return compute_cost(traced(model), chosen, built, evaluations=steps, write=write, array=spec)
 
 
 def array_spec(text: str) -> ArraySpec:
@@ -78,27 +84,33 @@ def array_spec(text: str) -> ArraySpec:
     return ArraySpec.load(text) if text.endswith(".json") or Path(text).is_file() else ArraySpec.preset(text)
 
 
+def traced(model: str | None) -> NetworkTrace:
+    """The trace of the model of ``--model``; of the shipped one where it is absent."""
+    from voltaspin.diffusion.any_model import build
+    from voltaspin.diffusion.pipelines import shipped_model
+
+    return build(str(shipped_model()) if model is None else model).trace()
+
+
 @app.command()
 def coverage(
-    model: Model = None,
+    model: AnyModel = None,
     spec: SpecOption = "analog",
     as_json: AsJson = False,
 ) -> None:
-    """Which share of a diffusion model's work crossbars can do, and which layers stay digital and why.
+    """Which share of a model's work crossbars can do, and which layers stay digital and why.
+
+    Shapes are enough: a folder needs its configuration and no weights. FILE.py:FUNCTION runs that file.
 
     Example: [bold]voltaspin memory coverage --spec analog[/bold]
     """
     chosen = array_spec(spec)
-    from voltaspin.diffusion.pipelines import load_pipeline, shipped_model
-    from voltaspin.memory import convert
-
-    _, report = convert(load_pipeline(shipped_model() if model is None else model).unet, chosen, inplace=True)
-    show(report, as_json)
+    show(traced(model).coverage(chosen), as_json)
 
 
 @app.command()
 def cost(
-    model: Model = None,
+    model: AnyModel = None,
     spec: SpecOption = "analog",
     macro: MacroOption = None,
     steps: Annotated[int, count("--steps", help="Network evaluations per image.")] = 50,
@@ -116,7 +128,7 @@ def cost(
 
 @app.command("map")
 def map_(
-    model: Model = None,
+    model: AnyModel = None,
     spec: SpecOption = "analog",
     macro: MacroOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="A figure: the floor plan.")] = None,

@@ -51,6 +51,7 @@ class Coverage(Result):
         uncounted: operations that ran and whose matrix work cannot be counted. With any of them there is no share.
         unknown: why the share is not known; empty where it is.
         layers: of the model, in its order.
+        assumed: what the example takes for granted, in words.
     """
 
     KIND: ClassVar[str] = "memory-coverage"
@@ -69,11 +70,12 @@ class Coverage(Result):
     uncounted: tuple[str, ...] = ()
     unknown: str
     layers: tuple[LayerCoverage, ...]
+    assumed: tuple[str, ...] = ()
 
     @classmethod
     def of(
         cls, layers: list[LayerCoverage], *, other: dict[str, int] | None, counted: str, rows: int, columns: int,
-        images: int = 1, uncounted: tuple[str, ...] = (),
+        images: int = 1, uncounted: tuple[str, ...] = (), assumed: tuple[str, ...] = (),
     ) -> Coverage:  # fmt: skip
         """Add up the layers and the work of no layer (None without an example)."""
         held = [layer for layer in layers if layer.in_memory]
@@ -91,6 +93,7 @@ class Coverage(Result):
             other_macs=None if other is None else sum(other.values()), counted=counted, arrays=arrays, cells=cells,
             utilisation=cells / max(arrays * rows * columns, 1), rows=rows, columns=columns, images=images,
             other=other or {}, uncounted=uncounted, unknown=unknown, layers=tuple(layers),
+            assumed=assumed,
         )  # fmt: skip
 
     @property
@@ -116,4 +119,4 @@ class Coverage(Result):
             rows.append(("digital: products of no layer", f"{self.other_macs:,}"))
             most = sorted(self.other.items(), key=lambda item: -item[1])
             rows += [(f"  {name}", f"{macs:,}") for name, macs in most[:_MOST]]
-        return rows
+        return rows + [("assumed", text) for text in self.assumed]

@@ -78,6 +78,7 @@ class NetworkTrace(Result):
         other: multiply-accumulates of no layer, such as attention products, by module and operation.
         uncounted: operations that ran and whose matrix work cannot be counted.
         counted: how it was counted.
+        assumed: what the example takes for granted, in words.
     """
 
     KIND: ClassVar[str] = "network-trace"
@@ -86,6 +87,7 @@ class NetworkTrace(Result):
     other: dict[str, int] = Field(default_factory=dict, repr=False)
     uncounted: tuple[str, ...] = ()
     counted: str
+    assumed: tuple[str, ...] = ()
 
     @property
     def fitting(self) -> tuple[LayerTrace, ...]:
@@ -141,7 +143,7 @@ class NetworkTrace(Result):
             ))  # fmt: skip
         return Coverage.of(
             report, other=self.other, counted="one image, everything that the model computes", rows=spec.rows,
-            columns=spec.columns, uncounted=self.uncounted,
+            columns=spec.columns, uncounted=self.uncounted, assumed=self.assumed,
         )  # fmt: skip
 
     def summary(self) -> list[tuple[str, str]]:
@@ -163,7 +165,8 @@ class NetworkTrace(Result):
             why = f" ({w.reason})" if w.reason else ""
             rows.append((f"layer {w.name or 'the model itself'}", f"{w.kind}{size}, {w.macs:,}{why}"))
         most = sorted(self.other.items(), key=lambda item: -item[1])
-        return rows + [(f"no layer: {name}", f"{macs:,}") for name, macs in most[:_LARGEST]]
+        rows += [(f"no layer: {name}", f"{macs:,}") for name, macs in most[:_LARGEST]]
+        return rows + [("assumed", text) for text in self.assumed]
 
 
 def trace(model: nn.Module, *args: Any, **kwargs: Any) -> NetworkTrace:
