@@ -158,8 +158,10 @@ def idle(condition: Condition, path: str, known: dict[str, bool] | None = None, 
         return "the shipped model is trained already" if condition.train == "shipped" else ""
     if condition.diffusion == "real" and head == "train":
         return "real images need no model"
-    if condition.diffusion != "gaussian" and head in (*_SOURCE, *_ARRAYS, "sample"):
-        return "the array draws by itself" if condition.diffusion == "in-place" else "real images draw nothing"
+    if condition.diffusion == "real" and head in (*_SOURCE, *_ARRAYS, "sample"):
+        return "real images draw nothing"
+    if condition.diffusion == "in-place" and head in (*_SOURCE, "sample", "correct"):
+        return "the array draws by itself"
     if head in _ARRAYS and condition.compute is None:
         return "its network computes in floating point"
     if condition.diffusion == "real" and head == "steps":

@@ -237,15 +237,18 @@ def _pipeline(out: Path, run: Run) -> Pipeline:
 
 def _in_place(out: Path, run: Run, folder: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
     condition, pipeline, given = run.condition, _pipeline(out, run), dict(sampling_of(run.condition))
-    cells = given.setdefault("cells", inplace.CellSpec())
+    cells, computing, arithmetic = given.setdefault("cells", inplace.CellSpec()), pipeline, dict[str, Any]()
+    if (spec := built_spec(condition)) is not None:
+        converted = in_arrays(pipeline, spec, condition, PseudoSource(seed=run.sampling_seed))
+        computing, arithmetic = converted.pipeline, converted.record
     # Each sampling seed is another array and other pulses of it.
-    made = inplace.sample(pipeline, count=condition.images, steps=condition.steps, seed=run.sampling_seed, **given)
+    made = inplace.sample(computing, count=condition.images, steps=condition.steps, seed=run.sampling_seed, **given)
     (folder / "path.png").write_bytes(grid_png(made.path, columns=len(made.path_times)))
     record = {
         "model_sha256": pipeline.sha256, "seconds": made.seconds, "cells_per_pixel": made.cells_per_pixel,
         "noise": {"kind": "simulated", "array": cells.junction}, "random_bits": made.random_bits,
         "ledger": made.ledger.totals(), "per_image": made.per_image, "rounding": made.rounding.to_json(),
-        "coin": made.coin, "flips": made.flips,
+        "coin": made.coin, "flips": made.flips, **arithmetic,
     }  # fmt: skip
     if cells.junction != IDEAL:
         works = whole_image_costs(made, pipeline, Junction.of(cells.junction))
