@@ -203,3 +203,14 @@ def test_ranges_hold_what_a_table_says():
         macro_cost(digital, MACRO, Draws(t, samples=100)).energy["sense amplifiers"].value for t in (changed, TABLE)
     ]
     assert ratio[0] == pytest.approx(10 * ratio[1])
+
+
+def test_the_table_of_the_documentation_is_what_is_predicted():
+    from pathlib import Path
+
+    from voltaspin.cost.silicon import silicon_table
+
+    page = (Path(__file__).parents[2] / "docs" / "macro.md").read_text(encoding="utf-8")
+    assert silicon_table() in page
+    for macro in silicon_macros().values():
+        assert not macro.difference or f"- `{macro.key}`: {macro.difference}.\n" in page

@@ -19,7 +19,7 @@ from voltaspin.cli.memory import app as memory_app
 from voltaspin.cli.noise import bits, randomness
 from voltaspin.cli.options import AsJson, Force, OptionError, Out, Seed, count
 from voltaspin.cli.schema import schema
-from voltaspin.cli.study import spec, study
+from voltaspin.cli.study import frontier, spec, study
 from voltaspin.cli.terminal import progress_of, show
 from voltaspin.core.console import abandon_output, as_options, check_argument, one_line, take_anything
 from voltaspin.core.errors import InputError
@@ -71,7 +71,7 @@ def demo(
     print(f"page: {(out / 'index.html').resolve()}")
 
 
-for command in (bits, randomness, study, spec, cost, train, sample, evaluate, schema):
+for command in (bits, randomness, study, frontier, spec, cost, train, sample, evaluate, schema):
     app.command()(command)
 
 

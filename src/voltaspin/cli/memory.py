@@ -146,7 +146,9 @@ def map_(
 
 @app.command()
 def macro(
-    preset: Annotated[str, typer.Option("--preset", help="A published macro; `list` names them.")] = "",
+    preset: Annotated[
+        str, typer.Option("--preset", help="A published macro; `list` names them, `all` sets them side by side.")
+    ] = "",
     spec: SpecOption = "analog",
     macro: MacroOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="A figure: the parts, or a published macro beside.")] = None,
@@ -158,8 +160,11 @@ def macro(
     Example: [bold]voltaspin memory macro --preset mram-22-2025[/bold]
     """
     from voltaspin.cost.macro import macro_cost
-    from voltaspin.cost.silicon import check_macro, silicon_macro, silicon_macros
+    from voltaspin.cost.silicon import check_macro, silicon_macro, silicon_macros, silicon_table
 
+    if preset == "all":
+        print(silicon_table())
+        return
     if preset == "list":
         for key, one in silicon_macros().items():
             print(f"{key:<18}{one.name}; {one.citation} ({one.made})")

@@ -115,6 +115,41 @@ def study(
     print(f"{out / 'index.html'}: {len(runs)} runs")
 
 
+def frontier(
+    file: Annotated[Path, typer.Argument(help="JSON of a study.")],
+    results: Annotated[
+        Path, typer.Option("--results", help="Its folder of results; unfinished conditions are left out.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for frontier.json, frontier.png and frontier.md.")],
+    macro: Annotated[
+        str | None,
+        typer.Option("--macro", help="What arrays are built of: a JSON file of a MacroSpec; default: 28 nm."),
+    ] = None,
+    no_timing: Annotated[bool, typer.Option("--no-timing", help="Leave out the CPU, which is timed here.")] = False,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Quality against energy: every finished condition of a study as a design, priced for a whole image.
+
+    Example: [bold]voltaspin frontier examples/frontier.json --results build/frontier --out build/frontier-figure[/bold]
+    """
+    from voltaspin.cost.macro import MacroSpec
+    from voltaspin.plots.drawing import png
+    from voltaspin.study.frontier import frontier as place
+    from voltaspin.study.specification import StudySpec
+
+    spec, built = StudySpec.load(file), None if macro is None else MacroSpec.load(macro)
+    arguments = {"study": str(file), "macro": None if macro is None else str(macro)}
+    with OutputFolder.claim(out, command="frontier", arguments=arguments, force=force) as folder:
+        folder.plan(["frontier.json", "frontier.png", "frontier.md"])
+        found = place(spec, results, macro=built, timed=not no_timing)
+        folder.write_json("frontier.json", found.to_json())
+        folder.write_bytes("frontier.png", png(found.plot()))
+        folder.write_bytes("frontier.md", (found.table() + "\n").encode())
+        folder.finish(run_record())
+    show(found, as_json)
+
+
 @file_options
 def spec(
     junction: Annotated[str, typer.Option("--junction", help=JUNCTION_HELP)] = "",

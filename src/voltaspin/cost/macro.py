@@ -57,7 +57,8 @@ class MacroSpec(Spec):
         planes_per_read: planes of the inputs that a sensed weight serves in a digital array; None: all of one input.
         rows_at_once: of a digital array, sensed and added up together by circuits of their own.
         sensed: whether the bits of a digital array are sensed; False for static cells, whose bit drives the logic.
-        gated: whether an array that has nothing to do is switched off; magnetic cells keep their bits.
+        gated: whether an array or a digital unit that has nothing to do is switched off; magnetic cells keep their
+            bits, the buffer is always on.
         pack: whether blocks of several small layers share an array.
         arrays: that the chip has; None: as many as the network needs once. More are used for copies of slow layers;
             with fewer the weights are written again in each evaluation.

@@ -256,7 +256,7 @@ class _Pricing:
         areas |= {"digital unit": unit, "buffer": memory}
         areas["wiring"] = areas["wiring"] + (unit + memory) * circuits["routing"]
         area = sum(areas.values(), start=nothing)
-        always = (unit + memory) * circuits["leakage"]
+        always, at_work = memory * circuits["leakage"], unit * circuits["leakage"]
         # its work
         digital = _digital_prices(circuits, area)
         energy: list[ActionPrices] = []
@@ -267,12 +267,13 @@ class _Pricing:
             mapped = where.get(name)
             if mapped is None or held is None:
                 time = nothing + self._digital_seconds(counts)
-                leak = always * time
+                leak = (always + at_work) * time
             else:
                 per_input = macros(held).input_time(held.rows)
                 time = self.evaluations * mapped.seconds * per_input / np.median(per_input)
+                elements = self._digital_seconds(counts)
                 leak = (always + macros(held).leakage * mapped.arrays * mapped.copies) * time
-                time = time + self._digital_seconds(counts)
+                leak, time = leak + (always + at_work) * elements, time + elements
             spent: ActionPrices = {b: {} for b in BOUNDARIES}
             for b in BOUNDARIES:
                 for action, components in prices[b].items():
@@ -291,7 +292,8 @@ class _Pricing:
             seconds = seconds + time
         if not self.macro.gated:
             whole = sum((m.leakage for m in self._all_arrays(mapping, macros)), start=nothing)
-            extra = whole * seconds - sum((e["macro"]["leakage"] for e in energy), start=nothing) + always * seconds
+            whole = (whole + always + at_work) * seconds
+            extra = whole - sum((e["macro"]["leakage"] for e in energy), start=nothing)
             energy[-1]["macro"]["leakage"] = energy[-1]["macro"]["leakage"] + extra
         drawn: ActionPrices = {b: {} for b in BOUNDARIES}
         for spent in energy:
@@ -428,7 +430,7 @@ class _Pricing:
             f"{m.node * 1e9:g} nm; a converter for every {m.columns_per_converter} columns, {held}; read current from "
             f"{rail} (assumed)",
             f"a digital unit of {m.digital_units:,} multiply-accumulate units at {m.clock / 1e9:g} GHz, a buffer of "
-            f"{m.buffer / 1024:g} KB, {'arrays without work switched off' if m.gated else 'no array switched off'} "
+            f"{m.buffer / 1024:g} KB, {'what has no work is switched off' if m.gated else 'nothing is switched off'} "
             "(assumed)",
             f"inputs with a mean square of {table.input_square.value:g} of the largest (assumed)",
             "digital machine: int8 multiply and int32 add; activations through 32 KB of SRAM, weights once per "

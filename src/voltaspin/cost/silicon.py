@@ -6,6 +6,7 @@ than a factor of two in energy or three in area, the assumption that carries the
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from typing import Any, ClassVar, Literal
@@ -15,7 +16,7 @@ from pydantic import Field
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import read_object
-from voltaspin.core.format import quantity
+from voltaspin.core.format import number, quantity
 from voltaspin.core.quantity import Estimate
 from voltaspin.core.result import Part, Result
 from voltaspin.core.spec import Spec
@@ -153,12 +154,13 @@ def span(e: Estimate) -> str:
     """Return an estimate for people: times with their prefix, powers of millimetres in print; a bound by its ends."""
     if e.unit == "s":
         low, value, high = (quantity(x, "s") for x in (e.low, e.value, e.high))
+        unit = ""
     else:
-        unit = e.unit.replace("^2", "\N{SUPERSCRIPT TWO}")
-        low, value, high = f"{e.low:.3g}", f"{e.value:.3g} {unit}", f"{e.high:.3g} {unit}"
+        unit = " " + e.unit.replace("^2", "\N{SUPERSCRIPT TWO}")
+        low, value, high = (number(x) for x in (e.low, e.value, e.high))
     if e.low == e.high:
-        return value
-    return f"{low} to {high}" if e.level == 1 else f"{value} ({low} to {high})"
+        return value + unit
+    return f"{low} to {high}{unit}" if e.level == 1 else f"{value} ({low} to {high}){unit}"
 
 
 @cache
@@ -202,3 +204,18 @@ def check_macro(macro: SiliconMacro, draws: Draws | None = None) -> MacroCheck:
         key=macro.key, name=macro.name, citation=macro.citation, made=macro.made, given=macro.given,
         assumed=macro.assumed, comparisons=tuple(compared), difference=macro.difference, cost=cost,
     )  # fmt: skip
+
+
+def silicon_table(checks: Iterable[MacroCheck] | None = None) -> str:
+    """Return every published figure beside its prediction as a table in Markdown; all macros where None."""
+    lines = [
+        "| macro | figure | published | predicted (90 % range) | times | |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for check in [check_macro(m) for m in silicon_macros().values()] if checks is None else checks:
+        name = f"`{check.key}`, {check.name}" + ("" if check.made == "silicon" else " (simulated, no chip)")
+        for c in check.comparisons:
+            verdict = f"within {c.within:g}" if c.good else f"**outside {c.within:g}**"
+            lines.append(f"| {name} | {c.quantity} | {c.range} | {span(c.predicted)} | {c.ratio:.2g} | {verdict} |")
+            name = ""
+    return "\n".join(lines)

@@ -28,7 +28,7 @@ CHOSEN = frozenset({"feature_size", "read_voltage", "read_width"})
 WEAKNESS: tuple[Grade, ...] = ("measured", "textbook", "fitted", "derived", "recalled", "assumed")
 _SI = {
     "fJ": 1e-15, "pJ": 1e-12, "pJ/bit": 1e-12, "pJ/sample": 1e-12, "fF": 1e-15, "ns": 1e-9, "nm": 1e-9,
-    "um^2": 1e-12, "V": 1.0, "s": 1.0, "J": 1.0, "1": 1.0, "F^2": 1.0, "W": 1.0, "1/s": 1.0, "fF/um": 1e-9,
+    "um^2": 1e-12, "V": 1.0, "s": 1.0, "J": 1.0, "1": 1.0, "F^2": 1.0, "W": 1.0, "1/s": 1.0, "1/J": 1.0, "fF/um": 1e-9,
     "ohm/um": 1e6, "mW/mm^2": 1e3,
 }  # fmt: skip
 

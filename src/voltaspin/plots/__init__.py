@@ -29,6 +29,7 @@ FIGURES: dict[str, Callable[..., Any]] = {
         "macro-cost": ("macro", "breakdown"),
         "memory-mapping": ("macro", "floor_plan"),
         "workload": ("cost", "image_energies"),
+        "frontier": ("frontier", "quality_and_energy"),
         "device-characterisation": ("device", "switching_curves"),
         "noise-specification": ("requirements", "every_axis"),
         "randomness": ("noise", "examined_bits"),

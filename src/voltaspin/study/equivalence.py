@@ -231,21 +231,25 @@ def standing(spec: StudySpec, verdicts: Iterable[Equivalence]) -> list[str]:
 def _features(
     out: Path, runs: dict[tuple[int, int], Run], training: int, sampling: tuple[int, ...]
 ) -> NDArray[np.float64]:
-    parts = []
-    for seed in sampling:
-        path = folder_of(out, runs[training, seed]) / "features.npz"
-        try:
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                parts.append(file["features"].astype(np.float64))
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise InputError(
-                f"{path} is damaged ({type(error).__name__}); remove its folder and run the study again"
-            ) from None
+    parts = [features_of(folder_of(out, runs[training, seed])) for seed in sampling]
     if len({part.shape[1:] for part in parts}) != 1 or not all(np.isfinite(part).all() for part in parts):
         raise InputError(
             f"the features of the runs in {out} do not fit each other; a file is damaged or of another study"
         )
     return np.concatenate(parts)
+
+
+def features_of(folder: Path) -> NDArray[np.float64]:
+    """Return the features (images, d) that a finished run has kept in its folder; raises InputError for damage."""
+    path = folder / "features.npz"
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            features: NDArray[np.float64] = file["features"].astype(np.float64)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(
+            f"{path} is damaged ({type(error).__name__}); remove its folder and run the study again"
+        ) from None
+    return features
 
 
 Verdict = Equivalence  #: the name in 0.1.0

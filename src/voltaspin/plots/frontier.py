@@ -1,0 +1,42 @@
+"""The figure of quality against energy."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator
+
+from voltaspin.core.format import energy
+from voltaspin.plots.drawing import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, figure, outer_legend
+from voltaspin.study.frontier import Frontier
+
+_COLOURS = {"CPU core": GREY, "GPU": INK, "int8 digital machine": PURPLE, "digital crossbars": BLUE,
+            "analog crossbars": ORANGE, "resistance sums": GREEN}  # fmt: skip
+
+
+@figure((10.5, 6.2))
+def quality_and_energy(found: Frontier, *, ax: Axes) -> Axes:
+    """Draw KID over the energy of an image: bars are intervals, squares images in place, rings the best designs."""
+    shown: set[str] = set()
+    for d in found.designs:
+        colour, x, y = _COLOURS[d.machine], d.energy, d.kid.scaled(1e3, "")
+        ax.plot([x.low, x.high], [y.value, y.value], color=colour, lw=1.4, alpha=0.55, zorder=2)
+        ax.plot([x.value, x.value], [y.low, y.high], color=colour, lw=1.4, alpha=0.55, zorder=2)
+        marker = "s" if d.diffusion == "in-place" else "o"
+        label = None if d.machine in shown else d.machine
+        shown.add(d.machine)
+        ax.plot(x.value, y.value, marker, ms=7.5, mfc=colour, mec="white", zorder=4, ls="none", label=label)
+        if d.on_front:
+            ax.plot(x.value, y.value, "o", ms=15, mfc="none", mec=colour, mew=1.6, zorder=3)
+        ax.annotate(str(d.evaluations), (x.value, y.value), (7, 6), textcoords="offset points", fontsize=8, color=INK)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(numticks=9))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(lambda pJ, _: energy(pJ))
+    ax.set_xlabel("energy of a whole image: network, random numbers, data movement; bars: 90 % ranges")
+    ax.set_ylabel("KID × 1000, lower is better; bars: 95 % intervals")
+    ax.set_ylim(min(0.0, *(1e3 * d.kid.low for d in found.designs)), None)
+    for marker, words in (("o", "Gaussian"), ("s", "in place")):
+        ax.plot([], [], marker, color=GREY, ls="none", ms=7, label=words)
+    outer_legend(ax, loc="outside right upper", title="numbers: evaluations\nrings: best crossbars")
+    ax.set_title("Quality against energy")
+    return ax
