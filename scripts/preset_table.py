@@ -13,12 +13,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from voltaspin.cli.terminal import bar_per_part, progress_bars
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_text
 from voltaspin.core.format import duration, energies, number
 from voltaspin.core.spec import environment
-from voltaspin.cost.pricing import BOUNDARIES, CellPulse, Prices, price
+from voltaspin.cost.pricing import BOUNDARIES, CellPulse, Prices, bit_line, price
 from voltaspin.cost.table import CostTable, Draws
 from voltaspin.device import presets
 from voltaspin.device.characterisation import Characterisation, PulseRecord
@@ -130,6 +132,7 @@ def document(records: Sequence[Characterisation], command: str, costs: CostTable
     if len({(r.relax, r.spin_torque, r.line_capacitance) for r in records}) != 1:
         raise InputError("the records were made under different conditions; remove them and compute them again")
     notes, first = Notes(), records[0]
+    line = float(np.median(bit_line(Draws(costs), 65536)))
     rows = [cells(record, costs, notes) for record in records]
     lines = ["| " + " | ".join(row) + " |" for row in (HEADINGS, ["---"] * len(HEADINGS), *rows)]
     searched = any(r.coin is not None and r.coin.searched for r in records)
@@ -140,7 +143,7 @@ def document(records: Sequence[Characterisation], command: str, costs: CostTable
         table="\n".join(lines),
         notes=str(notes),
         coin="" if searched else " This run was quick and took the fairest of a coarse map instead.",
-        line=f"the {number(first.line_capacitance * 1e15)} fF of a line, charged once",
+        line=f"a line past 256 cells ({number(1e15 * line, 2)} fF), charged\n  once",
         prices=costs.name,
         relax=number(first.relax * 1e9),
         torque="on" if first.spin_torque else "off",

@@ -208,7 +208,7 @@ class Readout:
         spec = self.spec
         sums = self.adders(t)
         return (
-            AreaPart("input drivers", spec.rows, "dac area" if self.drive.multilevel else "driver area"),
+            AreaPart("input drivers", spec.rows, self._driver),
             AreaPart("input registers", spec.rows * spec.input_bits, "flip-flop area"),
             AreaPart("adders", sums * self.sum_bits, "full adder area"),
             AreaPart("output registers", sums * self.sum_bits, "flip-flop area"),
@@ -223,6 +223,11 @@ class Readout:
         """Width of a sum of an output in an array."""
         spec = self.spec
         return spec.weight_bits + spec.input_bits + math.ceil(math.log2(max(spec.rows, 2)))
+
+    @property
+    def _driver(self) -> str:
+        """Entry of the area of a row's driver."""
+        return "dac area" if self.drive.multilevel else "driver area"
 
     @property
     def _register_bits(self) -> int:
@@ -323,6 +328,8 @@ class Digital(Readout):
     def _adders_each(self) -> int:
         """Full adders behind one product: a tree of N numbers of b bits has about N (b + 1)."""
         return 1 + (self.spec.input_bits if self.drive.multilevel else 1)
+
+    _driver = "driver area"  # a word line, however many bits an input has
 
     @property
     def _activity(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
