@@ -55,8 +55,8 @@ class Corrected(InPlaceSampler):
                     array.step(half + ratio * (array.counts - half), spread, number=next(number))
                 clean = self._clean(t, f"t = {t}")
                 if u >= 0:
-                    mean, _ = process.posterior(array.counts, clean, t, u)
-                    array.step(mean, np.full_like(mean, process.average_variance(t, u)), number=next(number))
+                    mean = process.posterior_mean(array.counts, clean, t, u)
+                    array.step(mean, process.average_variance(t, u), number=next(number))
         return self._grey(clean)
 
 
@@ -78,8 +78,8 @@ def grow(now: PixelArray, larger: PixelArray, clean: ArrayLike, t: int, u: int, 
     level = (2 * now.counts / old.cells - 1) * old.scale(t) / new.scale(t)
     equivalent = new.cells * (1 + level) / 2
     larger.write(np.round(equivalent).astype(np.int64))
-    mean, _ = new.posterior(equivalent, clean, t, u)
-    larger.step(mean, np.full_like(mean, new.average_variance(t, u)), number=number)
+    mean = new.posterior_mean(equivalent, clean, t, u)
+    larger.step(mean, new.average_variance(t, u), number=number)
 
 
 class Growing(InPlaceSampler):
@@ -106,8 +106,8 @@ class Growing(InPlaceSampler):
                 self.array = self.larger[i + 1]
                 self.process = self.array.process
             else:
-                mean, _ = self.process.posterior(self.array.counts, clean, t, u)
-                self.array.step(mean, np.full_like(mean, self.process.average_variance(t, u)), number=i + 1)
+                mean = self.process.posterior_mean(self.array.counts, clean, t, u)
+                self.array.step(mean, self.process.average_variance(t, u), number=i + 1)
         self.array, self.process = first, first.process
         return self._grey(clean)
 
@@ -136,9 +136,7 @@ def exact_draw(
     return np.where(short, np.where(mean <= n / 2, few, n - few), drawn).astype(np.int64)
 
 
-def followed(
-    process: Process, spread: Floats, mean: Floats, variance: Floats, t: int, u: int, *, number: int
-) -> Floats:
+def followed(process: Process, spread: Floats, mean: Floats, variance: float, t: int, u: int, *, number: int) -> Floats:
     """Variance of each count at ``u`` in ideal cells, around what the clean pixel makes it on average.
 
     Args:
@@ -182,8 +180,8 @@ class LastStep(InPlaceSampler):
             )
             if u < 0:
                 break
-            mean, _ = process.posterior(array.counts, clean, t, u)
-            variance = np.full_like(mean, process.average_variance(t, u))
+            mean = process.posterior_mean(array.counts, clean, t, u)
+            variance = process.average_variance(t, u)
             spread = followed(process, spread, mean, variance, t, u, number=i + 1)
             if self.how == "exact" and i >= last - 2:
                 array.write(exact_draw(process, array.counts, clean, t, u, rng))

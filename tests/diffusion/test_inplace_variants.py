@@ -69,8 +69,8 @@ def test_an_exact_draw_has_the_moments_of_the_urn_for_every_level(script, t, u):
     # the plan with one programmed cell leaves a black pixel with too little
     array = inplace.PixelArray(process, planes=PIXELS[0], pixels=PIXELS[1], cells=IDEAL, seed=4)
     array.write(draws(process, 0, t))
-    mean, _ = process.posterior(array.counts, -1.0, t, u)
-    array.step(mean, np.full_like(mean, process.average_variance(t, u)), number=1)
+    mean = process.posterior_mean(array.counts, -1.0, t, u)
+    array.step(mean, process.average_variance(t, u), number=1)
     assert not agrees(array.counts, *urn(process, -1.0, u), dither=1e-3)[1]
 
 
@@ -93,8 +93,8 @@ def test_the_variance_of_the_plans_is_followed_over_steps(script):
     array.write(draws(process, 0, 3))
     spread = np.full(PIXELS, urn(process, -1.0, 3)[1])
     for number, (t, u) in enumerate([(3, 2), (2, 1), (1, 0)], 1):
-        mean, _ = process.posterior(array.counts, -1.0, t, u)
-        variance = np.full_like(mean, process.average_variance(t, u))
+        mean = process.posterior_mean(array.counts, -1.0, t, u)
+        variance = process.average_variance(t, u)
         spread = script.followed(process, spread, mean, variance, t, u, number=number)
         array.step(mean, variance, number=number)
         assert array.counts.var() == pytest.approx(spread.mean(), rel=4 * (4 / array.counts.size) ** 0.5 + 5e-3)

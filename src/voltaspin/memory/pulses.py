@@ -224,6 +224,22 @@ class PulseLibrary:
         nodes = _gauss(self.halves, spreads)
         return np.array([w for w, _ in nodes]), np.stack([logistic(self.logits @ cell) for _, cell in nodes])
 
+    def moments(self, spreads: Mapping[str, float], *, of_mean: bool = False) -> tuple[Floats, Floats]:
+        """Mean and variance, over the cells of an array, of the flip probabilities of each pulse.
+
+        Args:
+            spreads: standard deviation of the quantities in which cells differ.
+            of_mean: take the mean of a cell's p01 and p10 as its flip probability.
+
+        Returns:
+            float64 (n, m, 2), p01 and p10 apart, or (n, m) with ``of_mean``.
+        """
+        weights, p = self.over_cells(spreads)
+        if of_mean:
+            p = p.mean(-1)
+        mean = np.tensordot(weights, p, 1)
+        return mean, np.tensordot(weights, (p - mean) ** 2, 1)
+
     def choose(self, probability: float, spreads: Mapping[str, float]) -> PulseResponse:
         """The pulse whose flips come nearest to ``probability`` in the mean square over cells and both directions.
 

@@ -40,6 +40,8 @@ else:
         PlainSerializer(Ledger.to_dict, when_used="json"),
     ]
 
+Floats = NDArray[np.float64]
+
 CELLS_PER_PIXEL = 31
 Variance = Literal["matched", "cells", "average"]
 _BINS = 9  #: of the predicted pixel, in which its uncertainty is measured
@@ -189,14 +191,19 @@ class InPlaceSampler:
         shown = {round((steps - 1) * k / (_SHOWN - 2)) for k in range(_SHOWN - 1)}
         self._path_times = (*(self.times[k] for k in sorted(shown)), -1)
         self._path: list[NDArray[np.uint8]] = []
-        self.observe: Callable[[int, NDArray[np.float64]], None] | None = None  #: called with each clean prediction
-        self._uncertainty = np.zeros((steps, _BINS))
+        self.observe: Callable[[int, Floats], None] | None = None  #: called with each clean prediction
         if variance == "matched":  # measured in ideal cells: nearly the same in others
             self._uncertainty = uncertainty(pipeline, steps=steps, cells_per_pixel=cells_per_pixel)
 
-    def _unsure(self, clean: NDArray[np.float64], i: int) -> NDArray[np.float64]:
-        """Variance of the clean pixels around what the network predicts at evaluation ``i``."""
-        return np.interp(clean, np.linspace(-1, 1, _BINS), self._uncertainty[i])
+    def _wanted(self, clean: Floats, i: int, t: int, u: int) -> tuple[Floats, Floats | float]:
+        """Mean (planes, pixels) and variance (of each pixel, or one for all) of the counts after evaluation ``i``."""
+        process, counts = self.process, self.array.counts
+        if self._variance == "average":
+            return process.posterior_mean(counts, clean, t, u), process.average_variance(t, u)
+        unsure: Floats | float = 0.0
+        if self._variance == "matched":
+            unsure = np.interp(clean, np.linspace(-1, 1, _BINS), self._uncertainty[i])
+        return process.posterior(counts, clean, t, u, uncertainty=unsure)
 
     @torch.no_grad()
     def batch(self, *, progress: Callable[[int, int], None] | None = None) -> NDArray[np.uint8]:
@@ -209,9 +216,7 @@ class InPlaceSampler:
                 self._path.append(self._grey(2 * array.counts / process.cells - 1)[0])
             clean = self._clean(t, f"step {i + 1} of {self.steps} (t = {t})")
             if u >= 0:
-                mean, variance = process.posterior(array.counts, clean, t, u, uncertainty=self._unsure(clean, i))
-                if self._variance == "average":
-                    variance = np.full_like(mean, process.average_variance(t, u))
+                mean, variance = self._wanted(clean, i, t, u)
                 array.step(mean, variance, number=i + 1, dither=self._dither)
             if self.observe is not None:
                 self.observe(i, clean)
@@ -223,7 +228,7 @@ class InPlaceSampler:
         self.batches += 1
         return images
 
-    def _clean(self, t: int, where: str) -> NDArray[np.float64]:
+    def _clean(self, t: int, where: str) -> Floats:
         """The network's clean pixels, from -1 to 1: (planes, pixels)."""
         process, shape = self.process, self.pipeline.image_shape
         level = torch.from_numpy(2 * self.array.counts / process.cells - 1).float()
@@ -235,7 +240,7 @@ class InPlaceSampler:
         x0, _ = predict_x0(output[:, : shape[0]].float(), x, float(scheduler.alphas_cumprod[t]), scheduler)
         return x0.clamp(-1, 1).cpu().numpy().astype(np.float64).reshape(self.array.counts.shape)
 
-    def _grey(self, levels: NDArray[np.float64]) -> NDArray[np.uint8]:
+    def _grey(self, levels: Floats) -> NDArray[np.uint8]:
         grey = np.round((levels + 1) * 127.5).astype(np.uint8)
         return grey.reshape(self.size, *self.pipeline.image_shape)
 
@@ -287,7 +292,7 @@ class InPlaceSampler:
         self.batches = int(state["batches"])
 
 
-def uncertainty(pipeline: Pipeline, *, steps: int, cells_per_pixel: int, count: int = _MEASURED) -> NDArray[np.float64]:
+def uncertainty(pipeline: Pipeline, *, steps: int, cells_per_pixel: int, count: int = _MEASURED) -> Floats:
     """Measure how uncertain the clean pixel is at each evaluation, by what the network predicts.
 
     The finished image of a good sampler is a draw from all clean images that fit what the network sees. The mean square
@@ -307,7 +312,7 @@ def uncertainty(pipeline: Pipeline, *, steps: int, cells_per_pixel: int, count: 
         pipeline, steps=steps, batch=count, cells_per_pixel=cells_per_pixel, cells=CellSpec(junction=IDEAL),
         seed=derive_key(0, "uncertainty"), variance="average",
     )  # fmt: skip
-    seen: list[NDArray[np.float64]] = []
+    seen: list[Floats] = []
     sampler.observe = lambda _, clean: seen.append(clean)
     sampler.batch()
     last, nodes = seen[-1].ravel(), np.linspace(-1, 1, _BINS)

@@ -38,7 +38,8 @@ from voltaspin.diffusion.training import (
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.memory.pulses import Driven
 
-SPREAD_COUNTS = 0.01  #: of two pulses as near to a time the one whose cells agree; this share of the variance decides
+#: Weight of a pulse's variance over the cells: of two pulses as near to a time, take the one whose cells agree.
+VARIANCE_WEIGHT = 0.01
 FILE = "inplace.json"
 MEMORY = "memory.safetensors"  #: of a checkpoint: the array, bit for bit
 
@@ -151,10 +152,8 @@ def forward_pulses(
     if isinstance(memory, SourceCells) or memory.junction is None:
         return [float(p) for p in wanted], np.arange(len(process))
     library = memory.library
-    weights, p = library.over_cells(memory.spreads)
-    mean = np.tensordot(weights, p.mean(-1), 1)
-    variance = np.tensordot(weights, (p.mean(-1) - mean) ** 2, 1)
-    cost = (mean - wanted[:, None, None]) ** 2 + SPREAD_COUNTS * variance
+    mean, variance = library.moments(memory.spreads, of_mean=True)
+    cost = (mean - wanted[:, None, None]) ** 2 + VARIANCE_WEIGHT * variance
     rows, columns = np.unravel_index(cost.reshape(len(process), -1).argmin(1), mean.shape)
     reached = np.abs(wanted - mean[rows, columns][:, None]).argmin(1)
     pulses: list[Driven] = [library.at(int(i), int(j)) for i, j in zip(rows, columns, strict=True)]
