@@ -123,19 +123,29 @@ def test_a_sampling_counts_all_that_it_does(pipeline):
 def test_a_sampler_goes_on_where_it_was_kept(pipeline, tmp_path):
     from voltaspin.diffusion.inplace.sampling import InPlaceSampler
 
-    def sampler(seed=3):
-        return InPlaceSampler(pipeline, steps=4, batch=2, cells_per_pixel=5, cells=EQUAL, seed=seed)
+    def sampler(batch=2):
+        return InPlaceSampler(pipeline, steps=4, batch=batch, cells_per_pixel=5, cells=EQUAL, seed=3)
 
     whole = sampler()
     first, second = whole.batch(), whole.batch()
     begun = sampler()
     assert (begun.batch() == first).all()
     begun.save(tmp_path / "array.safetensors")
+    assert (tmp_path / "array.safetensors").stat().st_size < 2 * 5 * 64 / 8 + 300  # a bit for each cell, and a head
     state = json.loads(json.dumps(begun.state()))
-    resumed = sampler(seed=9)
+    resumed = sampler()
     resumed.load(tmp_path / "array.safetensors", state)
     assert (resumed.batch() == second).all()
     assert resumed.samples(second, seconds=0.0).ledger.totals() == whole.samples(second, seconds=0.0).ledger.totals()
+    assert resumed.array.rounding == whole.array.rounding
+    with pytest.raises(InputError, match=r"keeps another array than one of 960 cells"):
+        sampler(batch=3).load(tmp_path / "array.safetensors", state)
+    damaged = bytearray((tmp_path / "array.safetensors").read_bytes())
+    damaged[-1] ^= 1
+    (tmp_path / "damaged").write_bytes(damaged)
+    for name, said in (("damaged", "is damaged"), ("none", "cannot be read")):
+        with pytest.raises(InputError, match=said):
+            sampler().load(tmp_path / name, state)
 
 
 def test_wrong_reads_are_seen_by_the_controller_only(pipeline):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,10 +12,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as serialise
 from scipy.special import ndtri
 
 from voltaspin.core.capacity import check_memory
 from voltaspin.core.errors import InputError
+from voltaspin.core.files import write_bytes
 from voltaspin.core.ledger import Ledger
 from voltaspin.core.spec import Spec
 from voltaspin.device import Junction, SwitchingModel
@@ -113,17 +118,13 @@ class PixelArray:
             _BYTES_PER_CELL * rows * pixels, what=f"an array of {rows:,} x {pixels:,} cells",
             remedy="use a smaller batch or fewer cells for a pixel",
         )  # fmt: skip
-        self.use(
+        self.memory: MagnetoelectricMemory | SourceCells = (
             _memory(cells, rows=rows, columns=pixels, seed=seed)
             if source is None
             else SourceCells(source, rows=rows, columns=pixels)
         )
+        self.drive = _drive(cells, self.memory)
         self.rounding = Rounding()
-
-    def use(self, memory: MagnetoelectricMemory | SourceCells) -> None:
-        """Go on with these cells."""
-        self.memory = memory
-        self.drive = _drive(self.cells, memory)
         self.seen = np.zeros(self.shape, np.uint8)  # as the controller knows it
         self._roles = np.empty(self.shape, np.uint8)
 
@@ -192,22 +193,36 @@ class PixelArray:
             self.seen[where] = self.memory.read(mask=where.reshape(self.memory.state.shape))
 
     def save(self, path: Path) -> None:
-        """Keep the cells; :meth:`state` is the rest."""
+        """Keep the cells' bits, eight to a byte; :meth:`state` is the rest. Coins of a source need no bits."""
         if isinstance(self.memory, MagnetoelectricMemory):
-            self.memory.save(path)
+            bits = np.packbits(self.memory.state).tobytes()
+            write_bytes(
+                path,
+                serialise(
+                    {"bits": np.frombuffer(bits, np.uint8)}, metadata={"sha256": hashlib.sha256(bits).hexdigest()}
+                ),
+            )
 
     def state(self) -> dict[str, Any]:
+        """Return what another array of the same arguments needs beside the bits of its cells, as JSON data."""
         memory = self.memory
-        source = memory.source.state_dict() if isinstance(memory, SourceCells) else None
-        return {"rounding": asdict(self.rounding), "source": source, "ledger": memory.ledger.to_dict()}
+        place: dict[str, Any] = (
+            {"source": memory.source.state_dict()} if isinstance(memory, SourceCells) else {"cycle": memory.cycle}
+        )
+        return {"rounding": asdict(self.rounding), "ledger": memory.ledger.to_dict(), **place}
 
     def load(self, path: Path, state: Mapping[str, Any]) -> None:
-        """Go on with what :meth:`save` and :meth:`state` gave; raises InputError for a source that cannot go back."""
-        if isinstance(self.memory, SourceCells):
-            self.memory.source.load_state_dict(state["source"])
-            self.memory.ledger = Ledger.from_dict(state["ledger"])
+        """Go on, with :meth:`begin` or :meth:`write`, where an array of the same arguments was kept.
+
+        Raises:
+            InputError: a missing or damaged file, one of another array, or a source that cannot go back.
+        """
+        memory = self.memory
+        if isinstance(memory, SourceCells):
+            memory.source.load_state_dict(state["source"])
         else:
-            self.use(MagnetoelectricMemory.load(path))
+            memory.restore(_read_bits(path, memory.state.shape), cycle=int(state["cycle"]))
+        memory.ledger = Ledger.from_dict(state["ledger"])
         self.rounding = Rounding(**state["rounding"])
 
 
@@ -239,6 +254,19 @@ def forward_path(
         kept = process.kept(t)
         seen.append(np.round(array.counts * (255 / process.cells)).astype(np.uint8).reshape(image.shape))
     return np.stack(seen)
+
+
+def _read_bits(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return the bits that :meth:`PixelArray.save` kept, in the shape of the array."""
+    cells = math.prod(shape)
+    try:
+        with safe_open(path, "numpy") as file:
+            bits, checksum = file.get_tensor("bits"), (file.metadata() or {}).get("sha256")
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} cannot be read ({error}); it is no kept array") from None
+    if bits.dtype != np.uint8 or bits.shape != (-(-cells // 8),) or hashlib.sha256(bits).hexdigest() != checksum:
+        raise InputError(f"{path} is damaged, or keeps another array than one of {cells:,} cells")
+    return np.unpackbits(bits, count=cells).reshape(shape)
 
 
 def _memory(cells: CellSpec, *, rows: int, columns: int, seed: int) -> MagnetoelectricMemory:

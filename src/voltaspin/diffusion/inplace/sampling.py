@@ -280,14 +280,17 @@ class InPlaceSampler:
         return tuple((name, a.pulse.voltage, a.pulse.width) for name, a in answers.items() if name in given)
 
     def save(self, path: Path) -> None:
-        """Keep the array; :meth:`state` is the rest."""
+        """Keep the bits of the array; :meth:`state` is the rest."""
         self.array.save(path)
 
     def state(self) -> dict[str, Any]:
         return {"batches": self.batches, "array": self.array.state()}
 
     def load(self, path: Path, state: Mapping[str, Any]) -> None:
-        """Go on after the batch that was saved; only the path of the first image is not known again."""
+        """Go on after the batch that was kept by a sampler of the same arguments.
+
+        Only the path of the first image is not known again.
+        """
         self.array.load(path, state["array"])
         self.batches = int(state["batches"])
 

@@ -41,7 +41,7 @@ from voltaspin.memory.pulses import Driven
 #: Weight of a pulse's variance over the cells: of two pulses as near to a time, take the one whose cells agree.
 VARIANCE_WEIGHT = 0.01
 FILE = "inplace.json"
-MEMORY = "memory.safetensors"  #: of a checkpoint: the array, bit for bit
+MEMORY = "memory.safetensors"  #: of a checkpoint: the bits of the cells
 
 
 class InPlaceSpec(Spec):
