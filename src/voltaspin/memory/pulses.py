@@ -170,7 +170,7 @@ class PulseLibrary:
             halves: quantities in which cells differ, with half their range.
             voltages: [V]; eight from 0.7 to 1.4 V_c where absent.
             widths: [s]; steps of 10 ps up to half a precession period where absent.
-            progress: called with (done, total) maps.
+            progress: called with (done, total) maps, first with 0 done; not at all where the pulses are kept.
 
         Raises:
             InputError: a junction without an in-plane field.
@@ -189,6 +189,8 @@ class PulseLibrary:
             symmetric = junction.B_bias[2] == 0
             wells: tuple[Well, ...] = ("up",) if symmetric else ("up", "down")
             values = np.empty((len(designs), len(V), len(w), len(wells)))
+            if progress is not None:
+                progress(0, len(wells) * len(designs))
             for i, cell in enumerate(designs):
                 for j, well in enumerate(wells):
                     found = switching_map(junction.with_variation(**cell), voltages=V, widths=w, initial=well)

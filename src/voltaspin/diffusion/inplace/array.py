@@ -17,6 +17,7 @@ from safetensors.numpy import save as serialise
 from scipy.special import ndtri
 
 from voltaspin.core.capacity import check_memory
+from voltaspin.core.context import progress_of_wait
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_bytes
 from voltaspin.core.ledger import Ledger
@@ -295,6 +296,11 @@ def _drive(cells: CellSpec, memory: MagnetoelectricMemory | SourceCells) -> Driv
     known = _memory(cells.model_copy(update={"unknown_field": 0.0}), rows=256, columns=256, seed=memory.seed)
     chosen, junction = Drive.of(known, **how), memory.junction
     assert junction is not None
-    return chosen.given_to(
-        [response(junction, p.pulse, p.halves) for p in chosen.pulses if isinstance(p, PulseResponse)]
-    )
+    told = progress_of_wait("solve pulses in the field (once)")
+    responses = list[PulseResponse]()
+    for pulse in chosen.pulses:
+        assert isinstance(pulse, PulseResponse)
+        responses.append(response(junction, pulse.pulse, pulse.halves))
+        if told is not None:
+            told(len(responses), len(chosen.pulses))
+    return chosen.given_to(responses)
