@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.diffusion import load_pipeline, sample, shipped_model
 from voltaspin.diffusion.bitflip import from_planes, to_planes
-from voltaspin.diffusion.inplace import CellSpec, PixelArray, Process, choose
+from voltaspin.diffusion.inplace import CellSpec, InPlaceOptions, PixelArray, Process, choose
 from voltaspin.diffusion.inplace.sampling import InPlaceSampler
 from voltaspin.diffusion.sampling import predict_x0
 from voltaspin.metrics import Extractor, reference, score_features
@@ -194,9 +194,9 @@ class LastStep(InPlaceSampler):
 
     def _clean_at_matching_time(self, t: int, spread: Floats) -> Floats:
         process, shape, scheduler = self.process, self.pipeline.image_shape, self.pipeline.scheduler
-        times = matching_time(process, t, spread.reshape(self.size, -1).mean(1))
+        times = matching_time(process, t, spread.reshape(self.options.batch, -1).mean(1))
         then = scheduler.alphas_cumprod[torch.from_numpy(times)][:, None, None, None]
-        level = torch.from_numpy(2 * self.array.counts / process.cells - 1).float().reshape(self.size, *shape)
+        level = torch.from_numpy(2 * self.array.counts / process.cells - 1).float().reshape(self.options.batch, *shape)
         x = process.scale(t) * level * (then / scheduler.alphas_cumprod[t]).sqrt()
         output = self.pipeline.unet(x, torch.from_numpy(times)).sample
         x0, _ = predict_x0(output, x, then, scheduler)
@@ -214,9 +214,10 @@ def main(part: str, keep: Path | None = None) -> None:
         kind: type[InPlaceSampler], steps: int, variance: Any = "average", *, seed: int = SEED, cells: int = 31,
         **more: Any,
     ) -> NDArray[np.uint8]:  # fmt: skip
-        sampler = kind(
-            pipeline, steps=steps, batch=BATCH, cells_per_pixel=cells, cells=IDEAL, seed=seed, variance=variance
+        options = InPlaceOptions(
+            steps=steps, batch=BATCH, cells_per_pixel=cells, cells=IDEAL, seed=seed, variance=variance
         )
+        sampler = kind(pipeline, options)
         vars(sampler).update(more)
         return np.concatenate([sampler.batch() for _ in range(IMAGES // BATCH)])
 

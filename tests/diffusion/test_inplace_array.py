@@ -124,7 +124,8 @@ def test_a_sampler_goes_on_where_it_was_kept(pipeline, tmp_path):
     from voltaspin.diffusion.inplace.sampling import InPlaceSampler
 
     def sampler(batch=2):
-        return InPlaceSampler(pipeline, steps=4, batch=batch, cells_per_pixel=5, cells=EQUAL, seed=3)
+        options = inplace.InPlaceOptions(steps=4, batch=batch, cells_per_pixel=5, cells=EQUAL, seed=3)
+        return InPlaceSampler(pipeline, options)
 
     whole = sampler()
     first, second = whole.batch(), whole.batch()
@@ -248,6 +249,7 @@ def test_a_junction_without_a_coin_or_a_toggle_is_refused_with_the_nearest(tmp_p
     ("how", "message"),
     [
         ({"count": 0}, "count=0: give at least 1 image"),
+        ({"batch": 0}, "batch=0: give at least 1 image"),
         ({"steps": 2000}, "2000 sampling steps"),
         ({"cells_per_pixel": 0}, "cells = 0 of a pixel"),
         ({"cells_per_pixel": 255, "batch": 129, "count": 129},
