@@ -30,10 +30,10 @@ from voltaspin.diffusion.training import (
     NoisePrediction,
     TrainSpec,
     encode,
-    has_black_background,
     make_model,
     make_scheduler,
     prediction_loss,
+    train_objective,
 )
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.memory.pulses import Driven
@@ -198,10 +198,9 @@ def train(
     """
     if spec.noise != InPlaceTrainSpec.model_fields["noise"].default:
         raise InputError(f"noise = {spec.noise!r}: the array makes the noise of a training on counts; leave it out")
-    if not has_black_background(images.images):
-        spec = spec.model_copy(update={"saturation_margin": 0.0})
-    with loop.entered(spec, images, out, objective=CountPrediction, resume=resume, force=force) as (spec, folder):
-        _, channels, size, _ = images.images.shape
-        return loop.run(
-            CountPrediction(spec, channels=channels, size=size), images, folder, spec=spec, progress=progress
-        )
+    _, channels, size, _ = images.images.shape
+    return train_objective(
+        CountPrediction, images, out, spec=spec,
+        make=lambda resolved: CountPrediction(resolved, channels=channels, size=size),
+        resume=resume, force=force, progress=progress,
+    )  # fmt: skip
