@@ -7,7 +7,7 @@ python scripts/inplace_variants.py last-step    # 24 evaluations: other draws, o
 
 Shipped model, ideal cells, 31 a pixel unless said; a quarter of an hour of one core each. The last two also print the
 difference from the plain process of the same seed. A folder as a second argument keeps the features of every variant of
-the last two, so that a run that was stopped goes on with those that are missing.
+the last two, so that a run that was stopped goes on with those that are missing; a third one is their seed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from voltaspin.noise import PseudoSource
 
 Floats = NDArray[np.float64]
 
-IMAGES, BATCH, SEED, FRESH = 512, 64, 11, 31
+IMAGES, BATCH, SEED, FRESH = 512, 64, 11, 31  # the last is the seed of the last two parts
 IDEAL = CellSpec(junction="ideal")
 
 
@@ -93,7 +93,7 @@ class Growing(InPlaceSampler):
         if not hasattr(self, "larger"):
             self.larger = {
                 i: PixelArray(Process(self.process.alpha_bar, n), planes=first.shape[0], pixels=first.shape[2],
-                              cells=IDEAL, seed=FRESH + n)
+                              cells=IDEAL, seed=self.options.seed + n)
                 for i, n in self.growth.items()
             }  # fmt: skip
         first.begin()
@@ -169,7 +169,7 @@ class LastStep(InPlaceSampler):
     @torch.no_grad()
     def batch(self, **_: Any) -> NDArray[np.uint8]:
         array, process, last = self.array, self.process, len(self.times) - 1
-        rng = np.random.Generator(np.random.Philox(key=[FRESH, self.batches]))
+        rng = np.random.Generator(np.random.Philox(key=[self.options.seed, self.batches]))
         array.begin()
         spread = np.full(array.counts.shape, process.cells / 4)
         for i, (t, u) in enumerate(itertools.pairwise([*self.times, -1])):
@@ -203,7 +203,7 @@ class LastStep(InPlaceSampler):
         return x0.clamp(-1, 1).numpy().astype(np.float64).reshape(self.array.counts.shape)
 
 
-def main(part: str, keep: Path | None = None) -> None:
+def main(part: str, keep: Path | None = None, fresh: int = FRESH) -> None:
     pipeline, extractor, real = load_pipeline(shipped_model()), Extractor.load(), reference("fashion-mnist")
 
     def show(name: str, images: NDArray[np.uint8]) -> None:
@@ -252,21 +252,21 @@ def main(part: str, keep: Path | None = None) -> None:
         show("16 steps, the last half made twice", made(Corrected, 16, twice=(0.5, 1.0)))
     elif part == "growing":
         compare({
-            "31 cells": lambda: made(InPlaceSampler, 24, seed=FRESH),
-            "31 cells, 127 in the last 6": lambda: made(Growing, 24, seed=FRESH, growth={18: 127}),
-            "31 cells, 63 in the last 12": lambda: made(Growing, 24, seed=FRESH, growth={12: 63}),
-            "15 cells, 31 in the last 8": lambda: made(Growing, 24, seed=FRESH, cells=15, growth={16: 31}),
+            "31 cells": lambda: made(InPlaceSampler, 24, seed=fresh),
+            "31 cells, 127 in the last 6": lambda: made(Growing, 24, seed=fresh, growth={18: 127}),
+            "31 cells, 63 in the last 12": lambda: made(Growing, 24, seed=fresh, growth={12: 63}),
+            "15 cells, 31 in the last 8": lambda: made(Growing, 24, seed=fresh, cells=15, growth={16: 31}),
         })  # fmt: skip
     else:
         compare({
-            "31 cells": lambda: made(InPlaceSampler, 24, seed=FRESH),
-            "last two draws exact": lambda: made(LastStep, 24, seed=FRESH, how="exact"),
-            "last draw left out": lambda: made(LastStep, 24, seed=FRESH, how="none"),
-            "last two times corrected": lambda: made(LastStep, 24, seed=FRESH, how="time"),
+            "31 cells": lambda: made(InPlaceSampler, 24, seed=fresh),
+            "last two times corrected": lambda: made(LastStep, 24, seed=fresh, how="time"),
+            "last draw left out": lambda: made(LastStep, 24, seed=fresh, how="none"),
+            "last two draws exact": lambda: made(LastStep, 24, seed=fresh, how="exact"),
         })  # fmt: skip
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3) or sys.argv[1] not in ("few", "correctors", "growing", "last-step"):
+    if len(sys.argv) not in (2, 3, 4) or sys.argv[1] not in ("few", "correctors", "growing", "last-step"):
         sys.exit(__doc__)
-    main(sys.argv[1], Path(sys.argv[2]) if len(sys.argv) == 3 else None)
+    main(sys.argv[1], Path(sys.argv[2]) if len(sys.argv) > 2 else None, *map(int, sys.argv[3:]))

@@ -225,6 +225,17 @@ def test_the_objective_sees_the_noise_of_its_time(small, squares):
     assert noise.var() == pytest.approx(1, rel=4 * (2 / x.size) ** 0.5 + 0.02)
 
 
+def test_as_many_pulses_as_a_byte_has_roles_for():
+    cells = inplace.CellSpec(junction="ideal", pulses=125, balanced=True)
+    array = inplace.PixelArray(inplace.Process(ALPHA_BAR, 3), planes=20, pixels=1000, cells=cells, seed=1)
+    array.write(np.ones((20, 1000)))
+    mean = np.tile(np.linspace(0.5, 1.5, 1000), (20, 1))
+    array.step(mean, np.zeros(mean.shape), number=1)
+    assert (array.counts - mean).mean() == pytest.approx(0, abs=4 * (0.25 / mean.size) ** 0.5)
+    with pytest.raises(ValueError, match="less than or equal to 125"):
+        inplace.CellSpec(pulses=126)
+
+
 def few_pulses(voltage, *widths):
     V_c = presets.get("generator").V_c
     return PulseLibrary.of(presets.get("generator"), (), voltages=np.array([voltage * V_c]), widths=np.array(widths))

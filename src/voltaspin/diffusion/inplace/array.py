@@ -23,7 +23,7 @@ from voltaspin.core.files import write_bytes
 from voltaspin.core.ledger import Ledger
 from voltaspin.core.spec import Spec
 from voltaspin.device import Junction, SwitchingModel
-from voltaspin.diffusion.inplace.plan import COIN, NONE, TOGGLE, TURNED, assign, choose
+from voltaspin.diffusion.inplace.plan import COIN, MOST_PULSES, NONE, TOGGLE, TURNED, assign, choose
 from voltaspin.diffusion.inplace.process import Process
 from voltaspin.diffusion.inplace.pulses import COIN_TOLERANCE, COUNT, Drive
 from voltaspin.diffusion.inplace.source_cells import SourceCells
@@ -44,7 +44,7 @@ class CellSpec(Spec):
         K_eff_spread: from cell to cell [1]; stray_field_spread: [T].
         unknown_field: a field along z on every cell [T], for which the pulses were not chosen.
         read_error: probability that a read finds the wrong bit.
-        pulses: programmed pulses of the driver at most.
+        pulses: largest number of programmed pulses of the driver, 2 to 125.
         coin_tolerance: farthest that the coin's mean may be from 1/2.
         balanced: toggle every second coin after its pulse, and give every second programmed cell the complement and a
             toggle: a bias that all cells share cancels, known or not, for half as many certain toggles as coins.
@@ -56,20 +56,20 @@ class CellSpec(Spec):
     stray_field_spread: float = Field(default=0.5e-3, ge=0)
     unknown_field: float = 0.0
     read_error: float = Field(default=0.0, ge=0, lt=0.5)
-    pulses: int = Field(default=COUNT, ge=2)
+    pulses: int = Field(default=COUNT, ge=2, le=MOST_PULSES)
     coin_tolerance: float = Field(default=COIN_TOLERANCE, gt=0, lt=0.5)
     balanced: bool = False
 
 
 @dataclass
 class Rounding:
-    """What the finite set of pulses does to the wanted flip probabilities of programmed cells, over all steps.
+    """Effect of the finite set of pulses on the flip probabilities of programmed cells, summed over all steps.
 
     Args:
-        pulses: programmed ones that were wanted.
-        error: sum of given less wanted; ``size``: of its magnitude.
-        beyond: that wanted more than the driver can give.
-        toggles: cells that had to be toggled for certain.
+        pulses: number of programmed cells.
+        error: sum of the given less the wanted probability of each; ``size``: sum of the magnitude of that difference.
+        beyond: number of programmed cells that wanted a larger probability than the driver can give.
+        toggles: number of cells, programmed or not, that were toggled for certain.
     """
 
     pulses: int = 0
@@ -92,11 +92,11 @@ class PixelArray:
     Args:
         process: whose N cells a pixel has.
         planes: images times channels; pixels: of a plane.
-        cells: what they are.
+        cells: their kind, and what the driver knows of them.
         reads: ``drawn``: after a step only the cells that chance decided are read, and the controller keeps the state
             of the others; ``all``: every cell is read at every step.
         seed: of the cells' variation and of their pulses.
-        source: of the chance of ideal cells, in place of their own pulses.
+        source: of the chance of ideal cells, instead of their own pulses.
 
     Raises:
         InputError: more cells than an array or this machine's memory has room for, or pulses that do not do.
@@ -151,7 +151,7 @@ class PixelArray:
         """Redraw cells of each pixel so that its count gets a mean and a variance.
 
         Args:
-            mean, variance: of the counts, (planes, pixels).
+            mean: of the counts, (planes, pixels); variance: in the same shape, or one number for all.
             number: of the step, from 1; it moves the dither and the roles of the cells.
             dither: see :func:`~voltaspin.diffusion.inplace.plan.choose`.
         """
@@ -173,6 +173,7 @@ class PixelArray:
         self._read(None if chosen.all() else chosen > 0)
 
     def _give(self, errors: NDArray[np.float64]) -> None:
+        """Pulse every cell by its role, count, and read; ``errors`` as :func:`assign` writes them, (4,)."""
         shape, sums = self.memory.state.shape, self.rounding
         roles, turned = self._roles & (TURNED - 1), self._roles >= TURNED
         self.memory.pulse_each(self.drive.pulses, roles.reshape(shape))
@@ -188,6 +189,7 @@ class PixelArray:
         self._read(None if self.reads == "all" else self._roles != NONE)
 
     def _read(self, where: NDArray[np.bool_] | None) -> None:
+        """Tell the controller the bits of these cells, bool (planes, N, pixels), or of all."""
         if where is None:
             self.seen = self.memory.read().reshape(self.shape)
         else:
@@ -237,7 +239,7 @@ def forward_path(
         image: uint8 (channels, h, w), written as counts.
         times: of the process, -1 for the counts as written; each is reached from the one before by one pulse on every
             cell.
-        cells: what they are.
+        cells: their kind, and what the driver knows of them.
         seed: of the cells and their pulses.
     """
     channels, height, width = image.shape
@@ -271,6 +273,7 @@ def _read_bits(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def _memory(cells: CellSpec, *, rows: int, columns: int, seed: int) -> MagnetoelectricMemory:
+    """An array of such cells; a constant model stands for the pulse of its own, which is never given."""
     access = None
     if cells.read_error:  # of a read whose noise takes a current over the middle so often
         noise = 0.5 / float(ndtri(1 - cells.read_error))
@@ -290,6 +293,7 @@ def _memory(cells: CellSpec, *, rows: int, columns: int, seed: int) -> Magnetoel
 
 
 def _drive(cells: CellSpec, memory: MagnetoelectricMemory | SourceCells) -> Drive:
+    """The pulses that a driver chooses who does not know of the unknown field, given to cells that feel it."""
     how: dict[str, Any] = {"count": cells.pulses, "coin_tolerance": cells.coin_tolerance}
     if not cells.unknown_field or isinstance(memory, SourceCells):
         return Drive.of(memory, **how)

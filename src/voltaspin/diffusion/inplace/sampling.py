@@ -192,7 +192,8 @@ class InPlaceSampler:
         shown = {round((options.steps - 1) * k / (_SHOWN - 2)) for k in range(_SHOWN - 1)}
         self._path_times = (*(self.times[k] for k in sorted(shown)), -1)
         self._path: list[NDArray[np.uint8]] = []
-        self.observe: Callable[[int, Floats], None] | None = None  #: called with each clean prediction
+        #: Called with the number of each evaluation and the clean pixels that it predicts, -1 to 1 (planes, pixels).
+        self.observe: Callable[[int, Floats], None] | None = None
         if options.variance == "matched":  # measured in ideal cells: nearly the same in others
             self._uncertainty = uncertainty(pipeline, steps=options.steps, cells_per_pixel=options.cells_per_pixel)
 
@@ -242,6 +243,7 @@ class InPlaceSampler:
         return x0.clamp(-1, 1).cpu().numpy().astype(np.float64).reshape(self.array.counts.shape)
 
     def _grey(self, levels: Floats) -> NDArray[np.uint8]:
+        """Levels -1 to 1 of the pixels, (planes, pixels), as grey levels: (batch, channels, h, w)."""
         grey = np.round((levels + 1) * 127.5).astype(np.uint8)
         return grey.reshape(self.options.batch, *self.pipeline.image_shape)
 

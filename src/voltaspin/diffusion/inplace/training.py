@@ -76,7 +76,7 @@ class CountPrediction:
     """The objective: the Gaussian one, at the counts of the array.
 
     A network cannot know a pixel better than to a part of a count. The error of the clean pixel is therefore weighted
-    by 1 / (1 - alpha_bar + 1 / N^2) in place of 1 / (1 - alpha_bar): 1 / N is half the distance of two levels.
+    by 1 / (1 - alpha_bar + 1 / N^2) instead of 1 / (1 - alpha_bar): 1 / N is half the distance of two levels.
 
     Args:
         spec: resolved.
@@ -103,7 +103,12 @@ class CountPrediction:
         """An array does not run out."""
 
     def noisy(self, images: NDArray[np.uint8], t: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The network's input: images (batch, channels, h, w) in the array at times ``t`` (batch,), scaled."""
+        """The network's input for images at times ``t`` (batch,), drawn in the array: float32 like the images.
+
+        Args:
+            images: uint8 (batch, channels, h, w).
+            t: of each image; one of ``reached``.
+        """
         array, (used, which) = self.array, np.unique(t, return_inverse=True)
         array.write(self.process.clean_counts(images).reshape(array.shape[0], array.shape[2]))
         array.flip([self.pulses[int(time)] for time in used], np.repeat(which + 1, images.shape[1]))
