@@ -123,19 +123,30 @@ def test_a_sampling_counts_all_that_it_does(pipeline):
 def test_a_sampler_goes_on_where_it_was_kept(pipeline, tmp_path):
     from voltaspin.diffusion.inplace.sampling import InPlaceSampler
 
-    def sampler(seed=3):
-        return InPlaceSampler(pipeline, steps=4, batch=2, cells_per_pixel=5, cells=EQUAL, seed=seed)
+    def sampler(batch=2):
+        options = inplace.InPlaceOptions(steps=4, batch=batch, cells_per_pixel=5, cells=EQUAL, seed=3)
+        return InPlaceSampler(pipeline, options)
 
     whole = sampler()
     first, second = whole.batch(), whole.batch()
     begun = sampler()
     assert (begun.batch() == first).all()
     begun.save(tmp_path / "array.safetensors")
+    assert (tmp_path / "array.safetensors").stat().st_size < 2 * 5 * 64 / 8 + 300  # a bit for each cell, and a head
     state = json.loads(json.dumps(begun.state()))
-    resumed = sampler(seed=9)
+    resumed = sampler()
     resumed.load(tmp_path / "array.safetensors", state)
     assert (resumed.batch() == second).all()
     assert resumed.samples(second, seconds=0.0).ledger.totals() == whole.samples(second, seconds=0.0).ledger.totals()
+    assert resumed.array.rounding == whole.array.rounding
+    with pytest.raises(InputError, match=r"keeps another array than one of 960 cells"):
+        sampler(batch=3).load(tmp_path / "array.safetensors", state)
+    damaged = bytearray((tmp_path / "array.safetensors").read_bytes())
+    damaged[-1] ^= 1
+    (tmp_path / "damaged").write_bytes(damaged)
+    for name, said in (("damaged", "is damaged"), ("none", "cannot be read")):
+        with pytest.raises(InputError, match=said):
+            sampler().load(tmp_path / name, state)
 
 
 def test_wrong_reads_are_seen_by_the_controller_only(pipeline):
@@ -214,6 +225,17 @@ def test_the_objective_sees_the_noise_of_its_time(small, squares):
     assert noise.var() == pytest.approx(1, rel=4 * (2 / x.size) ** 0.5 + 0.02)
 
 
+def test_as_many_pulses_as_a_byte_has_roles_for():
+    cells = inplace.CellSpec(junction="ideal", pulses=125, balanced=True)
+    array = inplace.PixelArray(inplace.Process(ALPHA_BAR, 3), planes=20, pixels=1000, cells=cells, seed=1)
+    array.write(np.ones((20, 1000)))
+    mean = np.tile(np.linspace(0.5, 1.5, 1000), (20, 1))
+    array.step(mean, np.zeros(mean.shape), number=1)
+    assert (array.counts - mean).mean() == pytest.approx(0, abs=4 * (0.25 / mean.size) ** 0.5)
+    with pytest.raises(ValueError, match="less than or equal to 125"):
+        inplace.CellSpec(pulses=126)
+
+
 def few_pulses(voltage, *widths):
     V_c = presets.get("generator").V_c
     return PulseLibrary.of(presets.get("generator"), (), voltages=np.array([voltage * V_c]), widths=np.array(widths))
@@ -238,6 +260,7 @@ def test_a_junction_without_a_coin_or_a_toggle_is_refused_with_the_nearest(tmp_p
     ("how", "message"),
     [
         ({"count": 0}, "count=0: give at least 1 image"),
+        ({"batch": 0}, "batch=0: give at least 1 image"),
         ({"steps": 2000}, "2000 sampling steps"),
         ({"cells_per_pixel": 0}, "cells = 0 of a pixel"),
         ({"cells_per_pixel": 255, "batch": 129, "count": 129},

@@ -91,3 +91,22 @@ def test_yields_of_an_array(memory):
     assert set(found.to_json()["quantiles"]) == {"0.01", "0.5", "0.99"}
     with pytest.raises(InputError, match="eps = 0"):
         memory.yields(eps=0)
+
+
+def test_bits_and_place_alone_put_an_equal_memory_where_it_stood():
+    def equal():
+        return MagnetoelectricMemory(rows=24, columns=40, variation=Variation(K_eff=0.04), seed=9)
+
+    first, second = equal(), equal()
+    first.pulse()
+    first.pulse()
+    kept, cycle = first.read(), first.cycle
+    second.restore(kept, cycle=cycle)
+    for memory in (first, second):
+        memory.pulse()
+    assert np.array_equal(first.state, second.state)
+    second.restore(kept, cycle=0)
+    second.pulse()
+    assert not np.array_equal(first.state, second.state)
+    with pytest.raises(InputError, match=r"bits of shape \(3,\) must be 0 or 1 in the shape \(24, 40\)"):
+        second.restore([0, 1, 0], cycle=cycle)

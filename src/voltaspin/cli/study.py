@@ -14,7 +14,7 @@ from voltaspin.cli.device import JUNCTION_HELP, chosen_junction
 from voltaspin.cli.files import Given, file_options, input_of, refuse_recording, say_read
 from voltaspin.cli.noise import Chain, make_source
 from voltaspin.cli.options import AsJson, Changes, Force, Voltage, Width, count, quantity, ratio
-from voltaspin.cli.terminal import print_json, progress_bars, run_record, show
+from voltaspin.cli.terminal import print_json, progress_bars, run_record, show, waits_shown
 from voltaspin.core import units
 from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.core.folders import OutputFolder
@@ -78,7 +78,7 @@ def study(
     with pages(adopt=pages_before(out)) as folder:
         folder.plan(PAGES)  # refuses what is not of a study before the work, not after it
         prepare(out, force=force)
-    with progress_bars() as bars:
+    with progress_bars() as bars, waits_shown(bars):
         for what, jobs in (("train", [t for r in mine if (t := r.training) is not None]), ("sample", mine)):
             if not jobs:
                 continue

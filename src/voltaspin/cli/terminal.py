@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from voltaspin.core.context import waits_told_to
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -48,9 +50,22 @@ def bar_per_part(bars: Progress, title: str = "") -> Callable[..., None]:
 
 @contextmanager
 def progress_of(title: str = "") -> Iterator[Callable[..., None]]:
-    """:func:`bar_per_part` of a piece of work, whose bars end with the block."""
-    with progress_bars() as bars:
+    """:func:`bar_per_part` of a piece of work, whose bars end with the block; waits inside get bars too."""
+    with progress_bars() as bars, waits_shown(bars):
         yield bar_per_part(bars, title)
+
+
+@contextmanager
+def waits_shown(bars: Progress) -> Iterator[None]:
+    """A bar for every wait inside, or a line now and then where standard error is no terminal."""
+    report, say = bar_per_part(bars), now_and_then()
+
+    def listener(what: str, done: int, total: int) -> None:
+        report(what, done, total)
+        say(f"{what}: {done} of {total}")
+
+    with waits_told_to(listener):
+        yield
 
 
 def now_and_then(every: float = 5.0) -> Callable[[str], None]:

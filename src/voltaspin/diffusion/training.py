@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -44,6 +44,9 @@ class TrainSpec(LoopSpec):
     prediction_type: Literal["epsilon", "v_prediction", "sample"] = "v_prediction"
     # Of sets with a black background; train() takes 0 for others.
     saturation_margin: float = Field(default=0.05, ge=0, lt=1)
+
+
+Spec = TypeVar("Spec", bound=TrainSpec)
 
 
 def make_model(spec: TrainSpec, *, channels: int, size: int) -> UNet2DModel:
@@ -176,10 +179,33 @@ def train(
         InputError: ``out`` holds another run, or nothing to resume; images that do not fit the model.
         OSError: a write failed (full disk); the last checkpoint stays whole.
     """
+    return train_objective(
+        NoisePrediction, images, out, spec=spec, make=lambda resolved: NoisePrediction(resolved, source),
+        resume=resume, force=force, progress=progress,
+    )  # fmt: skip
+
+
+def train_objective(
+    kind: type[loop.Objective],
+    images: ImageSet,
+    out: Path | str,
+    *,
+    spec: Spec,
+    make: Callable[[Spec], loop.Objective],
+    resume: bool,
+    force: bool,
+    progress: Callable[[int, int, float], None] | None,
+) -> TrainResult:
+    """Train any objective of a Gaussian schedule; see :func:`train` for what is not listed.
+
+    Args:
+        kind: of the objective, which says what files its model has.
+        make: the objective of the specification that is trained with, in which nothing is left to decide.
+    """
     if not has_black_background(images.images):
         spec = spec.model_copy(update={"saturation_margin": 0.0})
-    with loop.entered(spec, images, out, objective=NoisePrediction, resume=resume, force=force) as (spec, folder):
-        return loop.run(NoisePrediction(spec, source), images, folder, spec=spec, progress=progress)
+    with loop.entered(spec, images, out, objective=kind, resume=resume, force=force) as (resolved, folder):
+        return loop.run(make(resolved), images, folder, spec=resolved, progress=progress)
 
 
 def diffusion_loss(

@@ -394,5 +394,20 @@ class MagnetoelectricMemory(Cells):
         memory: MagnetoelectricMemory = load(Path(path), cls)
         return memory
 
+    def restore(self, bits: ArrayLike, *, cycle: int) -> None:
+        """Put this memory where an equal one stood, whose wear was not kept; :meth:`save` keeps everything.
+
+        Args:
+            bits: its ``state``, 0 or 1, (rows, columns).
+            cycle: its number of events, so that the next one draws what it would have drawn there.
+
+        Raises:
+            InputError: another shape, or a value that is not a bit.
+        """
+        new = np.asarray(bits)
+        if new.shape != self._state.shape or not ((new == 0) | (new == 1)).all():
+            raise InputError(f"bits of shape {new.shape} must be 0 or 1 in the shape {self._state.shape}")
+        self._state[:], self.cycle = new, cycle
+
     def _touched(self, where: NDArray[np.bool_] | None) -> int:
         return self.cells if where is None else int(np.count_nonzero(where))

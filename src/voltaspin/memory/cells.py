@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from voltaspin.core.context import progress_of_wait
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
 from voltaspin.device import Junction, Pulse, SwitchingModel
@@ -167,10 +168,13 @@ class Cells:
     def library(self) -> PulseLibrary:
         """The pulses that a driver can give to these cells; solved on first use, half a minute, and kept on disk.
 
+        Whoever called :func:`voltaspin.core.context.waits_told_to` is told how far that is.
+
         Raises:
             InputError: the junction is unknown.
         """
-        return PulseLibrary.of(self._known("its pulses cannot be programmed"), self._halves)
+        junction = self._known("its pulses cannot be programmed")
+        return PulseLibrary.of(junction, self._halves, progress=progress_of_wait("solve pulses (once)"))
 
     @property
     def spreads(self) -> dict[str, float]:

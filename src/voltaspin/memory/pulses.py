@@ -170,7 +170,7 @@ class PulseLibrary:
             halves: quantities in which cells differ, with half their range.
             voltages: [V]; eight from 0.7 to 1.4 V_c where absent.
             widths: [s]; steps of 10 ps up to half a precession period where absent.
-            progress: called with (done, total) maps.
+            progress: called with (done, total) maps, first with 0 done; not at all where the pulses are kept.
 
         Raises:
             InputError: a junction without an in-plane field.
@@ -189,6 +189,8 @@ class PulseLibrary:
             symmetric = junction.B_bias[2] == 0
             wells: tuple[Well, ...] = ("up",) if symmetric else ("up", "down")
             values = np.empty((len(designs), len(V), len(w), len(wells)))
+            if progress is not None:
+                progress(0, len(wells) * len(designs))
             for i, cell in enumerate(designs):
                 for j, well in enumerate(wells):
                     found = switching_map(junction.with_variation(**cell), voltages=V, widths=w, initial=well)
@@ -223,6 +225,22 @@ class PulseLibrary:
         """
         nodes = _gauss(self.halves, spreads)
         return np.array([w for w, _ in nodes]), np.stack([logistic(self.logits @ cell) for _, cell in nodes])
+
+    def moments(self, spreads: Mapping[str, float], *, of_mean: bool = False) -> tuple[Floats, Floats]:
+        """Mean and variance, over the cells of an array, of the flip probabilities of each pulse.
+
+        Args:
+            spreads: standard deviation of the quantities in which cells differ.
+            of_mean: take the mean of a cell's p01 and p10 as its flip probability.
+
+        Returns:
+            float64 (n, m, 2), p01 and p10 apart, or (n, m) with ``of_mean``.
+        """
+        weights, p = self.over_cells(spreads)
+        if of_mean:
+            p = p.mean(-1)
+        mean = np.tensordot(weights, p, 1)
+        return mean, np.tensordot(weights, (p - mean) ** 2, 1)
 
     def choose(self, probability: float, spreads: Mapping[str, float]) -> PulseResponse:
         """The pulse whose flips come nearest to ``probability`` in the mean square over cells and both directions.

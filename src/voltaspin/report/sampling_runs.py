@@ -21,7 +21,7 @@ from voltaspin.cost.table import Draws
 from voltaspin.device import Junction
 from voltaspin.diffusion.backend import outputs_per_image
 from voltaspin.diffusion.inplace.array import IDEAL, CellSpec
-from voltaspin.diffusion.inplace.sampling import CELLS_PER_PIXEL, InPlaceSampler, Variance
+from voltaspin.diffusion.inplace.sampling import CELLS_PER_PIXEL, InPlaceOptions, InPlaceSampler, Variance
 from voltaspin.diffusion.inplace.training import InPlaceSpec, trained_for
 from voltaspin.diffusion.pipelines import Pipeline
 from voltaspin.diffusion.published import Unmodified, sample_unmodified
@@ -178,7 +178,7 @@ class InPlaceRun(SampleRun):
         steps: network evaluations per image; ``seed``: of the array's chance.
         cells_per_pixel: N; None takes what the model was trained for, else 31.
         cells: None takes what the model was trained for, else generator cells.
-        variance, reads, source: see :func:`voltaspin.diffusion.inplace.sample`.
+        variance, reads, source: see :class:`voltaspin.diffusion.inplace.InPlaceOptions`.
         settings: further ones for the record, of the source.
 
     Raises:
@@ -207,45 +207,43 @@ class InPlaceRun(SampleRun):
         time_steps(pipeline.scheduler, steps)
         trained = trained_for(pipeline.folder)
         known = trained or InPlaceSpec(cells_per_pixel=CELLS_PER_PIXEL)
-        self.pipeline, self.seed = pipeline, seed
-        self.cells_per_pixel, self.cells = cells_per_pixel or known.cells_per_pixel, cells or known.cells
-        self.variance, self.reads, self.source = variance, reads, source
-        if source is not None:
-            self.cells = CellSpec(junction=IDEAL)
+        self.pipeline = pipeline
+        self.options = InPlaceOptions(
+            steps=steps, batch=min(share.batch, share.count), seed=seed, variance=variance, reads=reads, source=source,
+            cells_per_pixel=cells_per_pixel or known.cells_per_pixel,
+            cells=CellSpec(junction=IDEAL) if source is not None else cells or known.cells,
+        )  # fmt: skip
         self.groups = [share.ids[k : k + share.batch] for k in range(0, share.count, share.batch)]
         self.settings = {
             **(settings or {"noise": "memory"}), "provenance": self._provenance(),
-            "seed": seed, "batch": share.batch, "cells_per_pixel": self.cells_per_pixel, "variance": variance,
+            "seed": seed, "batch": share.batch, "variance": variance,
+            "cells_per_pixel": self.options.cells_per_pixel,
             "reads": reads, "model": {"folder": folder or pipeline.folder.name, "sha256": pipeline.sha256},
-            "trained": None if trained is None else trained.cells_per_pixel, "cells": self.cells.to_json(),
+            "trained": None if trained is None else trained.cells_per_pixel, "cells": self.options.cells.to_json(),
         }  # fmt: skip
         self.arguments = {**self.settings, "model": pipeline.sha256, "count": share.count, "steps": steps}
         # The array after each batch: a stop between two writes leaves the one that belongs to the images.
         self.transient = [f".array-{k:06d}.safetensors" for k in range(len(self.groups) + 1)]
 
     def _provenance(self) -> dict[str, Any]:
-        if self.source is not None:
-            return self.source.provenance.to_json()
-        return {"kind": "simulated", "description": f"pulses of an array of {self.cells.junction} cells"}
+        if self.options.source is not None:
+            return self.options.source.provenance.to_json()
+        return {"kind": "simulated", "description": f"pulses of an array of {self.options.cells.junction} cells"}
 
     def begin(self, folder: OutputFolder, images: ImageRun, say: Say) -> None:
         if self.pipeline.unet.config.out_channels == 2 * self.pipeline.image_shape[0]:
             say("the model's learned variance is left out: an array's steps have the variance of its cells")
         with memory_errors(what=f"an array for {self.share.batch} images", remedy="use a smaller batch"):
-            self.sampler = InPlaceSampler(
-                self.pipeline, steps=self.steps, batch=min(self.share.batch, self.share.count), seed=self.seed,
-                cells_per_pixel=self.cells_per_pixel, cells=self.cells, variance=self.variance, reads=self.reads,
-                source=self.source,
-            )  # fmt: skip
+            self.sampler = InPlaceSampler(self.pipeline, self.options)
         folder.plan(self.transient)
         self.place, self.at = folder.path, len(images.done)
         if images.done and images.state is not None:
             try:
                 self.sampler.load(self.place / self.transient[self.at], images.state)
             except InputError:
-                if self.source is None:
+                if self.options.source is None:
                     raise
-                say(f"{self.source.name} cannot go back: the images that are missing get new bits")
+                say(f"{self.options.source.name} cannot go back: the images that are missing get new bits")
 
     def make(self, group: range, show: Callable[[int, int], None]) -> tuple[NDArray[np.uint8], Batch]:
         begin = time.monotonic()
@@ -261,14 +259,14 @@ class InPlaceRun(SampleRun):
         shape = (sum(len(b.ids) for b in batches), *self.pipeline.image_shape)
         samples = self.sampler.samples(np.broadcast_to(np.uint8(0), shape), seconds=sum(b.seconds for b in batches))
         costs = list[ImageWork]()
-        if self.cells.junction != IDEAL:
-            junction, draws = Junction.of(self.cells.junction), Draws(seed=self.seed)
+        if self.options.cells.junction != IDEAL:
+            junction, draws = Junction.of(self.options.cells.junction), Draws(seed=self.options.seed)
             costs = list(whole_image_costs(samples, self.pipeline, junction, draws=draws))
         each = samples.per_image
         return InPlaceRecord(
             **self.settings, images=len(samples.images), steps=self.steps, precision=samples.precision,
             per_image={
-                "cells": self.cells_per_pixel * math.prod(shape[1:]), "random_bits": samples.random_bits,
+                "cells": self.options.cells_per_pixel * math.prod(shape[1:]), "random_bits": samples.random_bits,
                 "pulses": each["pulse"], "reads": each["read"], "bytes_moved": each["byte"],
                 "evaluations": each["evaluation"],
                 "energy_pJ": costs[0].model_dump(mode="json")["energy"] if costs else None,

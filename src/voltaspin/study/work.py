@@ -167,7 +167,10 @@ def sampling_of(condition: Condition) -> dict[str, Any]:
     """
     samplers: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
         "gaussian": (("sampler", "eta", "precision", "batch"), sample),
-        "in-place": (("cells_per_pixel", "cells", "variance", "dither", "reads", "precision", "batch"), inplace.sample),
+        "in-place": (
+            ("cells_per_pixel", "cells", "variance", "dither", "reads", "precision", "batch"),
+            inplace.InPlaceOptions,
+        ),
         "real": (("bits",), to_planes),
     }
     known, function = samplers[condition.diffusion]

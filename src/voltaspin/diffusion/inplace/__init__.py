@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from voltaspin.diffusion.inplace.process import Process as Process
     from voltaspin.diffusion.inplace.pulses import Drive as Drive
     from voltaspin.diffusion.inplace.sampling import CELLS_PER_PIXEL as CELLS_PER_PIXEL
+    from voltaspin.diffusion.inplace.sampling import InPlaceOptions as InPlaceOptions
     from voltaspin.diffusion.inplace.sampling import InPlaceSamples as InPlaceSamples
     from voltaspin.diffusion.inplace.sampling import sample as sample
     from voltaspin.diffusion.inplace.training import InPlaceSpec as InPlaceSpec

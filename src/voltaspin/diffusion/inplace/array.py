@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,14 +12,18 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as serialise
 from scipy.special import ndtri
 
 from voltaspin.core.capacity import check_memory
+from voltaspin.core.context import progress_of_wait
 from voltaspin.core.errors import InputError
+from voltaspin.core.files import write_bytes
 from voltaspin.core.ledger import Ledger
 from voltaspin.core.spec import Spec
 from voltaspin.device import Junction, SwitchingModel
-from voltaspin.diffusion.inplace.plan import COIN, NONE, TOGGLE, TURNED, assign, choose
+from voltaspin.diffusion.inplace.plan import COIN, MOST_PULSES, NONE, TOGGLE, TURNED, assign, choose
 from voltaspin.diffusion.inplace.process import Process
 from voltaspin.diffusion.inplace.pulses import COIN_TOLERANCE, COUNT, Drive
 from voltaspin.diffusion.inplace.source_cells import SourceCells
@@ -38,7 +44,7 @@ class CellSpec(Spec):
         K_eff_spread: from cell to cell [1]; stray_field_spread: [T].
         unknown_field: a field along z on every cell [T], for which the pulses were not chosen.
         read_error: probability that a read finds the wrong bit.
-        pulses: programmed pulses of the driver at most.
+        pulses: largest number of programmed pulses of the driver, 2 to 125.
         coin_tolerance: farthest that the coin's mean may be from 1/2.
         balanced: toggle every second coin after its pulse, and give every second programmed cell the complement and a
             toggle: a bias that all cells share cancels, known or not, for half as many certain toggles as coins.
@@ -50,20 +56,20 @@ class CellSpec(Spec):
     stray_field_spread: float = Field(default=0.5e-3, ge=0)
     unknown_field: float = 0.0
     read_error: float = Field(default=0.0, ge=0, lt=0.5)
-    pulses: int = Field(default=COUNT, ge=2)
+    pulses: int = Field(default=COUNT, ge=2, le=MOST_PULSES)
     coin_tolerance: float = Field(default=COIN_TOLERANCE, gt=0, lt=0.5)
     balanced: bool = False
 
 
 @dataclass
 class Rounding:
-    """What the finite set of pulses does to the wanted flip probabilities of programmed cells, over all steps.
+    """Effect of the finite set of pulses on the flip probabilities of programmed cells, summed over all steps.
 
     Args:
-        pulses: programmed ones that were wanted.
-        error: sum of given less wanted; ``size``: of its magnitude.
-        beyond: that wanted more than the driver can give.
-        toggles: cells that had to be toggled for certain.
+        pulses: number of programmed cells.
+        error: sum of the given less the wanted probability of each; ``size``: sum of the magnitude of that difference.
+        beyond: number of programmed cells that wanted a larger probability than the driver can give.
+        toggles: number of cells, programmed or not, that were toggled for certain.
     """
 
     pulses: int = 0
@@ -86,11 +92,11 @@ class PixelArray:
     Args:
         process: whose N cells a pixel has.
         planes: images times channels; pixels: of a plane.
-        cells: what they are.
+        cells: their kind, and what the driver knows of them.
         reads: ``drawn``: after a step only the cells that chance decided are read, and the controller keeps the state
             of the others; ``all``: every cell is read at every step.
         seed: of the cells' variation and of their pulses.
-        source: of the chance of ideal cells, in place of their own pulses.
+        source: of the chance of ideal cells, instead of their own pulses.
 
     Raises:
         InputError: more cells than an array or this machine's memory has room for, or pulses that do not do.
@@ -113,17 +119,13 @@ class PixelArray:
             _BYTES_PER_CELL * rows * pixels, what=f"an array of {rows:,} x {pixels:,} cells",
             remedy="use a smaller batch or fewer cells for a pixel",
         )  # fmt: skip
-        self.use(
+        self.memory: MagnetoelectricMemory | SourceCells = (
             _memory(cells, rows=rows, columns=pixels, seed=seed)
             if source is None
             else SourceCells(source, rows=rows, columns=pixels)
         )
+        self.drive = _drive(cells, self.memory)
         self.rounding = Rounding()
-
-    def use(self, memory: MagnetoelectricMemory | SourceCells) -> None:
-        """Go on with these cells."""
-        self.memory = memory
-        self.drive = _drive(self.cells, memory)
         self.seen = np.zeros(self.shape, np.uint8)  # as the controller knows it
         self._roles = np.empty(self.shape, np.uint8)
 
@@ -149,7 +151,7 @@ class PixelArray:
         """Redraw cells of each pixel so that its count gets a mean and a variance.
 
         Args:
-            mean, variance: of the counts, (planes, pixels).
+            mean: of the counts, (planes, pixels); variance: in the same shape, or one number for all.
             number: of the step, from 1; it moves the dither and the roles of the cells.
             dither: see :func:`~voltaspin.diffusion.inplace.plan.choose`.
         """
@@ -171,6 +173,7 @@ class PixelArray:
         self._read(None if chosen.all() else chosen > 0)
 
     def _give(self, errors: NDArray[np.float64]) -> None:
+        """Pulse every cell by its role, count, and read; ``errors`` as :func:`assign` writes them, (4,)."""
         shape, sums = self.memory.state.shape, self.rounding
         roles, turned = self._roles & (TURNED - 1), self._roles >= TURNED
         self.memory.pulse_each(self.drive.pulses, roles.reshape(shape))
@@ -186,28 +189,43 @@ class PixelArray:
         self._read(None if self.reads == "all" else self._roles != NONE)
 
     def _read(self, where: NDArray[np.bool_] | None) -> None:
+        """Tell the controller the bits of these cells, bool (planes, N, pixels), or of all."""
         if where is None:
             self.seen = self.memory.read().reshape(self.shape)
         else:
             self.seen[where] = self.memory.read(mask=where.reshape(self.memory.state.shape))
 
     def save(self, path: Path) -> None:
-        """Keep the cells; :meth:`state` is the rest."""
+        """Keep the cells' bits, eight to a byte; :meth:`state` is the rest. Coins of a source need no bits."""
         if isinstance(self.memory, MagnetoelectricMemory):
-            self.memory.save(path)
+            bits = np.packbits(self.memory.state).tobytes()
+            write_bytes(
+                path,
+                serialise(
+                    {"bits": np.frombuffer(bits, np.uint8)}, metadata={"sha256": hashlib.sha256(bits).hexdigest()}
+                ),
+            )
 
     def state(self) -> dict[str, Any]:
+        """Return what another array of the same arguments needs beside the bits of its cells, as JSON data."""
         memory = self.memory
-        source = memory.source.state_dict() if isinstance(memory, SourceCells) else None
-        return {"rounding": asdict(self.rounding), "source": source, "ledger": memory.ledger.to_dict()}
+        place: dict[str, Any] = (
+            {"source": memory.source.state_dict()} if isinstance(memory, SourceCells) else {"cycle": memory.cycle}
+        )
+        return {"rounding": asdict(self.rounding), "ledger": memory.ledger.to_dict(), **place}
 
     def load(self, path: Path, state: Mapping[str, Any]) -> None:
-        """Go on with what :meth:`save` and :meth:`state` gave; raises InputError for a source that cannot go back."""
-        if isinstance(self.memory, SourceCells):
-            self.memory.source.load_state_dict(state["source"])
-            self.memory.ledger = Ledger.from_dict(state["ledger"])
+        """Go on, with :meth:`begin` or :meth:`write`, where an array of the same arguments was kept.
+
+        Raises:
+            InputError: a missing or damaged file, one of another array, or a source that cannot go back.
+        """
+        memory = self.memory
+        if isinstance(memory, SourceCells):
+            memory.source.load_state_dict(state["source"])
         else:
-            self.use(MagnetoelectricMemory.load(path))
+            memory.restore(_read_bits(path, memory.state.shape), cycle=int(state["cycle"]))
+        memory.ledger = Ledger.from_dict(state["ledger"])
         self.rounding = Rounding(**state["rounding"])
 
 
@@ -221,7 +239,7 @@ def forward_path(
         image: uint8 (channels, h, w), written as counts.
         times: of the process, -1 for the counts as written; each is reached from the one before by one pulse on every
             cell.
-        cells: what they are.
+        cells: their kind, and what the driver knows of them.
         seed: of the cells and their pulses.
     """
     channels, height, width = image.shape
@@ -241,7 +259,21 @@ def forward_path(
     return np.stack(seen)
 
 
+def _read_bits(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return the bits that :meth:`PixelArray.save` kept, in the shape of the array."""
+    cells = math.prod(shape)
+    try:
+        with safe_open(path, "numpy") as file:
+            bits, checksum = file.get_tensor("bits"), (file.metadata() or {}).get("sha256")
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} cannot be read ({error}); it is no kept array") from None
+    if bits.dtype != np.uint8 or bits.shape != (-(-cells // 8),) or hashlib.sha256(bits).hexdigest() != checksum:
+        raise InputError(f"{path} is damaged, or keeps another array than one of {cells:,} cells")
+    return np.unpackbits(bits, count=cells).reshape(shape)
+
+
 def _memory(cells: CellSpec, *, rows: int, columns: int, seed: int) -> MagnetoelectricMemory:
+    """An array of such cells; a constant model stands for the pulse of its own, which is never given."""
     access = None
     if cells.read_error:  # of a read whose noise takes a current over the middle so often
         noise = 0.5 / float(ndtri(1 - cells.read_error))
@@ -261,12 +293,18 @@ def _memory(cells: CellSpec, *, rows: int, columns: int, seed: int) -> Magnetoel
 
 
 def _drive(cells: CellSpec, memory: MagnetoelectricMemory | SourceCells) -> Drive:
+    """The pulses that a driver chooses who does not know of the unknown field, given to cells that feel it."""
     how: dict[str, Any] = {"count": cells.pulses, "coin_tolerance": cells.coin_tolerance}
     if not cells.unknown_field or isinstance(memory, SourceCells):
         return Drive.of(memory, **how)
     known = _memory(cells.model_copy(update={"unknown_field": 0.0}), rows=256, columns=256, seed=memory.seed)
     chosen, junction = Drive.of(known, **how), memory.junction
     assert junction is not None
-    return chosen.given_to(
-        [response(junction, p.pulse, p.halves) for p in chosen.pulses if isinstance(p, PulseResponse)]
-    )
+    told = progress_of_wait("solve pulses in the field (once)")
+    responses = list[PulseResponse]()
+    for pulse in chosen.pulses:
+        assert isinstance(pulse, PulseResponse)
+        responses.append(response(junction, pulse.pulse, pulse.halves))
+        if told is not None:
+            told(len(responses), len(chosen.pulses))
+    return chosen.given_to(responses)

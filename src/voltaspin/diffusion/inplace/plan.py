@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 
 NONE, COIN, TOGGLE, PROGRAMMED = 0, 1, 2, 3  #: roles of a cell; PROGRAMMED + i gets pulse i of the driver
 TURNED = 128  #: added to the role of a cell that is toggled after its pulse
+MOST_PULSES = TURNED - PROGRAMMED  #: for which a byte has roles
 
 # Steps of low-discrepancy sequences: from pixel to pixel, from step to step, and for the choice of a pulse.
 GOLDEN, PLASTIC, _THIRD = 0.6180339887498949, 0.7548776662466927, 0.5698402909980532
@@ -93,7 +94,7 @@ def assign(seen, b, c, f, flips, balanced, step, roles, errors):  # type: ignore
         b, c, f: of each pixel, (planes, pixels).
         flips: mean p01 and p10 of the driver's programmed pulses, rising, (n, 2); the first is no pulse.
         balanced: turn every second coin over after its pulse, and programmed cells of every second pixel, which get the
-            complement: what favours ones or zeros in all cells then cancels.
+            complement: a bias that all cells share then cancels.
         step: moves the dither and the cells.
         roles: written, uint8 like ``seen``.
         errors: written, float64 (4,): sum of the given less the wanted flip probabilities of programmed cells, that of

@@ -56,7 +56,7 @@ class Process:
         return len(self.alpha_bar)
 
     def kept(self, t: int) -> float:
-        """Correlation of a cell with its clean bit after the steps up to ``t``."""
+        """Correlation kappa_t of a cell with its clean bit after the steps up to ``t``, from 1 (clean) to 0."""
         a = self._alpha_bar(t)
         return math.sqrt(a / (a + self.cells * (1 - a)))
 
@@ -83,6 +83,14 @@ class Process:
             raise InputError(f"k = {k} ones of {n} cells: give 0 to {n}")
         return np.convolve(binom.pmf(np.arange(k + 1), k, 1 - p), binom.pmf(np.arange(n - k + 1), n - k, p))
 
+    def posterior_mean(self, counts: ArrayLike, clean: ArrayLike, t: int, u: int) -> Floats:
+        """Mean of the count at ``u``, given that at ``t`` and the clean pixel; arguments as in :meth:`posterior`."""
+        n, m = np.broadcast_arrays(np.asarray(counts, np.float64), np.asarray(clean, np.float64))
+        keeps, turns = self._holds_clean_bit(t, u)
+        k = self._clean_count(m)
+        mean = n * (keeps - turns) + k * (keeps + turns - 1) + self.cells * (1 - keeps)
+        return np.clip(mean, 0, self.cells)
+
     def posterior(
         self, counts: ArrayLike, clean: ArrayLike, t: int, u: int, *, uncertainty: ArrayLike = 0.0
     ) -> tuple[Floats, Floats]:
@@ -100,9 +108,7 @@ class Process:
             mean and variance.
         """
         n, m, s2 = np.broadcast_arrays(*(np.asarray(v, np.float64) for v in (counts, clean, uncertainty)))
-        keeps, turns = self._cell(t, u)
-        k, slope = self.cells * (1 + np.clip(m, -1, 1)) / 2, keeps + turns - 1
-        mean = n * (keeps - turns) + k * slope + self.cells * (1 - keeps)
+        k, slope = self._clean_count(m), sum(self._holds_clean_bit(t, u)) - 1  # of the mean, per clean one
         s2 = np.clip(s2 * self.cells**2 / 4, 0, k * (self.cells - k))
         # The two values lie sqrt(s2) below and above, or one of them at the end of the range.
         below = np.minimum(np.sqrt(s2), k)
@@ -111,7 +117,7 @@ class Process:
         share = np.divide(below, below + above, out=np.zeros(k.shape), where=above > 0)  # of the upper one
         table, at = self.variances(t, u), n.astype(np.int64)
         within = (1 - share) * _between(table, k - below, at) + share * _between(table, k + above, at)
-        return np.clip(mean, 0, self.cells), within + slope**2 * s2
+        return self.posterior_mean(n, m, t, u), within + slope**2 * s2
 
     def average_variance(self, t: int, u: int) -> float:
         """The variance of a step on average over the counts at ``t``: that of the Gaussian posterior.
@@ -124,11 +130,11 @@ class Process:
 
     def variances(self, t: int, u: int) -> Floats:
         """Variance of the count at ``u`` for each clean count k and each count n at ``t``: (N + 1, N + 1)."""
-        keeps, turns = self._cell(t, u)
+        keeps, turns = self._holds_clean_bit(t, u)
         differ = _expected_to_differ(self.cells, self.flip_probability(t))
         return np.asarray((self.cells - differ) * keeps * (1 - keeps) + differ * turns * (1 - turns))
 
-    def _cell(self, t: int, u: int) -> tuple[float, float]:
+    def _holds_clean_bit(self, t: int, u: int) -> tuple[float, float]:
         """P(a cell holds its clean bit at ``u``), for one that does at ``t``, and for one that does not.
 
         The probability that it is a one is linear in n and k, since a cell that agrees and one that differs each have
@@ -140,7 +146,12 @@ class Process:
         keeps = (1 + before) * (1 + ratio) / (2 * (1 + now))
         return keeps, (1 + before) * (1 - ratio) / (2 * (1 - now)) if now < 1 else 1.0
 
+    def _clean_count(self, level: Floats) -> Floats:
+        """Ones of a clean pixel of this level, which is clipped to -1 to 1; not only whole numbers."""
+        return np.asarray(self.cells * (1 + np.clip(level, -1, 1)) / 2)
+
     def _ratio(self, t: int, u: int) -> float:
+        """Correlation of a cell at ``t`` with itself at ``u``; 0 where neither knows the clean bit."""
         before = self.kept(u)
         return self.kept(t) / before if before > 0 else 0.0
 
@@ -151,7 +162,7 @@ class Process:
 
 
 def _between(table: Floats, k: Floats, n: Counts) -> Floats:
-    """The table at clean counts that need not be whole, by lines between its rows."""
+    """The table (N + 1, N + 1) at clean counts ``k``, which lie between its rows, by linear interpolation."""
     k = np.clip(k, 0, len(table) - 1)
     low = np.minimum(k.astype(np.int64), len(table) - 2)
     return np.asarray((low + 1 - k) * table[low, n] + (k - low) * table[low + 1, n])

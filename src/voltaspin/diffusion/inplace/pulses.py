@@ -24,9 +24,9 @@ Floats = NDArray[np.float64]
 COUNT = 24  #: programmed pulses that are asked of a driver, spaced as equal steps of arcsin sqrt p
 COIN_TOLERANCE = 0.02  #: farthest from 1/2 that a coin's mean may be, for cells at 0 and at 1
 CERTAIN = 0.02  #: largest probability that a certain toggle fails
-#: Share of a pulse's variance over the cells that is set against its distance from a wanted probability. A pulse is
-#: called by its real mean, so that the distance matters less; all of the variance would leave no small probability.
-SPREAD_COUNTS = 0.1
+#: Weight of a pulse's variance over the cells, beside the square of its distance from a wanted probability. A pulse is
+#: called by its real mean, so that the distance matters less; the full variance would leave no small probability.
+VARIANCE_WEIGHT = 0.1
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,6 @@ class Drive:
         toggle: the pulse that flips almost surely.
         programmed: the others, rising in their mean flip probability.
         flips: mean p01 and p10 of no pulse and then of each of these, (n + 1, 2).
-        spread: standard deviation from cell to cell of each of these, (n + 1,).
     """
 
     coin: Driven
@@ -46,7 +45,6 @@ class Drive:
     toggle: Driven
     programmed: tuple[Driven, ...]
     flips: Floats
-    spread: Floats
 
     @property
     def pulses(self) -> tuple[Driven, ...]:
@@ -78,11 +76,10 @@ class Drive:
         targets = np.sin(np.pi / 2 * np.arange(1, count + 1) / count) ** 2
         if isinstance(memory, SourceCells) or memory.junction is None:
             flips = np.repeat(np.concatenate([[0.0], targets])[:, None], 2, 1)
-            return cls(0.5, (0.5, 0.5), 1.0, tuple(float(p) for p in targets), flips, np.zeros(count + 1))
+            return cls(0.5, (0.5, 0.5), 1.0, tuple(float(p) for p in targets), flips)
         library = memory.library
-        weights, p = library.over_cells(memory.spreads)
-        mean = np.tensordot(weights, p, 1)
-        variance = np.tensordot(weights, (p - mean) ** 2, 1).mean(-1)
+        mean, of_each = library.moments(memory.spreads)
+        variance = of_each.mean(-1)
         ones = np.stack([mean[..., 0], 1 - mean[..., 1]], -1)  # P(1) after the pulse, of a 0 and of a 1
         i, j = _least(((ones - 0.5) ** 2).mean(-1) + variance)
         coin_ones = (float(ones[i, j, 0]), float(ones[i, j, 1]))
@@ -103,12 +100,11 @@ class Drive:
                 f"no pulse of this junction flips with a probability of 1; the nearest, {library.voltages[ti]:.3g} V "
                 f"for {library.widths[tj] * 1e9:.3g} ns, flips with {flips[ti, tj]:.3f}: a driver with more pulses may"
             )
-        places = {_least((flips - target) ** 2 + SPREAD_COUNTS * variance) for target in targets}
+        places = {_least((flips - target) ** 2 + VARIANCE_WEIGHT * variance) for target in targets}
         rising = sorted(places, key=lambda place: flips[place])
         return cls(
             library.at(i, j), coin_ones, library.at(ti, tj), tuple(library.at(*place) for place in rising),
             np.stack([np.zeros(2), *(mean[place] for place in rising)]),
-            np.array([0.0, *(float(np.sqrt(variance[place])) for place in rising)]),
         )  # fmt: skip
 
     def nearest(self, wanted: ArrayLike, bits: ArrayLike, *, step: int = 0) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -39,6 +40,8 @@ else:
         BeforeValidator(lambda v: v if isinstance(v, Ledger) else Ledger.from_dict(v)),
         PlainSerializer(Ledger.to_dict, when_used="json"),
     ]
+
+Floats = NDArray[np.float64]
 
 CELLS_PER_PIXEL = 31
 Variance = Literal["matched", "cells", "average"]
@@ -86,32 +89,14 @@ class InPlaceSamples(Result):
         return {action: n / len(self.images) for action, n in self.ledger.totals().items()}
 
 
-@torch.no_grad()
-def sample(
-    pipeline: Pipeline,
-    *,
-    count: int,
-    steps: int = 50,
-    cells_per_pixel: int = CELLS_PER_PIXEL,
-    cells: CellSpec | None = None,
-    batch: int = 64,
-    seed: int = 0,
-    variance: Variance = "average",
-    dither: bool = True,
-    reads: Literal["drawn", "all"] = "drawn",
-    source: NoiseSource | None = None,
-    precision: Literal["auto", "bf16", "float32"] = "float32",
-    progress: Callable[[int, int], None] | None = None,
-) -> InPlaceSamples:
-    """Generate images in an array; every random bit is a pulse of it.
+@dataclass(frozen=True, kw_only=True)
+class InPlaceOptions:
+    """How an array makes images.
 
     Args:
-        pipeline: any model of epsilon, v or x0 prediction from :func:`~voltaspin.diffusion.pipelines.load_pipeline`,
-            trained on counts or not.
-        count: images.
-        steps: network evaluations of each.
+        steps: network evaluations of each image.
         cells_per_pixel: N.
-        cells: generator cells where None.
+        cells: of the array.
         batch: images that the array holds; the next ones go into the same cells. An image depends on its batch.
         seed: of the array's variation and pulses.
         variance: of a step. ``average`` is that of the Gaussian posterior. ``cells`` is that of the cells themselves,
@@ -121,7 +106,38 @@ def sample(
         reads: see :class:`~voltaspin.diffusion.inplace.array.PixelArray`.
         source: of the chance of ideal cells, such as recorded bits; None lets the array's own pulses draw.
         precision: of the network.
+
+    Raises:
+        InputError: a batch below 1.
+    """
+
+    steps: int = 50
+    cells_per_pixel: int = CELLS_PER_PIXEL
+    cells: CellSpec = field(default_factory=CellSpec)
+    batch: int = 64
+    seed: int = 0
+    variance: Variance = "average"
+    dither: bool = True
+    reads: Literal["drawn", "all"] = "drawn"
+    source: NoiseSource | None = None
+    precision: Literal["auto", "bf16", "float32"] = "float32"
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise InputError(f"batch={self.batch}: give at least 1 image")
+
+
+def sample(
+    pipeline: Pipeline, *, count: int, progress: Callable[[int, int], None] | None = None, **options: Any
+) -> InPlaceSamples:
+    """Generate images in an array; every random bit is a pulse of it.
+
+    Args:
+        pipeline: any model of epsilon, v or x0 prediction from :func:`~voltaspin.diffusion.pipelines.load_pipeline`,
+            trained on counts or not.
+        count: images.
         progress: called as ``progress(image_steps_done, image_steps_in_all)``.
+        options: fields of :class:`InPlaceOptions`, such as ``steps``, ``cells_per_pixel``, ``cells`` and ``seed``.
 
     Raises:
         InputError: a count, batch, step or number of cells that makes no sense or has no room; a junction whose pulses
@@ -129,19 +145,17 @@ def sample(
         NoiseStoppedError: a source that ran dry or raised an alarm; its ``finished`` holds the images of the batches
             that were complete, or None.
     """
-    for name, value in (("count", count), ("batch", batch)):
-        if value < 1:
-            raise InputError(f"{name}={value}: give at least 1 image")
-    sampler = InPlaceSampler(
-        pipeline, steps=steps, cells_per_pixel=cells_per_pixel, cells=cells, batch=min(batch, count), seed=seed,
-        variance=variance, dither=dither, reads=reads, source=source, precision=precision,
-    )  # fmt: skip
+    if count < 1:
+        raise InputError(f"count={count}: give at least 1 image")
+    asked = InPlaceOptions(**options)
+    sampler = InPlaceSampler(pipeline, replace(asked, batch=min(asked.batch, count)))
+    size, steps = sampler.options.batch, asked.steps
     started, images = time.monotonic(), []
-    for start in range(0, count, sampler.size):
+    for start in range(0, count, size):
 
         def show(done: int, _: int, start: int = start) -> None:
             if progress is not None:
-                progress(min(start * steps + sampler.size * done, count * steps), count * steps)
+                progress(min(start * steps + size * done, count * steps), count * steps)
 
         try:
             images.append(sampler.batch(progress=show))
@@ -154,80 +168,73 @@ def sample(
 
 
 class InPlaceSampler:
-    """An array that makes one batch of images after the other; see :func:`sample` for the arguments.
+    """An array that makes one batch of images after the other.
 
     ``save`` and ``load`` let another process go on with the next batch as if nothing had happened.
+
+    Args:
+        pipeline: as :func:`sample` takes it.
+        options: of the array and of its steps.
     """
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        *,
-        steps: int,
-        batch: int,
-        cells_per_pixel: int = CELLS_PER_PIXEL,
-        cells: CellSpec | None = None,
-        seed: int = 0,
-        variance: Variance = "average",
-        dither: bool = True,
-        reads: Literal["drawn", "all"] = "drawn",
-        source: NoiseSource | None = None,
-        precision: Literal["auto", "bf16", "float32"] = "float32",
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, options: InPlaceOptions) -> None:
         keep_freed_memory()
-        self.pipeline, self.size, self.steps, self.batches = pipeline, batch, steps, 0
-        self._variance, self._dither = variance, dither
-        self.process = Process(pipeline.scheduler.alphas_cumprod.double().numpy(), cells_per_pixel)
-        self.times = time_steps(pipeline.scheduler, steps)
+        self.pipeline, self.options, self.batches = pipeline, options, 0
+        self.process = Process(pipeline.scheduler.alphas_cumprod.double().numpy(), options.cells_per_pixel)
+        self.times = time_steps(pipeline.scheduler, options.steps)
         channels, height, width = pipeline.image_shape
         self.array = PixelArray(
-            self.process, planes=batch * channels, pixels=height * width, cells=cells or CellSpec(), reads=reads,
-            seed=seed, source=source,
+            self.process, planes=options.batch * channels, pixels=height * width, cells=options.cells,
+            reads=options.reads, seed=options.seed, source=options.source,
         )  # fmt: skip
         self._device = pipeline.unet.device
-        self._bf16 = precision == "bf16" or (precision == "auto" and bf16_is_faster(self._device.type))
-        shown = {round((steps - 1) * k / (_SHOWN - 2)) for k in range(_SHOWN - 1)}
+        self._bf16 = options.precision == "bf16" or (options.precision == "auto" and bf16_is_faster(self._device.type))
+        shown = {round((options.steps - 1) * k / (_SHOWN - 2)) for k in range(_SHOWN - 1)}
         self._path_times = (*(self.times[k] for k in sorted(shown)), -1)
         self._path: list[NDArray[np.uint8]] = []
-        self.observe: Callable[[int, NDArray[np.float64]], None] | None = None  #: called with each clean prediction
-        self._uncertainty = np.zeros((steps, _BINS))
-        if variance == "matched":  # measured in ideal cells: nearly the same in others
-            self._uncertainty = uncertainty(pipeline, steps=steps, cells_per_pixel=cells_per_pixel)
+        #: Called with the number of each evaluation and the clean pixels that it predicts, -1 to 1 (planes, pixels).
+        self.observe: Callable[[int, Floats], None] | None = None
+        if options.variance == "matched":  # measured in ideal cells: nearly the same in others
+            self._uncertainty = uncertainty(pipeline, steps=options.steps, cells_per_pixel=options.cells_per_pixel)
 
-    def _unsure(self, clean: NDArray[np.float64], i: int) -> NDArray[np.float64]:
-        """Variance of the clean pixels around what the network predicts at evaluation ``i``."""
-        return np.interp(clean, np.linspace(-1, 1, _BINS), self._uncertainty[i])
+    def _wanted(self, clean: Floats, i: int, t: int, u: int) -> tuple[Floats, Floats | float]:
+        """Mean (planes, pixels) and variance (of each pixel, or one for all) of the counts after evaluation ``i``."""
+        process, counts = self.process, self.array.counts
+        if self.options.variance == "average":
+            return process.posterior_mean(counts, clean, t, u), process.average_variance(t, u)
+        unsure: Floats | float = 0.0
+        if self.options.variance == "matched":
+            unsure = np.interp(clean, np.linspace(-1, 1, _BINS), self._uncertainty[i])
+        return process.posterior(counts, clean, t, u, uncertainty=unsure)
 
     @torch.no_grad()
     def batch(self, *, progress: Callable[[int, int], None] | None = None) -> NDArray[np.uint8]:
         """The next images: uint8 (batch, channels, h, w). ``progress`` is called with (steps done, in all)."""
-        array, process, first = self.array, self.process, self.batches == 0
+        array, process, first, steps = self.array, self.process, self.batches == 0, self.options.steps
         array.begin()
         clean = np.empty(0)
         for i, (t, u) in enumerate(itertools.pairwise([*self.times, -1])):
             if first and t in self._path_times:
                 self._path.append(self._grey(2 * array.counts / process.cells - 1)[0])
-            clean = self._clean(t, f"step {i + 1} of {self.steps} (t = {t})")
+            clean = self._clean(t, f"step {i + 1} of {steps} (t = {t})")
             if u >= 0:
-                mean, variance = process.posterior(array.counts, clean, t, u, uncertainty=self._unsure(clean, i))
-                if self._variance == "average":
-                    variance = np.full_like(mean, process.average_variance(t, u))
-                array.step(mean, variance, number=i + 1, dither=self._dither)
+                mean, variance = self._wanted(clean, i, t, u)
+                array.step(mean, variance, number=i + 1, dither=self.options.dither)
             if self.observe is not None:
                 self.observe(i, clean)
             if progress is not None:
-                progress(i + 1, self.steps)
+                progress(i + 1, steps)
         images = self._grey(clean)
         if first:
             self._path.append(images[0])
         self.batches += 1
         return images
 
-    def _clean(self, t: int, where: str) -> NDArray[np.float64]:
+    def _clean(self, t: int, where: str) -> Floats:
         """The network's clean pixels, from -1 to 1: (planes, pixels)."""
         process, shape = self.process, self.pipeline.image_shape
         level = torch.from_numpy(2 * self.array.counts / process.cells - 1).float()
-        x = (process.scale(t) * level).reshape(self.size, *shape).to(self._device)
+        x = (process.scale(t) * level).reshape(self.options.batch, *shape).to(self._device)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
             output = self.pipeline.unet(x, t).sample
         check_output(output, where)
@@ -235,20 +242,21 @@ class InPlaceSampler:
         x0, _ = predict_x0(output[:, : shape[0]].float(), x, float(scheduler.alphas_cumprod[t]), scheduler)
         return x0.clamp(-1, 1).cpu().numpy().astype(np.float64).reshape(self.array.counts.shape)
 
-    def _grey(self, levels: NDArray[np.float64]) -> NDArray[np.uint8]:
+    def _grey(self, levels: Floats) -> NDArray[np.uint8]:
+        """Levels -1 to 1 of the pixels, (planes, pixels), as grey levels: (batch, channels, h, w)."""
         grey = np.round((levels + 1) * 127.5).astype(np.uint8)
-        return grey.reshape(self.size, *self.pipeline.image_shape)
+        return grey.reshape(self.options.batch, *self.pipeline.image_shape)
 
     def samples(self, images: NDArray[np.uint8], *, seconds: float) -> InPlaceSamples:
         """Return the record of all batches so far; ``images`` are those that are kept of them."""
-        array, made = self.array, self.batches * self.size
+        array, steps, made = self.array, self.options.steps, self.batches * self.options.batch
         run = Ledger("in-place sampling")
         run.children["memory"] = array.memory.ledger
-        run.child("network").count("evaluation", made * self.steps)
+        run.child("network").count("evaluation", made * steps)
         run.child("network").count("byte", self._moved(made, array.memory.ledger.total("pulse")))
         flips, drawn = array.drive.flips.tolist(), array.memory.ledger.total("pulse") - array.rounding.toggles
         return InPlaceSamples(
-            images=images, steps=self.steps, cells_per_pixel=self.process.cells,
+            images=images, steps=steps, cells_per_pixel=self.process.cells,
             random_bits=drawn / max(made, 1), seconds=seconds,
             ledger=run.share(len(images), made), rounding=array.rounding, coin=array.drive.q,
             flips=tuple((a, b) for a, b in flips), pulses=self._given(),
@@ -267,7 +275,7 @@ class InPlaceSampler:
         state = 0 if self.array.reads == "all" else 2 * cells
         each = 8 * ((cells.bit_length() + 7) // 8) + state
         told = (cells - 1).bit_length() + len(self.array.drive.pulses).bit_length()
-        return -(-(made * self.steps * pixels * each + pulses * told) // 8)
+        return -(-(made * self.options.steps * pixels * each + pulses * told) // 8)
 
     def _given(self) -> tuple[tuple[str, float, float], ...]:
         answers = {p.name: p for p in self.array.drive.pulses if isinstance(p, PulseResponse)}
@@ -275,19 +283,22 @@ class InPlaceSampler:
         return tuple((name, a.pulse.voltage, a.pulse.width) for name, a in answers.items() if name in given)
 
     def save(self, path: Path) -> None:
-        """Keep the array; :meth:`state` is the rest."""
+        """Keep the bits of the array; :meth:`state` is the rest."""
         self.array.save(path)
 
     def state(self) -> dict[str, Any]:
         return {"batches": self.batches, "array": self.array.state()}
 
     def load(self, path: Path, state: Mapping[str, Any]) -> None:
-        """Go on after the batch that was saved; only the path of the first image is not known again."""
+        """Go on after the batch that was kept by a sampler of the same arguments.
+
+        Only the path of the first image is not known again.
+        """
         self.array.load(path, state["array"])
         self.batches = int(state["batches"])
 
 
-def uncertainty(pipeline: Pipeline, *, steps: int, cells_per_pixel: int, count: int = _MEASURED) -> NDArray[np.float64]:
+def uncertainty(pipeline: Pipeline, *, steps: int, cells_per_pixel: int, count: int = _MEASURED) -> Floats:
     """Measure how uncertain the clean pixel is at each evaluation, by what the network predicts.
 
     The finished image of a good sampler is a draw from all clean images that fit what the network sees. The mean square
@@ -295,7 +306,7 @@ def uncertainty(pipeline: Pipeline, *, steps: int, cells_per_pixel: int, count: 
 
     Args:
         pipeline: of the network.
-        steps, cells_per_pixel: as in :func:`sample`.
+        steps, cells_per_pixel: as in :class:`InPlaceOptions`.
         count: images, of ideal cells.
 
     Returns:
@@ -303,11 +314,12 @@ def uncertainty(pipeline: Pipeline, *, steps: int, cells_per_pixel: int, count: 
 
     Source: F. Bao et al., Analytic-DPM, arXiv 2201.06503, for the effect of this variance on a Gaussian step.
     """
-    sampler = InPlaceSampler(
-        pipeline, steps=steps, batch=count, cells_per_pixel=cells_per_pixel, cells=CellSpec(junction=IDEAL),
-        seed=derive_key(0, "uncertainty"), variance="average",
+    options = InPlaceOptions(
+        steps=steps, batch=count, cells_per_pixel=cells_per_pixel, cells=CellSpec(junction=IDEAL),
+        seed=derive_key(0, "uncertainty"),
     )  # fmt: skip
-    seen: list[NDArray[np.float64]] = []
+    sampler = InPlaceSampler(pipeline, options)
+    seen: list[Floats] = []
     sampler.observe = lambda _, clean: seen.append(clean)
     sampler.batch()
     last, nodes = seen[-1].ravel(), np.linspace(-1, 1, _BINS)

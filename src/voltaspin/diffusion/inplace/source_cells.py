@@ -15,7 +15,7 @@ _DIGITS = 16  #: binary digits of a probability
 
 
 class SourceCells:
-    """An array as :class:`voltaspin.diffusion.inplace.array.PixelArray` needs it.
+    """As much of a memory as :class:`voltaspin.diffusion.inplace.array.PixelArray` needs, with ideal cells.
 
     A coin takes one bit of the source. A flip of another probability compares its binary digits with further bits,
     until they differ: two bits on average.

@@ -30,17 +30,18 @@ from voltaspin.diffusion.training import (
     NoisePrediction,
     TrainSpec,
     encode,
-    has_black_background,
     make_model,
     make_scheduler,
     prediction_loss,
+    train_objective,
 )
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.memory.pulses import Driven
 
-SPREAD_COUNTS = 0.01  #: of two pulses as near to a time the one whose cells agree; this share of the variance decides
+#: Weight of a pulse's variance over the cells: of two pulses as near to a time, take the one whose cells agree.
+VARIANCE_WEIGHT = 0.01
 FILE = "inplace.json"
-MEMORY = "memory.safetensors"  #: of a checkpoint: the array, bit for bit
+MEMORY = "memory.safetensors"  #: of a checkpoint: the bits of the cells
 
 
 class InPlaceSpec(Spec):
@@ -75,7 +76,7 @@ class CountPrediction:
     """The objective: the Gaussian one, at the counts of the array.
 
     A network cannot know a pixel better than to a part of a count. The error of the clean pixel is therefore weighted
-    by 1 / (1 - alpha_bar + 1 / N^2) in place of 1 / (1 - alpha_bar): 1 / N is half the distance of two levels.
+    by 1 / (1 - alpha_bar + 1 / N^2) instead of 1 / (1 - alpha_bar): 1 / N is half the distance of two levels.
 
     Args:
         spec: resolved.
@@ -102,7 +103,12 @@ class CountPrediction:
         """An array does not run out."""
 
     def noisy(self, images: NDArray[np.uint8], t: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The network's input: images (batch, channels, h, w) in the array at times ``t`` (batch,), scaled."""
+        """The network's input for images at times ``t`` (batch,), drawn in the array: float32 like the images.
+
+        Args:
+            images: uint8 (batch, channels, h, w).
+            t: of each image; one of ``reached``.
+        """
         array, (used, which) = self.array, np.unique(t, return_inverse=True)
         array.write(self.process.clean_counts(images).reshape(array.shape[0], array.shape[2]))
         array.flip([self.pulses[int(time)] for time in used], np.repeat(which + 1, images.shape[1]))
@@ -151,10 +157,8 @@ def forward_pulses(
     if isinstance(memory, SourceCells) or memory.junction is None:
         return [float(p) for p in wanted], np.arange(len(process))
     library = memory.library
-    weights, p = library.over_cells(memory.spreads)
-    mean = np.tensordot(weights, p.mean(-1), 1)
-    variance = np.tensordot(weights, (p.mean(-1) - mean) ** 2, 1)
-    cost = (mean - wanted[:, None, None]) ** 2 + SPREAD_COUNTS * variance
+    mean, variance = library.moments(memory.spreads, of_mean=True)
+    cost = (mean - wanted[:, None, None]) ** 2 + VARIANCE_WEIGHT * variance
     rows, columns = np.unravel_index(cost.reshape(len(process), -1).argmin(1), mean.shape)
     reached = np.abs(wanted - mean[rows, columns][:, None]).argmin(1)
     pulses: list[Driven] = [library.at(int(i), int(j)) for i, j in zip(rows, columns, strict=True)]
@@ -199,10 +203,9 @@ def train(
     """
     if spec.noise != InPlaceTrainSpec.model_fields["noise"].default:
         raise InputError(f"noise = {spec.noise!r}: the array makes the noise of a training on counts; leave it out")
-    if not has_black_background(images.images):
-        spec = spec.model_copy(update={"saturation_margin": 0.0})
-    with loop.entered(spec, images, out, objective=CountPrediction, resume=resume, force=force) as (spec, folder):
-        _, channels, size, _ = images.images.shape
-        return loop.run(
-            CountPrediction(spec, channels=channels, size=size), images, folder, spec=spec, progress=progress
-        )
+    _, channels, size, _ = images.images.shape
+    return train_objective(
+        CountPrediction, images, out, spec=spec,
+        make=lambda resolved: CountPrediction(resolved, channels=channels, size=size),
+        resume=resume, force=force, progress=progress,
+    )  # fmt: skip
