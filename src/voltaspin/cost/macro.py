@@ -242,7 +242,7 @@ class Macro:
         """What a designer should know."""
         a, found = self.array, self._impossible()
         if a.column.converted and not a.column.in_series:
-            current = a.rows * a.column.power()[1] * float(np.median(self.circuits[self.readout._activity[1][0]]))
+            current = a.rows * a.column.power()[1] * float(np.median(self.circuits[self.readout.activity[1][0]]))
             if current > LINE_CURRENT:
                 found.append(
                     f"{a.rows} cells of {a.R_P:g} ohm at {a.cell_voltage:g} V put {current * 1e3:.2g} mA on one bit "

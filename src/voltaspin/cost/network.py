@@ -11,7 +11,7 @@ many images in flight every array works on another image, and the busiest one bo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping as Dict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -26,7 +26,7 @@ from voltaspin.core.quantity import Estimate, Grade, Sourced
 from voltaspin.core.result import Boundary, Part, Result, Unit
 from voltaspin.cost.circuits import Circuits
 from voltaspin.cost.macro import Macro, MacroSpec
-from voltaspin.cost.mapping import Mapping, map_network
+from voltaspin.cost.mapping import LayerMapping, Mapping, map_network
 from voltaspin.cost.pricing import BOUNDARIES, ActionPrices, CellPulse, picojoules
 from voltaspin.cost.table import Draws, Floats, weakest
 
@@ -226,6 +226,26 @@ def priced_network(
 
 
 @dataclass(frozen=True)
+class _Layer:
+    """A layer's priced work for one image: actions, energies [J] by boundary and action, and time [s]."""
+
+    name: str
+    in_memory: bool
+    counts: dict[str, float]
+    energy: ActionPrices
+    seconds: Floats
+
+    def total(self, boundary: Boundary) -> Floats:
+        return sum(self.energy[boundary].values(), start=np.zeros_like(self.seconds))
+
+    def cost(self) -> LayerCost:
+        return LayerCost(
+            name=self.name, in_memory=self.in_memory, counts=self.counts, energy=_each(self.energy),
+            total={b: picojoules(self.total(b)) for b in BOUNDARIES}, seconds=float(np.median(self.seconds)),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class _Pricing:
     """One network in one chip."""
 
@@ -236,138 +256,152 @@ class _Pricing:
     draws: Draws
 
     def priced(self, write: CellPulse | None, array: str) -> PricedNetwork:
-        draws, macros = self.draws, self._macros()
-        base = macros(self.spec.model_copy(update={"layers": {}}))
-        mapping = map_network(
-            self.trace, self.spec, arrays=self.macro.arrays, pack=self.macro.pack,
-            input_time=lambda own, rows: float(np.median(macros(own).input_time(rows))),
-        )  # fmt: skip
-        where = {w.name: w for w in mapping.layers}
-        circuits, nothing = base.circuits, np.zeros(draws.samples)
-        # the chip
-        areas: dict[str, Floats] = {}
-        for w in mapping.layers:
-            number = w.arrays + (w.copies - 1) * math.ceil(w.arrays)
-            number *= min(1.0, mapping.arrays / mapping.needed)
-            for name, each in macros(self._own(w.name)).areas.items():
-                areas[name] = areas.get(name, nothing) + number * each
-        unit = self.macro.digital_units * circuits["mac area"]
-        memory = self.macro.buffer * 8 * circuits["SRAM area"]
-        areas |= {"digital unit": unit, "buffer": memory}
-        areas["wiring"] = areas["wiring"] + (unit + memory) * circuits["routing"]
-        area = sum(areas.values(), start=nothing)
-        always, at_work = memory * circuits["leakage"], unit * circuits["leakage"]
-        # its work
-        digital = _digital_prices(circuits, area)
-        energy: list[ActionPrices] = []
-        layers, seconds = [], nothing
-        by_component: dict[str, Floats] = {}
-        for name, counts, held in self._work:
-            prices = digital if held is None else _merged(macros(held).prices, digital)
-            mapped = where.get(name)
-            if mapped is None or held is None:
-                time = nothing + self._digital_seconds(counts)
-                leak = (always + at_work) * time
-            else:
-                per_input = macros(held).input_time(held.rows)
-                time = self.evaluations * mapped.seconds * per_input / np.median(per_input)
-                elements = self._digital_seconds(counts)
-                leak = (always + macros(held).leakage * mapped.arrays * mapped.copies) * time
-                leak, time = leak + (always + at_work) * elements, time + elements
-            spent: ActionPrices = {b: {} for b in BOUNDARIES}
-            for b in BOUNDARIES:
-                for action, components in prices[b].items():
-                    if not (n := counts.get(action, 0.0)):
-                        continue
-                    for component, each in components.items():
-                        joules = each * n
-                        spent[b][action] = spent[b].get(action, nothing) + joules
-                        if b == "macro":
-                            by_component[component] = by_component.get(component, nothing) + joules
-            dynamic = sum(spent["macro"].values(), start=nothing)
-            spent["macro"]["control"] = circuits["control"] * dynamic
-            spent["macro"]["leakage"] = leak
-            layers.append((name, held is not None, counts, spent, time))
-            energy.append(spent)
-            seconds = seconds + time
-        if not self.macro.gated:
-            whole = sum((m.leakage for m in self._all_arrays(mapping, macros)), start=nothing)
-            whole = (whole + always + at_work) * seconds
-            extra = whole - sum((e["macro"]["leakage"] for e in energy), start=nothing)
-            energy[-1]["macro"]["leakage"] = energy[-1]["macro"]["leakage"] + extra
+        """Price the network; ``write`` and ``array`` as of :func:`price_network`."""
+        circuits, mapping, table = self._base.circuits, self._mapping, self.draws.table
+        areas, writing = self._areas, self._writing(write)
+        area, by_component = self._sum(areas.values()), dict[str, Floats]()
+        layers = [self._layer(name, counts, own, by_component) for name, counts, own in self._work]
+        seconds = self._sum(layer.seconds for layer in layers)
         drawn: ActionPrices = {b: {} for b in BOUNDARIES}
-        for spent in energy:
+        for layer in layers:
             for b in BOUNDARIES:
-                for action, joules in spent[b].items():
-                    drawn[b][action] = drawn[b].get(action, nothing) + joules
-        writing = None
-        if write is not None:
-            line = circuits["bit line"] * write.voltage**2 * (1 + draws["driver_overhead"])
-            writing = mapping.cells * (write.energy + line)
+                for action, joules in layer.energy[b].items():
+                    drawn[b][action] = drawn[b].get(action, 0.0) + joules
         if mapping.reloaded:
-            if writing is None:
-                raise InputError(
-                    f"arrays = {mapping.arrays} do not hold the network, which needs {mapping.needed}, so that its "
-                    f"weights are written in every evaluation, which has no price here; give write=CellPulse.of(...)"
-                )
-            drawn["macro"]["write"] = self.evaluations * writing
+            assert writing is not None
+            drawn["macro"]["write"] = by_component["writing of weights"] = self.evaluations * writing
             rounds = math.ceil(mapping.needed / mapping.arrays)
             seconds = seconds + self.evaluations * rounds * self.spec.rows * WRITE_TIME
         by_component |= {"clock and control": drawn["macro"]["control"], "leakage": drawn["macro"]["leakage"]}
-        if "write" in drawn["macro"]:
-            by_component["writing of weights"] = drawn["macro"]["write"]
-        total = {b: sum(by.values(), start=nothing) for b, by in drawn.items()}
+        total = {b: self._sum(by.values()) for b, by in drawn.items()}
         conventional = self._conventional(circuits)
-        on_digital = sum(conventional.values(), start=nothing)
-        digital_time = sum((self._digital_seconds(c) for _, c, _ in self._work), start=0.0) / self.evaluations
-        stage = np.maximum(mapping.busiest * base.input_time(self.spec.rows)
-                           / np.median(base.input_time(self.spec.rows)), digital_time)  # fmt: skip
-        if mapping.reloaded:
-            stage = seconds / self.evaluations
-        table = draws.table
+        digital = self._sum(conventional.values())
+        numbers = (table.driver_overhead, table.dac, table.full_adder, table.input_square, table.cell_area)
         result = ComputeCost(
-            array=array, macro=self.macro.to_json(), mac_fraction=self._share(where), steps=self.evaluations,
-            macs=float(self.trace.macs or 0) * self.evaluations,
-            layers=tuple(LayerCost(
-                name=name, in_memory=held, counts=counts, energy=_each(spent), seconds=float(np.median(time)),
-                total={b: picojoules(sum(spent[b].values(), start=nothing)) for b in BOUNDARIES},
-            ) for name, held, counts, spent, time in layers),
+            array=array, macro=self.macro.to_json(), macs=float(self.trace.macs or 0) * self.evaluations,
+            mac_fraction=self._share, steps=self.evaluations, layers=tuple(layer.cost() for layer in layers),
             by_action=_each(drawn), by_component=_ordered({n: picojoules(e) for n, e in by_component.items()}),
             total={b: picojoules(e) for b, e in total.items()}, cells=mapping.cells, arrays=mapping.arrays,
             area=Estimate.of_draws(1e6 * area, unit="mm^2"),
             area_by=_ordered({n: Estimate.of_draws(1e6 * a, unit="mm^2") for n, a in areas.items()}),
             writes=mapping.cells, writing=None if writing is None else picojoules(writing),
-            conventional={a: picojoules(e) for a, e in conventional.items()}, conventional_total=picojoules(on_digital),
+            conventional={a: picojoules(e) for a, e in conventional.items()}, conventional_total=picojoules(digital),
             seconds=Estimate.of_draws(seconds, unit="s"),
-            throughput=Estimate.of_draws(1 / (self.evaluations * stage), unit="1/s"), mapping=mapping,
-            grade=weakest(
-                [table.driver_overhead, table.dac, table.full_adder, table.input_square, table.cell_area,
-                 *table.adc.values(), *(c.number for c in table.circuits.values())]
-            ),
-            assumptions=self._assumptions(), warnings=(*mapping.warnings, *base.warnings),
+            throughput=Estimate.of_draws(1 / self._stage(seconds), unit="1/s"), mapping=mapping,
+            grade=weakest([*numbers, *table.adc.values(), *(c.number for c in table.circuits.values())]),
+            assumptions=self._assumptions(), warnings=(*mapping.warnings, *self._base.warnings),
         )  # fmt: skip
-        return PricedNetwork(result, total["macro"], on_digital, seconds, area)
+        return PricedNetwork(result, total["macro"], digital, seconds, area)
 
-    def _macros(self) -> Any:
-        """Macros by the specification of an array, each checked."""
-        known: dict[str, Macro] = {}
+    def _sum(self, terms: Iterable[Floats]) -> Floats:
+        return sum(terms, start=np.zeros(self.draws.samples))
 
-        def of(own: ArraySpec) -> Macro:
-            key = own.model_dump_json()
-            if key not in known:
-                known[key] = Macro(own, self.macro, self.draws)
-                known[key].check()
-            return known[key]
+    @cached_property
+    def _base(self) -> Macro:
+        return self._macro_of(self.spec.model_copy(update={"layers": {}}))
 
-        return of
+    @cached_property
+    def _made(self) -> dict[str, Macro]:
+        return {}
+
+    def _macro_of(self, own: ArraySpec) -> Macro:
+        """The macro of one kind of array, checked."""
+        key = own.model_dump_json()
+        if key not in self._made:
+            self._made[key] = Macro(own, self.macro, self.draws)
+            self._made[key].check()
+        return self._made[key]
+
+    @cached_property
+    def _mapping(self) -> Mapping:
+        return map_network(
+            self.trace, self.spec, arrays=self.macro.arrays, pack=self.macro.pack,
+            input_time=lambda own, rows: float(np.median(self._macro_of(own).input_time(rows))),
+        )  # fmt: skip
+
+    @cached_property
+    def _mapped(self) -> dict[str, LayerMapping]:
+        return {w.name: w for w in self._mapping.layers}
+
+    @cached_property
+    def _areas(self) -> dict[str, Floats]:
+        """Area of the chip [m^2] by component."""
+        circuits, mapping, areas = self._base.circuits, self._mapping, dict[str, Floats]()
+        for w in mapping.layers:
+            arrays = (w.arrays + (w.copies - 1) * math.ceil(w.arrays)) * min(1.0, mapping.arrays / mapping.needed)
+            for name, each in self._macro_of(self._own(w.name)).areas.items():
+                areas[name] = areas.get(name, 0.0) + arrays * each
+        unit = self.macro.digital_units * circuits["mac area"]
+        buffer = self.macro.buffer * 8 * circuits["SRAM area"]
+        return areas | {"digital unit": unit, "buffer": buffer,
+                        "wiring": areas["wiring"] + (unit + buffer) * circuits["routing"]}  # fmt: skip
+
+    @cached_property
+    def _always(self) -> Floats:
+        """Power [W] that leaks all the time; without gates everything does."""
+        density = self._base.circuits["leakage"]
+        if self.macro.gated:
+            return self._areas["buffer"] * density
+        cells = self._areas["cells"] + self._areas["wiring"]
+        return (self._sum(self._areas.values()) - cells) * density
+
+    def _layer(
+        self, name: str, counts: dict[str, float], own: ArraySpec | None, by_component: dict[str, Floats]
+    ) -> _Layer:
+        """Price a layer, in arrays ``own`` or in the digital unit, and add its parts at the macro to the components."""
+        circuits, digital = self._base.circuits, self._digital
+        elsewhere = np.full(self.draws.samples, self._digital_seconds(counts))
+        inside, leaking = np.zeros_like(elsewhere), np.zeros_like(elsewhere)
+        prices = digital
+        if own is not None:
+            macro, mapped = self._macro_of(own), self._mapped[name]
+            prices = {b: digital[b] | macro.prices[b] for b in BOUNDARIES}
+            each = macro.input_time(own.rows)
+            inside = self.evaluations * mapped.seconds * each / np.median(each)
+            leaking = macro.leakage * mapped.arrays * mapped.copies
+        energy: ActionPrices = {b: {} for b in BOUNDARIES}
+        for b in BOUNDARIES:
+            for action, components in prices[b].items():
+                for component, joules in components.items():
+                    if n := counts.get(action, 0.0):
+                        energy[b][action] = energy[b].get(action, 0.0) + n * joules
+                        if b == "macro":
+                            by_component[component] = by_component.get(component, 0.0) + n * joules
+        leak = self._always * (inside + elsewhere)
+        if self.macro.gated:
+            leak = leak + leaking * inside + self._areas["digital unit"] * circuits["leakage"] * elsewhere
+        energy["macro"] |= {"control": circuits["control"] * self._sum(energy["macro"].values()), "leakage": leak}
+        return _Layer(name, own is not None, counts, energy, inside + elsewhere)
+
+    @cached_property
+    def _digital(self) -> dict[Boundary, dict[str, dict[str, Floats]]]:
+        return _digital_prices(self._base.circuits, self._sum(self._areas.values()))
+
+    def _writing(self, write: CellPulse | None) -> Floats | None:
+        """Energy [J] of writing every weight once; None without a pulse."""
+        mapping, circuits = self._mapping, self._base.circuits
+        if write is not None:
+            line = circuits["bit line"] * write.voltage**2 * (1 + self.draws["driver_overhead"])
+            return mapping.cells * (write.energy + line)
+        if mapping.reloaded:
+            raise InputError(
+                f"arrays = {mapping.arrays} do not hold the network, which needs {mapping.needed}, so that its weights "
+                "are written in every evaluation, which has no price here; give write=CellPulse.of(...)"
+            )
+        return None
+
+    def _stage(self, seconds: Floats) -> Floats:
+        """Time [s] between two images with many in flight: the busiest array's, or that of the digital unit."""
+        if self._mapping.reloaded:
+            return seconds
+        each = self._base.input_time(self.spec.rows)
+        digital = sum(self._digital_seconds(counts) for _, counts, _ in self._work)
+        return np.maximum(self.evaluations * self._mapping.busiest * each / np.median(each), digital)
 
     def _own(self, name: str) -> ArraySpec:
         own = self.spec.of_layer(name)
         assert own is not None
         return own.model_copy(update={"layers": {}})
-
-    def _all_arrays(self, mapping: Mapping, macros: Any) -> list[Macro]:
-        return [macros(self._own(w.name)) for w in mapping.layers for _ in range(math.ceil(w.arrays) * w.copies)]
 
     @cached_property
     def _work(self) -> list[tuple[str, dict[str, float], ArraySpec | None]]:
@@ -392,13 +426,14 @@ class _Pricing:
             found.append((OTHER, {"mac": other * n}, None))
         return found
 
-    def _digital_seconds(self, counts: Dict[str, float]) -> float:
+    def _digital_seconds(self, counts: dict[str, float]) -> float:
         operations = counts.get("mac", 0.0) + counts.get("element", 0.0)
         return operations / (self.macro.digital_units * self.macro.clock)
 
-    def _share(self, where: Dict[str, Any]) -> float:
-        assert self.trace.macs is not None
-        return sum(w.macs for w in self.trace.layers if w.name in where) / max(self.trace.macs, 1)
+    @property
+    def _share(self) -> float:
+        """Share of the multiply-accumulates that is done in memory."""
+        return sum(w.macs for w in self.trace.layers if w.name in self._mapped) / max(self.trace.macs or 0, 1)
 
     def _conventional(self, circuits: Circuits) -> dict[str, Floats]:
         """Energy [J] per image of the same network in 8-bit integers on a digital machine.
@@ -413,7 +448,7 @@ class _Pricing:
         numbers = sum(w.numbers_out for w in self.trace.layers) * n
         activations = Sourced(moved, "1", "bytes of activations", "assumed", moved, moved + macs)
         weights = Sourced(read, "1", "bytes of weights", "assumed", 0.0, read)
-        own = _digital_prices(circuits, np.zeros(draws.samples))["macro"]
+        own = self._digital["macro"]
         found = {
             "multiply-accumulate": own["mac"]["digital unit"] * macs,
             "elementwise": own["element"]["digital unit"] * numbers,
@@ -451,10 +486,6 @@ def _digital_prices(circuits: Circuits, area: Floats) -> dict[Boundary, dict[str
         "byte": {"buffer": circuits["SRAM 32 KB"] / _BYTES, "wires across the chip": wires},
     }
     return at
-
-
-def _merged(*prices: dict[Boundary, dict[str, dict[str, Floats]]]) -> dict[Boundary, dict[str, dict[str, Floats]]]:
-    return {b: {a: c for p in prices for a, c in p[b].items()} for b in BOUNDARIES}
 
 
 def _each(energy: ActionPrices) -> dict[Boundary, dict[str, Estimate]]:

@@ -193,7 +193,7 @@ class Readout:
     def energy(self) -> tuple[EnergyPart, ...]:
         """Return the parts that make up the energy of each action."""
         watts, amperes, rail = self.spec.column.power()
-        squared, mean = self._activity
+        squared, mean = self.activity
         return (
             EnergyPart("product", "cells", "cell", watts, (*squared, "current time")),
             # what a clamp or a driver loses between the rail and the cell
@@ -235,7 +235,7 @@ class Readout:
         return self.spec.input_bits if self.drive.multilevel else 1
 
     @property
-    def _activity(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def activity(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Entries of the mean square of the rows' voltages over the largest, and of their mean."""
         if self.spec.column.in_series:
             return (), ()  # the same current passes all cells of a string, whatever the input
@@ -332,7 +332,7 @@ class Digital(Readout):
     _driver = "driver area"  # a word line, however many bits an input has
 
     @property
-    def _activity(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def activity(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return (), ()  # every cell is read, whatever its input
 
     def _lines(self) -> tuple[EnergyPart, ...]:
