@@ -27,7 +27,12 @@ def quality_and_energy(found: Frontier, *, ax: Axes) -> Axes:
         ax.plot(x.value, y.value, marker, ms=7.5, mfc=colour, mec="white", zorder=4, ls="none", label=label)
         if d.on_front:
             ax.plot(x.value, y.value, "o", ms=15, mfc="none", mec=colour, mew=1.6, zorder=3)
-        ax.annotate(str(d.evaluations), (x.value, y.value), (7, 6), textcoords="offset points", fontsize=8, color=INK)
+        if d.best:
+            ax.plot(x.value, y.value, "*", ms=36, mfc="#f0e442", mec=INK, mew=0.8, zorder=1)
+        left = d.diffusion == "in-place"
+        offset = (-8, 7) if left else (7, 6)
+        ax.annotate(str(d.evaluations), (x.value, y.value), offset, textcoords="offset points", fontsize=8, color=INK,
+                    ha="right" if left else "left")  # fmt: skip
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator(numticks=9))
     ax.xaxis.set_minor_locator(NullLocator())
@@ -37,6 +42,10 @@ def quality_and_energy(found: Frontier, *, ax: Axes) -> Axes:
     ax.set_ylim(min(0.0, *(1e3 * d.kid.low for d in found.designs)), None)
     for marker, words in (("o", "Gaussian"), ("s", "in place")):
         ax.plot([], [], marker, color=GREY, ls="none", ms=7, label=words)
-    outer_legend(ax, loc="outside right upper", title="numbers: evaluations\nrings: best crossbars")
+    outer_legend(
+        ax,
+        loc="outside right upper",
+        title="numbers: evaluations\nrings: front of crossbars\nstar: as good, least energy",
+    )
     ax.set_title("Quality against energy")
     return ax
