@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voltaspin.cli.options import AsJson, Force, Seed, count, quantity, ratio
-from voltaspin.cli.terminal import show
+from voltaspin.cli.options import AsJson, Force, Out, Seed, count, quantity, ratio
+from voltaspin.cli.terminal import run_record, show
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_bytes
-from voltaspin.core.folders import claimed_file
+from voltaspin.core.folders import OutputFolder, claimed_file
 
 if TYPE_CHECKING:
     from voltaspin.core.result import Result
     from voltaspin.cost.macro import MacroSpec
     from voltaspin.cost.network import ComputeCost
+    from voltaspin.cost.pricing import CellPulse
     from voltaspin.memory import ArraySpec, NetworkTrace
 
 app = typer.Typer(name="memory", help="Arrays that store and compute.", no_args_is_help=True, add_completion=False)
@@ -64,17 +65,20 @@ def with_figure(result: Result, out: Path | None, *, force: bool, as_json: bool)
 
 def priced(model: str | None, spec: str, macro: str | None, steps: int) -> ComputeCost:
     """Price a model in arrays whose cells are those of the storage preset."""
-    chosen, built = array_spec(spec), macro_spec(macro)
-    from voltaspin.core.units import gamma_e
     from voltaspin.cost.network import compute_cost
+
+    chosen, built = array_spec(spec), macro_spec(macro)
+    return compute_cost(traced(model), chosen, built, evaluations=steps, write=weight_write(), array=spec)
+
+
+def weight_write() -> CellPulse:
+    """The pulse that writes a weight: into storage cells, turned over by half a precession."""
+    from voltaspin.core.units import gamma_e
     from voltaspin.cost.pricing import CellPulse
     from voltaspin.device import Pulse, presets
 
-    # the weights lie in storage cells, turned over by half a precession
     junction = presets.get("storage")
-    turn = Pulse(voltage=junction.V_c, width=math.pi / (gamma_e * junction.B_in_plane))
-    write = CellPulse.of(junction, turn)
-    return compute_cost(traced(model), chosen, built, evaluations=steps, write=write, array=spec)
+    return CellPulse.of(junction, Pulse(voltage=junction.V_c, width=math.pi / (gamma_e * junction.B_in_plane)))
 
 
 def array_spec(text: str) -> ArraySpec:
@@ -142,6 +146,37 @@ def map_(
     mapping = priced(model, spec, macro, 1).mapping
     assert mapping is not None
     with_figure(mapping, out, force=force, as_json=as_json)
+
+
+@app.command()
+def export(
+    model: AnyModel = None,
+    spec: SpecOption = "analog",
+    macro: MacroOption = None,
+    steps: Annotated[int, count("--steps", help="Network evaluations per image.")] = 50,
+    out: Out = Path("macro-export"),
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a mapped network for other programs: tables of Accelergy 0.4, and CSV by layer, action and component.
+
+    The energies are nominal values, which add up; `table.csv` has the ranges.
+
+    Example: [bold]voltaspin memory export --spec analog --out macro-export[/bold]
+    """
+    from voltaspin.cost.export import export_network
+
+    chosen, built = array_spec(spec), macro_spec(macro)
+    arguments = {"model": model, "spec": chosen.to_json(), "macro": None if built is None else built.to_json(),
+                 "steps": steps}  # fmt: skip
+    with OutputFolder.claim(out, command="memory export", arguments=arguments, force=force) as folder:
+        made = export_network(traced(model), chosen, built, evaluations=steps, write=weight_write(), array=spec)
+        texts = made.texts()
+        folder.plan(texts)
+        for name, text in texts.items():
+            folder.write_bytes(name, text.encode())
+        folder.finish(run_record())
+    show(made, as_json, f"folder: {out.resolve()}")
 
 
 @app.command()

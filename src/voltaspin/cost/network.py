@@ -258,7 +258,7 @@ class _Pricing:
         area = sum(areas.values(), start=nothing)
         always = (unit + memory) * circuits["leakage"]
         # its work
-        digital = _digital_prices(circuits, area)
+        digital = digital_prices(circuits, area)
         energy: list[ActionPrices] = []
         layers, seconds = [], nothing
         by_component: dict[str, Floats] = {}
@@ -411,7 +411,7 @@ class _Pricing:
         numbers = sum(w.numbers_out for w in self.trace.layers) * n
         activations = Sourced(moved, "1", "bytes of activations", "assumed", moved, moved + macs)
         weights = Sourced(read, "1", "bytes of weights", "assumed", 0.0, read)
-        own = _digital_prices(circuits, np.zeros(draws.samples))["macro"]
+        own = digital_prices(circuits, np.zeros(draws.samples))["macro"]
         found = {
             "multiply-accumulate": own["mac"]["digital unit"] * macs,
             "elementwise": own["element"]["digital unit"] * numbers,
@@ -437,7 +437,7 @@ class _Pricing:
         )
 
 
-def _digital_prices(circuits: Circuits, area: Floats) -> dict[Boundary, dict[str, dict[str, Floats]]]:
+def digital_prices(circuits: Circuits, area: Floats) -> dict[Boundary, dict[str, dict[str, Floats]]]:
     """Energy [J] of the digital unit's actions, and of a byte through the buffer and across the chip."""
     arithmetic = circuits["mul int8"] + circuits["add int32"]
     # half of a byte's wires toggle, over half of the chip's side
