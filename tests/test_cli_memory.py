@@ -112,3 +112,16 @@ def test_a_mapped_network_is_written_for_other_programs(capsys, tmp_path):
     code, _ = run(capsys, "memory", "export", "--steps", "3", "--out", str(out), "--force")
     assert code == 0
     assert (out / "ERT.yaml").read_text().startswith("# Written by")
+
+
+def test_lifetimes_of_the_cells(capsys, tmp_path):
+    more = ("--steps", "2", "--images-per-day", "100", "--cells-per-pixel", "3")
+    code, said = run(capsys, "memory", "endurance", "--endurance", "1e6", *more, "--out", str(tmp_path / "life.png"))
+    assert code == 0
+    assert "1.00·10⁶ cycles [assumed: as given]" in said.out
+    with Image.open(tmp_path / "life.png") as drawn:
+        assert drawn.width > 800
+    for wrong, remedy in (("vmca", "did you mean 'vcma'?"), ("0.5", "a number of cycles from 1 on"), ("inf", "1e12")):
+        code, said = run(capsys, "memory", "endurance", "--endurance", wrong)
+        assert code == 2
+        assert remedy in said.err

@@ -9,6 +9,8 @@ from voltaspin.core.lazy import attach
 if TYPE_CHECKING:
     from voltaspin.cost.comparison import Cost as Cost
     from voltaspin.cost.comparison import compare as compare
+    from voltaspin.cost.endurance import Endurance as Endurance
+    from voltaspin.cost.endurance import model_endurance as model_endurance
     from voltaspin.cost.export import NetworkExport as NetworkExport
     from voltaspin.cost.export import export_network as export_network
     from voltaspin.cost.images import ImageWork as ImageWork

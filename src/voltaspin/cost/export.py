@@ -360,7 +360,7 @@ def _instances(chip: _Chip) -> list[_Instances]:
             cells = sum(where[name].cells for name in kind.layers)
             total["write"] = cost.steps * cells if cost.mapping.reloaded else 0.0
         areas = {name: 1e12 * float(np.median(a)) * held / built for name, a in kind.macro.areas.items()}
-        attributes = {"rows": array.rows, "columns": array.columns}
+        attributes: dict[str, float] = {"rows": array.rows, "columns": array.columns}
         found.append(_Instances(f"crossbar_{number}", built, attributes, actions, areas, total))
     # the rest leaks while something works: all of the time, or without the digital part's share in layers of arrays
     digital = sum(layer.seconds for layer in cost.layers if layer.name not in where)
