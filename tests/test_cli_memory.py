@@ -91,3 +91,37 @@ def test_yield_and_cost_on_the_command_line(capsys, tmp_path):
     assert cost["steps"] == pytest.approx(50)
     assert cost["array"] == "analog"
     assert cost["by_action"]["macro"]["conversion"]["value"] > cost["by_action"]["cell"]["product"]["value"]
+
+
+def test_a_mapped_network_is_written_for_other_programs(capsys, tmp_path):
+    out = tmp_path / "macro"
+    code, said = run(capsys, "memory", "export", "--steps", "2", "--out", str(out), "--json")
+    assert code == 0
+    made = json.loads(said.out)
+    assert sorted(p.name for p in out.iterdir()) == [
+        "ART.yaml", "ERT.yaml", "action_counts.yaml", "architecture.yaml", "components.yaml", "mapping.csv",
+        "plug_in.py", "run.json", "table.csv",
+    ]  # fmt: skip
+    assert made["kind"] == "network-export"
+    assert len((out / "table.csv").read_text().splitlines()) == 1 + len(made["table"])
+    (out / "ERT.yaml").write_text("mine")
+    code, said = run(capsys, "memory", "export", "--steps", "3", "--out", str(out))
+    assert code == 2
+    assert "holds another run of 'memory export'" in said.err
+    assert (out / "ERT.yaml").read_text() == "mine"
+    code, _ = run(capsys, "memory", "export", "--steps", "3", "--out", str(out), "--force")
+    assert code == 0
+    assert (out / "ERT.yaml").read_text().startswith("# Written by")
+
+
+def test_lifetimes_of_the_cells(capsys, tmp_path):
+    more = ("--steps", "2", "--images-per-day", "100", "--cells-per-pixel", "3")
+    code, said = run(capsys, "memory", "endurance", "--endurance", "1e6", *more, "--out", str(tmp_path / "life.png"))
+    assert code == 0
+    assert "1.00·10⁶ cycles [assumed: as given]" in said.out
+    with Image.open(tmp_path / "life.png") as drawn:
+        assert drawn.width > 800
+    for wrong, remedy in (("vmca", "did you mean 'vcma'?"), ("0.5", "a number of cycles from 1 on"), ("inf", "1e12")):
+        code, said = run(capsys, "memory", "endurance", "--endurance", wrong)
+        assert code == 2
+        assert remedy in said.err

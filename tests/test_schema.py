@@ -44,6 +44,7 @@ QUICK = {
     "cost of bits alone": ["cost", "--no-work", "--samples", "100"],
     "coverage": ["memory", "coverage"],
     "cost of a network": ["memory", "cost"],
+    "endurance": ["memory", "endurance", "--steps", "2"],
     "yield": ["memory", "yield", "--rows", "32", "--columns", "32"],
     "junction": ["spec", "--junction", "generator"],
     "randomness": ["randomness", "--source", "software", "--bits", "20000"],

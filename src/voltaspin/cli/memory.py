@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from voltaspin.cli.options import AsJson, Force, Seed, count, quantity, ratio
-from voltaspin.cli.terminal import show
+from voltaspin.cli.options import AsJson, Force, Model, Out, Seed, count, quantity, ratio, word
+from voltaspin.cli.terminal import run_record, show
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_bytes
-from voltaspin.core.folders import claimed_file
+from voltaspin.core.folders import OutputFolder, claimed_file
 
 if TYPE_CHECKING:
+    from voltaspin.core.quantity import Sourced
     from voltaspin.core.result import Result
+    from voltaspin.cost.bill import ComputeCost
     from voltaspin.cost.macro import MacroSpec
-    from voltaspin.cost.network import ComputeCost
     from voltaspin.memory import ArraySpec, NetworkTrace
 
 app = typer.Typer(name="memory", help="Arrays that store and compute.", no_args_is_help=True, add_completion=False)
@@ -64,16 +64,11 @@ def with_figure(result: Result, out: Path | None, *, force: bool, as_json: bool)
 
 def priced(model: str | None, spec: str, macro: str | None, steps: int) -> ComputeCost:
     """Price a model in arrays whose cells are those of the storage preset."""
-    chosen, built = array_spec(spec), macro_spec(macro)
-    from voltaspin.core.units import gamma_e
     from voltaspin.cost.network import compute_cost
-    from voltaspin.cost.pricing import CellPulse
-    from voltaspin.device import Pulse, presets
+    from voltaspin.cost.pricing import CellPulse, weight_pulse
 
-    # the weights lie in storage cells, turned over by half a precession
-    junction = presets.get("storage")
-    turn = Pulse(voltage=junction.V_c, width=math.pi / (gamma_e * junction.B_in_plane))
-    write = CellPulse.of(junction, turn)
+    chosen, built = array_spec(spec), macro_spec(macro)
+    write = CellPulse.of(*weight_pulse())
     return compute_cost(traced(model), chosen, built, evaluations=steps, write=write, array=spec)
 
 
@@ -145,6 +140,39 @@ def map_(
 
 
 @app.command()
+def export(
+    model: AnyModel = None,
+    spec: SpecOption = "analog",
+    macro: MacroOption = None,
+    steps: Annotated[int, count("--steps", help="Network evaluations per image.")] = 50,
+    out: Out = Path("macro-export"),
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a mapped network for other programs: tables of Accelergy 0.4, and CSV by layer, action and component.
+
+    The energies are nominal values, which add up; `table.csv` has the ranges.
+
+    Example: [bold]voltaspin memory export --spec analog --out macro-export[/bold]
+    """
+    from voltaspin.cost.export import export_network
+    from voltaspin.cost.pricing import CellPulse, weight_pulse
+
+    chosen, built = array_spec(spec), macro_spec(macro)
+    arguments = {"model": model, "spec": chosen.to_json(), "macro": None if built is None else built.to_json(),
+                 "steps": steps}  # fmt: skip
+    with OutputFolder.claim(out, command="memory export", arguments=arguments, force=force) as folder:
+        write = CellPulse.of(*weight_pulse())
+        made = export_network(traced(model), chosen, built, evaluations=steps, write=write, array=spec)
+        texts = made.texts()
+        folder.plan(texts)
+        for name, text in texts.items():
+            folder.write_bytes(name, text.encode())
+        folder.finish(run_record())
+    show(made, as_json, f"folder: {out.resolve()}")
+
+
+@app.command()
 def macro(
     preset: Annotated[
         str, typer.Option("--preset", help="A published macro; `list` names them, `all` sets them side by side.")
@@ -170,6 +198,70 @@ def macro(
             print(f"{key:<18}{one.name}; {one.citation} ({one.made})")
         return
     found = check_macro(silicon_macro(preset)) if preset else macro_cost(array_spec(spec), macro_spec(macro))
+    with_figure(found, out, force=force, as_json=as_json)
+
+
+def endured(text: str) -> Sourced:
+    """The endurance of ``--endurance``: a kind of memory, or a number."""
+    from voltaspin.core.errors import nearest
+    from voltaspin.core.quantity import Sourced
+    from voltaspin.cost.endurance import LIMITS
+
+    if text in LIMITS:
+        return LIMITS[text]
+    with contextlib.suppress(ValueError):
+        if 1 <= (cycles := float(text)) < float("inf"):
+            return Sourced(cycles, "1", "as given", "assumed", cycles, cycles)
+    raise InputError(
+        f"--endurance {text!r}: give {', '.join(LIMITS)}, or a number of cycles from 1 on, like 1e12"
+        f"{nearest(text, LIMITS)}"
+    )
+
+
+@app.command()
+def endurance(
+    model: Model = None,
+    spec: SpecOption = "analog",
+    macro: MacroOption = None,
+    steps: Annotated[int, count("--steps", help="Network evaluations per image.")] = 50,
+    endurance: Annotated[
+        str,
+        typer.Option("--endurance", help="Cycles a cell survives: vcma, stt-embedded, stt-fast, or a number."),
+    ] = "vcma",
+    images_per_day: Annotated[
+        float | None,
+        quantity("--images-per-day", dimension=units.COUNT, bare="", help="Default: as many as the chip makes."),
+    ] = None,
+    cells: Annotated[
+        int, count("--cells", most=2**26, why="the cells of the largest array", help="Of the random-bit memory.")
+    ] = 65536,
+    mapping: Annotated[
+        Literal["fixed", "rotated", "hashed"],
+        word("--mapping", words=("fixed", "rotated", "hashed"), help="Which random-bit cells serve which pixel."),
+    ] = "fixed",
+    cells_per_pixel: Annotated[
+        int, count("--cells-per-pixel", most=255, why="that a byte counts", help="Of an image in place.")
+    ] = 31,
+    training_steps: Annotated[
+        int | None, count("--training-steps", help="Of a training run; default: the model's own, else 12000.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="A figure: lifetimes against ten years.")] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Cycles of each cell for an image, a day and a training run, and when the busiest cell is worn.
+
+    Example: [bold]voltaspin memory endurance --spec analog --out lifetimes.png[/bold]
+    """
+    from voltaspin.cost.endurance import model_endurance
+    from voltaspin.diffusion.pipelines import load_pipeline, shipped_model
+
+    limit, chosen, built = endured(endurance), array_spec(spec), macro_spec(macro)
+    pipeline = load_pipeline(shipped_model() if model is None else model)
+    found = model_endurance(
+        pipeline, chosen, built, steps=steps, images_per_day=images_per_day, limit=limit, cells=cells, mapping=mapping,
+        cells_per_pixel=cells_per_pixel, training_steps=training_steps,
+    )  # fmt: skip
     with_figure(found, out, force=force, as_json=as_json)
 
 

@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING
 from voltaspin.core.lazy import attach
 
 if TYPE_CHECKING:
+    from voltaspin.cost.bill import ComputeCost as ComputeCost
     from voltaspin.cost.comparison import Cost as Cost
     from voltaspin.cost.comparison import compare as compare
+    from voltaspin.cost.endurance import Endurance as Endurance
+    from voltaspin.cost.endurance import model_endurance as model_endurance
+    from voltaspin.cost.export import NetworkExport as NetworkExport
+    from voltaspin.cost.export import export_network as export_network
     from voltaspin.cost.images import ImageWork as ImageWork
     from voltaspin.cost.images import image_costs as image_costs
     from voltaspin.cost.jobs import Job as Job
@@ -23,7 +28,6 @@ if TYPE_CHECKING:
     from voltaspin.cost.merit import FigureOfMerit as FigureOfMerit
     from voltaspin.cost.merit import Ratio as Ratio
     from voltaspin.cost.merit import figure_of_merit as figure_of_merit
-    from voltaspin.cost.network import ComputeCost as ComputeCost
     from voltaspin.cost.network import compute_cost as compute_cost
     from voltaspin.cost.pricing import CellPulse as CellPulse
     from voltaspin.cost.pricing import Prices as Prices

@@ -13,9 +13,10 @@ from voltaspin.core.format import energies, energy
 from voltaspin.core.ledger import Ledger
 from voltaspin.core.quantity import Estimate
 from voltaspin.core.result import Boundary, Part, Result, Unit
+from voltaspin.cost.bill import ComputeCost
 from voltaspin.cost.jobs import ARRAY, image_job, network_seconds, training_job, workload
 from voltaspin.cost.merit import FigureOfMerit, drawn_source, estimates, figure_of_merit, metrics
-from voltaspin.cost.network import ComputeCost, priced_network
+from voltaspin.cost.network import priced_network
 from voltaspin.cost.pricing import BOUNDARIES, Prices, picojoules, price
 from voltaspin.cost.processors import processor_rng
 from voltaspin.cost.table import Draws, Floats, si_unit

@@ -156,12 +156,18 @@ def training_job(
 
     Steps and batch are those that the model was trained with (``train.json``) where None, else 12000 and 64.
     """
-    record = pipeline.folder / "train.json"
-    known = read_object(record) if record.is_file() else {}
-    steps, batch = steps or known.get("steps", 12000), batch or known.get("batch", 64)
+    own_steps, own_batch = training_size(pipeline)
+    steps, batch = steps or own_steps, batch or own_batch
     normals = steps * batch * int(np.prod(pipeline.image_shape))
     what = f"{steps:,} steps of {batch:,} images of {_pixels(pipeline)}"
     return job("training run", what, normals, cells_per_bit=cells_per_bit, resets=resets)
+
+
+def training_size(pipeline: Pipeline) -> tuple[int, int]:
+    """Return the steps and the batch that a model was trained with (``train.json``), else 12000 and 64."""
+    record = pipeline.folder / "train.json"
+    known = read_object(record) if record.is_file() else {}
+    return known.get("steps", 12000), known.get("batch", 64)
 
 
 def _pixels(pipeline: Pipeline) -> str:

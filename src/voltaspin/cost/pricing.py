@@ -11,6 +11,7 @@ have ranges that agree. Three boundaries, each including the one before it:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, get_args
@@ -95,6 +96,15 @@ class CellPulse:
 
         energy = pulse_energy(junction, pulse, eps_r=(table or CostTable.default()).permittivity.value)
         return cls(voltage=pulse.voltage, ohmic=energy.ohmic, charging=energy.capacitive)
+
+
+def weight_pulse() -> tuple[Junction, Pulse]:
+    """Return the cell that holds weights, a storage junction, and the pulse that turns it over: half a precession."""
+    from voltaspin.core.units import gamma_e
+    from voltaspin.device import Pulse, presets
+
+    junction = presets.get("storage")
+    return junction, Pulse(voltage=junction.V_c, width=math.pi / (gamma_e * junction.B_in_plane))
 
 
 ActionPrices = dict[Boundary, dict[str, Floats]]

@@ -25,6 +25,7 @@ FIGURES: dict[str, Callable[..., Any]] = {
         "cost": ("cost", "energies_per_bit"),
         "cost-claim": ("cost", "ratios"),
         "compute-cost": ("macro", "network_breakdown"),
+        "endurance": ("macro", "lifetimes"),
         "macro-check": ("macro", "published"),
         "macro-cost": ("macro", "breakdown"),
         "memory-mapping": ("macro", "floor_plan"),

@@ -10,17 +10,36 @@ from matplotlib.collections import PatchCollection
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullLocator
 
-from voltaspin.core.format import energy
+from voltaspin.core.format import energy, number, spread
 from voltaspin.core.quantity import Estimate
+from voltaspin.core.units import year
+from voltaspin.cost.bill import ComputeCost
+from voltaspin.cost.endurance import HORIZON, Endurance
 from voltaspin.cost.macro import MacroCost
 from voltaspin.cost.mapping import Mapping
-from voltaspin.cost.network import ComputeCost
 from voltaspin.cost.silicon import MacroCheck
-from voltaspin.plots.drawing import BLUE, GREEN, GREY, INK, ORANGE, PALE, estimate_mark, figure, named_rows, split
+from voltaspin.plots.drawing import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PALE,
+    estimate_mark,
+    figure,
+    named_rows,
+    outer_legend,
+    split,
+)
 
 _TINY = 0.003  # share of a sum below which a part is left out of a figure
 _COLUMNS = 12  # arrays side by side in a floor plan
 _MOST_ARRAYS = 240  # that a floor plan shows
+#: Ticks of a lifetime: number, unit, and the unit in seconds.
+_TIMES = [
+    (1, "µs", 1e-6), (1, "ms", 1e-3), (1, "s", 1.0), (1, "min", 60.0), (1, "h", 3600.0), (1, "d", 86400.0),
+    *((10**k, "y", year) for k in range(0, 16, 2)),
+]  # fmt: skip
 
 
 def _shown(parts: dict[str, Estimate]) -> list[tuple[str, Estimate]]:
@@ -78,6 +97,38 @@ def published(check: MacroCheck, *, ax: Axes) -> Axes:
     named_rows(ax, [c.quantity for c in check.comparisons], fontsize=8.5)
     ax.set_xlabel("predicted over published")
     ax.set_title(check.name)
+    return ax
+
+
+@figure(lambda found: (9, 1.8 + 0.62 * len(found.cases)))
+def lifetimes(found: Endurance, *, ax: Axes) -> Axes:
+    """Draw how long each kind of cells lasts, by its endurance and by its oxide, against ten years."""
+    shown = [(i, e) for i, w in enumerate(found.cases) for e in (w.seconds, w.oxide_seconds) if e is not None]
+    first = min((e.low for _, e in shown), default=HORIZON)
+    last = max((e.high for _, e in shown), default=HORIZON)
+    low, high = min(first, HORIZON) / 10, max(last, HORIZON) * 10
+    for place, wear in enumerate(found.cases):
+        if wear.seconds is None:
+            runs = "" if wear.trainings is None else f"; {spread(wear.trainings)} training runs"
+            ax.annotate(f"not worn by images{runs}", (low, place), (8, 0), textcoords="offset points", va="center",
+                        color=GREY, fontsize=8.5)  # fmt: skip
+        for e, colour, shift in ((wear.seconds, BLUE, -0.17), (wear.oxide_seconds, ORANGE, 0.17)):
+            if e is not None:
+                ax.barh(place + shift, e.value - low, left=low, height=0.3, color=colour, alpha=0.35, lw=0)
+                estimate_mark(ax, place + shift, e, colour, ms=6)
+    ax.axvline(HORIZON, color=INK, lw=1.1, ls="--")
+    ax.annotate("10 y", (HORIZON, 1), (4, 2), xycoords=("data", "axes fraction"), textcoords="offset points", color=INK,
+                fontsize=8.5)  # fmt: skip
+    ax.set_xscale("log")
+    ax.set_xlim(low, high)
+    ticks = {f"{number(n)} {unit}": n * one for n, unit, one in _TIMES if low <= n * one <= high}
+    ax.set_xticks(list(ticks.values()), list(ticks), fontsize=8)
+    ax.xaxis.set_minor_locator(NullLocator())
+    named_rows(ax, [w.case for w in found.cases], fontsize=9)
+    ax.plot([], [], color=BLUE, label="endurance of the busiest cell")
+    ax.plot([], [], color=ORANGE, label="breakdown of one oxide in a million")
+    outer_legend(ax, loc="outside lower center", ncols=2)
+    ax.set_title("Lifetime of the cells, with 90 % ranges")
     return ax
 
 
