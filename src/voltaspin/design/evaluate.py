@@ -175,7 +175,9 @@ def _output(module: nn.Module, call: Call) -> torch.Tensor:
     args, kwargs = call
     found = first_tensor(((module(*args, **kwargs),), {}))
     if found is None:
-        raise InputError("the model returns no tensor, so that its output has no error; give objectives without quality")
+        raise InputError(
+            "the model returns no tensor, so that its output has no error; give objectives without quality"
+        )
     return found
 
 
@@ -298,8 +300,9 @@ class Point:
     @property
     def error(self) -> OutputError | None:
         """The job of its error."""
-        d = self.design
-        return None if self.images is None else OutputError(d.setting.model, self.identity, d.array, self.images)
+        if self.images is None:
+            return None
+        return OutputError(self.design.setting.model, self.identity, _acting(self.design.array), self.images)
 
     @property
     def numbers(self) -> RandomNumbers:
@@ -328,6 +331,14 @@ class Point:
         if "reason" in numbers:
             raise InputError(numbers["reason"])
         return price_design(self.design, numbers, quality)
+
+
+def _acting(array: ArraySpec) -> ArraySpec:
+    """The arrays without the fields that cells have no use for which are sensed alone: their error is measured once."""
+    if array.column.converted or array.layers:
+        return array
+    plain = ArraySpec()
+    return array.model_copy(update={name: getattr(plain, name) for name in ("adc_bits", "adc_range", "R_P")})
 
 
 @lru_cache(maxsize=2)

@@ -11,7 +11,7 @@ from voltaspin.core.errors import InputError
 from voltaspin.cost.macro import Macro
 from voltaspin.cost.table import Draws
 from voltaspin.design.evaluate import network_of
-from voltaspin.design.space import Axis, Choices, DesignSpace, Range, Setting
+from voltaspin.design.space import Axis, Choices, DesignSpace, Range, Setting, valued
 from voltaspin.diffusion.sampling import time_steps
 
 _SHAPE = (1, 28, 28)  # of the images that a KID has a reference for
@@ -35,7 +35,7 @@ def check_space(space: DesignSpace) -> Counter[str]:
     why = reason_of(space)
     if space.is_grid:
         tried = [(choices, why(choices)) for choices in space.grid()]
-        axes = {name: v if isinstance(v, list) else v.values or [] for name, v in space.varied.items()}
+        axes = {name: valued(v) or [] for name, v in space.varied.items()}
     else:
         axes = {name: v if isinstance(v, list) else [v.low, v.high] for name, v in space.varied.items()}
         tried = _tried(space, axes, why)
@@ -94,7 +94,7 @@ def _tried(space: DesignSpace, axes: dict[str, list[Any]], why: Reason) -> list[
 
 def _at(axis: Axis, share: float) -> Any:
     """The value of an axis at a share of its way."""
-    values = axis if isinstance(axis, list) else axis.values
+    values = valued(axis)
     if values is not None:
         return values[int(share * len(values))]
     assert isinstance(axis, Range)
@@ -124,5 +124,3 @@ def _check_setting(space: DesignSpace, setting: Setting) -> None:
             f"model {setting.model}: {', '.join(network.trace.uncounted)} cannot be counted, so that it has no price; "
             "give another model"
         )
-
-

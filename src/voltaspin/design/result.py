@@ -1,4 +1,4 @@
-"""The outcome of an exploration: designs with their objectives and parts, those that cannot be built, and the fronts."""
+"""The outcome of an exploration: designs with their objectives and parts, the fronts, and what cannot be built."""
 
 from __future__ import annotations
 
@@ -155,7 +155,8 @@ def nondominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """
     less_equal = (values[:, None, :] <= values[None, :, :]).all(-1)
     less = (values[:, None, :] < values[None, :, :]).any(-1)
-    return ~(less_equal & less).any(0)
+    best: NDArray[np.bool_] = np.logical_not((less_equal & less).any(0))
+    return best
 
 
 def with_fronts(points: Sequence[DesignPoint], objectives: Sequence[Objective]) -> tuple[DesignPoint, ...]:

@@ -33,6 +33,14 @@ Progress = Callable[[str, int, int], None]
 Batch = Callable[[list[Asked]], "list[DesignPoint | PrunedPoint]"]
 
 
+def check_search(space: DesignSpace) -> None:
+    """Raise InputError where a space must be searched and Optuna is not installed."""
+    from importlib.util import find_spec
+
+    if not space.is_grid and find_spec("optuna") is None:
+        raise InputError(f"design space {space.name!r}: {NEEDS_OPTUNA}")
+
+
 def explore(space: DesignSpace, out: Path, *, crew: Crew, progress: Progress | None = None) -> DesignResult:
     """Evaluate the designs of a space at the cheap stage, and mark the fronts.
 
@@ -117,15 +125,13 @@ class _Table:
                 progress=lambda done, total, _, what=what: self.progress(what, done, total),  # type: ignore[misc]
             )  # fmt: skip
 
-    def _read(
-        self, number: int, setting: Setting, choices: Choices, asked: Point | str
-    ) -> DesignPoint | PrunedPoint:
+    def _read(self, number: int, setting: Setting, choices: Choices, asked: Point | str) -> DesignPoint | PrunedPoint:
         if isinstance(asked, str):
             return PrunedPoint(number=number, setting=setting.name, choices=choices, reason=asked)
         found = read_object(self.out / "runs" / asked.key / "result.json")
         if "reason" in found:
             return PrunedPoint(number=number, setting=setting.name, choices=choices, reason=found["reason"])
-        parts = {
+        parts: dict[str, Any] = {
             name: {k: Estimate(**e) for k, e in found[name].items()} for name in ("objectives", "energy", "area")
         }
         return DesignPoint(

@@ -166,7 +166,7 @@ class DesignSpace(Spec):
     VERSION: ClassVar[int] = 1
     name: str
     question: str = ""
-    model: str | None | list[str | None] = None
+    model: str | list[str | None] | None = None
     array: str | dict[str, Any] | list[str | dict[str, Any]] = "analog"
     macro: dict[str, Any] = Field(default_factory=dict)
     steps: int | list[int] | Range = 50
@@ -222,9 +222,8 @@ class DesignSpace(Spec):
             given = getattr(self, name)
             if isinstance(given, Range) and (not given.whole or given.log):
                 raise ValueError(f"{name} is a whole number: give whole low, high and step without log, or a list")
-            values = given if isinstance(given, list) else given.values if isinstance(given, Range) else [given]
-            if any(v < 1 for v in values or []):
-                raise ValueError(f"{name} = {min(values or [0])} must be at least 1")
+            if (least := min(_listed(given))) < 1:
+                raise ValueError(f"{name} = {least} must be at least 1")
         if unknown := sorted(set(self.macro) - _MACRO):
             raise ValueError(f"macro.{unknown[0]} is unknown{nearest(unknown[0], _MACRO)}")
         for name in taken:
@@ -273,9 +272,7 @@ class DesignSpace(Spec):
     def settings(self) -> list[Setting]:
         """Return the combinations within which designs compete."""
         found = []
-        for model, kind, steps in itertools.product(
-            _listed(self.model), _listed(self.diffusion), _listed(self.steps)
-        ):
+        for model, kind, steps in itertools.product(_listed(self.model), _listed(self.diffusion), _listed(self.steps)):
             cells = _listed(self.cells_per_pixel) if kind == "in-place" else [None]
             found += [Setting(model, kind, steps, n) for n in cells]
         return found
@@ -289,8 +286,8 @@ class DesignSpace(Spec):
     @property
     def size(self) -> int | None:
         """Designs in all; None for infinitely many."""
-        numbers = [len(v) if isinstance(v, list) else v.values and len(v.values) for v in self.varied.values()]
-        if any(n is None for n in numbers):
+        numbers = [None if (values := valued(axis)) is None else len(values) for axis in self.varied.values()]
+        if None in numbers:
             return None
         return len(self.settings()) * math.prod(n or 0 for n in numbers)
 
@@ -301,7 +298,7 @@ class DesignSpace(Spec):
 
     def grid(self) -> Iterator[Choices]:
         """All choices of arrays and macros, which each setting combines with; the last axis varies fastest."""
-        axes = {name: v if isinstance(v, list) else v.values or [] for name, v in self.varied.items()}
+        axes = {name: valued(axis) or [] for name, axis in self.varied.items()}
         for values in itertools.product(*axes.values()):
             yield dict(zip(axes, values, strict=True))
 
@@ -321,8 +318,13 @@ class DesignSpace(Spec):
             for name, one in zip(names, value if isinstance(value, list) else [value] * len(names), strict=True):
                 head, _, field = name.partition(".")
                 (array if head == "array" else macro)[field] = one
-        head = {"kind": "macro-spec", "schema_version": MacroSpec.VERSION}
-        return Design(setting, _array(base, array), MacroSpec.from_json(head | macro, where="macro"))
+        kind = {"kind": MacroSpec.KIND, "schema_version": MacroSpec.VERSION}
+        return Design(setting, _array(base, array), MacroSpec.from_json(kind | macro, where="macro"))
+
+
+def valued(axis: Axis) -> list[Any] | None:
+    """Return all values of an axis; None where there are infinitely many."""
+    return axis if isinstance(axis, list) else axis.values
 
 
 def _array(base: Any, changes: dict[str, Any]) -> ArraySpec:

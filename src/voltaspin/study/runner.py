@@ -242,9 +242,7 @@ class Crew:
 
 
 @contextmanager
-def crew_of(
-    workers: int = 1, scheduler: str | None = None, certificates: Certificates | None = None
-) -> Iterator[Crew]:
+def crew_of(workers: int = 1, scheduler: str | None = None, certificates: Certificates | None = None) -> Iterator[Crew]:
     """Connect to a scheduler, or start processes with the first jobs, which end with the block; see :func:`execute`."""
     with _client(scheduler, certificates) as client:
         crew = Crew(client, workers)
