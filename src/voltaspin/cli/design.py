@@ -15,7 +15,7 @@ from voltaspin.cli.terminal import print_json, progress_of, run_record, show
 from voltaspin.core.errors import InputError
 from voltaspin.core.folders import OutputFolder
 
-FILES = ("points.csv", "points.parquet", "pareto.png", "index.html", "design.json", "space.json")
+FILES = ("points.csv", "points.parquet", "pareto.png", "index.html", "design.json", "space.json", "kid/index.html")
 
 
 def design(
@@ -38,12 +38,15 @@ def design(
     if workers > 1 and scheduler:
         raise InputError("--workers are processes here and --scheduler has its own; give one of them")
     from voltaspin.design.feasible import check_space
-    from voltaspin.design.kid import with_kid
+    from voltaspin.design.kid import KID, study_of, with_kid
+    from voltaspin.design.result import survivors
     from voltaspin.design.search import check_search, explore
     from voltaspin.design.size import DesignSize
     from voltaspin.design.space import DesignSpace
     from voltaspin.plots.drawing import png
     from voltaspin.report.design_page import NO_PARQUET, design_page, table_csv, table_parquet
+    from voltaspin.report.study_page import page
+    from voltaspin.study.equivalence import judge
     from voltaspin.study.runner import Certificates as Pem
     from voltaspin.study.runner import crew_of
 
@@ -73,6 +76,11 @@ def design(
         folder.write_bytes("index.html", design_page(result, command).encode())
         folder.write_json("design.json", result.to_json())
         folder.write_json("space.json", asked.to_json())
+        if asked.survivors:
+            study = study_of(asked, survivors(result.points, asked.survivors))
+            folder.write_bytes(
+                f"{KID}/index.html", page(study, judge(study, out / KID).verdicts, out / KID, command).encode()
+            )
         folder.finish(run_record())
     if as_json:
         print_json(result.to_json())
