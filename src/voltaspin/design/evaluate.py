@@ -41,7 +41,7 @@ _EVALUATIONS = 8  # of the short sampling whose states are the noisy images
 _CALIBRATED, _MEASURED = (0, 2, 5, 7), (1, 4, 6)  # states that ranges are chosen from, and that errors are measured on
 _COUNTED = 2  # images in place whose pulses are counted
 _NUMBER, _ACCESS = 4, 8  # bytes of a number of the sampler's state, and of one access that the table prices
-_NOISE_CELLS = 65536  # of the array that Gaussian numbers are drawn from
+_CELLS = 65536  # of an array that random numbers are drawn from, or that holds images in place
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ class RandomNumbers:
         assert model.pulse is not None, "and its pulse"
         counts = job("image", self.name, numbers, cells_per_bit=2).counts
         return {
-            "counts": counts, "bytes": numbers * (2 * _NUMBER + BITS // 8), "cells": _NOISE_CELLS,
+            "counts": counts, "bytes": numbers * (2 * _NUMBER + BITS // 8), "arrays": 1,
             "R_P": model.junction.R_P, "pulse": asdict(CellPulse.of(model.junction, model.pulse)),
         }  # fmt: skip
 
@@ -262,18 +262,19 @@ def _in_place(network: Network, steps: int, cells: int) -> dict[str, Any]:
     counts = {a: memory.total(a) / _COUNTED for a in ("pulse", "read", "xor", "lookup")}
     return {
         "counts": counts | {"reset": memory.total("write") / _COUNTED}, "bytes": made.ledger.total("byte") / _COUNTED,
-        "cells": network.pixels * cells, "R_P": junction.R_P,
+        "arrays": math.ceil(network.pixels * cells / _CELLS), "R_P": junction.R_P,
         "pulse": asdict(mean_pulse(junction, made.pulses, memory)),
     }  # fmt: skip
 
 
 def _random_numbers(found: dict[str, Any], draws: Draws) -> tuple[Floats, Floats, Floats]:
-    """Energy [J] of the actions and of the bytes, and area [m^2] of the array."""
+    """Energy [J] of the actions and of the bytes, and area [m^2] of the arrays."""
     pulse = CellPulse(**found["pulse"])
     pulses = dict.fromkeys(("pulse", "reset", "write", "toggle"), pulse)
     pulses["read"] = CellPulse.read(found["R_P"], table=draws.table)
-    prices = Prices.of_pulses(pulses, cells=found["cells"], draws=draws)
-    return prices.total(found["counts"], "macro"), found["bytes"] * draws["SRAM 32 KB"] / _ACCESS, prices.area["macro"]
+    prices = Prices.of_pulses(pulses, cells=_CELLS, draws=draws)
+    moving = found["bytes"] * draws["SRAM 32 KB"] / _ACCESS
+    return prices.total(found["counts"], "macro"), moving, found["arrays"] * prices.area["macro"]
 
 
 # Designs
