@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from voltaspin.cli.cost import cost
+from voltaspin.cli.design import design
 from voltaspin.cli.device import app as device_app
 from voltaspin.cli.fit import fit
 from voltaspin.cli.images import evaluate, sample, train
@@ -71,7 +72,7 @@ def demo(
     print(f"page: {(out / 'index.html').resolve()}")
 
 
-for command in (bits, randomness, study, frontier, spec, cost, train, sample, evaluate, schema):
+for command in (bits, randomness, study, design, frontier, spec, cost, train, sample, evaluate, schema):
     app.command()(command)
 
 

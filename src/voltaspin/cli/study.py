@@ -29,6 +29,11 @@ _DEVIATIONS = {
     "temperature": units.TEMPERATURE_CHANGE,
 }  # fmt: skip
 
+Certificates = Annotated[
+    tuple[Path, Path, Path] | None,
+    typer.Option("--tls", help="Of a tls:// scheduler: PEM files of the authority, the certificate and its key."),
+]
+
 
 def study(
     file: Annotated[Path, typer.Argument(help="JSON of a study: conditions or a grid, seeds, and the margin.")],
@@ -36,10 +41,7 @@ def study(
     shard: Annotated[str, typer.Option("--shard", help="Do only part i/N of the runs, on this machine.")] = "",
     workers: Annotated[int, count("--workers", most=1024, why="more than any machine has", help="Processes here.")] = 1,
     scheduler: Annotated[str, typer.Option("--scheduler", help="Address of a dask scheduler, to run there.")] = "",
-    tls: Annotated[
-        tuple[Path, Path, Path] | None,
-        typer.Option("--tls", help="Of a tls:// scheduler: PEM files of the authority, the certificate and its key."),
-    ] = None,
+    tls: Certificates = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the study, print its size and an estimate of its time, do nothing.")
     ] = False,
@@ -56,9 +58,10 @@ def study(
     if workers > 1 and scheduler:
         raise InputError("--workers are processes here and --scheduler has its own; give one of them")
     from voltaspin.report.study_page import page, summary, table_csv, verdicts_png
+    from voltaspin.study import runner
     from voltaspin.study.check import check
     from voltaspin.study.equivalence import judge
-    from voltaspin.study.runner import PAGES, Certificates, execute, finished, pages_before, prepare, shard_of
+    from voltaspin.study.runner import PAGES, execute, finished, pages_before, prepare, shard_of
     from voltaspin.study.specification import StudySpec
     from voltaspin.study.work import do, seconds_of
 
@@ -85,7 +88,7 @@ def study(
             bar = bars.add_task(what, total=len(jobs))
             execute(
                 jobs, out, work=work, workers=workers, scheduler=scheduler or None,
-                certificates=None if tls is None else Certificates(*tls),
+                certificates=None if tls is None else runner.Certificates(*tls),
                 progress=lambda done, total, name, bar=bar: bars.update(  # type: ignore[misc]
                     bar, completed=done, total=total, description=name or "study"
                 ),

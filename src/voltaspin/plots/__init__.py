@@ -24,6 +24,7 @@ FIGURES: dict[str, Callable[..., Any]] = {
         "condition-comparison": ("quality", "scores"),
         "cost": ("cost", "energies_per_bit"),
         "cost-claim": ("cost", "ratios"),
+        "design": ("design", "pareto"),
         "compute-cost": ("macro", "network_breakdown"),
         "endurance": ("macro", "lifetimes"),
         "macro-check": ("macro", "published"),

@@ -16,19 +16,35 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing import active_children, connection, get_context, parent_process
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import read_object, write_json
 from voltaspin.core.folders import RECORD, locked
 from voltaspin.core.units import parse_share
-from voltaspin.study.specification import Run, Training, job_from_json
+from voltaspin.study.specification import Run, job_from_json
 
-Job = Run | Training
+
+class Job(Protocol):
+    """A piece of work that is done once: a run or a training of a study, or whatever has a key and JSON data."""
+
+    @property
+    def key(self) -> str:
+        """Name of its folder: a hash of all that decides its result."""
+
+    @property
+    def name(self) -> str:
+        """For the progress."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its data, which another process reads again."""
+
+
+Read = Callable[[dict[str, Any]], Job]
 Work = Callable[[Any, Path], dict[str, Any]]
 Progress = Callable[[int, int, str], None]
 
@@ -78,9 +94,9 @@ def prepare(out: Path, *, force: bool = False) -> None:
     write_json(mark, {"kind": KIND, "schema_version": VERSION})
 
 
-def perform(work: Work, data: dict[str, Any], out: str) -> str:
+def perform(work: Work, data: dict[str, Any], out: str, read: Read = job_from_json) -> str:
     """One run, in whatever process: from a partial folder to a complete one. Returns its key."""
-    run = job_from_json(data)
+    run = read(data)
     place = folder_of(Path(out), run)
     if finished(Path(out), run):
         return run.key
@@ -132,6 +148,8 @@ def execute(
     scheduler: str | None = None,
     certificates: Certificates | None = None,
     progress: Progress | None = None,
+    read: Read = job_from_json,
+    crew: Crew | None = None,
 ) -> int:
     """Do what is not done yet.
 
@@ -146,6 +164,8 @@ def execute(
         scheduler: address of a dask.distributed scheduler, instead of processes here; its workers must see ``out``.
         certificates: for a scheduler at ``tls://``.
         progress: called with (done, total, name of the condition).
+        read: makes a job of its JSON data, in the process that does it.
+        crew: of :func:`crew_of`, in place of ``workers``, ``scheduler`` and ``certificates``, for several calls.
 
     Returns:
         How many runs were done now.
@@ -153,7 +173,7 @@ def execute(
     Raises:
         InputError: a scheduler that does not answer within 10 s; nothing is started then.
     """
-    with _client(scheduler, certificates) as client:
+    with crew_of(workers, scheduler, certificates) if crew is None else nullcontext(crew) as hands:
         prepare(out)
         _sweep(out)
         todo: dict[str, Job] = {}
@@ -164,48 +184,74 @@ def execute(
         done -= len(todo)
         if progress is not None:
             progress(done, total, "")
-        place = str(out.resolve())
-        for key in _through(client, todo, work, place, workers):
+        for key in hands.through(todo, work, str(out.resolve()), read):
             done += 1
             if progress is not None:
                 progress(done, total, todo[key].name)
     return len(todo)
 
 
-def _through(client: Any, todo: dict[str, Job], work: Work, out: str, workers: int) -> Iterator[str]:
-    """Keys as they are finished."""
-    if client is not None:
-        from distributed import as_completed
+class Crew:
+    """Whoever does the jobs: this process, processes of this machine, or a dask cluster; see :func:`crew_of`."""
 
-        # a task whose worker dies goes to another one; a run that is there already is not repeated
-        futures = [
-            client.submit(perform, work, run.to_json(), out, key=f"voltaspin-{run.key}", retries=3, pure=False)
-            for run in todo.values()
-        ]
-        for future in as_completed(futures):
-            yield future.result()
-        return
-    if workers <= 1:
-        for run in todo.values():
-            yield perform(work, run.to_json(), out)
-        return
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    before = set(active_children())
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_begin_worker, initargs=(threads,)
-    ) as pool:
-        pending: set[Future[str]] = {pool.submit(perform, work, r.to_json(), out) for r in todo.values()}
-        try:
-            while pending:
-                ready, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for one in ready:
-                    yield one.result()
-        except BaseException:
-            # Whatever stopped us, an interrupt or a run that failed: do not wait for hours of work that goes on.
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in set(active_children()) - before:
+    def __init__(self, client: Any, workers: int) -> None:
+        self._client, self.workers = client, workers
+        self._pool: ProcessPoolExecutor | None = None
+        self._before = set(active_children())
+
+    def through(self, todo: dict[str, Job], work: Work, out: str, read: Read) -> Iterator[str]:
+        """Do jobs and yield their keys as they are finished."""
+        if self._client is not None:
+            from distributed import as_completed
+
+            # a task whose worker dies goes to another one; a run that is there already is not repeated
+            futures = [
+                self._client.submit(
+                    perform, work, run.to_json(), out, read, key=f"voltaspin-{run.key}", retries=3, pure=False
+                )
+                for run in todo.values()
+            ]
+            for future in as_completed(futures):
+                yield future.result()
+            return
+        if self.workers <= 1:
+            for run in todo.values():
+                yield perform(work, run.to_json(), out, read)
+            return
+        if self._pool is None and todo:
+            threads = max(1, (os.cpu_count() or 1) // self.workers)
+            self._pool = ProcessPoolExecutor(
+                self.workers, mp_context=get_context("spawn"), initializer=_begin_worker, initargs=(threads,)
+            )
+        pending: set[Future[str]] = {
+            self._pool.submit(perform, work, r.to_json(), out, read) for r in todo.values() if self._pool is not None
+        }
+        while pending:
+            ready, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for one in ready:
+                yield one.result()
+
+    def dismiss(self, *, stopped: bool) -> None:
+        """End the processes; ``stopped``: at once, since nobody waits for hours of work that goes on."""
+        if self._pool is None:
+            return
+        self._pool.shutdown(wait=not stopped, cancel_futures=stopped)
+        if stopped:
+            for worker in set(active_children()) - self._before:
                 worker.terminate()
+
+
+@contextmanager
+def crew_of(workers: int = 1, scheduler: str | None = None, certificates: Certificates | None = None) -> Iterator[Crew]:
+    """Connect to a scheduler, or start processes with the first jobs, which end with the block; see :func:`execute`."""
+    with _client(scheduler, certificates) as client:
+        crew = Crew(client, workers)
+        try:
+            yield crew
+        except BaseException:
+            crew.dismiss(stopped=True)
             raise
+        crew.dismiss(stopped=False)
 
 
 def _begin_worker(threads: int) -> None:

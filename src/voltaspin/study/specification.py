@@ -8,13 +8,14 @@ import json
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import read_object
+from voltaspin.core.files import read_object, sha256_of
 from voltaspin.core.spec import Spec
 
 MOST_CONDITIONS = 2_000  #: of a study; each is built before anything runs
@@ -50,6 +51,7 @@ class Condition(Spec):
         calibrate: choose the ranges of the network's arrays on noisy garments before sampling.
         tune: hardware-aware fine-tuning of the network in its arrays: ``steps`` and ``rate``.
         correct: images on which the noise of the arithmetic is measured, to be taken off the sampler's; 0 for none.
+        model: folder of a pipeline in place of the shipped one, whose weights count into the key of a run.
     """
 
     KIND: ClassVar[str] = "study-condition"
@@ -71,6 +73,13 @@ class Condition(Spec):
     calibrate: bool = False
     tune: dict[str, float] = Field(default_factory=dict)
     correct: int = Field(default=0, ge=0, le=100_000)
+    model: str = ""
+
+    @model_validator(mode="after")
+    def _one_model(self) -> Self:
+        if self.model and self.train != "shipped":
+            raise ValueError(f"model = {self.model!r} is trained already; leave out train = {self.train!r}, or model")
+        return self
 
     def to_json(self) -> dict[str, Any]:
         """Leave out the fields that came later where they have their defaults, so that the keys of older runs stay."""
@@ -80,7 +89,7 @@ class Condition(Spec):
 #: Fields that 0.1.0 or the first runs did not know, and their defaults.
 _LATER: dict[str, Any] = {
     "cells": {}, "source": {}, "diffusion": "gaussian", "training": {}, "sampling": {}, "calibrate": False, "tune": {},
-    "correct": 0,
+    "correct": 0, "model": "",
 }  # fmt: skip
 
 #: Version whose results a run has; raised when equal fields make other images, so that no study mixes the two.
@@ -145,8 +154,11 @@ class Run:
     @property
     def key(self) -> str:
         """Name of its folder: a hash of all that decides its result, so that equal runs are one."""
+        condition = self.condition.to_json()
+        if self.condition.model:
+            condition["model"] = _weights(self.condition.model)
         return _key({
-            "condition": self.condition.to_json(), "sampling_seed": self.sampling_seed,
+            "condition": condition, "sampling_seed": self.sampling_seed,
             # the shipped weights are what they are
             "training_seed": 0 if self.training is None else self.training_seed,
         })  # fmt: skip
@@ -168,6 +180,19 @@ class Run:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Run:
         return cls(data["name"], Condition.from_json(data["condition"]), data["training_seed"], data["sampling_seed"])
+
+
+def _weights(folder: str) -> str:
+    """Hash of all weights and configurations of a pipeline's folder; raises InputError where there are none."""
+    files = [f for ext in ("json", "safetensors") for f in sorted(Path(folder).rglob(f"*.{ext}"))]
+    if not (Path(folder) / "model_index.json").is_file():
+        raise InputError(f"model {folder} is no folder of a pipeline, which has a model_index.json")
+    return _hash_of(tuple((str(f.relative_to(folder)), str(f), f.stat().st_mtime_ns) for f in files))
+
+
+@lru_cache(maxsize=64)
+def _hash_of(files: tuple[tuple[str, str, int], ...]) -> str:
+    return hashlib.sha256("".join(f"{name} {sha256_of(file)}\n" for name, file, _ in files).encode()).hexdigest()
 
 
 class StudySpec(Spec):

@@ -235,6 +235,8 @@ def _gaussian(out: Path, run: Run, folder: Path) -> tuple[NDArray[np.uint8], dic
 
 
 def _pipeline(out: Path, run: Run) -> Pipeline:
+    if run.condition.model:
+        return load_pipeline(Path(run.condition.model))
     return load_pipeline(shipped_model() if run.training is None else folder_of(out, run.training) / "model")
 
 
