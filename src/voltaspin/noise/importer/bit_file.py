@@ -159,8 +159,9 @@ def _of_text(file: Content) -> str:
             rows = f" ({count} lines and no row of numbers)" if count < 1000 else ""
             shown = next(iter(file.characters()), b"")[:40].decode("ascii", "replace")
             raise FileError(
-                f"{file} is text that is neither 0 and 1, numbers, hexadecimal, base64 nor JSON: {shown!r}{rows}; name its "
-                "form with format= (text, hex, base64, json or csv), or say format='packed' if its bytes are raw bits"
+                f"{file} is text that is neither 0 and 1, numbers, hexadecimal, base64 nor JSON: {shown!r}{rows}; name "
+                "its form with format= (text, hex, base64, json or csv), or say format='packed' if its bytes are raw "
+                "bits"
             ) from None
     return found or "csv"
 
