@@ -148,12 +148,17 @@ def _times(
             return is_time(table.name(c)) if table.name(c) else not _counts_rows(table, c)
 
         axes = [c for c in table.columns if c != index and _is_axis(table, c) and counts(c)]
-        if not axes:
-            return None, interval_in(above)
+        step = interval_in(above)
+        if not axes or (step and _counts_rows(table, axes[0])):
+            return None, step
         found = axes[0]
     names = [f[found] for f in above[: table.start] if found < len(f)][-2:]
-    factor = factor_of([*names, table.name(found)], file)
-    return lambda: (part * factor for part in _values(table, found, file)), None
+
+    def times() -> Iterator[NDArray[np.float64]]:
+        factor = factor_of([*names, table.name(found)], file)  # only where times are asked for
+        yield from (part * factor for part in _values(table, found, file))
+
+    return times, None
 
 
 def _counts_rows(table: _Table, column: int) -> bool:

@@ -11,6 +11,7 @@ _NAME = re.compile(
     r"(?i)(?:time|times|zeit|temps|t|x|x[-_ ]?axis|x[-_ ]?value|seconds?|secs?|in s|timestamp|datetime|elapsed|"
     r"elapsed time|source|\(?(?:[munpµ]?s)\)?)"
 )
+_CLEAR = re.compile(r"(?i)(?:time|times|zeit|temps|t|timestamp|elapsed|elapsed time)")  # no other quantity has it
 _BRACKETS = re.compile(r"(.*?)\s*[(\[]\s*([^()\[\]]*?)\s*[)\]]\s*")
 _TAIL = re.compile(r"(?i)(.*?)(?:[_ /]|\s+in\s+)((?:[munpµ]?s|sec|seconds?))")
 _UNITS = {"s": 1.0, "S": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "Second": 1.0, "seconds": 1.0}
@@ -22,9 +23,8 @@ _WITHIN = re.compile(r"(?i)t_?inc\s*=\s*([-+0-9.eE]+)")
 
 
 def is_time(name: str) -> bool:
-    """Whether the name of a column is one of time, with or without its unit."""
-    bare, unit = _split(name)
-    return _NAME.fullmatch(bare) is not None and (not unit or _seconds(unit) is not None)
+    """Whether the name of a column is one of time, with or without a unit."""
+    return any(_NAME.fullmatch(text) for text in (_split(name)[0], name.strip()))
 
 
 def misnamed(names: list[str], file: Content) -> None:
@@ -35,7 +35,7 @@ def misnamed(names: list[str], file: Content) -> None:
     """
     for name in names:
         bare, unit = _split(name)
-        if unit and _NAME.fullmatch(bare) and _seconds(unit) is None:
+        if unit and _CLEAR.fullmatch(bare) and _seconds(unit) is None:
             what = "a unit of something else" if unit_of(unit) else "no unit"
             raise FileError(
                 f"{file}: the column {name!r} is named as time and {unit!r} is {what}; correct the header to s, ms, us "

@@ -126,8 +126,8 @@ class Telegraph(Result):
             rows += [
                 (f"state {s.state}: rate", f"{_shown(s.rate)}, mean dwell {_shown(s.mean_dwell)}"),
                 (f"state {s.state}: dwells", f"{s.dwells:,} of {format_quantity(s.shortest, 's')} to "
-                 f"{format_quantity(s.longest, 's')}, mean as seen {_shown(s.observed_mean)}; {100 * s.missed:.2g} % too "
-                 "short to be seen"),
+                 f"{format_quantity(s.longest, 's')}, mean as seen {_shown(s.observed_mean)}; {100 * s.missed:.2g} % "
+                 "too short to be seen"),
                 (f"state {s.state}: law", f"{law} (P = {s.p_exponential:.2g}, distance {s.distance:.2g})"),
             ]  # fmt: skip
         d = self.drift
@@ -203,7 +203,8 @@ def telegraph_statistics(states: States, *, dead_time: float = 0.0, name: str = 
     log = [(math.log(r / max(e.low, 1e-300)), math.log(e.high / r)) for r, e in zip(rates, both, strict=True)]
     energy = math.log(rates[1] / rates[0])
     return Telegraph(
-        samples=states.n, step=states.step, dead_time=(least - 1) * states.step, low=found[0], high=found[1],
+        samples=states.n, step=states.step, dead_time=least * states.step if least > 1 else 0.0,
+        low=found[0], high=found[1],
         relaxation=Estimate.normal(total, std_total, unit="1/s"),
         occupancy=Estimate(share, max(0.0, share - Z95 * std), min(1.0, share + Z95 * std), std=std),
         energy=Estimate(

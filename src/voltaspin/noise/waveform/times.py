@@ -101,23 +101,34 @@ class TimeCheck:
                 f"one above it, and samples are {format_quantity(step, 's')} apart; the times jump: export the part "
                 "before or behind it, or give sample_rate= to leave the times aside"
             )
-        if steps.size >= 1000 and abs(float(steps.mean()) / step - 1) > _EVEN:
+        size, means = _stretches(steps)
+        other = np.flatnonzero(np.abs(means - step) > _EVEN * step + 2 * grain / size)
+        if other.size:
+            first = int(other[0]) * size
+            i = first + int(np.argmax(odd[first : first + size]))
             raise FileError(
-                f"{self._name}: from {self._at(0, 'time')} on, samples are {format_quantity(float(steps.mean()), 's')} "
-                f"apart and {format_quantity(step, 's')} before; {_REMEDY}"
+                f"{self._name}: around {self._at(i + shift, 'time')}, samples are "
+                f"{format_quantity(float(means[other[0]]), 's')} apart, and {format_quantity(step, 's')} elsewhere; "
+                f"{_REMEDY}"
             )
 
     def _typical(self, steps: NDArray[np.float64]) -> float:
-        """The time between samples that is met most, whatever single ones are: the median of means over stretches."""
-        size = max(1, min(1000, steps.size // 5))
-        means = steps[: steps.size // size * size].reshape(-1, size).mean(axis=1)
-        step = float(np.median(means))
+        """The time between samples that is met most, whatever single ones are: the commonest mean of a stretch."""
+        means = _stretches(steps)[1]
+        like = np.abs(means[:, None] - means) <= _EVEN * np.abs(means)
+        step = float(means[np.argmax(like.sum(axis=1))])
         if not step > 0:
             raise FileError(
                 f"{self._name}: most times equal the one above them; they have too few digits, so give sample_rate= to "
                 "leave them aside"
             )
         return step
+
+
+def _stretches(steps: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]]:
+    """The length of a stretch, and the mean step of each."""
+    size = max(1, min(1000, steps.size // 10))
+    return size, steps[: steps.size // size * size].reshape(-1, size).mean(axis=1)
 
 
 def rises_evenly(values: NDArray[np.float64]) -> bool:
