@@ -146,6 +146,7 @@ def jumped(by):
 
 
 FIVE = 0.2 + 0.01 * np.random.default_rng(1).standard_normal(N)
+TWO_RATES = np.concatenate([TIME[:2000], TIME[2000] + np.arange(2000) * 3e-6])
 JITTER = TIME + 2e-7 * np.random.default_rng(2).standard_normal(N)
 RAW = {"sample_type": "int16", "sample_rate": 1e6}
 BAD = {
@@ -159,7 +160,7 @@ BAD = {
     "a jump": (jumped(5e-3), {}, r"time 1500 \(line 1502\) lies 5.001 ms after.*jump"),
     "a missing sample": (jumped(1e-6), {}, r"time 1500 \(line 1502\) lies 2 us after.*jump"),
     "jitter": (table(np.sort(JITTER), VOLTS), {}, "not sampled evenly"),
-    "two rates": (table(np.concatenate([TIME[:2000], TIME[2000] + np.arange(2000) * 3e-6]), VOLTS), {}, r"\(line 200\d\), samples are .* apart"),
+    "two rates": (table(TWO_RATES, VOLTS), {}, r"\(line 200\d\), samples are .* apart"),
     "swapped": (table(VOLTS, TIME), {}, "swapped|rise by even steps"),
     "swapped, columns said": (table(TIME, VOLTS, header=""), {"column": 0, "time_column": 1}, "swapped"),
     "time as value": (table(TIME, VOLTS), {"column": 0}, "'s' of the column"),

@@ -140,6 +140,11 @@ class Sampling:
                     f"{name}={format_quantity(value, 's')} must be positive and not longer than the trace of "
                     f"{trace.file.name}, {format_quantity(trace.duration, 's')}; give a shorter one"
                 )
+            if value is not None and value < trace.step * (1 - 1e-9):
+                raise InputError(
+                    f"{name}={format_quantity(value, 's')} is shorter than the time between samples, "
+                    f"{format_quantity(trace.step, 's')}; give a longer one"
+                )
         if self.recover:
             return recovered_clock(states, name=trace.file.name)
         if self.trigger is not None:

@@ -328,14 +328,15 @@ def _drift(raw: States, states: States) -> Drift:
     for state in (0, 1):
         exits = states.edges[(states.first + state) % 2 :: 2]
         seen = np.bincount(np.minimum(exits // width, k - 1), minlength=k)
-        expected = seen.sum() * raw.counts[:, state] / max(int(raw.counts[:, state].sum()), 1)
+        rate = seen.sum() / max(int(raw.counts[:, state].sum()), 1)
+        expected = rate * raw.counts[:, state]
         good = expected >= 5
         if np.count_nonzero(good) < 2:
             continue
         rest = seen[~good].sum(), expected[~good].sum()
         p = np.append(expected[good], rest[1]) if rest[1] > 0 else expected[good]
         o = np.append(seen[good], rest[0]) if rest[1] > 0 else seen[good]
-        statistic += float(((o - p) ** 2 / p).sum())
+        statistic += float(((o - p) ** 2 / p).sum()) / (1 - min(rate, 0.9))  # exits per sample are binomial
         free += p.size - 1
     return Drift(
         starts=np.arange(k) * width * raw.step, occupancy=occupancy, low=raw.means[:, 0], high=raw.means[:, 1],
