@@ -166,6 +166,13 @@ def test_rates_of_a_low_barrier_follow_flip_rate(tmp_path):
     assert found.energy.value == pytest.approx(math.log(out_of_down / out_of_up), abs=4 * std)
 
 
+def test_steady_rates_are_rejected_at_the_level_of_their_test():
+    rng = np.random.default_rng(0)
+    p = [telegraph_statistics(states_of(telegraph(2e4, 1e4, 20_000, rng))).drift.p_rates for _ in range(400)]
+    low, high = band(400, 0.05)
+    assert low <= np.count_nonzero(np.array(p) < 0.05) <= high
+
+
 def test_a_drift_of_the_rates_is_seen():
     rng = np.random.default_rng(4)
     steady = telegraph(2e4, 1e4, 200_000, rng)

@@ -126,6 +126,29 @@ def test_the_known_bits_come_back(tmp_path, case):
     assert np.array_equal(np.unpackbits(source.bits(BITS.size), count=BITS.size), BITS)
 
 
+@pytest.mark.parametrize("case", GOOD)
+def test_damaged_files_are_read_or_refused_in_one_line(tmp_path, case):
+    data, options, _ = GOOD[case]
+    data = data() if callable(data) else data
+    data = data.encode() if isinstance(data, str) else data
+    rng = np.random.default_rng(len(case))
+    for turn in range(9):
+        damaged = bytearray(data)
+        if turn % 3 == 0:
+            for _ in range(4):
+                damaged[rng.integers(min(len(data), 60))] ^= 1 << rng.integers(8)
+        elif turn % 3 == 1:
+            damaged = damaged[: rng.integers(1, len(data))]
+        else:
+            at = rng.integers(len(data))
+            damaged[at : at + rng.integers(1, 50)] = rng.bytes(rng.integers(1, 50))
+        try:
+            line = read_waveform(written(tmp_path, bytes(damaged)), **options).read_as
+        except InputError as error:
+            line = str(error)
+        assert "\n" not in line
+
+
 def test_a_wav_file_is_a_recording_too(tmp_path):
     source = RecordedSource(written(tmp_path, wav(2)), threshold="fit")
     assert np.array_equal(np.unpackbits(source.bits(N), count=N), STATE)

@@ -330,14 +330,13 @@ def _drift(raw: States, states: States) -> Drift:
         seen = np.bincount(np.minimum(exits // width, k - 1), minlength=k)
         rate = seen.sum() / max(int(raw.counts[:, state].sum()), 1)
         expected = rate * raw.counts[:, state]
-        good = expected >= 5
+        # what varies with the time spent in the state is in the expected exits; their variance is that of the mean time
+        variance = rate * total * raw.counts[:, state].sum() / max(int(total.sum()), 1)
+        good = variance >= 5
         if np.count_nonzero(good) < 2:
             continue
-        rest = seen[~good].sum(), expected[~good].sum()
-        p = np.append(expected[good], rest[1]) if rest[1] > 0 else expected[good]
-        o = np.append(seen[good], rest[0]) if rest[1] > 0 else seen[good]
-        statistic += float(((o - p) ** 2 / p).sum()) / (1 - min(rate, 0.9))  # exits per sample are binomial
-        free += p.size - 1
+        statistic += float(((seen - expected)[good] ** 2 / variance[good]).sum()) / (1 - min(rate, 0.9))
+        free += int(np.count_nonzero(good)) - 1
     return Drift(
         starts=np.arange(k) * width * raw.step, occupancy=occupancy, low=raw.means[:, 0], high=raw.means[:, 1],
         p_rates=float(gammaincc(free / 2, statistic / 2)) if free else None,

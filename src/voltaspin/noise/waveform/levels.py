@@ -17,6 +17,7 @@ BINS = 1 << 16  #: of the histogram in which the populations are sought: a glitc
 _FITTED = 4096  # bins that a fit looks at
 _DRAWN = 256  # and a figure
 HYSTERESIS = 0.5  #: of the way from the threshold to either level, where the hysteresis thresholds lie by default
+_SAME = 1e-12  # difference of values, over their size, below which they are one
 _DISTINCT = 16  # values up to which a trace has no noise by which a clipped level could be told
 _CLIPPED = 1e-3  # share of samples at the end of the range from which a trace is clipped
 
@@ -66,7 +67,7 @@ def find_levels(trace: Trace, *, threshold: float | str | None = None, hysteresi
             that no sample passes, or thresholds outside the values.
     """
     name = trace.file.name
-    if trace.low == trace.high:
+    if trace.high - trace.low <= _SAME * max(abs(trace.low), abs(trace.high)):
         raise InputError(
             f"{name}: all {trace.n} samples are {trace.shown(trace.low)}: a dead channel; check probe, range and "
             "channel, and record again"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from voltaspin.core.units import format_quantity
 from voltaspin.noise.importer.reading import FileError, Reading
 
+_LONGEST = 1e15  # seconds that a time may be from zero
 _EVEN = 0.02  # part of a step by which it may differ
 _KINDS = 16  # different steps that rounding makes in one block, at most
 _FEW = 0.01  # share of odd steps up to which they are single events
@@ -45,7 +46,7 @@ class TimeCheck:
             raise FileError(f"{self._name} has {times.size} times and {values.size} values in a block; {_REMEDY}")
         if not times.size:
             return
-        if (bad := np.flatnonzero(~np.isfinite(times))).size:
+        if (bad := np.flatnonzero(~(np.abs(times) < _LONGEST))).size:
             raise FileError(f"{self._name}: {self._at(int(bad[0]), 'time')} is {times[bad[0]]}; {_REMEDY}")
         if not self._n:
             self._first = float(times[0])

@@ -27,6 +27,7 @@ from voltaspin.noise.importer.values import in_given_unit, in_si
 from voltaspin.noise.waveform.times import TimeCheck, rises_evenly
 
 BLOCK = 1 << 20  #: samples of a block
+_LARGEST = 1e30  # value, beyond which squares overflow
 _TEXT = ("csv", "json")  # which a second pass would parse again
 _NO_UNITS = ("", "1", "a.u.", "au", "arb", "arb.", "raw", "counts", "count", "lsb", "adc", "code", "%")
 _SAMPLED = 1 << 18  # samples, spread over the trace, that are kept to look at
@@ -224,10 +225,16 @@ class _Scan:
     def add(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Take the next values; return them in SI."""
         scaled = in_si(values, self.n, self.reading, self.file)
-        self.n += scaled.size
         if not scaled.size:
             return scaled
         low, high = float(scaled.min()), float(scaled.max())
+        if max(-low, high) > _LARGEST:
+            i = int(np.argmax(np.abs(scaled)))
+            raise FileError(
+                f"{self.file}: {self.reading.at(self.n + i)} is {scaled[i]:.3g} {self.reading.unit}".rstrip()
+                + ", which is no measured value; check the type and the byte order, or remove it"
+            )
+        self.n += scaled.size
         at_low, at_high = int(np.count_nonzero(scaled == low)), int(np.count_nonzero(scaled == high))
         self.at_low = at_low + self.at_low * (low == self.low) if low <= self.low else self.at_low
         self.at_high = at_high + self.at_high * (high == self.high) if high >= self.high else self.at_high
