@@ -1,6 +1,7 @@
 """Every command's JSON says its kind and fits the schema that ``voltaspin schema`` prints for it."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ from jsonschema import Draft202012Validator
 from PIL import Image
 
 from voltaspin.cli.app import main
+
+TRACE = Path(__file__).parents[1] / "examples" / "data" / "telegraph.csv"
 
 
 def output(capsys, *arguments):
@@ -47,6 +50,7 @@ QUICK = {
     "endurance": ["memory", "endurance", "--steps", "2"],
     "yield": ["memory", "yield", "--rows", "32", "--columns", "32"],
     "junction": ["spec", "--junction", "generator"],
+    "waveform": ["waveform", str(TRACE), "--interval", "10us"],
     "randomness": ["randomness", "--source", "software", "--bits", "20000"],
 }
 

@@ -18,6 +18,7 @@ from scipy.io import savemat
 
 from voltaspin.core.errors import InputError
 from voltaspin.noise import RecordedSource
+from voltaspin.noise.waveform import Trace
 
 N = 1200
 BITS = (np.random.default_rng(11).random(N) < 0.5).astype(np.uint8)
@@ -254,6 +255,35 @@ def test_the_known_bits_come_back(tmp_path, case):
     assert "\n" not in line
     assert f"{N} bits" in line
     json.dumps(source.provenance.to_json(), allow_nan=False)
+
+
+#: Layouts that hold neither times nor an interval.
+UNTIMED = {
+    "CSV, all negative", "CSV, kilohm", "CSV, kilohm said", "CSV, ohm, a bare prefix", "decimal comma, one column",
+    "npy of volts", "npz of volts", "npy of volts, float32, fitted", "JSON of volts", "12-bit words",
+    "16-bit words, big end first", "8-bit words, fitted", "float32 words", "float32 words with a unit",
+    "Rohde & Schwarz, values only",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LEVELS)
+def test_the_times_of_a_waveform_come_back(tmp_path, case):
+    data, options = LEVELS[case]
+    options = {name: value for name, value in options.items() if name != "threshold"}
+    path = tmp_path / "recording"
+    data = data() if callable(data) else data
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    if case in UNTIMED:
+        with pytest.raises(InputError, match="give sample_rate="):
+            Trace.open(path, **options)
+        assert Trace.open(path, sample_rate=5e5, **options).n == N
+    elif "segments" in case:
+        with pytest.raises(InputError, match=r"line 408.*run backwards"):
+            Trace.open(path, **options)
+    else:
+        trace = Trace.open(path, **options)
+        assert trace.n == N
+        assert trace.step == pytest.approx(2e-6, rel=1e-5), trace.text
 
 
 @pytest.mark.parametrize("case", [*PACKED_FILES, *LEVELS])

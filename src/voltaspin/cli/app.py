@@ -22,6 +22,7 @@ from voltaspin.cli.options import AsJson, Force, OptionError, Out, Seed, count
 from voltaspin.cli.schema import schema
 from voltaspin.cli.study import frontier, spec, study
 from voltaspin.cli.terminal import progress_of, show
+from voltaspin.cli.waveform import waveform
 from voltaspin.core.console import abandon_output, as_options, check_argument, one_line, take_anything
 from voltaspin.core.errors import InputError
 from voltaspin.core.stopping import Stopped, stoppable
@@ -72,7 +73,7 @@ def demo(
     print(f"page: {(out / 'index.html').resolve()}")
 
 
-for command in (bits, randomness, study, design, frontier, spec, cost, train, sample, evaluate, schema):
+for command in (bits, randomness, waveform, study, design, frontier, spec, cost, train, sample, evaluate, schema):
     app.command()(command)
 
 

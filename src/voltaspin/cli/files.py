@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 #: Name in :class:`voltaspin.noise.FileOptions`, option, further spellings, help.
 _OPTIONS: dict[str, tuple[type, tuple[str, ...], str]] = {
-    "format": (str, ("--file-format",), "packed, bytes, text, hex, base64, json, csv, npy, npz, mat, hdf5 or samples; "
-               "default: recognised by content."),
+    "format": (str, ("--file-format",), "packed, bytes, text, hex, base64, json, csv, npy, npz, mat, hdf5, wav or "
+               "samples; default: recognised by content."),
     "bit_order": (str, ("--bit-order",), "Of packed bytes: msb (the first bit is the highest, the default) or lsb."),
     "threshold": (str, ("--threshold",), "Above which a bit is 1: 5.4kohm, 0.35V, -20mV, a number in SI, or fit."),
     "unit": (str, ("--unit",), "Of the values, such as kohm or mV, where the file does not say it."),
@@ -27,6 +27,8 @@ _OPTIONS: dict[str, tuple[type, tuple[str, ...], str]] = {
     "sample_type": (str, ("--sample-type",), "Of raw converter words: int16, uint8, float32, ...; packed: the numbers "
                     "of a table or array are bytes of eight bits."),
     "byte_order": (str, ("--byte-order",), "Of raw converter words: little (default) or big."),
+    "channels": (int, ("--channels",), "Of raw converter words: channels that take turns; --column says which."),
+    "header_bytes": (int, ("--header-bytes",), "Of raw converter words: bytes before the first one."),
     "delimiter": (str, ("--delimiter",), "Of a table: comma, semicolon, tab or space."),
     "decimal": (str, ("--decimal",), "Decimal sign of a table: . or ,"),
     "skip_rows": (int, ("--skip-rows",), "Lines of a table above its first row of numbers."),
@@ -37,14 +39,20 @@ SPELLED = {name: spellings[0] for name, (_, spellings, _) in _OPTIONS.items()}  
 Given = dict[str, Any]  #: the options that were given, by their names in FileOptions
 
 
-def file_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of a recorded file; it gets those that were given as ``recording``."""
+def file_options(command: Callable[..., None], *, without: Collection[str] = ()) -> Callable[..., None]:
+    """Give a command the options of a recorded file; it gets those that were given as ``recording``.
+
+    Args:
+        command: whose argument ``recording`` they become.
+        without: names of those that it does not take.
+    """
+    options = {name: option for name, option in _OPTIONS.items() if name not in without}
     hints = get_type_hints(command, include_extras=True)
     own = [p for p in inspect.signature(command).parameters.values() if p.name != "recording"]
 
     @functools.wraps(command)
     def with_options(**values: Any) -> None:
-        given = {name: values.pop(f"file_{name}") for name in _OPTIONS}
+        given = {name: values.pop(f"file_{name}") for name in options}
         command(**values, recording={name: value for name, value in given.items() if value is not None})
 
     more = [
@@ -52,7 +60,7 @@ def file_options(command: Callable[..., None]) -> Callable[..., None]:
             f"file_{name}", inspect.Parameter.KEYWORD_ONLY, default=None,
             annotation=Annotated[type_ | None, typer.Option(*spellings, help=text, rich_help_panel=_PANEL)],
         )
-        for name, (type_, spellings, text) in _OPTIONS.items()
+        for name, (type_, spellings, text) in options.items()
     ]  # fmt: skip
     with_options.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints.get(p.name, p.annotation)) for p in own] + more

@@ -147,7 +147,7 @@ def bits(
     }  # fmt: skip
     target = Path(out)
     described = format == "packed" and not is_stream(target)
-    how = {**about, "sidecar": _description(target, force), "kind": "recording"} if described else {}
+    how = {**about, "sidecar": described_beside(target, force), "kind": "recording"} if described else {}
     with claimed_file(target, force=force, **how), progress_of("bits") as report:
         try:
             if described:
@@ -177,8 +177,8 @@ def _format_by_suffix(out: str) -> Literal["packed", "text"]:
     return SUFFIXES[suffix]
 
 
-def _description(target: Path, force: bool) -> Path:
-    """Where the description of a file of packed bits stands; raises InputError where it is of other bits."""
+def described_beside(target: Path, force: bool) -> Path:
+    """Return where the description of a file of packed bits stands; raises InputError where it is of other bits."""
     from voltaspin.noise.recorded import Recording
 
     beside = Recording.beside(target)

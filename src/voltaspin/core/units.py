@@ -117,6 +117,12 @@ FIELD_RATE = Dimension("field rate", {f"{unit}/s": value for unit, value in FIEL
 RATIO = Dimension("ratio", {"": 1.0, "%": 1e-2})
 NUMBER = Dimension("number", {"": 1.0})
 COUNT = Dimension("count", _with_prefixes("", _LARGE | {"T": 1e12}), 1.0, 1e18)
+SAMPLE_RATE = Dimension(
+    "sample rate",
+    {f"{p}{unit}": v for unit in ("Hz", "S/s", "Sa/s") for p, v in (_LARGE | {"m": 1e-3}).items()},
+    1e-6,
+    1e15,
+)
 #: What a junction and its pulses can have; a value far outside is a slip of the unit.
 PULSE_WIDTH = TIME.within(1e-12, 1e-3)
 JUNCTION_VOLTAGE = VOLTAGE.within(1e-6, 20.0)

@@ -48,7 +48,7 @@ class RecordedSource(SequentialSource):
         unit: of the values, where the file does not say it.
         column: of a table, or the name of an array.
         n_cells: cells that were read in turn: bit ``j`` comes from cell ``j % n_cells``.
-        sample_type, byte_order: of raw converter words.
+        sample_type, byte_order, channels, header_bytes: of raw converter words.
         delimiter, decimal, skip_rows: of a table.
 
     Raises:
@@ -71,6 +71,8 @@ class RecordedSource(SequentialSource):
         n_cells: int | None = None,
         sample_type: SampleType | None = None,
         byte_order: ByteOrder | None = None,
+        channels: int | None = None,
+        header_bytes: int | None = None,
         delimiter: str | None = None,
         decimal: str | None = None,
         skip_rows: int | None = None,
@@ -80,6 +82,7 @@ class RecordedSource(SequentialSource):
         self.options = FileOptions(
             format=format, bit_order=bit_order, threshold=threshold, unit=unit, column=column,
             n_cells=n_cells, sample_type=sample_type, byte_order=byte_order,
+            channels=channels, header_bytes=header_bytes,
             delimiter=delimiter, decimal=decimal, skip_rows=skip_rows,
         )  # fmt: skip
         if not self.path.is_file():

@@ -35,5 +35,7 @@ FIGURES: dict[str, Callable[..., Any]] = {
         "device-characterisation": ("device", "switching_curves"),
         "noise-specification": ("requirements", "every_axis"),
         "randomness": ("noise", "examined_bits"),
+        "telegraph": ("waveform", "dwell_times"),
+        "waveform": ("waveform", "trace_and_levels"),
     }.items()
 }

@@ -12,6 +12,7 @@ import tempfile
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,15 +22,16 @@ from numpy.typing import NDArray
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import parse_json
 from voltaspin.core.spec import Spec
-from voltaspin.noise.importer import content, readers
+from voltaspin.noise.importer import content, readers, words
 from voltaspin.noise.importer.content import unpacked
 from voltaspin.noise.importer.reading import Content, FileError, FileOptions, Reading, Understood
 from voltaspin.noise.importer.table import NoTableError, read_table
 from voltaspin.noise.importer.values import TwoPopulations, converted
 
-_TABLE = frozenset({"column", "delimiter", "decimal", "skip_rows"})
+_TABLE = frozenset({"column", "time_column", "delimiter", "decimal", "skip_rows"})
 _PACKED = frozenset({"bit_order"})
 _VALUES = frozenset({"threshold", "unit", "column", "sample_type", "bit_order"})
+_WORDS = frozenset({"threshold", "unit", "column", "sample_type", "byte_order", "channels", "header_bytes"})
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Layout:
     Args:
         read: from the content to a reading.
         takes: options that apply to it, besides ``format`` and ``n_cells``.
-        begins: first bytes, of a layout with a mark of its own.
+        begins: first bytes, of a layout with a mark of its own; after: what stands eight bytes later.
         title: name of the kind of file that begins so.
         seen: of a text: whether its first characters, comments left out, are of this layout.
         also: further values of ``format`` under which it is read.
@@ -48,22 +50,24 @@ class Layout:
     read: Callable[[Content], Reading]
     takes: frozenset[str] = frozenset()
     begins: tuple[bytes, ...] = ()
+    after: bytes = b""
     title: str = ""
     seen: Callable[[bytes], bool] | None = None
     also: tuple[str, ...] = ()
 
 
 LAYOUTS = {
-    "npy": Layout(readers.read_npy, _VALUES, (b"\x93NUMPY",), "NumPy", also=("npz",)),
-    "hdf5": Layout(readers.read_hdf5, _VALUES, (b"\x89HDF\r\n\x1a\n", b"MATLAB 7.3"), "HDF5", also=("mat",)),
-    "mat": Layout(readers.read_mat, _VALUES, (b"MATLAB 5.0",), "MATLAB 5"),
+    "npy": Layout(readers.read_npy, _VALUES, (b"\x93NUMPY",), title="NumPy", also=("npz",)),
+    "hdf5": Layout(readers.read_hdf5, _VALUES, (b"\x89HDF\r\n\x1a\n", b"MATLAB 7.3"), title="HDF5", also=("mat",)),
+    "mat": Layout(readers.read_mat, _VALUES, (b"MATLAB 5.0",), title="MATLAB 5"),
+    "wav": Layout(words.read_wav, frozenset({"threshold", "unit", "column"}), (b"RIFF", b"RF64"), b"WAVE", "WAV"),
     "text": Layout(readers.read_bits, seen=readers.is_bits),
     "json": Layout(readers.read_json, _VALUES, seen=lambda sample: sample.lstrip()[:1] in (b"[", b"{")),
     "hex": Layout(readers.read_hex, _PACKED, seen=readers.is_hex),
     "base64": Layout(readers.read_base64, _PACKED, seen=readers.is_base64),
     "csv": Layout(read_table, _VALUES | _TABLE),  # any other text with rows of numbers
-    "bytes": Layout(readers.read_bytes),
-    "samples": Layout(readers.read_samples, frozenset({"threshold", "unit", "sample_type", "byte_order"})),
+    "bytes": Layout(words.read_bytes),
+    "samples": Layout(words.read_samples, _WORDS),
 }
 
 
@@ -89,6 +93,8 @@ def _recognised(file: Content) -> tuple[str | None, Content]:
         return (None if asked == "packed" else asked), file
     beginning = content.beginning(file.path)
     for name, layout in LAYOUTS.items():
+        if not beginning[8:].startswith(layout.after):
+            continue
         if beginning.startswith(layout.begins) or beginning[512:520] in layout.begins:  # HDF5 behind a user block
             _check_kind(file, layout.title, (name, *layout.also))
             return name, file
@@ -98,7 +104,7 @@ def _recognised(file: Content) -> tuple[str | None, Content]:
             f"{file} begins as a {foreign} file, which is not opened; export the recording as CSV, .npy or text, or "
             "say format='packed' if its bytes are raw bits"
         )
-    if asked in ("npy", "npz", "mat", "hdf5"):
+    if asked in ("npy", "npz", "mat", "hdf5", "wav"):
         raise FileError(f"{file} does not begin as a {asked} file; leave format= out to have it recognised")
     head, parts = content.looks(file.path)
     encoding = content.encoding_of(head.tobytes()) or (None if asked is None else ("utf-8", 0))
@@ -149,10 +155,13 @@ def _of_text(file: Content) -> str:
         try:
             read_table(file)
         except NoTableError:
+            count = sum(1 for line in islice(file.lines(), 1000) if line.strip())
+            rows = f" ({count} lines and no row of numbers)" if count < 1000 else ""
             shown = next(iter(file.characters()), b"")[:40].decode("ascii", "replace")
             raise FileError(
-                f"{file} is text that is neither 0 and 1, numbers, hexadecimal, base64 nor JSON: {shown!r}; name its "
-                "form with format= (text, hex, base64, json or csv), or say format='packed' if its bytes are raw bits"
+                f"{file} is text that is neither 0 and 1, numbers, hexadecimal, base64 nor JSON: {shown!r}{rows}; name "
+                "its form with format= (text, hex, base64, json or csv), or say format='packed' if its bytes are raw "
+                "bits"
             ) from None
     return found or "csv"
 

@@ -37,7 +37,7 @@ FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"\x28\xb5\x2f\xfd", "Zstandard"), (b"\x04\x22\x4d\x18", "LZ4"), (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
     (b"Rar!\x1a\x07", "RAR"), (b"\x89PNG\r\n\x1a\n", "PNG"), (b"\xff\xd8\xff\xe0", "JPEG"),
     (b"\xff\xd8\xff\xe1", "JPEG"), (b"GIF87a", "GIF"), (b"GIF89a", "GIF"), (b"\x7fELF", "ELF"),
-    (b"SQLite format 3\x00", "SQLite"), (b"%PDF-", "PDF"), (b"RIFF", "RIFF (WAV, AVI)"), (b"PAR1", "Parquet"),
+    (b"SQLite format 3\x00", "SQLite"), (b"%PDF-", "PDF"), (b"RIFF", "RIFF (AVI)"), (b"PAR1", "Parquet"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old Office (XLS)"), (b"II*\x00", "TIFF"), (b"MM\x00*", "TIFF"),
     (b"TDSm", "TDMS"), (b"ARROW1", "Arrow"), (b"\x00\x00\x00\x0cjP  ", "JPEG 2000"), (b"fLaC", "FLAC"),
     (b"OggS", "Ogg"), (b"AG10", "Keysight binary waveform"), (b"AG01", "Keysight binary waveform"),
@@ -59,7 +59,7 @@ def foreign(path: Path) -> str | None:
     """Return the name of a known kind of file that is not opened; None for any other content."""
     head, size = beginning(path), path.stat().st_size
     for first, name in FOREIGN:
-        if head.startswith(first):
+        if head.startswith(first) and head[8:12] != b"WAVE":
             return name
     if head[257:262] == b"ustar":
         return "tar"

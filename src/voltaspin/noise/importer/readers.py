@@ -1,4 +1,4 @@
-"""Readers of all layouts but tables: characters, NumPy, MATLAB, HDF5, JSON, and raw words. Nothing is unpickled."""
+"""Readers of all layouts but tables: characters, NumPy, MATLAB, HDF5, JSON. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import base64
 import binascii
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from voltaspin.core.files import parse_json
 from voltaspin.noise.importer.content import most
@@ -171,6 +173,9 @@ VALUES = 1 << 20  #: values read at once
 _JSON_MOST = 64 << 20  # bytes of the largest JSON recording
 _MAT_MOST = 512 << 20  # bytes of a variable in a MATLAB 5 file, which is read at once
 _AXIS = re.compile(r"(?i)(?:t|time|times|timestamps?|index|x|x_axis|tstart|tinterval|fs)")
+_TIME = re.compile(r"(?i)(?:t|times?|timestamps?)")
+_STEP = re.compile(r"(?i)(?:dt|tinterval|x_?inc|x_?increment|delta_?x|sample_?interval)")
+_RATE = re.compile(r"(?i)(?:fs|sampl(?:e|ing)_?rate)")
 
 
 @contextmanager
@@ -193,6 +198,7 @@ def read_npy(file: Content) -> Reading:
     """Read a NumPy array of any shape row by row, or one field or one column of it with ``column``."""
     with _careful(file, "npy"):
         found = np.load(file.path, mmap_mode="r", allow_pickle=False)
+    times = None
     array = file.member.removesuffix(".npy")  # its name in an .npz file
     column = None if array else file.options.column
     said, label = f"NumPy array{f' {array!r}' if array else ''}", array or None
@@ -200,14 +206,22 @@ def read_npy(file: Content) -> Reading:
         field = file.options.column
         if not isinstance(field, str) or field not in found.dtype.names:
             raise FileError(f"{file} has the fields {', '.join(found.dtype.names)}; say which one with column=")
+        axes = [n for n in found.dtype.names if n != field and (_TIME.fullmatch(n) or n == file.options.time_column)]
+        times = found[axes[0]] if axes else None
         found, said, column, label = found[field], f"{said}, field {field!r}", None, field
-    return _of_array(found, "npz" if array else "npy", said, file, column, label)
+    return _of_array(found, "npz" if array else "npy", said, file, column, label, times)
 
 
-def _of_array(found: Any, kind: str, said: str, file: Content, column: str | int | None, label: str | None) -> Reading:
+def _of_array(
+    found: Any, kind: str, said: str, file: Content, column: str | int | None, label: str | None, times: Any = None
+) -> Reading:
     if found.dtype.kind not in "buif":
         raise FileError(f"{file} holds {found.dtype}; give an array of 0 and 1, or of measured values")
     shape = "x".join(map(str, found.shape))
+    timed = found.ndim == 2 and found.dtype.kind == "f" and len(found) >= 20 and found.shape[1] > 1
+    timed = timed and one_way(found[:1000, 0].astype(float))
+    if timed or (found.ndim == 2 and isinstance(file.options.time_column, int)):
+        times = found[:, min(int(file.options.time_column or 0), found.shape[1] - 1)]
     if column is not None:
         number = int(column.lstrip("#")) if isinstance(column, str) and column.lstrip("#").isdecimal() else column
         if isinstance(number, str) or found.ndim != 2 or number >= found.shape[1]:
@@ -216,7 +230,7 @@ def _of_array(found: Any, kind: str, said: str, file: Content, column: str | int
             )
         found, label = found[:, number], str(number)
         said += f", column {number}"
-    elif found.ndim == 2 and found.dtype.kind == "f" and len(found) >= 20 and one_way(found[:1000, 0].astype(float)):
+    elif timed:
         if found.shape[1] > 2:
             raise FileError(f"{file} holds {found.shape[1]} columns, the first of which is time; say one with column=")
         if found.shape[1] == 2:
@@ -224,13 +238,19 @@ def _of_array(found: Any, kind: str, said: str, file: Content, column: str | int
             said += ", column 1 (column 0 is time)"
     said += f" of {found.dtype}, shape {'x'.join(map(str, found.shape)) or 'none'}"
 
-    def blocks() -> Iterator[NDArray[Any]]:
-        # flat indexing copies one block only, whatever the order in memory
-        flat = found.reshape(-1) if found.ndim < 2 or found.flags.c_contiguous else found.flat
-        for i in range(0, found.size, VALUES):
-            yield np.asarray(flat[i : i + VALUES])
+    if times is not None and times.size != found.size:
+        times = None
+    return Reading(
+        kind, lambda: _parts(found), said, column=label, times=None if times is None else lambda: _parts(times)
+    )
 
-    return Reading(kind, blocks, said, column=label)
+
+def _parts(found: Any) -> Iterator[NDArray[Any]]:
+    """Yield an array row by row in blocks."""
+    # flat indexing copies one block only, whatever the order in memory
+    flat = found.reshape(-1) if found.ndim < 2 or found.flags.c_contiguous else found.flat
+    for i in range(0, found.size, VALUES):
+        yield np.asarray(flat[i : i + VALUES])
 
 
 def read_mat(file: Content) -> Reading:
@@ -238,7 +258,7 @@ def read_mat(file: Content) -> Reading:
     from scipy.io import loadmat, whosmat
 
     with _careful(file, "MATLAB"):
-        sizes = {
+        sizes: dict[str, int] = {
             entry: prod(shape)
             for entry, shape, kind in whosmat(str(file.path))
             if kind in ("double", "single", "logical") or "int" in kind
@@ -248,8 +268,35 @@ def read_mat(file: Content) -> Reading:
             raise FileError(
                 f"{file}: variable {chosen} has {sizes[chosen]} values; save it with -v7.3, which is read in blocks"
             )
-        found = np.asarray(loadmat(str(file.path), variable_names=[chosen])[chosen])
-    return _of_array(found, "mat", f"MATLAB variable {chosen!r}", file, None, chosen)
+        wanted = [n for n in sizes if n == chosen or sizes[n] == 1 or (n == _times_of(sizes, chosen, file))]
+        every = loadmat(str(file.path), variable_names=wanted)
+        found, axis = np.asarray(every[chosen]), _times_of(sizes, chosen, file)
+        step = _step_of({n: every[n] for n in wanted if sizes[n] == 1})
+    times = None if axis is None else np.asarray(every[axis], float)
+    reading = _of_array(found, "mat", f"MATLAB variable {chosen!r}", file, None, chosen, times)
+    return replace(reading, step=step)
+
+
+def _times_of(sizes: dict[str, int], chosen: str, file: Content) -> str | None:
+    """The array of times beside the chosen one: as many values, and the given name or one of time."""
+    given = file.options.time_column
+    for name, size in sizes.items():
+        short = name.rpartition("/")[2]
+        if name != chosen and size == sizes[chosen] and (given in (name, short) if given else _TIME.fullmatch(short)):
+            return name
+    return None
+
+
+def _step_of(scalars: Mapping[str, Any]) -> float | None:
+    """The time between samples [s] that stands beside a recording, as an interval or as a rate."""
+    for name, given in scalars.items():
+        value = np.asarray(given)
+        if value.size == 1 and value.dtype.kind in "uif" and 0 < (number := float(value.reshape(-1)[0])) < np.inf:
+            if _STEP.fullmatch(name.rpartition("/")[2]):
+                return number
+            if _RATE.fullmatch(name.rpartition("/")[2]):
+                return 1 / number
+    return None
 
 
 def read_hdf5(file: Content) -> Reading:
@@ -278,10 +325,13 @@ def read_hdf5(file: Content) -> Reading:
                 f"{file}: data set {chosen} claims more than {limit} bytes, as no recording of this file size does"
             )
         matlab = "MATLAB_class" in data.attrs
+        name = _times_of(sizes, chosen, file)
+        scalars = {n: opened[n][()] for n, size in sizes.items() if size == 1 and n != chosen}
+        step = _step_of({**scalars, **opened.attrs, **data.attrs})
     # MATLAB writes the transpose; both are read row by row as their program shows them
     axis = int(np.argmax(data.shape)) if 1 in data.shape else int(matlab and data.ndim == 2)
 
-    def blocks() -> Iterator[NDArray[Any]]:
+    def blocks(data: Any = data, axis: int = axis) -> Iterator[NDArray[Any]]:
         rows = data.shape[axis] if data.ndim else 1
         step = max(1, VALUES * rows // max(data.size, 1))
         for i in range(0, rows, step):
@@ -290,7 +340,11 @@ def read_hdf5(file: Content) -> Reading:
             yield np.asarray(part).T.reshape(-1) if axis else np.asarray(part).reshape(-1)
 
     said = f"{'MATLAB 7.3 variable' if matlab else 'HDF5 data set'} {chosen!r} of {data.dtype}"
-    return Reading("mat" if matlab else "hdf5", blocks, said, column=chosen)
+    times = None
+    if name is not None:
+        clock = opened[name]
+        times = partial(blocks, clock, int(np.argmax(clock.shape)))
+    return Reading("mat" if matlab else "hdf5", blocks, said, column=chosen, times=times, step=step)
 
 
 def _chosen(sizes: dict[str, int], file: Content, what: str) -> str:
@@ -307,32 +361,6 @@ def _chosen(sizes: dict[str, int], file: Content, what: str) -> str:
     if column is not None:
         raise FileError(f"{file} has {len(found) or 'no'} {what} {column!r}; its arrays of numbers are {listed}")
     raise FileError(f"{file} holds {len(found)} arrays of numbers ({listed}); say which one with column=")
-
-
-def read_samples(file: Content) -> Reading:
-    """Read raw words of a converter, one after the other."""
-    kind, order = file.options.sample_type, file.options.byte_order or "little"
-    if kind in (None, "packed"):
-        raise FileError(f"{file}: raw converter words need sample_type=, such as sample_type='int16', and threshold=")
-    dtype = np.dtype(kind).newbyteorder(">" if order == "big" else "<")
-    size = file.path.stat().st_size
-    if size % dtype.itemsize:
-        raise FileError(
-            f"{file} has {size} bytes, no whole number of {kind} words; it may be cut, or have another sample_type="
-        )
-    said = f"raw {kind} words" + ("" if dtype.itemsize == 1 else f", {order} end first")
-    return Reading("samples", lambda: _words(file, dtype), said, words=True)
-
-
-def read_bytes(file: Content) -> Reading:
-    """Read one bit a byte, 0 or 1."""
-    return Reading("bytes", lambda: _words(file, np.uint8), "one bit a byte, 0 or 1")
-
-
-def _words(file: Content, dtype: DTypeLike) -> Iterator[NDArray[Any]]:
-    with file.path.open("rb") as raw:
-        while block := raw.read(VALUES * np.dtype(dtype).itemsize):
-            yield np.frombuffer(block, dtype)
 
 
 def read_json(file: Content) -> Reading:

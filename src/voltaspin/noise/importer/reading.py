@@ -22,8 +22,10 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.result import Part
 from voltaspin.core.units import CURRENT, RESISTANCE, VOLTAGE, Dimension, parse_quantity
 
-Format = Literal["packed", "bytes", "text", "hex", "base64", "json", "csv", "npy", "npz", "mat", "hdf5", "samples"]
-SampleType = Literal["packed", "int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"]
+Format = Literal[
+    "packed", "bytes", "text", "hex", "base64", "json", "csv", "npy", "npz", "mat", "hdf5", "wav", "samples"
+]  # fmt: skip
+SampleType = Literal["packed", "int8", "uint8", "int16", "uint16", "int24", "int32", "uint32", "float32", "float64"]
 BitOrder = Literal["msb", "lsb"]
 ByteOrder = Literal["little", "big"]
 
@@ -47,17 +49,21 @@ class FileOptions:
     Args:
         format: of the content. ``"packed"`` (eight bits a byte and nothing else), ``"bytes"`` (one bit a byte, 0 or
             1), ``"text"`` (characters 0 and 1), ``"hex"``, ``"base64"``, ``"json"``, ``"csv"`` (any table of numbers
-            and any oscilloscope export), ``"npy"``, ``"npz"``, ``"mat"``, ``"hdf5"``, ``"samples"`` (raw converter
-            words, which need ``sample_type`` and ``threshold``).
+            and any oscilloscope export), ``"npy"``, ``"npz"``, ``"mat"``, ``"hdf5"``, ``"wav"``, ``"samples"`` (raw
+            converter words, which need ``sample_type`` and ``threshold``).
         bit_order: of packed bytes: ``"msb"`` (the first bit is the highest, the default) or ``"lsb"``.
         threshold: of measured values: a bit is 1 above it. A text with a unit (``"5.4kohm"``, ``"-20mV"``), a number
             or a text without unit (``"5.4k"``), which is in SI, or ``"fit"``, which finds it between two populations.
         unit: of the values, such as ``"kohm"`` or ``"mV"``, where the file does not say it.
-        column: its name or its number from 0; of arrays in one file, the name. A text ``"#2"`` is always a number.
+        column: its name or its number from 0; of arrays in one file, the name; of interleaved channels, the number.
+            A text ``"#2"`` is always a number.
+        time_column: of a waveform: the column that holds the times, as ``column``.
         n_cells: cells that were read in turn: bit ``j`` comes from cell ``j % n_cells``.
         sample_type: type of raw converter words; ``"packed"`` says that the numbers of a table or array are bytes of
             eight bits.
         byte_order: of raw converter words, ``"little"`` (the default) or ``"big"``.
+        channels: of raw converter words: channels that take turns; ``column`` says which one is read.
+        header_bytes: bytes before the first raw converter word.
         delimiter: of a table: a character, or ``comma``, ``semicolon``, ``tab``, ``space``.
         decimal: decimal sign of a table, ``"."`` or ``","``.
         skip_rows: lines of a table above its first row of numbers.
@@ -71,9 +77,12 @@ class FileOptions:
     threshold: float | str | None = None
     unit: str | None = None
     column: str | int | None = None
+    time_column: str | int | None = None
     n_cells: int | None = None
     sample_type: SampleType | None = None
     byte_order: ByteOrder | None = None
+    channels: int | None = None
+    header_bytes: int | None = None
     delimiter: str | None = None
     decimal: str | None = None
     skip_rows: int | None = None
@@ -90,12 +99,17 @@ class FileOptions:
             if sign == "," == self.decimal:
                 raise FileError("a comma cannot be delimiter= and decimal= sign at once; export the file with ;")
             object.__setattr__(self, "delimiter", sign)
-        for name, least, what in (("n_cells", 1, ": the cells that were read in turn"), ("skip_rows", 0, "")):
+        for name, least, what in (
+            ("n_cells", 1, ": the cells that were read in turn"), ("skip_rows", 0, ""),
+            ("channels", 1, ""), ("header_bytes", 0, ""),
+        ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and (type(value) is bool or not isinstance(value, int | np.integer) or value < least):
                 raise FileError(f"{name}={value!r} must be an integer of at least {least}{what}")
-        if isinstance(self.column, bool) or (isinstance(self.column, int | np.integer) and self.column < 0):
-            raise FileError(f"column={self.column!r} is no column; give its name, or its number from 0")
+        for name in ("column", "time_column"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or (isinstance(value, int | np.integer) and value < 0):
+                raise FileError(f"{name}={value!r} is no column; give its name, or its number from 0")
         if self.unit is not None and unit_of(self.unit) is None:
             raise FileError(f"unit={self.unit!r} is none of ohm, V or A with a prefix, such as kohm or mV")
         if self.threshold is not None and self.threshold != "fit":
@@ -148,25 +162,29 @@ class Understood(Part):
         return self.model_dump(mode="json", exclude={"text"}) | {"sentence": str(self)}
 
 
-def level_of(threshold: float | str) -> tuple[float, str]:
+def level_of(threshold: float | str, name: str = "threshold") -> tuple[float, str]:
     """Read a threshold, with a unit or without: its value in SI, and its SI unit or an empty text.
+
+    Args:
+        threshold: the value.
+        name: of the argument, for the message.
 
     Raises:
         FileError: neither a number nor a resistance, voltage or current, or not finite.
     """
     if not isinstance(threshold, str):
         if not isfinite(threshold):
-            raise FileError(f"threshold={threshold} is not finite; give a number, or threshold='fit'")
+            raise FileError(f"{name}={threshold} is not finite; give a number, or leave it to a fit")
         return float(threshold), ""
     found = re.fullmatch(r"\s*([-+−]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*", threshold, re.DOTALL)
     body, word = found.groups() if found else (threshold, "?")
     for unit, dimension in (("", _PLAIN), *_QUANTITIES.items()):
         # a bare number is taken by the first, and a foreign unit by none
         if unit_name(word) in dimension.units or (not unit and word in _PLAIN.units):
-            name = unit_name(word) if unit else word
-            return parse_quantity(f"{body} {name}", dimension, name="threshold", signed=True), unit
+            own = unit_name(word) if unit else word
+            return parse_quantity(f"{body} {own}", dimension, name=name, signed=True), unit
     raise FileError(
-        f"threshold={threshold[:60]!r} is no resistance, voltage, current or number; give such as 5.4kohm, 0.35V, "
+        f"{name}={threshold[:60]!r} is no resistance, voltage, current or number; give such as 5.4kohm, 0.35V, "
         "-20mV or 5.4k with a decimal point, or fit"
     )
 
@@ -269,6 +287,10 @@ class Reading:
         written: the unit as the file writes it.
         column: the column that is read.
         words: raw converter words: without a threshold they are no bits.
+        times: of a waveform: yields the times [s] in the same blocks, where the file holds them.
+        step: time between samples [s], where the file says it and holds no times.
+        limits: lowest and highest value that the converter can give, where the words say it.
+        place: says in which line of a text a value stands, counted from 0.
     """
 
     format: str
@@ -280,3 +302,11 @@ class Reading:
     written: str = ""
     column: str | None = None
     words: bool = False
+    times: Callable[[], Iterator[NDArray[np.float64]]] | None = None
+    step: float | None = None
+    limits: tuple[float, float] | None = None
+    place: Callable[[int], str] | None = None
+
+    def at(self, index: int, what: str = "value") -> str:
+        """Return where a value stands: its number from 0, and its line in a text."""
+        return f"{what} {index}" + ("" if self.place is None else f" ({self.place(index)})")

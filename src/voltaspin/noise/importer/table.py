@@ -11,7 +11,7 @@ import contextlib
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.noise.importer.reading import Content, FileError, Reading, one_way, unit_name, unit_of
+from voltaspin.noise.importer.time_axis import factor_of, interval_in, is_time, misnamed
 
 ROWS = 1 << 16  # rows read at once
 _SAMPLE = 1 << 18  # bytes in which the layout is looked for
@@ -125,10 +126,51 @@ def read_table(file: Content) -> Reading:
     said.append(f"decimal {'comma' if dialect.decimal == ',' else 'point'}")
     if table.start:
         said.append(f"{table.start} line{'s' if table.start > 1 else ''} above the rows")
+    times, step = _times(table, index, lines, file)
     return Reading(
         "csv", lambda: _values(table, index, file), ", ".join(said), unit=unit, factor=factor,
-        written=written if unit else "", column=label or str(index),
+        written=written if unit else "", column=label or str(index), times=times, step=step,
+        place=lambda value: f"line {_line(table, value, file)}",
     )  # fmt: skip
+
+
+def _times(
+    table: _Table, index: int, lines: list[str], file: Content
+) -> tuple[Callable[[], Iterator[NDArray[np.float64]]] | None, float | None]:
+    """The column of times [s] beside a column of values, or the time between samples that the lines above say."""
+    given, dialect = file.options.time_column, table.dialect
+    above = [dialect.fields(line) for line in lines[: table.start + 40]]  # old exports have settings beside the rows
+    if given is not None:
+        found = _numbered(given, "time_column", table, file)
+    else:
+        # an unnamed first column that only rises is one of times where it does not count rows
+        def counts(c: int) -> bool:
+            return is_time(table.name(c)) if table.name(c) else not _counts_rows(table, c)
+
+        axes = [c for c in table.columns if c != index and _is_axis(table, c) and counts(c)]
+        step = interval_in(above)
+        if not axes or (step and _counts_rows(table, axes[0])):
+            return None, step
+        found = axes[0]
+    names = [f[found] for f in above[: table.start] if found < len(f)][-2:]
+
+    def times() -> Iterator[NDArray[np.float64]]:
+        factor = factor_of([*names, table.name(found)], file)  # only where times are asked for
+        yield from (part * factor for part in _values(table, found, file))
+
+    return times, None
+
+
+def _counts_rows(table: _Table, column: int) -> bool:
+    fields = [f for f in map(table.dialect.fields, table.rows[:50]) if column < len(f)]
+    return all(f[column].lstrip("+-").isdecimal() for f in fields)
+
+
+def _line(table: _Table, value: int, file: Content) -> int:
+    """Number of the line, from 1, in which a value stands."""
+    lines = enumerate(islice(file.lines(), table.start, None), start=table.start + 1)
+    rows = (number for number, line in lines if not _skipped(line) and line.strip("\x1a \t"))
+    return next(islice(rows, value, None), 0)
 
 
 def _sample(file: Content) -> tuple[list[str], bool]:
@@ -299,36 +341,43 @@ def _unit_in(name: str) -> str | None:
     return None
 
 
-def _column(table: _Table, file: Content) -> int:
+def _numbered(column: str | int, option: str, table: _Table, file: Content) -> int:
+    """The number of the column that an option names."""
     width = len(table.dialect.fields(table.rows[0]))
-    column = file.options.column
     if isinstance(column, str):
         number = re.fullmatch(r"#?(\d+)", column)
         named = [c for c, n in enumerate(table.names) if n == column or _bare(n) == column]
         named = [c for c in named if table.names[c] == column] or named
         if len(named) > 1:
             raise FileError(
-                f"{file} has {len(named)} columns {column!r}; give its number, such as column='#{named[0]}'"
+                f"{file} has {len(named)} columns {column!r}; give its number, such as {option}='#{named[0]}'"
             )
         if number and (column[0] == "#" or not named):
             column = int(number[1])
         elif number and named != [int(number[1])] and int(number[1]) < width:
             raise FileError(
-                f"{file}: column {column} may be the one of that name or of that number; say column='#{named[0]}' or "
-                f"column='#{number[1]}'"
+                f"{file}: column {column} may be the one of that name or of that number; say {option}='#{named[0]}' or "
+                f"{option}='#{number[1]}'"
             )
         elif named:
             return named[0]
         elif not table.names:
-            raise FileError(f"{file} has no line of names above its rows; give a number from 0 as column=")
+            raise FileError(f"{file} has no line of names above its rows; give a number from 0 as {option}=")
         else:
             raise FileError(f"{file} has no column {column!r}; its columns are {', '.join(table.names)}")
-    if column is not None:
-        if column >= width:
-            raise FileError(f"{file} has {width} columns and no column {column}; count from 0")
-        return int(column)
+    if column >= width:
+        raise FileError(f"{file} has {width} columns and no column {column}; count from 0")
+    return int(column)
+
+
+def _column(table: _Table, file: Content) -> int:
+    if file.options.column is not None:
+        return _numbered(file.options.column, "column", table, file)
     left = [c for c in table.columns if len(table.columns) == 1 or not _is_axis(table, c)]
+    if file.options.time_column is not None and len(left) > 1:
+        left = [c for c in left if c != _numbered(file.options.time_column, "time_column", table, file)]
     if len(left) != 1:
+        misnamed([table.name(c) for c in table.columns], file)
         listed = ", ".join(table.name(c) or str(c) for c in table.columns)
         raise FileError(f"{file} has {len(table.columns)} columns of numbers ({listed}); say which one with column=")
     return left[0]

@@ -33,7 +33,7 @@ def converted(reading: Reading, file: Content, target: Path) -> tuple[Understood
         FileError: options that do not apply, or values that are no bits.
     """
     options, said, level, fit = file.options, reading.text, None, None
-    reading = _in_given_unit(reading, file)
+    reading = in_given_unit(reading, file)
     packed = reading.packed or (options.sample_type == "packed" and not reading.words)
     if not packed and options.threshold is None:
         if reading.words:
@@ -48,7 +48,7 @@ def converted(reading: Reading, file: Content, target: Path) -> tuple[Understood
             fit = two_populations(_first(reading, file), reading.unit)
             level = fit.threshold
         else:
-            level, own = _level(reading, file, options.threshold)
+            level, own = given_level(reading, file, options.threshold)
             reading = replace(reading, unit=own)
         unit, counts = reading.unit, " counts" if reading.words else ""
         shown = format_quantity(level, unit) if unit else f"{level:.6g}{counts}"
@@ -81,8 +81,8 @@ def converted(reading: Reading, file: Content, target: Path) -> tuple[Understood
     ), fit  # fmt: skip
 
 
-def _in_given_unit(reading: Reading, file: Content) -> Reading:
-    """The reading in the unit that the user gave, where the file says none."""
+def in_given_unit(reading: Reading, file: Content) -> Reading:
+    """Return the reading in the unit that the user gave, where the file says none."""
     given = file.options.unit
     if given is None:
         return reading
@@ -93,24 +93,24 @@ def _in_given_unit(reading: Reading, file: Content) -> Reading:
     return replace(reading, unit=found[0], factor=found[1], written=given)
 
 
-def _level(reading: Reading, file: Content, given: float | str) -> tuple[float, str]:
-    """The given threshold in SI, and its unit."""
-    level, own = level_of(given)
+def given_level(reading: Reading, file: Content, given: float | str, name: str = "threshold") -> tuple[float, str]:
+    """Return a given threshold, or another value of that ``name``, in SI and its unit."""
+    level, own = level_of(given, name)
     shown = given if isinstance(given, str) else f"{given:g}"
     if own and reading.words and not reading.unit:
-        raise FileError(f"{file}: raw converter words have no unit; give threshold= in counts, without a unit")
+        raise FileError(f"{file}: raw converter words have no unit; give {name}= in counts, without a unit")
     if own and reading.unit and own != reading.unit:
-        raise FileError(f"{file} holds values in {reading.written}; threshold={shown} is in another unit")
+        raise FileError(f"{file} holds values in {reading.written}; {name}={shown} is in another unit")
     if not own and reading.factor != 1 and level != 0:
         raise FileError(
-            f"{file} holds values in {reading.written}, and threshold={shown} has no unit; write "
-            f"threshold='{shown}{reading.written}' if that is meant"
+            f"{file} holds values in {reading.written}, and {name}={shown} has no unit; write "
+            f"{name}='{shown}{reading.written}' if that is meant"
         )
     return level, reading.unit or own
 
 
-def _in_si(values: NDArray[Any], at: int, reading: Reading, file: Content) -> NDArray[np.float64]:
-    """Measured values in SI; values that no measurement gives are refused."""
+def in_si(values: NDArray[Any], at: int, reading: Reading, file: Content) -> NDArray[np.float64]:
+    """Return measured values in SI, ``at`` of the first; values that no measurement gives are refused."""
     with np.errstate(all="ignore"):  # signalling NaNs and overflows are refused as what they become
         scaled: NDArray[np.float64] = values.astype(np.float64) * reading.factor
     resistance = reading.unit == "ohm"
@@ -119,7 +119,8 @@ def _in_si(values: NDArray[Any], at: int, reading: Reading, file: Content) -> ND
         what, wanted = ("resistance", "finite and positive") if resistance else ("value", "finite")
         shown = f"{scaled[bad[0]]} {reading.unit}".rstrip()
         raise FileError(
-            f"{file}: {what} {at + int(bad[0])} is {shown}; remove values that are not {wanted}, or check the reader"
+            f"{file}: {reading.at(at + int(bad[0]), what)} is {shown}; remove values that are not {wanted}, or check "
+            "the reader"
         )
     middle = float(np.median(scaled)) if resistance and scaled.size else 1e3
     if not 1 <= middle <= 1e9:
@@ -134,7 +135,7 @@ def _first(reading: Reading, file: Content) -> NDArray[np.float64]:
     """Values for a fit: at most so many, from the first four million."""
     parts, at = [np.empty(0)], 0
     for values in reading.blocks():
-        parts.append(_in_si(values, at, reading, file))
+        parts.append(in_si(values, at, reading, file))
         at += values.size
         if at >= 4 << 20:
             break
@@ -157,7 +158,7 @@ def _bits_of(reading: Reading, level: float | None, file: Content) -> Iterator[N
                 )
             bits = values.astype(np.uint8)
         else:
-            bits = (_in_si(values, at, reading, file) > level).astype(np.uint8)
+            bits = (in_si(values, at, reading, file) > level).astype(np.uint8)
         at += values.size
         ones += int(bits.sum())
         yield bits
@@ -233,7 +234,9 @@ class TwoPopulations(Result):
     separation: float
 
 
-def two_populations(values: NDArray[np.float64], unit: str = "ohm") -> TwoPopulations:
+def two_populations(
+    values: NDArray[np.float64], unit: str = "ohm", counts: NDArray[np.int64] | None = None
+) -> TwoPopulations:
     """Find the two states in a set of values, by expectation and maximisation.
 
     The fit does not depend on origin or scale: negative and signed values are as good as resistances.
@@ -241,6 +244,7 @@ def two_populations(values: NDArray[np.float64], unit: str = "ohm") -> TwoPopula
     Args:
         values: at least 100, all finite.
         unit: of the values, for the messages; empty where it is not known.
+        counts: how often each value was met, as of a histogram; once where absent.
 
     Raises:
         InputError: too few, or one population only: between the two fitted means the data are not rarer than at
@@ -248,10 +252,13 @@ def two_populations(values: NDArray[np.float64], unit: str = "ohm") -> TwoPopula
     """
     from scipy.special import ndtr
 
-    r = np.sort(np.asarray(values, np.float64).ravel())
+    r = np.asarray(values, np.float64).ravel()
+    order = np.argsort(r, kind="stable")
+    r, n = r[order], None if counts is None else np.asarray(counts)[order]
+    met = np.arange(r.size + 1) if n is None else np.concatenate([[0], np.cumsum(n)])
     given = f"a threshold in {unit}" if unit else "a threshold"
-    if r.size < LEAST:
-        raise InputError(f"{r.size} values are too few to find two states in; record {LEAST}, or give {given}")
+    if met[-1] < LEAST:
+        raise InputError(f"{met[-1]} values are too few to find two states in; record {LEAST}, or give {given}")
     if r[0] == r[-1]:
         raise InputError(
             f"all values are {r[0]:g} {unit}".rstrip() + ": one population only; record both states, or check the "
@@ -259,21 +266,21 @@ def two_populations(values: NDArray[np.float64], unit: str = "ohm") -> TwoPopula
         )
     # sums of numbers near the largest float overflow
     scale = float(np.abs(r).max())
-    centre = float((r / scale).mean()) * scale
-    s = float((r / scale).std()) * scale
+    centre = float(np.average(r / scale, weights=n)) * scale
+    s = float(np.average(((r - centre) / scale) ** 2, weights=n) ** 0.5) * scale
     z = (r - centre) / s
-    found = _fit(z)
+    found = _fit(z, n)
     order = np.argsort(found[:, 0])
     (low, low_spread, _), (high, high_spread, share) = found[order]
     threshold = _crossing(low, low_spread, 1 - share, high, high_spread, share)
     window = 0.1 * (high - low)
 
     def rate(x: float) -> int:
-        return int(np.searchsorted(z, x + window) - np.searchsorted(z, x - window))
+        return int(met[np.searchsorted(z, x + window)] - met[np.searchsorted(z, x - window)])
 
     at_low, between, at_high = rate(low), rate((low + high) / 2), rate(high)
     # one broad or skewed population splits into two halves without a gap between them
-    if not low < threshold < high or 2 * between > min(at_low, at_high) or min(share, 1 - share) * r.size < 10:
+    if not low < threshold < high or 2 * between > min(at_low, at_high) or min(share, 1 - share) * met[-1] < 10:
         raise InputError(
             f"the values ({r[0]:.4g} to {r[-1]:.4g} {unit}".rstrip() + f", spread {s:.3g}) show one population only; "
             f"record both states, or give {given}"
@@ -288,21 +295,27 @@ def two_populations(values: NDArray[np.float64], unit: str = "ohm") -> TwoPopula
     )  # fmt: skip
 
 
-def _fit(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(mean, spread, share) of two Gaussians in values of mean 0 and standard deviation 1."""
+def _fit(z: NDArray[np.float64], counts: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    """(mean, spread, share) of two Gaussians in values of mean 0 and standard deviation 1, each met so many times."""
     split = (z[0] + z[-1]) / 2
-    sides = [z[z <= split], z[z > split]]
-    found = np.array([[side.mean(), max(side.std(), 1e-6), side.size / z.size] for side in sides])
+    n = np.ones(1) if counts is None else counts.astype(np.float64)
+    total = z.size if counts is None else float(n.sum())
+    found = np.empty((2, 3))
+    for row, side in zip(found, (z <= split, z > split), strict=True):
+        of_side = np.broadcast_to(n, z.shape)[side]
+        mean = np.average(z[side], weights=of_side)
+        spread = np.average((z[side] - mean) ** 2, weights=of_side) ** 0.5
+        row[:] = mean, max(spread, 1e-6), of_side.sum() / total
     for _ in range(500):
         mean, spread, share = (found[:, i, None] for i in range(3))
         logs = np.log(share) - np.log(spread) - 0.5 * ((z - mean) / spread) ** 2
-        weight = np.exp(logs - np.logaddexp(logs[0], logs[1]))
+        weight = np.exp(logs - np.logaddexp(logs[0], logs[1])) * n
         size = weight.sum(axis=1)
         if (size < 1).any():
             break
         means = (weight @ z) / size
         spreads = np.sqrt((weight * (z - means[:, None]) ** 2).sum(axis=1) / size)
-        after = np.column_stack([means, np.maximum(spreads, 1e-6), size / z.size])
+        after = np.column_stack([means, np.maximum(spreads, 1e-6), size / total])
         done = np.abs(after - found)[:, :2].max() < 1e-9
         found = after
         if done:
