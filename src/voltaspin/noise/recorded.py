@@ -122,7 +122,7 @@ class RecordedSource(SequentialSource):
     @property
     def bits_left(self) -> int:
         """Bits that have not been handed out."""
-        return self.understood.bits - self._position
+        return self._file.bits - self._position
 
     @property
     def provenance(self) -> Provenance:
@@ -158,7 +158,7 @@ class RecordedSource(SequentialSource):
         if n > self.bits_left:
             raise NoiseExhaustedError(
                 f"{self.path.name} has run dry: the draw needs {n} bits and {self.bits_left} of "
-                f"{self.understood.bits} are there; record more bits or draw fewer numbers (nothing was handed "
+                f"{self._file.bits} are there; record more bits or draw fewer numbers (nothing was handed "
                 "out)"
             )
 

@@ -73,7 +73,7 @@ def read(file: Content) -> Reading | None:
     Raises:
         FileError: not recognised, ambiguous, damaged, or options that do not apply to it.
     """
-    name, file = _recognised(file)
+    name, file = recognised(file)
     if name is None:
         file.options.check("packed bits", _PACKED)
         return None
@@ -82,7 +82,7 @@ def read(file: Content) -> Reading | None:
     return reading
 
 
-def _recognised(file: Content) -> tuple[str | None, Content]:
+def recognised(file: Content) -> tuple[str | None, Content]:
     """Name of the layout, None for packed bits, and the content, with its encoding where it is a text."""
     options, asked = file.options, file.options.format
     if asked in ("packed", "bytes", "samples"):
@@ -162,7 +162,17 @@ _REVERSED: NDArray[np.uint8] = np.packbits(np.unpackbits(np.arange(256, dtype=np
 
 
 class Recording(Spec):
-    """The description of a file that :func:`voltaspin.noise.recorded.record` wrote, beside it in ``NAME.json``."""
+    """The description of recorded bits, beside their file in ``NAME.json``.
+
+    Args:
+        bits: how many were taken; the file may hold a few more, which arrived with them.
+        sha256: of the file; empty while a stream is recorded.
+        origin: provenance of the source.
+        command, arguments: that wrote it, and may write it again with these arguments.
+        options: how a stream was read, by the names of :class:`voltaspin.noise.FileOptions`; None of packed bits that
+            :func:`voltaspin.noise.recorded.record` wrote.
+        size: bytes of the file; ``begun``, ``ended``: when the first and the last of them were written, in UTC.
+    """
 
     KIND: ClassVar[str] = "recording"
     VERSION: ClassVar[int] = 1
@@ -170,8 +180,12 @@ class Recording(Spec):
     bits: int
     sha256: str
     origin: dict[str, Any]
-    command: str | None = None  #: that wrote it, which may write it again with these arguments
+    command: str | None = None
     arguments: dict[str, Any] | None = None
+    options: dict[str, Any] | None = None
+    size: int | None = None
+    begun: str | None = None
+    ended: str | None = None
 
     @staticmethod
     def beside(path: Path) -> Path:
@@ -194,6 +208,12 @@ class BitFile:
     understood: Understood
     populations: TwoPopulations | None = None
     origin: dict[str, Any] | None = None
+
+    @property
+    def bits(self) -> int:
+        """How many there are."""
+        assert self.understood.bits is not None, "a file has an end"
+        return self.understood.bits
 
     def read(self, position: int, n: int) -> NDArray[np.uint8] | None:
         """Return the bytes that hold ``n`` bits from ``position`` on, first bit highest; None if the file shrank."""
@@ -219,7 +239,9 @@ def open_bits(path: Path, options: FileOptions, *, sha256: str) -> BitFile:
         FileError: not recognised, ambiguous, damaged, or options that do not apply to the content.
     """
     recording, notes = _description(path, options, sha256)
-    if recording is not None:
+    if recording is not None and recording.options is not None:
+        options = replace(options, **recording.options)
+    elif recording is not None:
         said = "packed bits as recorded by voltaspin, the first bit of a byte is the highest"
         understood = Understood(format="packed", bits=recording.bits, text=said, bit_order="msb")
         return BitFile(path, understood, origin=recording.origin)
@@ -238,8 +260,11 @@ def open_bits(path: Path, options: FileOptions, *, sha256: str) -> BitFile:
     except BaseException:
         scratch.cleanup()
         raise
-    understood = understood.model_copy(update={"containers": containers, "notes": notes})
-    found = BitFile(packed, understood, populations)
+    bits = understood.bits
+    if recording is not None and recording.sha256:
+        bits = recording.bits
+    understood = understood.model_copy(update={"bits": bits, "containers": containers, "notes": notes})
+    found = BitFile(packed, understood, populations, None if recording is None else recording.origin)
     if file.path not in (path, packed):
         file.path.unlink()
     if packed == path:
@@ -250,9 +275,9 @@ def open_bits(path: Path, options: FileOptions, *, sha256: str) -> BitFile:
 
 
 def _description(path: Path, options: FileOptions, sha256: str) -> tuple[Recording | None, tuple[str, ...]]:
-    """The description that :func:`voltaspin.noise.recorded.record` left, and a note where another file has its name."""
+    """The description of a recording, and notes where it is not used or the recording was cut off."""
     beside = Recording.beside(path)
-    if options.format not in (None, "packed") or not beside.is_file():
+    if not beside.is_file():
         return None, ()
     other = (f"{beside.name} is none of ours and was not used",)
     if beside.stat().st_size > _SIDECAR_MOST:
@@ -269,12 +294,21 @@ def _description(path: Path, options: FileOptions, sha256: str) -> tuple[Recordi
         if ours:
             raise InputError(f"{error}; it describes {path.name}: {remedy}") from None
         return None, other
+    given = {name: value for name, value in options.to_json().items() if name != "n_cells"}
+    if recording.options is None and options.format not in (None, "packed"):
+        return None, ()
+    if recording.options is not None and not given.items() <= recording.options.items():
+        return None, (f"{beside.name} describes another way to read it and was not used",)
+    if recording.options is not None and not recording.sha256:
+        return recording, ("the recording of a stream that was cut off",)
     size = 8 * path.stat().st_size
     if recording.sha256 != sha256 or not 0 < recording.bits <= size:
         raise InputError(
             f"{beside} describes {recording.bits} bits of another file than {path} (sha256 {recording.sha256[:12]}, "
             f"the file's {sha256[:12]}): it was changed or cut; {remedy}"
         )
+    if recording.options is not None:
+        return recording, ()
     if options.bit_order == "lsb":
         raise FileError(f"{beside} says that the first bit of a byte is the highest; leave bit_order= out")
     options.check("a recording of packed bits", frozenset({"bit_order"}))

@@ -330,9 +330,12 @@ def read_bytes(file: Content) -> Reading:
 
 
 def _words(file: Content, dtype: DTypeLike) -> Iterator[NDArray[Any]]:
-    with file.path.open("rb") as raw:
-        while block := raw.read(VALUES * np.dtype(dtype).itemsize):
-            yield np.frombuffer(block, dtype)
+    size, left = np.dtype(dtype).itemsize, b""
+    for block in file.raw():
+        block = left + block if left else block
+        complete = len(block) // size * size
+        left = block[complete:]
+        yield np.frombuffer(block, dtype, complete // size)
 
 
 def read_json(file: Content) -> Reading:

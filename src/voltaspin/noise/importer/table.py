@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -135,7 +135,7 @@ def _sample(file: Content) -> tuple[list[str], bool]:
     """The first lines, and whether they are all."""
     lines: list[str] = []
     size = 0
-    for line in file.lines():
+    for line in chain.from_iterable(file.lines()):
         if size > _SAMPLE:
             return lines, False
         lines.append(line.rstrip("\x1a"))
@@ -353,10 +353,9 @@ def _is_axis(table: _Table, column: int) -> bool:
 
 
 def _values(table: _Table, index: int, file: Content) -> Iterator[NDArray[np.float64]]:
-    rows = (line for line in islice(file.lines(), table.start, None) if not _skipped(line) and line.strip("\x1a \t"))
     dialect, at = table.dialect, 0
     other = "_" if dialect.decimal == "." else "_."  # float takes 1_000, and a point is no decimal comma
-    while block := list(islice(rows, ROWS)):
+    for block in _rows(table, file):
         values: Any = None
         if dialect.delimiter != " ":
             with contextlib.suppress(ValueError, IndexError):  # a field that is no plain number goes the slow way
@@ -369,6 +368,15 @@ def _values(table: _Table, index: int, file: Content) -> Iterator[NDArray[np.flo
             values = np.array([_number(line, at + i, table, index, file) for i, line in enumerate(block, start=1)])
         at += len(block)
         yield values
+
+
+def _rows(table: _Table, file: Content) -> Iterator[list[str]]:
+    above = table.start
+    for lines in file.lines():
+        rows = [line for line in lines[above:] if not _skipped(line) and line.strip("\x1a \t")]
+        above = max(0, above - len(lines))
+        for at in range(0, len(rows), ROWS):
+            yield rows[at : at + ROWS]
 
 
 def _number(line: str, row: int, table: _Table, index: int, file: Content) -> float:
