@@ -36,6 +36,18 @@ class Stopped(BaseException):
         return f"{said}; {self.kept}" if self.kept else said
 
 
+_asked: list[int] = []  # signals that a block of on_signal took and that its work has not answered yet
+
+
+def end_wait() -> None:
+    """Raise :class:`Stopped` in a wait for something outside if a signal asked the surrounding work to stop.
+
+    Work that finishes a step before it stops, under :func:`on_signal`, cannot finish one that waits for ever.
+    """
+    if _asked:
+        raise Stopped(_asked[-1])
+
+
 @contextmanager
 def on_signal(act: Callable[[int], None]) -> Iterator[None]:
     """Call ``act`` with the number of the first signal to stop that arrives in the block.
@@ -54,8 +66,12 @@ def on_signal(act: Callable[[int], None]) -> Iterator[None]:
         for s, handler in before.items():
             signal.signal(s, handler)
 
+    taken: list[int] = []
+
     def on_first(signum: int, frame: Any) -> None:
         restore()
+        taken.append(signum)
+        _asked.append(signum)
         act(signum)
 
     for s in before:
@@ -64,6 +80,8 @@ def on_signal(act: Callable[[int], None]) -> Iterator[None]:
         yield
     finally:
         restore()
+        for signum in taken:
+            _asked.remove(signum)
 
 
 @contextmanager

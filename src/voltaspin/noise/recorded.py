@@ -19,8 +19,6 @@ from voltaspin.noise.importer.reading import BitOrder, ByteOrder, FileOptions, F
 from voltaspin.noise.importer.values import TwoPopulations
 from voltaspin.noise.source import NoiseSource, Provenance, SequentialSource, aligned, checked_count
 
-_BLOCK = 1 << 23  # bits drawn at once
-
 Written = Literal["packed", "bytes", "text"]  # format of a file of bits
 
 
@@ -219,8 +217,10 @@ def blocks(source: NoiseSource, count: int | None) -> Iterator[tuple[int, NDArra
         NoiseStoppedError: an alarm, or a source that ran dry before ``count``; the bits before it were given.
     """
     left = count
+    if count is not None:
+        source.expect(count)
     while left is None or left > 0:
-        n = _BLOCK if left is None else min(_BLOCK, left)
+        n = source.bits_at_once if left is None else min(source.bits_at_once, left)
         try:
             packed = source.bits(n)
         except NoiseStoppedError as stopped:

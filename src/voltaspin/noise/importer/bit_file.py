@@ -28,7 +28,7 @@ from voltaspin.noise.importer.table import NoTableError, read_table
 from voltaspin.noise.importer.values import TwoPopulations, converted
 
 _TABLE = frozenset({"column", "delimiter", "decimal", "skip_rows"})
-_PACKED = frozenset({"bit_order"})
+PACKED = frozenset({"bit_order"})
 _VALUES = frozenset({"threshold", "unit", "column", "sample_type", "bit_order"})
 
 
@@ -43,6 +43,7 @@ class Layout:
         title: name of the kind of file that begins so.
         seen: of a text: whether its first characters, comments left out, are of this layout.
         also: further values of ``format`` under which it is read.
+        endless: whether a stream may have it, which is read as it arrives.
     """
 
     read: Callable[[Content], Reading]
@@ -51,19 +52,22 @@ class Layout:
     title: str = ""
     seen: Callable[[bytes], bool] | None = None
     also: tuple[str, ...] = ()
+    endless: bool = False
 
 
 LAYOUTS = {
     "npy": Layout(readers.read_npy, _VALUES, (b"\x93NUMPY",), "NumPy", also=("npz",)),
     "hdf5": Layout(readers.read_hdf5, _VALUES, (b"\x89HDF\r\n\x1a\n", b"MATLAB 7.3"), "HDF5", also=("mat",)),
     "mat": Layout(readers.read_mat, _VALUES, (b"MATLAB 5.0",), "MATLAB 5"),
-    "text": Layout(readers.read_bits, seen=readers.is_bits),
+    "text": Layout(readers.read_bits, seen=readers.is_bits, endless=True),
     "json": Layout(readers.read_json, _VALUES, seen=lambda sample: sample.lstrip()[:1] in (b"[", b"{")),
-    "hex": Layout(readers.read_hex, _PACKED, seen=readers.is_hex),
-    "base64": Layout(readers.read_base64, _PACKED, seen=readers.is_base64),
-    "csv": Layout(read_table, _VALUES | _TABLE),  # any other text with rows of numbers
-    "bytes": Layout(readers.read_bytes),
-    "samples": Layout(readers.read_samples, frozenset({"threshold", "unit", "sample_type", "byte_order"})),
+    "hex": Layout(readers.read_hex, PACKED, seen=readers.is_hex, endless=True),
+    "base64": Layout(readers.read_base64, PACKED, seen=readers.is_base64, endless=True),
+    "csv": Layout(read_table, _VALUES | _TABLE, endless=True),  # any other text with rows of numbers
+    "bytes": Layout(readers.read_bytes, endless=True),
+    "samples": Layout(
+        readers.read_samples, frozenset({"threshold", "unit", "sample_type", "byte_order"}), endless=True
+    ),
 }
 
 
@@ -75,7 +79,7 @@ def read(file: Content) -> Reading | None:
     """
     name, file = recognised(file)
     if name is None:
-        file.options.check("packed bits", _PACKED)
+        file.options.check("packed bits", PACKED)
         return None
     reading = LAYOUTS[name].read(file)
     file.options.check(reading.text, LAYOUTS[name].takes)
@@ -158,7 +162,7 @@ def _of_text(file: Content) -> str:
 
 
 _SIDECAR_MOST = 16 << 20
-_REVERSED: NDArray[np.uint8] = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)), bitorder="little")
+REVERSED: NDArray[np.uint8] = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)), bitorder="little")
 
 
 class Recording(Spec):
@@ -224,7 +228,7 @@ class BitFile:
             data = np.frombuffer(file.read(wanted), np.uint8)
         if data.size < wanted:
             return None
-        return _REVERSED[data] if self.understood.bit_order == "lsb" else data
+        return REVERSED[data] if self.understood.bit_order == "lsb" else data
 
 
 def open_bits(path: Path, options: FileOptions, *, sha256: str) -> BitFile:

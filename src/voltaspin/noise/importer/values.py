@@ -54,25 +54,19 @@ class Conversion:
             unit="" if self.threshold is None else self.reading.unit, column=self.reading.column,
         )  # fmt: skip
 
-    def blocks(self) -> Iterator[tuple[NDArray[np.uint8], int]]:
-        """Yield the bits in blocks: (packed, how many), whole bytes but in the last. Bytes keep their order of bits.
+    def blocks(self) -> Iterator[NDArray[np.uint8]]:
+        """Yield the bits in blocks: bytes of eight where they are ``packed``, else 0 or 1 each.
 
         Raises:
             FileError: a value that is no bit; the message counts the values before it.
         """
-        at, left = 0, np.empty(0, np.uint8)
+        at = 0
         for values in self.reading.blocks():
             if self.packed:
-                part = _as_bytes(values, at, self.file)
-                yield part, 8 * part.size
+                yield _as_bytes(values, at, self.file)
             else:
-                bits = np.concatenate([left, _as_bits(values, at, self.reading, self.threshold, self.file)])
-                complete = bits.size // 8 * 8
-                yield np.packbits(bits[:complete]), complete
-                left = bits[complete:]
+                yield _as_bits(values, at, self.reading, self.threshold, self.file)
             at += values.size
-        if left.size:
-            yield np.packbits(left), left.size
 
     def check_sides(self, bits: int, ones: int) -> None:
         """Raise FileError where so many measured values lie on one side of the threshold."""
@@ -80,7 +74,8 @@ class Conversion:
             side = "above" if ones else "below"
             raise FileError(
                 f"{self.file}: all {bits} values lie {side} the threshold of {self.threshold:g} "
-                f"{self.reading.unit}".rstrip() + "; check the unit= of the values and the threshold=, or use "
+                f"{self.reading.unit}".rstrip()
+                + "; check the unit= of the values and the threshold=, or use "
                 "threshold='fit'"
             )
 
@@ -92,12 +87,17 @@ def converted(reading: Reading, file: Content, target: Path) -> tuple[Understood
         FileError: options that do not apply, or values that are no bits.
     """
     how = conversion(reading, file)
-    bits, ones = 0, 0
+    bits, ones, left = 0, 0, np.empty(0, np.uint8)
     with target.open("wb") as out:
-        for part, n in how.blocks():
+        for part in how.blocks():
+            bits += 8 * part.size if how.packed else part.size
+            if not how.packed:
+                ones += int(part.sum())
+                part = np.concatenate([left, part])
+                complete = part.size // 8 * 8
+                part, left = np.packbits(part[:complete]), part[complete:]
             out.write(part.tobytes())
-            bits += n
-            ones += int(np.bitwise_count(part).sum())
+        out.write(np.packbits(left).tobytes())
     if not bits:
         raise FileError(f"{file} holds no values; record some bits first")
     how.check_sides(bits, ones)
@@ -201,9 +201,7 @@ def _first(reading: Reading, file: Content) -> NDArray[np.float64]:
     return found[:: max(1, found.size // _FITTED)]
 
 
-def _as_bits(
-    values: NDArray[Any], at: int, reading: Reading, level: float | None, file: Content
-) -> NDArray[np.uint8]:
+def _as_bits(values: NDArray[Any], at: int, reading: Reading, level: float | None, file: Content) -> NDArray[np.uint8]:
     if level is not None:
         return (_in_si(values, at, reading, file) > level).astype(np.uint8)
     bad = np.flatnonzero((values != 0) & (values != 1))
