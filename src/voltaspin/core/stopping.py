@@ -18,8 +18,11 @@ class Stopped(BaseException):
     Args:
         signum: of the signal.
 
-    ``kept`` says in a few words what was finished and how to go on; the command line prints it.
+    ``kept`` says in a few words what was finished and how to go on; the command line prints it. ``finished`` is as that
+    of :class:`voltaspin.core.errors.NoiseStoppedError`.
     """
+
+    finished: object = None
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)

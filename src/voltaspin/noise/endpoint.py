@@ -95,10 +95,10 @@ class Endpoint:
                 end_wait()
                 time.sleep(0.02)  # a FIFO without a writer is always ready and never has anything
             self._waiting()
-            if (waited := time.monotonic() - begun) >= self.timeout:
+            if time.monotonic() - begun >= self.timeout:
                 gone = "; its writer is gone" if self._returns and self._poll.poll(0) else ""
                 raise NoiseStoppedError(
-                    f"{self.name} has sent nothing for {waited:.3g} s{gone}: check what sends the bits, or raise "
+                    f"{self.name} has sent nothing for {self.timeout:g} s{gone}: check what sends the bits, or raise "
                     f"timeout={self.timeout:g}s"
                 )
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, final, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.core.errors import InputError, NoiseHealthError
+from voltaspin.core.errors import InputError, NoiseHealthError, NoiseStoppedError
 from voltaspin.core.renamed import renamed
 from voltaspin.noise.gaussian import GaussianTransform
 from voltaspin.noise.health_kernels import watch
@@ -306,7 +306,12 @@ class HealthChecked(BufferedStage):
 
     def _make_more(self, n: int) -> None:
         size = min(self.source.bits_at_once, n - self._left.bits)
-        self._test(self.source.take(size), size)
+        try:
+            self._test(self.source.take(size), size)
+        except NoiseStoppedError:
+            self._test(*self.source._rest())  # an alarm in what arrived is the better reason
+            self._check_alarm()
+            raise
         self._check_alarm()
 
     def _test(self, packed: NDArray[np.uint8], n: int) -> None:

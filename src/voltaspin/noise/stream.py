@@ -26,7 +26,7 @@ from voltaspin.noise.importer.reading import BitOrder, ByteOrder, FileError, Fil
 from voltaspin.noise.source import Leftover, Provenance, SequentialSource
 
 TIMEOUT = 300.0  #: seconds without a byte after which a stream is given up
-_BITS = 1 << 14  # taken at once: a slow source is tested and shown that often
+_LEAST_BITS, _MOST_BITS = 1 << 8, 1 << 14  # taken at once
 _BYTES = 1 << 16  # read at once where the layout does not say how many a bit takes
 _SLOW = 2.0  # seconds of waiting after which a source is worth a word
 _DESCRIBED = 5.0  # seconds between two descriptions of a recording that goes on
@@ -119,7 +119,8 @@ class StreamSource(SequentialSource):
 
     @property
     def bits_at_once(self) -> int:
-        return _BITS
+        """Those of half a second, so that a slow source is tested and shown that often."""
+        return int(min(_MOST_BITS, max(_LEAST_BITS, 0.5 * (self._taken + self._left.bits) / max(self._waited, 1e-6))))
 
     @property
     def bits_left(self) -> int | None:

@@ -25,6 +25,7 @@ Arriving = Callable[[], bytes]  #: the bytes that arrive next, one at least; non
 Bits = Iterator[tuple[NDArray[np.uint8], int]]
 
 BEGINNING = 4096  #: bytes that say what a stream is, where nothing else does
+_MARKS = (b"\xef", b"\xff", b"\xfe", b"\0")  # with which a byte order mark begins
 _MARK, _ROWS, _MOST = 16, 512, 1 << 16  # bytes for a byte order mark, for the first rows of a table, for all above them
 _JUDGED = 100  # values that must not all lie on one side of a threshold
 _LONGEST = 1 << 16  # characters of a line
@@ -96,7 +97,7 @@ def follow(name: str, options: FileOptions, arriving: Arriving) -> Followed:
     if asked in ("packed", "bytes", "samples"):
         sizes = [0]
     elif asked in ("text", "hex", "base64"):
-        sizes = [_MARK]
+        sizes = [_MARK if begin(1)[:1] in _MARKS else 1]
     else:
         sizes = [_ROWS if asked == "csv" else BEGINNING, BEGINNING, _MOST]
     with tempfile.TemporaryDirectory(prefix="voltaspin-") as scratch:
