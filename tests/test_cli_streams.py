@@ -96,22 +96,18 @@ def test_standard_input_is_tested_recorded_and_replayed(capsys, tmp_path):
     assert {k: v for k, v in live.items() if k not in apart} == {k: v for k, v in replay.items() if k not in apart}
 
 
-def test_many_bits_of_a_stream_are_all_read_and_the_battery_sees_the_first(capsys, monkeypatch, tmp_path):
+def test_many_bits_of_a_stream_are_all_read_and_the_battery_sees_the_first(capsys, monkeypatch):
     monkeypatch.setattr("voltaspin.noise.examination.sp800_22.LONGEST", 1_000_000)
-    command = ["--bits", 1_100_000, "--json"]
-    code, out, err = run(capsys, "randomness", "/dev/urandom", *command, "--record", tmp_path / "r")
+    code, out, err = run(capsys, "randomness", "/dev/urandom", "--bits", 1_100_000, "--json")
     assert code == 0, err
-    live = json.loads(out)
-    assert (live["n_bits"], live["whole"]["n_bits"]) == (1_000_000, 1_100_000)
-    assert live["noise"]["kind"] == "operating system"
-    replay = json.loads(run(capsys, "randomness", tmp_path / "r", *command)[1])
-    assert replay["whole"] == live["whole"]
-    assert replay["tests"] == live["tests"]
+    found = json.loads(out)
+    assert (found["n_bits"], found["whole"]["n_bits"]) == (1_000_000, 1_100_000)
+    assert found["noise"]["kind"] == "operating system"
 
 
 def test_a_short_stream_is_tested_as_it_is_unless_more_was_asked_for(capsys, feed):
     code, out, _ = run(capsys, "randomness", feed(PACKED[:5000], stays=False), "--timeout", "0.4s", "--json")
-    assert code == 2  # a FIFO waits for another writer
+    assert json.loads(out)["whole"]["n_bits"] == 40_000  # once no other writer came
     reader, writer = os.pipe()
     os.write(writer, PACKED[:5000]), os.close(writer)
     code, out, _ = run(capsys, "randomness", f"/dev/fd/{reader}", "--json")
@@ -259,7 +255,7 @@ def test_a_slow_stream_says_its_pace_and_the_time_left(capsys, feed, tmp_path, m
     (["randomness", ".", "--bits", 8], "is a folder"), (["randomness", "tcp://localhost:1"], "cannot be opened"),
     (["sample", "--noise", "/dev/zero", "--threshold", "fit", "--out", "o"], "--threshold fit looks at a whole"),
     (["spec", "--bits", "/dev/urandom"], "is not a file"), (["bits", "/dev/zero", "--timeout", "0s"], "--timeout"),
-    (["bits", "/dev/urandom", "--delimiter", "tab", "--count", 8, "--out", "o"], "cannot be used: the file was recognised as packed bits"),
+    (["bits", "/dev/urandom", "--delimiter", "tab", "--count", 8, "--out", "o"], "recognised as packed bits"),
 ])  # fmt: skip
 def test_bad_requests_are_one_line_and_leave_nothing(capsys, tmp_path, monkeypatch, arguments, said):
     monkeypatch.chdir(tmp_path)

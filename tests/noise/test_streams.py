@@ -166,7 +166,7 @@ def test_a_fifo_whose_writer_comes_back_goes_on_and_one_that_does_not_is_given_u
     source = StreamSource(str(path), format="packed", timeout=1)
     assert source.bits(7200).tobytes() == PACKED[:900]
     thread.join()
-    with pytest.raises(NoiseStoppedError, match=r"lab has sent nothing for 1 s; its writer is gone: .* timeout=1s"):
+    with pytest.raises(NoiseExhaustedError, match=r"lab has ended \(its writer is gone, and none came for 1 s\): 7200"):
         source.bits(1)
     source.close()
 
@@ -407,3 +407,18 @@ def test_an_endless_line_takes_little_memory(fifo):
     assert tracemalloc.get_traced_memory()[1] < 4e6
     tracemalloc.stop()
     source.close()
+
+
+def test_what_arrived_before_a_stream_died_is_in_its_recording(fifo, tmp_path):
+    source = StreamSource(fifo(PACKED[:700], stays=True), timeout=0.3, format="packed", record=tmp_path / "rec")
+    with pytest.raises(NoiseStoppedError, match="what arrived is in"):
+        source.bits(8000)
+    source.close()
+    assert RecordedSource(tmp_path / "rec").bits(5600).tobytes() == PACKED[:700]
+
+
+def test_a_study_takes_no_stream():
+    from voltaspin.study.work import source_of
+
+    with pytest.raises(InputError, match="record it, and name"):
+        source_of("/dev/urandom | xor:2", 0)

@@ -25,6 +25,7 @@ from voltaspin.cli.options import AsJson, Force, Seed, word
 from voltaspin.cli.options import count as number
 from voltaspin.cli.terminal import bar_per_part, print_json, progress_bars, progress_of, show, waits_shown
 from voltaspin.core.console import abandon_output, as_options
+from voltaspin.core.context import progress_of_wait
 from voltaspin.core.errors import InputError, NoiseExhaustedError, NoiseStoppedError
 from voltaspin.core.files import is_stream, sha256_of, write_bytes
 from voltaspin.core.folders import claimed_file
@@ -94,7 +95,7 @@ def make_source(
             refuse_streaming(streaming, noise)
         given |= streaming.options | ({"overwrite": True} if force and "record" in streaming.options else {})
     try:
-        with progress_of() if live else contextlib.nullcontext():
+        with progress_of() if live and progress_of_wait("") is None else contextlib.nullcontext():
             source = build(noise, conditioning=condition, seed=seed, normals=numbers, **given)
     except FileError as error:
         raise InputError(as_options(str(error), SPELLED)) from None
@@ -242,7 +243,8 @@ def _path(text: str) -> str:
 
     if not (Path(text).is_file() or is_address(text)):
         raise InputError(f"{text} is not a file; give a file of bits, a stream (- for standard input), or --noise")
-    return text
+    plain = text == "-" or "://" in text or Path(text).is_absolute()
+    return text if plain else f"./{text}"  # which is no word, whatever its name
 
 
 @file_options

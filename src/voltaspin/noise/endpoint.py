@@ -13,7 +13,6 @@ import re
 import select
 import socket
 import stat
-import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -96,9 +95,11 @@ class Endpoint:
                 time.sleep(0.02)  # a FIFO without a writer is always ready and never has anything
             self._waiting()
             if time.monotonic() - begun >= self.timeout:
-                gone = "; its writer is gone" if self._returns and self._poll.poll(0) else ""
+                if self._returns and self._poll.poll(0):
+                    self.reason = f" (its writer is gone, and none came for {self.timeout:g} s)"
+                    return b""
                 raise NoiseStoppedError(
-                    f"{self.name} has sent nothing for {self.timeout:g} s{gone}: check what sends the bits, or raise "
+                    f"{self.name} has sent nothing for {self.timeout:g} s: check what sends the bits, or raise "
                     f"timeout={self.timeout:g}s"
                 )
 
@@ -106,6 +107,8 @@ class Endpoint:
         """Let go of the descriptor."""
         if self._handle >= 0:
             if self._settings:
+                import termios
+
                 with contextlib.suppress(OSError, termios.error):
                     termios.tcsetattr(self._handle, termios.TCSANOW, self._settings)
             os.close(self._handle)
@@ -229,6 +232,8 @@ def set_serial(handle: int, options: str, name: str) -> list[Any]:
         InputError: no serial port, the terminal of this session, an unknown option or value, or a speed that the
             system does not know.
     """
+    import termios
+
     given = dict(parse_qsl(options, keep_blank_values=True))
     known = {"baud": "", "parity": "none", "bits": "8", "stop": "1"}
     for option in given.keys() - known.keys():

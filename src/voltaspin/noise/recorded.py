@@ -265,6 +265,8 @@ def write_bits(
         for n, packed in blocks(source, count):
             data = packed if format == "packed" else np.unpackbits(packed, count=n) + (48 if format == "text" else 0)
             file.write(data.astype(np.uint8, copy=False).tobytes())
+            if source.bits_at_once < BLOCK:
+                file.flush()
             done += n
             if progress is not None:
                 progress(done)

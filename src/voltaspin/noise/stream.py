@@ -145,7 +145,9 @@ class StreamSource(SequentialSource):
         """Let go of the stream, and complete the recording and its description."""
         self._endpoint.close()
         if self._recorder is not None:
-            self._recorder.finish(self._taken, ended=self.bits_left is not None)
+            # What arrived before a stop is worth keeping too; else the recording holds exactly what the work took.
+            left = 0 if self._stopped is None else self._left.bits
+            self._recorder.finish(self._taken + left, ended=self.bits_left is not None)
 
     def _reserve(self, n: int) -> None:
         """Nothing: a draw waits for its bits, and says what there was if they do not come."""
@@ -275,7 +277,7 @@ class _Recorder:
             self._put(len(self._waiting))
         os.fsync(self._file.fileno())
         self._file.close()
-        self._save(taken, self._sha256.hexdigest())
+        self._save(taken, self._sha256.hexdigest() if taken else "")
 
     def _put(self, end: int) -> None:
         whole, self._waiting = self._waiting[:end], self._waiting[end:]
