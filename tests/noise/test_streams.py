@@ -261,7 +261,7 @@ def test_garbage_in_the_middle_is_named_with_its_place(fifo, good, garbage, opti
         source.bits(10**6)
     assert f"{n} bits were taken" in str(stopped.value)
     _, left = source.rest()
-    assert left >= 100
+    assert n + left == {b"Er": 8000, b"zz": 24_000, b"\2": 9000}.get(garbage[:2], 2000)
     with pytest.raises(NoiseStoppedError):
         source.bits(1)
     source.close()
@@ -415,10 +415,3 @@ def test_what_arrived_before_a_stream_died_is_in_its_recording(fifo, tmp_path):
         source.bits(8000)
     source.close()
     assert RecordedSource(tmp_path / "rec").bits(5600).tobytes() == PACKED[:700]
-
-
-def test_a_study_takes_no_stream():
-    from voltaspin.study.work import source_of
-
-    with pytest.raises(InputError, match="record it, and name"):
-        source_of("/dev/urandom | xor:2", 0)

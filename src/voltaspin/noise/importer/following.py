@@ -106,8 +106,9 @@ def follow(name: str, options: FileOptions, arriving: Arriving) -> Followed:
             if ended and not head:
                 raise FileError(f"{name} ended before its first byte; start what sends the bits")
             path = Path(scratch, "beginning")
-            # whole rows: a number that is cut may be another number
-            path.write_bytes(head if ended or b"\n" not in head else head[: head.rindex(b"\n") + 1])
+            # Whole rows: a number that is cut may be another number. Bytes without rows are not cut to a few.
+            rows = head.rfind(b"\n") + 1
+            path.write_bytes(head[:rows] if not ended and rows > (0 if asked == "csv" else len(head) // 2) else head)
             file = _Following(path, name, options)
             try:
                 how = _how(file)
@@ -153,6 +154,8 @@ def _how(file: _Following) -> Conversion | None:
     layout = LAYOUTS[kind]
     if not layout.endless:
         raise FileError(f"{file} begins as {kind}, which has an end; save it to a file and give that")
+    if kind != "text" and found.encoding != "utf-8":
+        raise FileError(f"{file} is text in {found.encoding_said}, of which only 0 and 1 are followed; send UTF-8")
     reading = layout.read(found)
     file.options.check(reading.text, layout.takes)
     if kind == "csv" and not set(b"\r\n") & set(file.path.read_bytes()):

@@ -365,7 +365,14 @@ def _values(table: _Table, index: int, file: Content) -> Iterator[NDArray[np.flo
                 if not any(c in joined for c in other):
                     values = np.array(list(map(float, joined.replace(",", ".").split("\n"))))
         if values is None:
-            values = np.array([_number(line, at + i, table, index, file) for i, line in enumerate(block, start=1)])
+            numbers: list[float] = []
+            try:
+                for line in block:
+                    numbers.append(_number(line, at + len(numbers) + 1, table, index, file))
+            except FileError:
+                yield np.array(numbers)  # a stream has no other way to keep the rows before the bad one
+                raise
+            values = np.array(numbers)
         at += len(block)
         yield values
 

@@ -65,8 +65,27 @@ class Conversion:
             if self.packed:
                 yield _as_bytes(values, at, self.file)
             else:
-                yield _as_bits(values, at, self.reading, self.threshold, self.file)
+                try:
+                    yield self._converted(values, at)
+                except FileError:
+                    yield self._good(values, at)  # a stream has no other way to keep those before the bad one
+                    raise
             at += values.size
+
+    def _converted(self, values: NDArray[Any], at: int) -> NDArray[np.uint8]:
+        return _as_bits(values, at, self.reading, self.threshold, self.file)
+
+    def _good(self, values: NDArray[Any], at: int) -> NDArray[np.uint8]:
+        """Return the bits before the first value that is none."""
+        good, bad = 0, values.size
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            try:
+                self._converted(values[:middle], at)
+                good = middle
+            except FileError:
+                bad = middle
+        return self._converted(values[:good], at)
 
     def check_sides(self, bits: int, ones: int) -> None:
         """Raise FileError where so many measured values lie on one side of the threshold."""
