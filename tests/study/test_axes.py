@@ -246,3 +246,8 @@ def test_the_first_size_beyond():
     assert first_beyond(lambda x: x - 0.37, step=0.1, most=1) == pytest.approx(0.37, abs=1e-4)
     assert first_beyond(lambda x: -1, step=0.1, most=1) == np.inf
     assert isinstance(built({"sample": "software"}), PseudoSource)
+
+
+def test_a_study_takes_no_stream():
+    with pytest.raises(InputError, match="record it, and name the recording"):
+        source_of("/dev/urandom | xor:2", 0)

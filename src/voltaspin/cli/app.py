@@ -123,6 +123,7 @@ def _options_of(arguments: list[str]) -> dict[str, str]:
     for word in arguments:
         command = getattr(command, "commands", {}).get(word, command)
     options = {p.name: p.opts[0] for p in command.params if p.name and p.opts[0].startswith("--")}
+    options = {name.removeprefix("file_"): option for name, option in options.items()} | options
     return {f"n_{name}": option for name, option in options.items()} | options
 
 

@@ -1,15 +1,19 @@
-"""The options of a recorded file, the same for every command that takes one, and the line that says what was read."""
+"""The options of recorded files and streams, the same for every command, and the line that says what was read."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from voltaspin.cli.options import quantity
+from voltaspin.core import units
 from voltaspin.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,35 +37,78 @@ _OPTIONS: dict[str, tuple[type, tuple[str, ...], str]] = {
     "decimal": (str, ("--decimal",), "Decimal sign of a table: . or ,"),
     "skip_rows": (int, ("--skip-rows",), "Lines of a table above its first row of numbers."),
 }  # fmt: skip
-_PANEL = "Recorded files (the content is recognised; these options say what it leaves open)"
+_PANEL = "Recorded files and streams (the content is recognised; these options say what it leaves open)"
+_STREAM_PANEL = "Streams"
+_STREAM: dict[str, Any] = {
+    "record": Annotated[
+        str | None,
+        typer.Option("--record", rich_help_panel=_STREAM_PANEL,
+                     help="File for what arrives, from which the run can be replayed; FILE.json describes it."),
+    ],
+    "timeout": Annotated[
+        float | None,
+        quantity("--timeout", dimension=units.TIME.within(1e-3, 1e8), bare="s", panel=_STREAM_PANEL,
+                 help="Without a byte after which a stream is given up, 30s or 10min; default: 5min."),
+    ],
+}  # fmt: skip
 SPELLED = {name: spellings[0] for name, (_, spellings, _) in _OPTIONS.items()}  #: each option by its name there
 
 Given = dict[str, Any]  #: the options that were given, by their names in FileOptions
 
 
+@dataclass
+class Streaming:
+    """The options of a stream, and the streams that a command opened, which are closed at its end.
+
+    Args:
+        options: those that were given, by their names in :class:`voltaspin.noise.StreamSource`.
+        opened: closes them.
+    """
+
+    options: dict[str, Any]
+    opened: ExitStack
+
+
 def file_options(command: Callable[..., None], *, without: Collection[str] = ()) -> Callable[..., None]:
     """Give a command the options of a recorded file; it gets those that were given as ``recording``.
+
+    One that takes ``streaming`` gets the options of a stream too.
 
     Args:
         command: whose argument ``recording`` they become.
         without: names of those that it does not take.
     """
-    options = {name: option for name, option in _OPTIONS.items() if name not in without}
+    of_file = {name: option for name, option in _OPTIONS.items() if name not in without}
     hints = get_type_hints(command, include_extras=True)
-    own = [p for p in inspect.signature(command).parameters.values() if p.name != "recording"]
+    parameters = inspect.signature(command).parameters
+    own = [p for name, p in parameters.items() if name not in ("recording", "streaming")]
+    streams = _STREAM if "streaming" in parameters else {}
 
     @functools.wraps(command)
     def with_options(**values: Any) -> None:
-        given = {name: values.pop(f"file_{name}") for name in options}
-        command(**values, recording={name: value for name, value in given.items() if value is not None})
+        def given(names: Iterable[str], prefix: str) -> dict[str, Any]:
+            found = {name: values.pop(f"{prefix}{name}") for name in names}
+            return {name: value for name, value in found.items() if value is not None}
+
+        recording = given(of_file, "file_")
+        if not streams:
+            command(**values, recording=recording)
+            return
+        options = given(streams, "")
+        with ExitStack() as opened:
+            command(**values, recording=recording, streaming=Streaming(options, opened))
 
     more = [
         inspect.Parameter(
             f"file_{name}", inspect.Parameter.KEYWORD_ONLY, default=None,
             annotation=Annotated[type_ | None, typer.Option(*spellings, help=text, rich_help_panel=_PANEL)],
         )
-        for name, (type_, spellings, text) in options.items()
+        for name, (type_, spellings, text) in of_file.items()
     ]  # fmt: skip
+    more += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in streams.items()
+    ]
     with_options.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints.get(p.name, p.annotation)) for p in own] + more
     )
@@ -74,7 +121,7 @@ def check_recording(noise: str, recording: Given) -> None:
     from voltaspin.noise.grammar import ALIASES, WORDS
 
     word = noise.partition(":")[0].partition("|")[0].strip()
-    if word != "recorded" and word in {**WORDS, **ALIASES}:
+    if word not in ("recorded", "stream") and word in {**WORDS, **ALIASES}:
         refuse_recording(recording, f"--noise {noise} has none")
 
 
@@ -87,20 +134,37 @@ def refuse_recording(recording: Given, what: str) -> None:
         )
 
 
-def input_of(source: NoiseSource) -> dict[str, Any] | None:
-    """Return how a recorded file was read, also behind conditioners; None for a source of another kind."""
-    from voltaspin.noise import RecordedSource
+def refuse_streaming(streaming: Streaming, noise: str) -> None:
+    """Refuse the options of a stream for a source that is none."""
+    for name in streaming.options:
+        raise InputError(f"--{name}: of a stream, and {noise} is none; leave it out")
 
+
+def input_of(source: NoiseSource) -> dict[str, Any] | None:
+    """Return how a recorded file or a stream was read, also behind conditioners; None for a source of another kind."""
+    inner = _read_in(source)
+    if inner is None:
+        return None
+    said: dict[str, Any] = inner.understood.to_json()
+    return {"stream": inner.name, **said} if hasattr(inner, "taken") else {"file": inner.path.name, **said}
+
+
+def _read_in(source: NoiseSource) -> Any:
+    """The source of a recording or a stream behind conditioners; None where there is none."""
     inner: Any = source
-    while not isinstance(inner, RecordedSource):
+    while inner is not None and not hasattr(inner, "understood"):
         inner = getattr(inner, "source", None)
-        if inner is None:
-            return None
-    return {"file": inner.path.name, **inner.understood.to_json()}
+    return inner
+
+
+def is_live(source: NoiseSource) -> bool:
+    """Whether the bits of a source come from a stream."""
+    return hasattr(_read_in(source), "taken")
 
 
 def say_read(source: NoiseSource) -> None:
-    """Print on standard error what a recorded file was read as; called when nothing can be refused any more."""
+    """Print on standard error what a recording or stream was read as; called when nothing can be refused any more."""
     if (found := input_of(source)) is not None:
-        name = "".join(c if c.isprintable() else "?" for c in found["file"])
-        print(f"{name}: read as {found['sentence']}", file=sys.stderr)
+        name = "".join(c if c.isprintable() else "?" for c in found.get("file") or found["stream"])
+        taken = f", {_read_in(source).taken} bits taken" if is_live(source) else ""
+        print(f"{name}: read as {found['sentence']}{taken}", file=sys.stderr)

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from voltaspin.cli.files import Given, check_recording, file_options, input_of, refuse_recording, say_read
+from voltaspin.cli.files import (
+    Given,
+    Streaming,
+    check_recording,
+    file_options,
+    input_of,
+    refuse_recording,
+    refuse_streaming,
+    say_read,
+)
 from voltaspin.cli.memory import array_spec
 from voltaspin.cli.noise import Chain, Noise, make_source
 from voltaspin.cli.options import AsJson, Background, Force, Out, Resume, Seed, count, ratio, word
@@ -80,6 +89,7 @@ def train(
     as_json: AsJson = False,
     *,
     recording: Given,
+    streaming: Streaming,
 ) -> None:  # fmt: skip
     """Train a diffusion model with the noise of a source; leaves a diffusers pipeline folder.
 
@@ -87,6 +97,7 @@ def train(
     """
     if diffusion == "in-place":
         refuse_recording(recording, "--diffusion in-place draws in its own array")
+        refuse_streaming(streaming, "--diffusion in-place")
         if condition or noise not in ("software", "memory"):  # the first is the command's default
             given = f"--conditioning {condition}" if condition else f"--noise {noise}"
             raise InputError(f"{given}: with --diffusion in-place the array that holds the images draws")
@@ -113,10 +124,11 @@ def train(
             result = inplace.train(images, out, spec=counts, **how)
         else:
             source = make_source(
-                noise, seed=seed, condition=condition, recording=recording, numbers=images.images[0].size
-            )
+                noise, seed=seed, condition=condition, recording=recording, streaming=streaming, force=force,
+                numbers=images.images[0].size,
+            )  # fmt: skip
             spec = TrainSpec(noise=f"{noise} | {condition}" if condition else noise, **fields)
-            result = run_training(images, source, out, spec=spec, **how)
+            result = run_training(images, source, out, spec=spec, say=partial(print, file=sys.stderr), **how)
     if not result.finished:
         stopped = Stopped(result.signum or signal.SIGINT)
         stopped.kept = f"step {result.step} of {steps} is saved in {out}; continue with --resume"
@@ -185,6 +197,7 @@ def sample(
     as_json: AsJson = False,
     *,
     recording: Given,
+    streaming: Streaming,
 ) -> None:  # fmt: skip
     """Generate images: one PNG each as soon as it is finished, at the end a grid, and run.json that says how.
 
@@ -211,8 +224,9 @@ def sample(
     source: NoiseSource | None = None
     if not in_place or noise != "memory":
         source = make_source(
-            noise, seed=seed, condition=condition, recording=recording, numbers=math.prod(pipeline.image_shape)
-        )
+            noise, seed=seed, condition=condition, recording=recording, streaming=streaming, force=force,
+            numbers=math.prod(pipeline.image_shape),
+        )  # fmt: skip
     settings: dict[str, Any] = {"noise": noise, "condition": condition, "recording": recording}
     if source is not None:
         settings["input"] = input_of(source)

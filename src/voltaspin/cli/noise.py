@@ -10,11 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from voltaspin.cli.files import SPELLED, Given, check_recording, file_options, input_of, say_read
+from voltaspin.cli.files import (
+    SPELLED,
+    Given,
+    Streaming,
+    check_recording,
+    file_options,
+    input_of,
+    is_live,
+    refuse_streaming,
+    say_read,
+)
 from voltaspin.cli.options import AsJson, Force, Seed, word
 from voltaspin.cli.options import count as number
-from voltaspin.cli.terminal import bar_per_part, print_json, progress_bars, progress_of, show
+from voltaspin.cli.terminal import bar_per_part, print_json, progress_bars, progress_of, show, waits_shown
 from voltaspin.core.console import abandon_output, as_options
+from voltaspin.core.context import progress_of_wait
 from voltaspin.core.errors import InputError, NoiseExhaustedError, NoiseStoppedError
 from voltaspin.core.files import is_stream, sha256_of, write_bytes
 from voltaspin.core.folders import claimed_file
@@ -31,16 +42,15 @@ SUFFIXES: dict[str, Literal["packed", "text"]] = {
     ".txt": "text",
 }
 
-Noise = Annotated[
-    str,
-    typer.Option(
-        "--noise",
-        "--source",
-        help="software (pseudo-random), memory (the simulated array, XOR of two cells), system (the operating "
-        "system's), or the path of a file recorded from a device (docs/recordings.md); with parameters, such as "
-        "memory:k=4,mapping=rotated.",
-    ),
-]
+_NOISE = typer.Option(
+    "--noise",
+    "--source",
+    help="software (pseudo-random), memory (the simulated array, XOR of two cells), system (the operating system's), "
+    "the path of a file recorded from a device, or a stream: - (standard input), a FIFO, a device, tcp://HOST:PORT, "
+    "unix:///PATH, serial:///PATH?baud=115200 (docs/recordings.md); with parameters, such as "
+    "memory:k=4,mapping=rotated.",
+)
+Noise = Annotated[str, _NOISE]
 Raw = Annotated[bool, typer.Option("--raw", help="Raw memory bits, without XOR.")]
 Imperfect = Annotated[
     bool, typer.Option("--imperfect", help="Switch on the memory's drift, 1/f and telegraph noise, coupling, misreads.")
@@ -64,31 +74,47 @@ def make_source(
     imperfect: bool = False,
     condition: str = "",
     recording: Given | None = None,
+    streaming: Streaming | None = None,
+    force: bool = False,
     numbers: int = 0,
 ) -> NoiseSource:
     """Return the source that ``--noise`` names, behind the conditioners that ``--conditioning`` names.
 
-    ``recording`` are the options of a recorded file, as :func:`voltaspin.cli.files.file_options` gives them.
+    ``recording`` and ``streaming`` are the options of a recorded file and of a stream, as
+    :func:`voltaspin.cli.files.file_options` gives them. ``force`` lets a stream's recording be replaced.
     ``numbers`` is how many normals one draw takes, an image's pixels times its channels.
     """
     from voltaspin.noise import FileError, build
+    from voltaspin.noise.grammar import names_stream
 
     check_recording(noise, recording or {})
     given = {**(recording or {}), **({"k": 1} if raw else {}), **({"imperfect": True} if imperfect else {})}
+    live = names_stream(noise)
+    if streaming is not None:
+        if not live:
+            refuse_streaming(streaming, noise)
+        given |= streaming.options | ({"overwrite": True} if force and "record" in streaming.options else {})
     try:
-        return build(noise, conditioning=condition, seed=seed, normals=numbers, **given)
+        with progress_of() if live and progress_of_wait("") is None else contextlib.nullcontext():
+            source = build(noise, conditioning=condition, seed=seed, normals=numbers, **given)
     except FileError as error:
         raise InputError(as_options(str(error), SPELLED)) from None
+    if streaming is not None:
+        streaming.opened.callback(source.close)
+    return source
 
 
 @file_options
 def bits(
     out: Annotated[str, typer.Option("--out", help="File for the bits, - for standard output.")],
+    file: Annotated[
+        str | None, typer.Argument(help="Recorded file or stream, - for standard input; or give --noise.")
+    ] = None,
     count: Annotated[
         int | None,
         number("--count", most=2**52, help="How many bits, such as 8M; without it, endless, to standard output."),
     ] = None,
-    noise: Noise = "memory",
+    noise: Annotated[str | None, _NOISE] = None,
     raw: Raw = False,
     imperfect: Imperfect = False,
     condition: Chain = "",
@@ -106,19 +132,31 @@ def bits(
     as_json: AsJson = False,
     *,
     recording: Given,
+    streaming: Streaming,
 ) -> None:
     """Random bits, packed with the first bit highest and the last byte filled up with zeros, as bytes or as text.
 
     Example: [bold]voltaspin bits --count 8000000 --out bits.bin[/bold], or as a stream that does not end:
     [bold]voltaspin bits --condition von-neumann --out - | dieharder -a -g 200[/bold]
+
+    Of a device on the network: [bold]nc lab 5000 | voltaspin bits - --count 8M --out lab.bin[/bold]
     """
+    if file is not None and noise is not None:
+        raise InputError(f"{file} and --noise {noise} are two sources; give one of them")
+    noise = _path(file) if file is not None else noise or "memory"
+    record_file = streaming.options.get("record")
+    if record_file is not None and Path(record_file).resolve() == Path(out).resolve():
+        raise InputError(f"--record {record_file} is --out too; give the recording a name of its own")
     if format is None:
         format = "packed" if out == "-" or is_stream(out) else _format_by_suffix(out)
     if count is None and out != "-":
         raise InputError(f"--out {out} needs --count: a file cannot be endless")
     from voltaspin.noise.recorded import BitsWritten, RecordedSource, record, write_bits, write_file
 
-    source = make_source(noise, seed=seed, raw=raw, imperfect=imperfect, condition=condition, recording=recording)
+    source = make_source(
+        noise, seed=seed, raw=raw, imperfect=imperfect, condition=condition, recording=recording, streaming=streaming,
+        force=force,
+    )  # fmt: skip
     left = source.bits_at_most
     if count is not None and left is not None and left < count:
         raise InputError(f"--count {count}: {source.name} has {left} bits; ask for at most as many")
@@ -126,7 +164,8 @@ def bits(
         if as_json:
             raise InputError("--json and --out - both want standard output; write the bits to a file")
         try:
-            write_bits(source, sys.stdout.buffer, count=count, format=format)
+            with progress_of() if is_live(source) else contextlib.nullcontext():
+                write_bits(source, sys.stdout.buffer, count=count, format=format)
             sys.stdout.buffer.flush()
         except NoiseStoppedError as stopped:
             sys.stdout.flush()
@@ -147,7 +186,9 @@ def bits(
     }  # fmt: skip
     target = Path(out)
     described = format == "packed" and not is_stream(target)
-    how = {**about, "sidecar": described_beside(target, force), "kind": "recording"} if described else {}
+    # Nobody can write the bits of a stream again, so that the same command is no reason to replace them.
+    same = {} if is_live(source) else about
+    how = {**same, "sidecar": described_beside(target, force), "kind": "recording"} if described else {}
     with claimed_file(target, force=force, **how), progress_of("bits") as report:
         try:
             if described:
@@ -196,14 +237,32 @@ def _reason(stopped: NoiseStoppedError) -> str:
     return str(stopped).replace(" (nothing was handed out)", "")
 
 
+def _path(text: str) -> str:
+    """A recorded file or a stream that was given without --noise; raises InputError where it is neither."""
+    from voltaspin.noise.endpoint import is_address
+
+    if not (Path(text).is_file() or is_address(text)):
+        raise InputError(f"{text} is not a file; give a file of bits, a stream (- for standard input), or --noise")
+    plain = text == "-" or "://" in text or Path(text).is_absolute()
+    return text if plain else f"./{text}"  # which is no word, whatever its name
+
+
 @file_options
 def randomness(
-    file: Annotated[str | None, typer.Argument(help="File of bits; or give --source.")] = None,
+    file: Annotated[
+        str | None, typer.Argument(help="File of bits or stream, - for standard input; or give --source.")
+    ] = None,
     noise: Annotated[
         str | None, typer.Option("--source", "--noise", help="software, memory or system, instead of a file.")
     ] = None,
     bits: Annotated[
-        int | None, number("--bits", most=2**52, help="Of one sequence; default: 1000000, or what a file holds.")
+        int | None,
+        number(
+            "--bits",
+            most=2**52,
+            help="Of one sequence; default: 1000000, or what a file holds. More than 10M of a stream or file: the "
+            "sequence is their first million, and all are read.",
+        ),
     ] = None,
     sequences: Annotated[int, number("--sequences", help="For the second level; 55 or more are useful.")] = 1,
     constants: Annotated[
@@ -222,33 +281,38 @@ def randomness(
     as_json: AsJson = False,
     *,
     recording: Given,
+    streaming: Streaming,
 ) -> None:
     """Test bits: SP 800-22, min-entropy, health, drift, repetition, and a verdict on every bit in words.
 
-    A file is read to its end; --bits and --sequences say which part of it the battery of SP 800-22 sees.
+    A file is read to its end; --bits and --sequences say which part of it the battery of SP 800-22 sees. Of a stream
+    they say how much is taken.
 
     Example: [bold]voltaspin randomness bits.bin --bits 1000000[/bold], or of a source:
     [bold]voltaspin randomness --source memory --raw --figure raw.png[/bold]
+
+    Of a stream: [bold]cat /dev/urandom | voltaspin randomness - --bits 100M[/bold]
     """
     if (file is None) == (noise is None):
         raise InputError("give either a file of bits or --source (software, memory or system)")
-    if file is not None and not Path(file).is_file():
-        raise InputError(f"{file} is not a file; give a file of bits, or --source")
+    noise = _path(file) if file is not None else str(noise)
     from voltaspin.noise.examination.randomness import examine
+    from voltaspin.noise.examination.sp800_22 import LONGEST
 
     source = make_source(
-        str(file if noise is None else noise), seed=seed, raw=raw, imperfect=imperfect, condition=condition,
-        recording=recording,
+        noise, seed=seed, raw=raw, imperfect=imperfect, condition=condition, recording=recording, streaming=streaming,
+        force=force,
     )  # fmt: skip
-    whole_file = bits is None
+    whole_file, at_most, total = bits is None, source.bits_at_most, None
+    if bits is not None and bits > LONGEST and sequences == 1 and (is_live(source) or (at_most or 0) >= bits):
+        total, bits = bits, 10**6
     if bits is None:
-        at_most = source.bits_at_most
         bits = 10**6 if at_most is None else max(1, min(10**6, at_most // sequences))
     from voltaspin.noise.examination.whole import seconds
 
     claimed = contextlib.nullcontext() if figure is None else claimed_file(figure, force=force)
     with claimed:
-        with progress_bars() as bars:
+        with progress_bars() as bars, waits_shown(bars):
             report = bar_per_part(bars)
 
             def progress(part: str, done: int, total: int) -> None:
@@ -257,7 +321,7 @@ def randomness(
                 report(part, done, total)
 
             look = partial(
-                examine, source, sequences=sequences, constants=constants, H=H, progress=progress,
+                examine, source, sequences=sequences, total=total, constants=constants, H=H, progress=progress,
             )  # fmt: skip
             try:
                 found = look(n_bits=bits)

@@ -21,7 +21,12 @@ class OptionError(Exception):
 
 
 def _option(
-    read: Callable[[str], Any], names: tuple[str, ...], help: str, metavar: str, shown: bool | str = True
+    read: Callable[[str], Any],
+    names: tuple[str, ...],
+    help: str,
+    metavar: str,
+    shown: bool | str = True,
+    panel: str | None = None,
 ) -> Any:
     def parse(given: Any) -> Any:
         if not isinstance(given, str):  # a default
@@ -31,7 +36,7 @@ def _option(
         except InputError as error:
             raise OptionError(str(error)) from None
 
-    return typer.Option(*names, parser=parse, help=help, metavar=metavar, show_default=shown)
+    return typer.Option(*names, parser=parse, help=help, metavar=metavar, show_default=shown, rich_help_panel=panel)
 
 
 def quantity(
@@ -41,6 +46,7 @@ def quantity(
     bare: str | None = None,
     signed: bool = False,
     shown: bool | str = True,
+    panel: str | None = None,
 ) -> Any:
     """An option like ``--width 0.6ns``, as a number in SI.
 
@@ -49,10 +55,11 @@ def quantity(
         help: for ``--help``, which says the unit of a number alone, ``bare``.
         signed: whether it may be negative.
         shown: the default as a user would write it.
+        panel: of the help.
     """
     return _option(
         lambda text: parse_quantity(text, dimension, name=names[0], bare=bare, signed=signed),
-        names, help, "QUANTITY", shown,
+        names, help, "QUANTITY", shown, panel,
     )  # fmt: skip
 
 

@@ -59,10 +59,17 @@ def progress_of(title: str = "") -> Iterator[Callable[..., None]]:
 def waits_shown(bars: Progress) -> Iterator[None]:
     """A bar for every wait inside, or a line now and then where standard error is no terminal."""
     report, say = bar_per_part(bars), now_and_then()
+    begun: dict[str, tuple[float, int]] = {}
 
     def listener(what: str, done: int, total: int) -> None:
-        report(what, done, total)
-        say(f"{what}: {done} of {total}")
+        since, first = begun.setdefault(what, (time.monotonic(), done))
+        seconds, made = time.monotonic() - since, done - first
+        report(what.replace("{", "{{").replace("}", "}}"), done, total)
+        pace = ""
+        if seconds >= 1:
+            left = f"{seconds * (total - done) / made:.0f} s left" if made else "nothing came meanwhile"
+            pace = f", {made / seconds:.3g} a second, {left}"
+        say(f"{what}: {done} of {total}{pace}")
 
     with waits_told_to(listener):
         yield

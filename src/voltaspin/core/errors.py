@@ -35,6 +35,10 @@ class NoiseHealthError(NoiseStoppedError):
     """A health test of a source of random bits has raised an alarm; nothing is delivered until a reset."""
 
 
+class NoReplayError(InputError):
+    """A source whose bits cannot be had again was asked to go back to where a stopped run stood."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known word that is closest, empty where none is close."""
     found = difflib.get_close_matches(word, list(known), 1)

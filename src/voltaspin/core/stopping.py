@@ -18,8 +18,11 @@ class Stopped(BaseException):
     Args:
         signum: of the signal.
 
-    ``kept`` says in a few words what was finished and how to go on; the command line prints it.
+    ``kept`` says in a few words what was finished and how to go on; the command line prints it. ``finished`` is as that
+    of :class:`voltaspin.core.errors.NoiseStoppedError`.
     """
+
+    finished: object = None
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
@@ -34,6 +37,18 @@ class Stopped(BaseException):
     def __str__(self) -> str:
         said = "interrupted" if self.signum == signal.SIGINT else f"stopped by {signal.Signals(self.signum).name}"
         return f"{said}; {self.kept}" if self.kept else said
+
+
+_asked: list[int] = []  # signals that a block of on_signal took and that its work has not answered yet
+
+
+def end_wait() -> None:
+    """Raise :class:`Stopped` in a wait for something outside if a signal asked the surrounding work to stop.
+
+    Work that finishes a step before it stops, under :func:`on_signal`, cannot finish one that waits for ever.
+    """
+    if _asked:
+        raise Stopped(_asked[-1])
 
 
 @contextmanager
@@ -54,8 +69,12 @@ def on_signal(act: Callable[[int], None]) -> Iterator[None]:
         for s, handler in before.items():
             signal.signal(s, handler)
 
+    taken: list[int] = []
+
     def on_first(signum: int, frame: Any) -> None:
         restore()
+        taken.append(signum)
+        _asked.append(signum)
         act(signum)
 
     for s in before:
@@ -64,6 +83,8 @@ def on_signal(act: Callable[[int], None]) -> Iterator[None]:
         yield
     finally:
         restore()
+        for signum in taken:
+            _asked.remove(signum)
 
 
 @contextmanager

@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from voltaspin.core.capacity import check_memory, memory_errors
-from voltaspin.core.errors import InputError
+from voltaspin.core.errors import InputError, NoiseStoppedError
 from voltaspin.core.files import read_object
 from voltaspin.core.folders import RECORD, OutputFolder
 from voltaspin.core.result import Result, Unit
 from voltaspin.core.spec import Spec, environment
-from voltaspin.core.stopping import on_signal
+from voltaspin.core.stopping import Stopped, on_signal
 from voltaspin.diffusion import checkpoints
 from voltaspin.diffusion.backend import bf16_is_faster, keep_freed_memory, outputs_per_image
 from voltaspin.diffusion.data import ImageSet
@@ -204,8 +204,22 @@ def run(
         (out / "log.jsonl").open("a", encoding="utf-8") as log,
     ):
         while step < spec.steps and not stop:
-            with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=spec.precision == "bf16"):
-                loss = objective.loss(model, batch_of(images.images, spec, step), step, accelerator.device)
+            try:
+                with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=spec.precision == "bf16"):
+                    loss = objective.loss(model, batch_of(images.images, spec, step), step, accelerator.device)
+            except Stopped:
+                if not stop:
+                    raise
+                break  # a step that waited for its noise; it is done again
+            except NoiseStoppedError as stopped:
+                if not step:
+                    raise
+                save()
+                stopped.args = (
+                    f"{stopped}; step {step} of {spec.steps} is saved in {out}; continue with resume=True "
+                    "once the source delivers again",
+                )
+                raise
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(spec, step)
             accelerator.backward(loss)

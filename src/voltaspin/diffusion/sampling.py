@@ -304,6 +304,7 @@ def sample(
 def check_bits(source: NoiseSource, *, images: int, per_image: int, steps: int) -> None:
     """Raise NoiseExhaustedError where a source has fewer bits than so many images need."""
     left, each = source.bits_at_most, source.bits_per_normal
+    source.expect(images * per_image * each)
     if left is not None and left < images * per_image * each:
         raise NoiseExhaustedError(
             f"{images} images of {steps} steps need {images * per_image * each} bits and {source.name} has {left} "

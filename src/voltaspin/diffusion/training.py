@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from voltaspin.core.context import RunContext
-from voltaspin.core.errors import NoiseExhaustedError
+from voltaspin.core.errors import NoiseExhaustedError, NoReplayError
 from voltaspin.diffusion import loop
 from voltaspin.diffusion.data import ImageSet
 from voltaspin.diffusion.loop import LoopSpec, TrainResult
@@ -102,11 +102,13 @@ class NoisePrediction:
     Args:
         spec: resolved.
         source: of the noise; stream ``FIRST_STREAM + step * batch + slot`` belongs to one training example.
+        say: told that a run goes on with new numbers; without it, a source that cannot go back is refused.
     """
 
     EXPORTS: ClassVar[tuple[str, ...]] = ("model_index.json", "scheduler/scheduler_config.json", *loop.NETWORK)
 
-    def __init__(self, spec: TrainSpec, source: NoiseSource) -> None:
+    def __init__(self, spec: TrainSpec, source: NoiseSource, say: Callable[[str], None] | None = None) -> None:
+        self.say = say
         self.spec, self.source, self.scheduler = spec, source, make_scheduler(spec)
         self.alpha_bar = self.scheduler.alphas_cumprod
 
@@ -116,6 +118,7 @@ class NoisePrediction:
     def check(self, steps: int, *, channels: int, size: int) -> None:
         source = self.source
         need = steps * self.spec.batch * channels * size * size * source.bits_per_normal
+        source.expect(need)
         if source.bits_left is not None and source.bits_left < need:
             raise NoiseExhaustedError(
                 f"{steps} training steps need {need} bits and {source.name} has {source.bits_left} left; "
@@ -141,7 +144,12 @@ class NoisePrediction:
         """Nothing beside ``state.json``."""
 
     def load(self, folder: Path, record: dict[str, Any]) -> None:
-        self.source.load_state_dict(record["noise"]["state"])
+        try:
+            self.source.load_state_dict(record["noise"]["state"])
+        except NoReplayError:
+            if self.say is None:
+                raise
+            self.say(f"{self.source.name} cannot go back: the steps that are left get new numbers")
 
     def export(self, folder: Path, model: UNet2DModel) -> None:
         DDPMPipeline(unet=model, scheduler=self.scheduler).save_pretrained(folder)
@@ -156,6 +164,7 @@ def train(
     resume: bool = False,
     force: bool = False,
     progress: Callable[[int, int, float], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> TrainResult:
     """Train a diffusion model and leave it in ``out`` as a diffusers pipeline folder.
 
@@ -171,16 +180,18 @@ def train(
             from the start where the run was stopped before its first.
         force: begin in a folder that is not empty; the files of a training that it holds are removed, others stay.
         progress: called as ``progress(step, steps, loss)`` after each step.
+        say: told where a run that goes on gets new numbers, because its source cannot go back; None refuses that.
 
     Returns:
         A :class:`TrainResult`; ``finished`` is False if a signal stopped the run (its checkpoint is saved).
 
     Raises:
         InputError: ``out`` holds another run, or nothing to resume; images that do not fit the model.
+        NoiseStoppedError: an alarm, or a source that ended; the steps before it are saved.
         OSError: a write failed (full disk); the last checkpoint stays whole.
     """
     return train_objective(
-        NoisePrediction, images, out, spec=spec, make=lambda resolved: NoisePrediction(resolved, source),
+        NoisePrediction, images, out, spec=spec, make=lambda resolved: NoisePrediction(resolved, source, say),
         resume=resume, force=force, progress=progress,
     )  # fmt: skip
 

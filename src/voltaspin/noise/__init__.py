@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from voltaspin.noise.source import NoiseSource as NoiseSource
     from voltaspin.noise.source import Provenance as Provenance
     from voltaspin.noise.source import SequentialSource as SequentialSource
+    from voltaspin.noise.stream import StreamSource as StreamSource
     from voltaspin.noise.system import SystemSource as SystemSource
 else:
     __getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -22,6 +22,8 @@ from voltaspin.noise.processes import Travels
 
 Kind = Literal["simulated", "recorded", "instrument", "operating system", "pseudo"]
 
+BLOCK = 1 << 23  #: bits that are drawn at once where nothing speaks for fewer
+
 #: Streams that no image can have: bits and numbers in sequence, and draws at a step without a stream.
 SEQUENCE = 2**63
 WHOLE = 2**63 + 1
@@ -135,6 +137,17 @@ class BitSource(Travels, ABC):
     def can_alarm(self) -> bool:
         """Whether a health test stands in the way of the bits and may stop them at any draw."""
         return False
+
+    @property
+    def bits_at_once(self) -> int:
+        """Bits to draw at once: few where they arrive at a pace of their own, so that none waits for the others."""
+        return BLOCK
+
+    def expect(self, n: int) -> None:
+        """Be told that work takes ``n`` bits in all, for the time left of a source that waits for its bits."""
+
+    def close(self) -> None:
+        """Let go of what the source holds open, and complete what it writes; nothing can be drawn after that."""
 
     @property
     def bits_left(self) -> int | None:

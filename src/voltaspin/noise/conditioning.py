@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from math import ceil
 from typing import Any, final
 
 import numpy as np
@@ -112,10 +113,16 @@ class Conditioner(BufferedStage):
         self._left.put(*self._conditioned(raw, size))
         self.ledger.count("raw", size)
 
+    def expect(self, n: int) -> None:
+        self.source.expect(ceil(n / self.rate()) if self.rate() else n)
+
     def _raw(self, n: int) -> tuple[NDArray[np.uint8], int]:
         """Return the next chunk of raw bits, or what is left of them in whole units; how many."""
+        size = self._chunk
+        if self.source.bits_at_once < BLOCK and self.rate():  # of bits that have to be waited for, none too many
+            size = min(size, self._unit * ceil((n - self._left.bits) / (self._unit * self.rate())))
         try:
-            return self.source.take(self._chunk), self._chunk
+            return self.source.take(size), size
         except NoiseExhaustedError:
             # Now a source whose own rate varies has made all it can, and knows how much that is.
             left = self.source.bits_left or 0

@@ -18,10 +18,21 @@ from functools import cached_property
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from voltaspin.core.errors import InputError, nearest
-from voltaspin.core.units import FIELD, NUMBER, PULSE_WIDTH, RATIO, VOLTAGE, Dimension, parse_count, parse_quantity
+from voltaspin.core.units import (
+    FIELD,
+    NUMBER,
+    PULSE_WIDTH,
+    RATIO,
+    TIME,
+    VOLTAGE,
+    Dimension,
+    parse_count,
+    parse_quantity,
+)
 from voltaspin.device import Junction, Pulse, SwitchingModel
 from voltaspin.memory import Imperfections, MagnetoelectricMemory
 from voltaspin.noise.conditioning import Peres, VonNeumann, Xor
+from voltaspin.noise.endpoint import is_address
 from voltaspin.noise.feedback import Feedback
 from voltaspin.noise.hashing import Sha256, Toeplitz
 from voltaspin.noise.health import HealthChecked
@@ -30,6 +41,7 @@ from voltaspin.noise.periodic import PeriodicSource
 from voltaspin.noise.recorded import RecordedSource
 from voltaspin.noise.software import PseudoSource
 from voltaspin.noise.source import NoiseSource
+from voltaspin.noise.stream import StreamSource
 from voltaspin.noise.system import SystemSource
 
 
@@ -180,6 +192,10 @@ WORDS: dict[str, Word] = {
         {"K_eff_spread": RATIO, "stray_field_spread": FIELD, "stuck": RATIO, "voltage": VOLTAGE, "width": PULSE_WIDTH},
         of=(MemorySource, _memory, _cell, MagnetoelectricMemory), source=True,
     ),
+    "stream": Word(
+        "bits as they arrive: - (standard input), a FIFO, a device, tcp://HOST:PORT, unix:///PATH, serial:///PATH",
+        StreamSource, {"timeout": TIME}, source=True,
+    ),
     "recorded": Word("a file of bits recorded from a device (docs/recordings.md)", RecordedSource, source=True),
     "system": Word("the operating system's random bits, which cannot be replayed", SystemSource, source=True),
     "periodic": Word("fair bits that repeat after a period (a control)", PeriodicSource, source=True),
@@ -219,6 +235,13 @@ def _is_file(text: str) -> bool:
     return os.path.isfile(text)  # noqa: PTH113 - false for a text that is too long for a name
 
 
+def names_stream(description: str) -> bool:
+    """Whether a description begins with a stream, whose bits arrive at a pace of their own."""
+    first = description.partition("|")[0].strip()
+    word = first.partition(":")[0]
+    return word == "stream" or (word not in {**WORDS, **ALIASES} and is_address(first))
+
+
 def _stage(text: str, *, source: bool) -> _Stage:
     """Return the word of one stage and its parameters."""
     head, _, rest = text.partition(":")
@@ -228,6 +251,8 @@ def _stage(text: str, *, source: bool) -> _Stage:
     if word not in known:
         if source and _is_file(text.strip()):
             return "recorded", {"path": text.strip()}
+        if source and is_address(text.strip()):
+            return "stream", {"address": text.strip()}
         if word in WORDS:
             where = "begins a description" if WORDS[word].source else "stands behind a source"
             raise InputError(f"{text.strip()!r}: {given} {where}, such as memory:k=2 | health:0.9 | von-neumann")
@@ -258,7 +283,8 @@ def build(
 
     Args:
         description: such as ``"memory:k=2 | health:0.9 | von-neumann"``, ``"recorded:lab.csv,threshold=5.4k"``,
-            ``"pseudo:seed=3,precision=16"`` or ``"system"``. The path of a file stands for ``recorded:PATH``.
+            ``"pseudo:seed=3,precision=16"`` or ``"system"``. The path of a file stands for ``recorded:PATH``,
+            and ``-``, the path of a FIFO or device, or the address of a socket or serial port for ``stream:ADDRESS``.
         conditioning: further stages, such as ``"health:0.9 | xor:2"``.
         seed: of a source that has one, where its description does not say it.
         normals: numbers that one draw takes; a simulated array is doubled until one pulse gives them.
@@ -272,7 +298,8 @@ def build(
     >>> build("software:precision=16", seed=3).normal((2, 3), streams=[5, 6], step=0).shape
     (2, 3)
     """
-    first, *rest = [description] if _is_file(description) else description.split("|")
+    of_a_path = _is_file(description) or (is_address(description) and "://" not in description)
+    first, *rest = [description] if of_a_path else description.split("|")
     word, given = _stage(first, source=True)
     stages = [_stage(part, source=False) for part in rest] + _conditioners(conditioning)
     entry = WORDS[word]

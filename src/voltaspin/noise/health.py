@@ -15,14 +15,13 @@ from typing import Any, Literal, final, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.core.errors import InputError, NoiseHealthError
+from voltaspin.core.errors import InputError, NoiseHealthError, NoiseStoppedError
 from voltaspin.core.renamed import renamed
 from voltaspin.noise.gaussian import GaussianTransform
 from voltaspin.noise.health_kernels import watch
-from voltaspin.noise.source import NoiseSource, Stage, aligned
+from voltaspin.noise.source import BufferedStage, Leftover, NoiseSource, aligned
 
 START_UP = 1024  #: bits that a start-up test needs at least (section 4.3)
-_BLOCK = 1 << 23  # bits drawn and tested at once
 
 
 def repetition_cutoff(H: float, a: float = 20) -> int:
@@ -216,7 +215,7 @@ class HealthTests:
 
 @final
 @renamed(shaping="transform")
-class HealthChecked(Stage):
+class HealthChecked(BufferedStage):
     """Passes the bits of a source on once they are tested.
 
     The first draw begins with the start-up test: 1024 bits, and of every cell as many as show that it is stuck, are
@@ -246,7 +245,6 @@ class HealthChecked(Stage):
         self.tests = HealthTests(H=H, a=a, window=window, n_cells=source.n_cells)
         self._started = False
         self._drawn = 0  # raw bits, those of the start-up test included
-        self._good = (np.empty(0, np.uint8), 0)  # tested bits of a draw that an alarm ended, and how many
 
     @property
     def can_alarm(self) -> bool:
@@ -266,7 +264,7 @@ class HealthChecked(Stage):
         return self._after_start_up(self.source.bits_at_most)
 
     def _after_start_up(self, left: int | None) -> int | None:
-        return None if left is None else max(0, left - (0 if self._started else self._start_up_bits))
+        return None if left is None else self._left.bits + max(0, left - (0 if self._started else self._start_up_bits))
 
     @property
     def _start_up_bits(self) -> int:
@@ -281,7 +279,10 @@ class HealthChecked(Stage):
         """Forget an alarm; the next draw repeats the start-up test."""
         self.tests.reset()
         self._started = False
-        self._good = (np.empty(0, np.uint8), 0)
+        self._left = Leftover()
+
+    def expect(self, n: int) -> None:
+        self.source.expect(n + self._start_up_bits)
 
     def on_demand(self) -> Alarm | None:
         """Test fresh bits of the source, which are thrown away; an alarm stands as any other does."""
@@ -300,31 +301,40 @@ class HealthChecked(Stage):
         if self.tests.alarm is None and not self._started:
             self.on_demand()
             self._started = self.tests.alarm is None
-        out = np.empty(-(-n // 8), np.uint8)
-        for at in range(0, n, _BLOCK):
-            if self.tests.alarm is None:
-                size = min(_BLOCK, n - at)
-                packed = self.source.take(size)
-                seen = self.tests.seen
-                self.tests.feed(packed, size)
-                out[at // 8 : at // 8 + packed.size] = packed
-                if self.tests.alarm is not None:
-                    good = at + self.tests.alarm.position - seen
-                    self._good = (aligned(out, 0, good), good)
-                    self._place_alarm(self._drawn - seen)
-                self._drawn += size
+        self._check_alarm()
+        return super()._packed(n)
+
+    def _make_more(self, n: int) -> None:
+        size = min(self.source.bits_at_once, n - self._left.bits)
+        try:
+            self._test(self.source.take(size), size)
+        except NoiseStoppedError:
+            self._test(*self.source._rest())  # an alarm in what arrived is the better reason
+            self._check_alarm()
+            raise
+        self._check_alarm()
+
+    def _test(self, packed: NDArray[np.uint8], n: int) -> None:
+        """Test raw bits and keep those before an alarm."""
+        seen = self.tests.seen
+        alarm = self.tests.feed(packed, n)
+        good = n if alarm is None else alarm.position - seen
+        self._left.put(packed if alarm is None else aligned(packed, 0, good), good)
+        self._place_alarm(self._drawn - seen)
+        self._drawn += n
+
+    def _check_alarm(self) -> None:
         if self.tests.alarm is not None:
             raise NoiseHealthError(
                 f"{self.source.name} raised a health alarm, {self.tests.alarm}; nothing more is delivered: find the "
                 "cause, then call reset()"
             )
-        return out
 
     def _rest(self) -> tuple[NDArray[np.uint8], int]:
-        if self.tests.alarm is None:
-            return super()._rest()
-        good, self._good = self._good, (np.empty(0, np.uint8), 0)
-        return good
+        if self.tests.alarm is None and self._started:
+            self._test(*self.source._rest())
+        n = self._left.bits
+        return self._left.take(n), n
 
     def state_dict(self) -> dict[str, Any]:
         own = {"started": self._started, "drawn": self._drawn, "tests": self.tests.state_dict()}

@@ -13,13 +13,13 @@ from voltaspin.core.errors import InputError, NoiseExhaustedError, NoiseStoppedE
 from voltaspin.core.files import opened_whole, replacing, sha256_of
 from voltaspin.core.renamed import renamed
 from voltaspin.core.result import Result
+from voltaspin.core.stopping import Stopped
+from voltaspin.noise.base import BLOCK
 from voltaspin.noise.gaussian import GaussianTransform, transform_of
 from voltaspin.noise.importer.bit_file import Recording, open_bits
 from voltaspin.noise.importer.reading import BitOrder, ByteOrder, FileOptions, Format, SampleType, Understood
 from voltaspin.noise.importer.values import TwoPopulations
 from voltaspin.noise.source import NoiseSource, Provenance, SequentialSource, aligned, checked_count
-
-_BLOCK = 1 << 23  # bits drawn at once
 
 Written = Literal["packed", "bytes", "text"]  # format of a file of bits
 
@@ -125,7 +125,7 @@ class RecordedSource(SequentialSource):
     @property
     def bits_left(self) -> int:
         """Bits that have not been handed out."""
-        return self.understood.bits - self._position
+        return self._file.bits - self._position
 
     @property
     def provenance(self) -> Provenance:
@@ -161,7 +161,7 @@ class RecordedSource(SequentialSource):
         if n > self.bits_left:
             raise NoiseExhaustedError(
                 f"{self.path.name} has run dry: the draw needs {n} bits and {self.bits_left} of "
-                f"{self.understood.bits} are there; record more bits or draw fewer numbers (nothing was handed "
+                f"{self._file.bits} are there; record more bits or draw fewer numbers (nothing was handed "
                 "out)"
             )
 
@@ -222,11 +222,15 @@ def blocks(source: NoiseSource, count: int | None) -> Iterator[tuple[int, NDArra
         NoiseStoppedError: an alarm, or a source that ran dry before ``count``; the bits before it were given.
     """
     left = count
+    if count is not None:
+        source.expect(count)
     while left is None or left > 0:
-        n = _BLOCK if left is None else min(_BLOCK, left)
+        n = source.bits_at_once if left is None else min(source.bits_at_once, left)
         try:
             packed = source.bits(n)
-        except NoiseStoppedError as stopped:
+        except (NoiseStoppedError, Stopped) as stopped:
+            if isinstance(stopped, Stopped) and source.bits_at_once == BLOCK:
+                raise  # these bits can be had again
             packed, n = source.rest()
             if n:
                 yield n, packed
@@ -264,12 +268,29 @@ def write_bits(
         for n, packed in blocks(source, count):
             data = packed if format == "packed" else np.unpackbits(packed, count=n) + (48 if format == "text" else 0)
             file.write(data.astype(np.uint8, copy=False).tobytes())
+            if source.bits_at_once < BLOCK:
+                file.flush()
             done += n
             if progress is not None:
                 progress(done)
-    except NoiseStoppedError as stopped:
+    except (NoiseStoppedError, Stopped) as stopped:
         stopped.finished = done
         raise
+    return done
+
+
+def _kept(stopped: NoiseStoppedError | Stopped, source: NoiseSource, path: Path | str) -> int:
+    """Return how many bits are kept of work that stopped; raises ``stopped`` again where nothing is.
+
+    After a signal those of a stream are, which cannot be had again.
+    """
+    done = stopped.finished
+    if not isinstance(done, int) or not done:
+        raise stopped
+    if isinstance(stopped, Stopped):
+        if source.bits_at_once == BLOCK:
+            raise stopped
+        stopped.kept = f"the {done} bits that arrived before are in {path}"
     return done
 
 
@@ -290,13 +311,12 @@ def write_file(
     Raises:
         NoiseStoppedError: as :func:`write_bits`; the file holds the bits before it, where there were any.
     """
-    stopped: NoiseStoppedError | None = None
+    stopped: NoiseStoppedError | Stopped | None = None
     with opened_whole(path) as file:
         try:
             write_bits(source, file, count=count, format=format, progress=progress)
-        except NoiseStoppedError as error:
-            if not error.finished:
-                raise
+        except (NoiseStoppedError, Stopped) as error:
+            _kept(error, source, path)
             stopped = error
     if stopped is not None:
         raise stopped
@@ -312,8 +332,9 @@ def record(
 ) -> RecordedSource:
     """Write the next bits of a source into a file, and its provenance beside it.
 
-    The file appears whole or not at all: an interrupt or a full disk leaves what was there before. After an alarm, or
-    where the source runs dry, the file holds the bits before it, and the error's ``finished`` is that recording.
+    The file appears whole or not at all: an interrupt or a full disk leaves what was there before. After an alarm,
+    where the source runs dry, or after an interrupt of a stream, the file holds the bits before it, and the error's
+    ``finished`` is that recording.
 
     Args:
         source: any.
@@ -338,16 +359,14 @@ def record(
     if left is not None and left < bits:
         raise InputError(f"{source.name} has {left} bits left, fewer than {bits}; ask for at most as many")
     origin = source.provenance.to_json()
-    stopped: NoiseStoppedError | None = None
+    stopped: NoiseStoppedError | Stopped | None = None
     with replacing(path) as part:
         with part.open("wb") as file:
             show = None if progress is None else lambda done: progress(done, bits)
             try:
                 done = write_bits(source, file, count=bits, progress=show)
-            except NoiseStoppedError as error:
-                if not isinstance(error.finished, int) or not error.finished:
-                    raise
-                stopped, done = error, error.finished
+            except (NoiseStoppedError, Stopped) as error:
+                stopped, done = error, _kept(error, source, path)
         # The description first: without it, or with an old file under it, the recording is refused by its hash.
         recording = Recording(bits=done, sha256=sha256_of(part), origin=origin, **(about or {}))
         recording.save(Recording.beside(path))

@@ -273,6 +273,16 @@ class Stage(SequentialSource):
     def can_alarm(self) -> bool:
         return self.source.can_alarm
 
+    @property
+    def bits_at_once(self) -> int:
+        return self.source.bits_at_once
+
+    def expect(self, n: int) -> None:
+        self.source.expect(n)
+
+    def close(self) -> None:
+        self.source.close()
+
     @abstractmethod
     def _about(self, inner: Mapping[str, Any]) -> dict[str, Any]:
         """Return what is added to the details ``inner`` of the source's provenance."""
@@ -287,8 +297,9 @@ class Stage(SequentialSource):
         return {**super().state_dict(), "source": self.source.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._check_state(state)
+        self.source.load_state_dict(state["source"])  # first, because it may refuse
         super().load_state_dict(state)
-        self.source.load_state_dict(state["source"])
 
 
 class Leftover:
@@ -360,7 +371,8 @@ class BufferedStage(Stage):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        self._left.load_state_dict(state)
+        if "left" in state:  # of a stage that kept none in 0.1.0, its state does not say it
+            self._left.load_state_dict(state)
 
 
 def bit_key(seed: int, cell: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any, Literal, final
 import numpy as np
 from numpy.typing import NDArray
 
-from voltaspin.core.errors import InputError
+from voltaspin.core.errors import NoReplayError
 from voltaspin.core.renamed import renamed
 from voltaspin.noise.gaussian import GaussianTransform, transform_of
 from voltaspin.noise.source import Leftover, NoiseSource, Provenance, SequentialSource, checked_count
@@ -50,7 +50,7 @@ class SystemSource(SequentialSource):
         return [SystemSource(transform=self.transform) for _ in range(checked_count(n, "number of sources"))]
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        raise InputError(
+        raise NoReplayError(
             "bits of the operating system cannot be drawn again; record them with voltaspin.noise.record and replay "
             "the file with RecordedSource"
         )

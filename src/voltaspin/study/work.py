@@ -29,6 +29,7 @@ from voltaspin.memory.dynamics import Slopes
 from voltaspin.metrics import Extractor, reference, score_features
 from voltaspin.noise import MemorySource, NoiseSource, PeriodicSource, PseudoSource, Requantised, build
 from voltaspin.noise.gaussian import transform_of
+from voltaspin.noise.grammar import names_stream
 from voltaspin.study.arrays import in_arrays
 from voltaspin.study.cells import Cells
 from voltaspin.study.runner import folder_of
@@ -54,6 +55,11 @@ def source_of(
         InputError: an unknown noise, fields that the array, its cells, its imperfections or the source do not have, or
             cells of a noise that has none.
     """
+    if names_stream(noise):
+        raise InputError(
+            f"noise {noise!r} is a stream, whose bits come once, and runs of a study must be repeatable; record it, "
+            "and name the recording"
+        )
     fields = {"bits_per_sample" if name == "bits" else name: value for name, value in (source or {}).items()}
     try:
         if "shaping" in fields:

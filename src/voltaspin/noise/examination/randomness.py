@@ -320,6 +320,7 @@ def examine(
     *,
     n_bits: int = 10**6,
     sequences: int = 1,
+    total: int | None = None,
     constants: Constants = "nist",
     H: float = 0.9,
     progress: Callable[[str, int, int], None] | None = None,
@@ -332,6 +333,7 @@ def examine(
         source: its next bits are drawn.
         n_bits: length of one sequence of the battery, at most 10**7.
         sequences: for the second level of SP 800-22; 1 leaves it out.
+        total: bits to read in all of a source without an end; None reads those of the battery.
         constants: of the battery.
         H: min-entropy per bit at which the health tests are set.
         progress: called with (part, done, in all).
@@ -351,7 +353,8 @@ def examine(
             f"{source.name} has {left} bits, and {sequences} sequences of {n_bits} were asked for; ask for fewer or "
             "shorter ones"
         )
-    planned = n_bits * sequences if left is None else left
+    planned = max(total or 0, n_bits * sequences) if left is None else left
+    source.expect(planned)
     reader = Reader(planned, n_cells=source.n_cells, H=H)
 
     def draw(n: int) -> NDArray[np.uint8]:
@@ -372,11 +375,13 @@ def examine(
             sequences=sequences, n_bits=n_bits, constants=constants,
             progress=lambda done, total: report("SP 800-22", done, total),
         )  # fmt: skip
-    while left is not None and reader.seen < planned:
+    while reader.seen < planned:
         try:
             draw(min(entropy.SEGMENT, planned - reader.seen))
         except NoiseExhaustedError:
             # the output of a conditioner whose rate varies is known only once it was tried
+            if left is None:
+                raise
             if rest := source.bits_left:
                 draw(rest)
             break

@@ -12,7 +12,7 @@ import tempfile
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,7 +29,7 @@ from voltaspin.noise.importer.table import NoTableError, read_table
 from voltaspin.noise.importer.values import TwoPopulations, converted
 
 _TABLE = frozenset({"column", "time_column", "delimiter", "decimal", "skip_rows"})
-_PACKED = frozenset({"bit_order"})
+PACKED = frozenset({"bit_order"})
 _VALUES = frozenset({"threshold", "unit", "column", "sample_type", "bit_order"})
 _WORDS = frozenset({"threshold", "unit", "column", "sample_type", "byte_order", "channels", "header_bytes"})
 
@@ -45,6 +45,7 @@ class Layout:
         title: name of the kind of file that begins so.
         seen: of a text: whether its first characters, comments left out, are of this layout.
         also: further values of ``format`` under which it is read.
+        endless: whether a stream may have it, which is read as it arrives.
     """
 
     read: Callable[[Content], Reading]
@@ -54,6 +55,7 @@ class Layout:
     title: str = ""
     seen: Callable[[bytes], bool] | None = None
     also: tuple[str, ...] = ()
+    endless: bool = False
 
 
 LAYOUTS = {
@@ -61,13 +63,13 @@ LAYOUTS = {
     "hdf5": Layout(readers.read_hdf5, _VALUES, (b"\x89HDF\r\n\x1a\n", b"MATLAB 7.3"), title="HDF5", also=("mat",)),
     "mat": Layout(readers.read_mat, _VALUES, (b"MATLAB 5.0",), title="MATLAB 5"),
     "wav": Layout(words.read_wav, frozenset({"threshold", "unit", "column"}), (b"RIFF", b"RF64"), b"WAVE", "WAV"),
-    "text": Layout(readers.read_bits, seen=readers.is_bits),
+    "text": Layout(readers.read_bits, seen=readers.is_bits, endless=True),
     "json": Layout(readers.read_json, _VALUES, seen=lambda sample: sample.lstrip()[:1] in (b"[", b"{")),
-    "hex": Layout(readers.read_hex, _PACKED, seen=readers.is_hex),
-    "base64": Layout(readers.read_base64, _PACKED, seen=readers.is_base64),
-    "csv": Layout(read_table, _VALUES | _TABLE),  # any other text with rows of numbers
-    "bytes": Layout(words.read_bytes),
-    "samples": Layout(words.read_samples, _WORDS),
+    "hex": Layout(readers.read_hex, PACKED, seen=readers.is_hex, endless=True),
+    "base64": Layout(readers.read_base64, PACKED, seen=readers.is_base64, endless=True),
+    "csv": Layout(read_table, _VALUES | _TABLE, endless=True),  # any other text with rows of numbers
+    "bytes": Layout(words.read_bytes, endless=True),
+    "samples": Layout(words.read_samples, _WORDS, endless=True),
 }
 
 
@@ -77,16 +79,16 @@ def read(file: Content) -> Reading | None:
     Raises:
         FileError: not recognised, ambiguous, damaged, or options that do not apply to it.
     """
-    name, file = _recognised(file)
+    name, file = recognised(file)
     if name is None:
-        file.options.check("packed bits", _PACKED)
+        file.options.check("packed bits", PACKED)
         return None
     reading = LAYOUTS[name].read(file)
     file.options.check(reading.text, LAYOUTS[name].takes)
     return reading
 
 
-def _recognised(file: Content) -> tuple[str | None, Content]:
+def recognised(file: Content) -> tuple[str | None, Content]:
     """Name of the layout, None for packed bits, and the content, with its encoding where it is a text."""
     options, asked = file.options, file.options.format
     if asked in ("packed", "bytes", "samples"):
@@ -155,7 +157,7 @@ def _of_text(file: Content) -> str:
         try:
             read_table(file)
         except NoTableError:
-            count = sum(1 for line in islice(file.lines(), 1000) if line.strip())
+            count = sum(1 for line in islice(chain.from_iterable(file.lines()), 1000) if line.strip())
             rows = f" ({count} lines and no row of numbers)" if count < 1000 else ""
             shown = next(iter(file.characters()), b"")[:40].decode("ascii", "replace")
             raise FileError(
@@ -167,11 +169,21 @@ def _of_text(file: Content) -> str:
 
 
 _SIDECAR_MOST = 16 << 20
-_REVERSED: NDArray[np.uint8] = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)), bitorder="little")
+REVERSED: NDArray[np.uint8] = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)), bitorder="little")
 
 
 class Recording(Spec):
-    """The description of a file that :func:`voltaspin.noise.recorded.record` wrote, beside it in ``NAME.json``."""
+    """The description of recorded bits, beside their file in ``NAME.json``.
+
+    Args:
+        bits: how many were taken; the file may hold a few more, which arrived with them.
+        sha256: of the file; empty while a stream is recorded.
+        origin: provenance of the source.
+        command, arguments: that wrote it, and may write it again with these arguments.
+        options: how a stream was read, by the names of :class:`voltaspin.noise.FileOptions`; None of packed bits that
+            :func:`voltaspin.noise.recorded.record` wrote.
+        size: bytes of the file; ``begun``, ``ended``: when the first and the last of them were written, in UTC.
+    """
 
     KIND: ClassVar[str] = "recording"
     VERSION: ClassVar[int] = 1
@@ -179,8 +191,12 @@ class Recording(Spec):
     bits: int
     sha256: str
     origin: dict[str, Any]
-    command: str | None = None  #: that wrote it, which may write it again with these arguments
+    command: str | None = None
     arguments: dict[str, Any] | None = None
+    options: dict[str, Any] | None = None
+    size: int | None = None
+    begun: str | None = None
+    ended: str | None = None
 
     @staticmethod
     def beside(path: Path) -> Path:
@@ -204,6 +220,12 @@ class BitFile:
     populations: TwoPopulations | None = None
     origin: dict[str, Any] | None = None
 
+    @property
+    def bits(self) -> int:
+        """How many there are."""
+        assert self.understood.bits is not None, "a file has an end"
+        return self.understood.bits
+
     def read(self, position: int, n: int) -> NDArray[np.uint8] | None:
         """Return the bytes that hold ``n`` bits from ``position`` on, first bit highest; None if the file shrank."""
         first, skip = divmod(position, 8)
@@ -213,7 +235,7 @@ class BitFile:
             data = np.frombuffer(file.read(wanted), np.uint8)
         if data.size < wanted:
             return None
-        return _REVERSED[data] if self.understood.bit_order == "lsb" else data
+        return REVERSED[data] if self.understood.bit_order == "lsb" else data
 
 
 def open_bits(path: Path, options: FileOptions, *, sha256: str) -> BitFile:
@@ -228,7 +250,9 @@ def open_bits(path: Path, options: FileOptions, *, sha256: str) -> BitFile:
         FileError: not recognised, ambiguous, damaged, or options that do not apply to the content.
     """
     recording, notes = _description(path, options, sha256)
-    if recording is not None:
+    if recording is not None and recording.options is not None:
+        options = replace(options, **recording.options)
+    elif recording is not None:
         said = "packed bits as recorded by voltaspin, the first bit of a byte is the highest"
         understood = Understood(format="packed", bits=recording.bits, text=said, bit_order="msb")
         return BitFile(path, understood, origin=recording.origin)
@@ -247,8 +271,11 @@ def open_bits(path: Path, options: FileOptions, *, sha256: str) -> BitFile:
     except BaseException:
         scratch.cleanup()
         raise
-    understood = understood.model_copy(update={"containers": containers, "notes": notes})
-    found = BitFile(packed, understood, populations)
+    bits = understood.bits
+    if recording is not None and recording.sha256:
+        bits = recording.bits
+    understood = understood.model_copy(update={"bits": bits, "containers": containers, "notes": notes})
+    found = BitFile(packed, understood, populations, None if recording is None else recording.origin)
     if file.path not in (path, packed):
         file.path.unlink()
     if packed == path:
@@ -259,9 +286,9 @@ def open_bits(path: Path, options: FileOptions, *, sha256: str) -> BitFile:
 
 
 def _description(path: Path, options: FileOptions, sha256: str) -> tuple[Recording | None, tuple[str, ...]]:
-    """The description that :func:`voltaspin.noise.recorded.record` left, and a note where another file has its name."""
+    """The description of a recording, and notes where it is not used or the recording was cut off."""
     beside = Recording.beside(path)
-    if options.format not in (None, "packed") or not beside.is_file():
+    if not beside.is_file():
         return None, ()
     other = (f"{beside.name} is none of ours and was not used",)
     if beside.stat().st_size > _SIDECAR_MOST:
@@ -278,12 +305,21 @@ def _description(path: Path, options: FileOptions, sha256: str) -> tuple[Recordi
         if ours:
             raise InputError(f"{error}; it describes {path.name}: {remedy}") from None
         return None, other
+    given = {name: value for name, value in options.to_json().items() if name != "n_cells"}
+    if recording.options is None and options.format not in (None, "packed"):
+        return None, ()
+    if recording.options is not None and not given.items() <= recording.options.items():
+        return None, (f"{beside.name} describes another way to read it and was not used",)
+    if recording.options is not None and not recording.sha256:
+        return recording, ("the recording of a stream that was cut off",)
     size = 8 * path.stat().st_size
     if recording.sha256 != sha256 or not 0 < recording.bits <= size:
         raise InputError(
             f"{beside} describes {recording.bits} bits of another file than {path} (sha256 {recording.sha256[:12]}, "
             f"the file's {sha256[:12]}): it was changed or cut; {remedy}"
         )
+    if recording.options is not None:
+        return recording, ()
     if options.bit_order == "lsb":
         raise FileError(f"{beside} says that the first bit of a byte is the highest; leave bit_order= out")
     options.check("a recording of packed bits", frozenset({"bit_order"}))

@@ -122,21 +122,23 @@ def read_hex(file: Content) -> Reading:
             odd = len(data) % 2
             left = (data[-1:] + left) if odd else left
             data = data[: len(data) - odd]
-            yield _unhex(data, at, file)
+            yield from _unhex(data, at, file)
             at += len(data)
         left = left.translate(None, SEPARATORS)
         if len(left) % 2:
             raise FileError(f"{file} has an odd number of hexadecimal digits; it may be cut: two make a byte")
-        yield _unhex(left, at, file)
+        yield from _unhex(left, at, file)
 
     return Reading("hex", blocks, "hexadecimal text", packed=True)
 
 
-def _unhex(data: bytes, at: int, file: Content) -> NDArray[np.uint8]:
+def _unhex(data: bytes, at: int, file: Content) -> Iterator[NDArray[np.uint8]]:
     try:
-        return np.frombuffer(binascii.unhexlify(data), np.uint8)
+        yield np.frombuffer(binascii.unhexlify(data), np.uint8)
     except (binascii.Error, ValueError):
         bad = re.search(rb"[^0-9a-fA-F]", data)
+        if bad:  # a stream has no other way to keep what stands before
+            yield np.frombuffer(binascii.unhexlify(data[: bad.start() // 2 * 2]), np.uint8)
         where = (at + bad.start(), chr(data[bad.start()])) if bad else (at, "?")
         raise FileError(f"{file}: character {where[0]} is {where[1]!r}, which is no hexadecimal digit") from None
 

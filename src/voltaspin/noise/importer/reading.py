@@ -133,7 +133,7 @@ class Understood(Part):
 
     Args:
         format: as in :class:`FileOptions`.
-        bits: number of bits that were read.
+        bits: number of bits that were read; None of a stream, which has no end.
         text: the same in words, without the number of bits.
         bit_order: of packed bytes; None where there are none.
         threshold: above which a bit is 1, in ``unit``; None where the file holds bits.
@@ -144,7 +144,7 @@ class Understood(Part):
     """
 
     format: str
-    bits: int
+    bits: int | None
     text: str
     bit_order: BitOrder | None = None
     threshold: float | None = None
@@ -155,7 +155,8 @@ class Understood(Part):
 
     def __str__(self) -> str:
         within = "".join(f"{name}: " for name in self.containers)
-        line = "; ".join([f"{within}{self.text}, {self.bits} bits", *self.notes])
+        size = "" if self.bits is None else f", {self.bits} bits"
+        line = "; ".join([f"{within}{self.text}{size}", *self.notes])
         return "".join(c if c.isprintable() else "?" for c in line)  # names in the file may hold anything
 
     def to_json(self) -> dict[str, Any]:
@@ -233,30 +234,54 @@ class Content:
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def follows(self) -> bool:
+        """Whether bytes arrive behind those of the file, so that its size says nothing."""
+        return False
+
+    def raw(self) -> Iterator[bytes]:
+        """Yield the bytes in blocks."""
+        with self.path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                yield block
+
+    def _of_text(self) -> Iterator[bytes]:
+        """Yield the bytes behind the byte order mark."""
+        skip = self.mark
+        for block in self.raw():
+            yield block[skip:]
+            skip = max(0, skip - len(block))
+
     def characters(self) -> Iterator[bytes]:
         """Yield the characters as ASCII in blocks; any other character is a question mark."""
         decoder = None if self.encoding == "utf-8" else codecs.getincrementaldecoder(self.encoding)(errors="replace")
-        with self.path.open("rb") as file:
-            file.seek(self.mark)
-            while block := file.read(_BLOCK):
-                yield block if decoder is None else decoder.decode(block).encode("ascii", "replace")
+        for block in self._of_text():
+            yield block if decoder is None else decoder.decode(block).encode("ascii", "replace")
 
-    def lines(self) -> Iterator[str]:
-        """Yield the lines, in latin-1 where one is not UTF-8; a file of one endless line is refused."""
-        plain = self.encoding == "utf-8"
-        with self.path.open("rb") as raw:
-            raw.seek(self.mark)
-            text = io.TextIOWrapper(raw, self.encoding, "surrogateescape" if plain else "replace")
-            while line := text.readline(_LONGEST):
-                if len(line) == _LONGEST:
-                    raise FileError(f"a line of {self} is longer than {_LONGEST} characters; write one row a line")
-                if plain and not line.isascii():
-                    data = line.encode("utf-8", "surrogateescape")
-                    try:
-                        line = data.decode("utf-8")
-                    except UnicodeDecodeError:
-                        line = data.decode("latin-1")
-                yield line.rstrip("\n")
+    def lines(self) -> Iterator[list[str]]:
+        """Yield the lines in blocks, in latin-1 where one is not UTF-8; a file of one endless line is refused."""
+        plain, longest = self.encoding == "utf-8", self.longest
+        decoder: Any = codecs.getincrementaldecoder(self.encoding)("surrogateescape" if plain else "replace")
+        decoder = io.IncrementalNewlineDecoder(decoder, translate=True)
+        left: list[str] = []  # of the last line, whose end is not there yet
+        size = 0
+        for block in self._of_text():
+            *lines, rest = decoder.decode(block).split("\n")
+            if lines:
+                lines[0], left, size = "".join([*left, lines[0]]), [], 0
+            left.append(rest)
+            size += len(rest)
+            if max(size, *map(len, lines), 0) >= longest:
+                raise FileError(f"a line of {self} is longer than {longest} characters; write one row a line")
+            yield [_of_latin_1(line) for line in lines] if plain else lines
+        left.append(decoder.decode(b"", final=True).rstrip("\n"))
+        if last := "".join(left):
+            yield [_of_latin_1(last) if plain else last]
+
+    @property
+    def longest(self) -> int:
+        """Characters of the longest line that is read."""
+        return _LONGEST
 
     @property
     def encoding_said(self) -> str:
@@ -264,6 +289,17 @@ class Content:
         if self.encoding != "utf-8":
             return self.encoding[:-3].upper()
         return "UTF-8 with a byte order mark" if self.mark else ""
+
+
+def _of_latin_1(line: str) -> str:
+    """A line whose bytes that are no UTF-8 were escaped, in latin-1 where there are any."""
+    if line.isascii():
+        return line
+    data = line.encode("utf-8", "surrogateescape")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def one_way(values: NDArray[np.float64]) -> bool:

@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -130,7 +130,7 @@ def read_table(file: Content) -> Reading:
     return Reading(
         "csv", lambda: _values(table, index, file), ", ".join(said), unit=unit, factor=factor,
         written=written if unit else "", column=label or str(index), times=times, step=step,
-        place=lambda value: f"line {_line(table, value, file)}",
+        place=None if file.follows else lambda value: f"line {_line(table, value, file)}",
     )  # fmt: skip
 
 
@@ -168,7 +168,7 @@ def _counts_rows(table: _Table, column: int) -> bool:
 
 def _line(table: _Table, value: int, file: Content) -> int:
     """Number of the line, from 1, in which a value stands."""
-    lines = enumerate(islice(file.lines(), table.start, None), start=table.start + 1)
+    lines = enumerate(islice(chain.from_iterable(file.lines()), table.start, None), start=table.start + 1)
     rows = (number for number, line in lines if not _skipped(line) and line.strip("\x1a \t"))
     return next(islice(rows, value, None), 0)
 
@@ -177,7 +177,7 @@ def _sample(file: Content) -> tuple[list[str], bool]:
     """The first lines, and whether they are all."""
     lines: list[str] = []
     size = 0
-    for line in file.lines():
+    for line in chain.from_iterable(file.lines()):
         if size > _SAMPLE:
             return lines, False
         lines.append(line.rstrip("\x1a"))
@@ -402,10 +402,9 @@ def _is_axis(table: _Table, column: int) -> bool:
 
 
 def _values(table: _Table, index: int, file: Content) -> Iterator[NDArray[np.float64]]:
-    rows = (line for line in islice(file.lines(), table.start, None) if not _skipped(line) and line.strip("\x1a \t"))
     dialect, at = table.dialect, 0
     other = "_" if dialect.decimal == "." else "_."  # float takes 1_000, and a point is no decimal comma
-    while block := list(islice(rows, ROWS)):
+    for block in _rows(table, file):
         values: Any = None
         if dialect.delimiter != " ":
             with contextlib.suppress(ValueError, IndexError):  # a field that is no plain number goes the slow way
@@ -415,9 +414,25 @@ def _values(table: _Table, index: int, file: Content) -> Iterator[NDArray[np.flo
                 if not any(c in joined for c in other):
                     values = np.array(list(map(float, joined.replace(",", ".").split("\n"))))
         if values is None:
-            values = np.array([_number(line, at + i, table, index, file) for i, line in enumerate(block, start=1)])
+            numbers: list[float] = []
+            try:
+                for line in block:
+                    numbers.append(_number(line, at + len(numbers) + 1, table, index, file))
+            except FileError:
+                yield np.array(numbers)  # a stream has no other way to keep the rows before the bad one
+                raise
+            values = np.array(numbers)
         at += len(block)
         yield values
+
+
+def _rows(table: _Table, file: Content) -> Iterator[list[str]]:
+    above = table.start
+    for lines in file.lines():
+        rows = [line for line in lines[above:] if not _skipped(line) and line.strip("\x1a \t")]
+        above = max(0, above - len(lines))
+        for at in range(0, len(rows), ROWS):
+            yield rows[at : at + ROWS]
 
 
 def _number(line: str, row: int, table: _Table, index: int, file: Content) -> float:

@@ -8,7 +8,7 @@ least. :func:`two_populations` finds it with a mixture of two Gaussians.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import log
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,14 +20,111 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.result import Result
 from voltaspin.core.units import format_quantity
 from voltaspin.noise.importer import content
-from voltaspin.noise.importer.reading import Content, FileError, Reading, Understood, level_of, unit_of
+from voltaspin.noise.importer.reading import BitOrder, Content, FileError, Reading, Understood, level_of, unit_of
 
 _FITTED = 200_000  # values that a fit looks at, spread over the first ones read
 _JUDGED = 32  # bytes from which it shows whether numbers are packed bits
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """How the values of a reading become bits.
+
+    Args:
+        reading: with its unit.
+        file: whose content it is.
+        text: the same in words.
+        packed: the values are bytes of eight bits, in ``bit_order``.
+        threshold: in SI, above which a bit is 1; None where the values are bits.
+        populations: the fit of the threshold, where one was asked for.
+    """
+
+    reading: Reading
+    file: Content
+    text: str
+    packed: bool
+    bit_order: BitOrder | None
+    threshold: float | None
+    populations: TwoPopulations | None
+
+    def understood(self, bits: int | None) -> Understood:
+        """Return how so many bits were read."""
+        return Understood(
+            format=self.reading.format, bits=bits, text=self.text, bit_order=self.bit_order, threshold=self.threshold,
+            unit="" if self.threshold is None else self.reading.unit, column=self.reading.column,
+        )  # fmt: skip
+
+    def blocks(self) -> Iterator[NDArray[np.uint8]]:
+        """Yield the bits in blocks: bytes of eight where they are ``packed``, else 0 or 1 each.
+
+        Raises:
+            FileError: a value that is no bit; the message counts the values before it.
+        """
+        at = 0
+        for values in self.reading.blocks():
+            if self.packed:
+                yield _as_bytes(values, at, self.file)
+            else:
+                try:
+                    yield self._converted(values, at)
+                except FileError:
+                    yield self._good(values, at)  # a stream has no other way to keep those before the bad one
+                    raise
+            at += values.size
+
+    def _converted(self, values: NDArray[Any], at: int) -> NDArray[np.uint8]:
+        return _as_bits(values, at, self.reading, self.threshold, self.file)
+
+    def _good(self, values: NDArray[Any], at: int) -> NDArray[np.uint8]:
+        """Return the bits before the first value that is none."""
+        good, bad = 0, values.size
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            try:
+                self._converted(values[:middle], at)
+                good = middle
+            except FileError:
+                bad = middle
+        return self._converted(values[:good], at)
+
+    def check_sides(self, bits: int, ones: int) -> None:
+        """Raise FileError where so many measured values lie on one side of the threshold."""
+        if self.threshold is not None and ones in (0, bits):
+            side = "above" if ones else "below"
+            raise FileError(
+                f"{self.file}: all {bits} values lie {side} the threshold of {self.threshold:g} "
+                f"{self.reading.unit}".rstrip()
+                + "; check the unit= of the values and the threshold=, or use "
+                "threshold='fit'"
+            )
+
+
 def converted(reading: Reading, file: Content, target: Path) -> tuple[Understood, TwoPopulations | None]:
     """Write the bits of a reading into ``target``; return how they were read, and the fit of their threshold.
+
+    Raises:
+        FileError: options that do not apply, or values that are no bits.
+    """
+    how = conversion(reading, file)
+    bits, ones, left = 0, 0, np.empty(0, np.uint8)
+    with target.open("wb") as out:
+        for part in how.blocks():
+            bits += 8 * part.size if how.packed else part.size
+            if not how.packed:
+                ones += int(part.sum())
+                part = np.concatenate([left, part])
+                complete = part.size // 8 * 8
+                part, left = np.packbits(part[:complete]), part[complete:]
+            out.write(part.tobytes())
+        out.write(np.packbits(left).tobytes())
+    if not bits:
+        raise FileError(f"{file} holds no values; record some bits first")
+    how.check_sides(bits, ones)
+    return how.understood(bits), how.populations
+
+
+def conversion(reading: Reading, file: Content) -> Conversion:
+    """Return how the values of a reading become bits, by the options and the first values.
 
     Raises:
         FileError: options that do not apply, or values that are no bits.
@@ -56,29 +153,10 @@ def converted(reading: Reading, file: Content, target: Path) -> tuple[Understood
         said += "" if unit or counts else " in the unit of the file, which is not known"
     elif options.unit is not None:
         raise FileError(f"{file} holds bits, which have no unit=; leave it out, or give a threshold= too")
-    bits, left = 0, np.empty(0, np.uint8)
-    with target.open("wb") as out:
-        if packed:
-            for values in reading.blocks():
-                out.write(_as_bytes(values, bits // 8, file).tobytes())
-                bits += 8 * values.size
-        else:
-            for part in _bits_of(reading, level, file):
-                bits += part.size
-                part = np.concatenate([left, part])
-                complete = part.size // 8 * 8
-                out.write(np.packbits(part[:complete]).tobytes())
-                left = part[complete:]
-            out.write(np.packbits(left).tobytes())
-    if not bits:
-        raise FileError(f"{file} holds no values; record some bits first")
-    order = (options.bit_order or "msb") if packed else None
+    order: BitOrder | None = (options.bit_order or "msb") if packed else None
     if packed:
         said += f", bytes of eight bits, the first the {'highest' if order == 'msb' else 'lowest'}"
-    return Understood(
-        format=reading.format, bits=bits, text=said, bit_order=order, threshold=level,
-        unit="" if level is None else reading.unit, column=reading.column,
-    ), fit  # fmt: skip
+    return Conversion(reading, file, said, packed, order, level, fit)
 
 
 def in_given_unit(reading: Reading, file: Content) -> Reading:
@@ -143,31 +221,19 @@ def _first(reading: Reading, file: Content) -> NDArray[np.float64]:
     return found[:: max(1, found.size // _FITTED)]
 
 
-def _bits_of(reading: Reading, level: float | None, file: Content) -> Iterator[NDArray[np.uint8]]:
-    at, ones = 0, 0
-    for values in reading.blocks():
-        if level is None:
-            bad = np.flatnonzero((values != 0) & (values != 1))
-            if bad.size:
-                value = values[bad[0]]
-                shown = repr(chr(int(value) ^ 48)) if reading.format == "text" else value
-                raise FileError(
-                    f"{file}: value {at + int(bad[0])} is {shown}, which is neither 0 nor 1; for measured values give "
-                    "a threshold= such as 5.4kohm or 0.35V, or threshold='fit'; for bytes of eight bits say "
-                    "sample_type='packed' (numbers) or format='packed' (raw bytes)"
-                )
-            bits = values.astype(np.uint8)
-        else:
-            bits = (in_si(values, at, reading, file) > level).astype(np.uint8)
-        at += values.size
-        ones += int(bits.sum())
-        yield bits
-    if level is not None and at and ones in (0, at):
-        side = "above" if ones else "below"
+def _as_bits(values: NDArray[Any], at: int, reading: Reading, level: float | None, file: Content) -> NDArray[np.uint8]:
+    if level is not None:
+        return (in_si(values, at, reading, file) > level).astype(np.uint8)
+    bad = np.flatnonzero((values != 0) & (values != 1))
+    if bad.size:
+        value = values[bad[0]]
+        shown = repr(chr(int(value) ^ 48)) if reading.format == "text" else value
         raise FileError(
-            f"{file}: all {at} values lie {side} the threshold of {level:g} {reading.unit}".rstrip()
-            + "; check the unit= of the values and the threshold=, or use threshold='fit'"
+            f"{file}: value {at + int(bad[0])} is {shown}, which is neither 0 nor 1; for measured values give a "
+            "threshold= such as 5.4kohm or 0.35V, or threshold='fit'; for bytes of eight bits say "
+            "sample_type='packed' (numbers) or format='packed' (raw bytes)"
         )
+    return values.astype(np.uint8)
 
 
 def _holds_bytes(reading: Reading, file: Content) -> bool:

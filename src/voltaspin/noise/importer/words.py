@@ -11,9 +11,15 @@ from numpy.typing import NDArray
 
 from voltaspin.noise.importer.reading import Content, FileError, Reading
 
-VALUES = 1 << 20  #: words read at once
 _TYPES = {(1, 8): "uint8", (1, 16): "int16", (1, 24): "int24", (1, 32): "int32", (3, 32): "float32", (3, 64): "float64"}
 _EXTENSIBLE = 0xFFFE  # the format stands in the first two bytes of an identifier
+
+
+def width_of(kind: str | None) -> int:
+    """Return the bytes of a word of a ``sample_type``; 0 of none."""
+    if kind in (None, "packed"):
+        return 0
+    return 3 if kind == "int24" else np.dtype(kind).itemsize
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class _Words:
     @property
     def width(self) -> int:
         """Bytes of a word."""
-        return 3 if self.kind == "int24" else np.dtype(self.kind).itemsize
+        return width_of(self.kind)
 
     @property
     def limits(self) -> tuple[float, float] | None:
@@ -50,16 +56,16 @@ class _Words:
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         """Yield the words in blocks."""
-        frame, left = self.width * self.channels, self.frames
-        with self.file.path.open("rb") as raw:
-            raw.seek(self.first)
-            while left is None or left > 0:
-                count = max(1, VALUES // self.channels) if left is None else min(max(1, VALUES // self.channels), left)
-                block = raw.read(count * frame)
-                if len(block) < frame:
-                    return
-                left = None if left is None else left - count
-                yield self._values(block)[self.channel :: self.channels]
+        frame, left, skip, rest = self.width * self.channels, self.frames, self.first, b""
+        for arrived in self.file.raw():
+            block = rest + arrived[skip:]
+            skip = max(0, skip - len(arrived))
+            whole = len(block) // frame if left is None else min(len(block) // frame, left)
+            rest = block[whole * frame :]
+            if whole:
+                yield self._values(block[: whole * frame])[self.channel :: self.channels]
+            if left is not None and (left := left - whole) <= 0:
+                return
 
     def _values(self, block: bytes) -> NDArray[Any]:
         if self.kind != "int24":
@@ -84,8 +90,8 @@ def read_samples(file: Content) -> Reading:
         raise FileError(f"{file}: raw converter words need sample_type=, such as sample_type='int16', and threshold=")
     channels = options.channels or 1
     found = _Words(file, kind, order == "big", channels, _channel(file, channels), first)
-    size = file.path.stat().st_size - first
-    if size <= 0:
+    size = 0 if file.follows else file.path.stat().st_size - first
+    if size <= 0 and not file.follows:
         raise FileError(f"{file} has {size + first} bytes, none behind a header of {first}; give another header_bytes=")
     if size % (found.width * channels):
         many = f"{kind} words" if channels == 1 else f"{kind} words of {channels} channels"
