@@ -273,7 +273,7 @@ def call(capsys, *arguments):
 
 def test_the_command_prints_draws_and_writes(capsys, tmp_path):
     path, out, figure = written(tmp_path, table(TIME, VOLTS)), tmp_path / "b.bin", tmp_path / "f.png"
-    command = ["waveform", path, "--recover-clock", "--out", out, "--figure", figure]
+    command = ["waveform", path, "--recover-clock", "--threshold", "0.2V", "--out", out, "--figure", figure]
     status, text, err = call(capsys, *command)
     assert (status, err) == (0, "")
     assert "clock found in the trace, period 10 us" in text
@@ -282,6 +282,8 @@ def test_the_command_prints_draws_and_writes(capsys, tmp_path):
     status, text, _ = call(capsys, *command, "--force", "--json")
     found = json.loads(text)
     assert (status, found["kind"], found["bits"]["bits"]) == (0, "waveform", 400)
+    described = json.loads((tmp_path / "b.bin.json").read_text())
+    assert described["arguments"]["options"]["threshold"] == "0.2V"
     status, text, err = call(capsys, "bits", "--noise", out, "--count", 400, "--out", tmp_path / "c.bin")
     assert status == 0, err
     assert (tmp_path / "c.bin").read_bytes() == out.read_bytes()

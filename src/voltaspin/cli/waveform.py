@@ -19,8 +19,6 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.files import is_stream, write_bytes
 from voltaspin.core.folders import claimed_file
 
-_TRACE, _BITS, _TELEGRAPH = "Trace", "Bits: when they are taken", "Telegraph signals"
-
 
 @partial(file_options, without=("bit_order", "n_cells"))
 def waveform(
@@ -122,7 +120,7 @@ def waveform(
     arguments = {
         "file": str(file), "sample_rate": sample_rate, "hysteresis": hysteresis, "period": period, "phase": phase,
         "recover": recover, "trigger": trigger, "edge": edge, "delay": delay, "trigger_threshold": trigger_threshold,
-        "interval": interval, "options": options,
+        "interval": interval, "options": dict(options),
     }  # fmt: skip
     about = {"command": "waveform", "arguments": arguments}
     threshold = options.pop("threshold", None)

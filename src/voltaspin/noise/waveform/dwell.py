@@ -174,7 +174,7 @@ def telegraph_statistics(states: States, *, dead_time: float = 0.0, name: str = 
         if exits[state] < LEAST or not states.dwells(state).size:
             raise InputError(
                 f"{name} leaves state {state} {exits[state]} times in {states.n * states.step:.3g} s; rates need "
-                f"{LEAST} exits: record longer"
+                f"{LEAST} exits: record longer" + (", or give a shorter dead_time=" if dead_time else "")
             )
     exposure = states.exposure(0), states.exposure(1)
     ends = [_exit_interval(exits[s], exposure[s]) for s in (0, 1)]
