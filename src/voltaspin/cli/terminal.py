@@ -68,7 +68,8 @@ def waits_shown(bars: Progress) -> Iterator[None]:
         pace = ""
         if seconds >= 1:
             left = f"{seconds * (total - done) / made:.0f} s left" if made else "nothing came meanwhile"
-            pace = f", {made / seconds:.3g} a second, {left}"
+            speed = made / seconds
+            pace = f", {f'{speed:,.0f}' if speed >= 10 else f'{speed:.2g}'} a second, {left}"
         say(f"{what}: {done} of {total}{pace}")
 
     with waits_told_to(listener):
