@@ -188,7 +188,7 @@ class CostTable(Spec):
             later = [f for since, fields in cls.SINCE.items() if since > version for f in fields if f not in data]
             shipped = read_object(_shipped())
             if (line := data.pop("line_capacitance", None)) is not None:
-                shipped["circuits"] = _with_line(shipped["circuits"], line)
+                shipped["circuits"] = _with_line(shipped["circuits"], line, where)
             data.pop("adc_sharing", None)
             data |= {f: shipped[f] for f in later} | {"schema_version": cls.VERSION}
             data["name"] = f"{data.get('name')} (version {version}; {', '.join(later)} of the package's own)"
@@ -215,9 +215,9 @@ class CostTable(Spec):
         return self.cell_area.value * si(self.feature_size) ** 2
 
 
-def _with_line(circuits: dict[str, Any], line: Any) -> dict[str, Any]:
+def _with_line(circuits: dict[str, Any], line: Any, where: str) -> dict[str, Any]:
     """Return circuits whose lines are those of a table that gave one capacitance, taken for 256 cells."""
-    built(Sourced, line, where="line_capacitance")
+    built(Sourced, line, where=f"{where}: line_capacitance")
     each = {
         end: line[end] if line.get(end) is None else line[end] / _CELLS_OF_A_LINE for end in ("value", "low", "high")
     }
