@@ -125,3 +125,26 @@ def test_lifetimes_of_the_cells(capsys, tmp_path):
         code, said = run(capsys, "memory", "endurance", "--endurance", wrong)
         assert code == 2
         assert remedy in said.err
+
+
+def test_a_published_macro_and_changes_of_it(capsys, tmp_path):
+    code, said = run(capsys, "memory", "macro", "--preset", "list")
+    assert code == 0
+    assert "mram-22-2025" in said.out
+    code, said = run(capsys, "memory", "macro", "--preset", "stt-40-digital", "--set", "weight_bits=2", "--json",
+                     "--out", str(tmp_path / "m.png"))  # fmt: skip
+    assert code == 0
+    assert json.loads(said.out)["warnings"]
+    assert (tmp_path / "m.png").is_file()
+    for wrong, word in ((("--preset", "mram"), "use mram-22-2021"), (("--set", "rows=4"), "--preset"),
+                        (("--preset", "stt-40-digital", "--set", "rows"), "FIELD=VALUE")):  # fmt: skip
+        code, said = run(capsys, "memory", "macro", *wrong)
+        assert code == 2
+        assert word in said.err
+
+
+def test_the_map_of_a_network_and_its_floor_plan(capsys, tmp_path):
+    code, said = run(capsys, "memory", "map", "--json", "--out", str(tmp_path / "plan.png"))
+    assert code == 0
+    assert json.loads(said.out)["needed"] > 100
+    assert (tmp_path / "plan.png").is_file()

@@ -187,6 +187,23 @@ def test_most_published_macros_are_within_the_factors():
     assert all(1 / 10 < c.ratio < 10 for c, m in energies if m.made == "silicon")
 
 
+def test_a_changed_macro_says_where_it_leaves_its_source():
+    macro = silicon_macro("stt-40-digital")
+    inside = check_macro(macro, changes={"weight_bits": 16, "input_bits": 16})
+    assert not inside.warnings
+    assert not inside.comparisons  # no published figure is of another macro
+    outside = check_macro(macro, changes={"weight_bits": 2, "node": 7e-9})
+    assert ["weight_bits = 2 lies outside" in w for w in outside.warnings] == [True, False]
+    assert "node = 7e-09" in outside.warnings[1]
+    assert "outside its source" in dict(outside.summary())
+    for changes, said in (({"weight_bit": 4}, "weight_bits"), ({"rows": 0}, "at least 1"), ({"clock": -1}, "clock")):
+        with pytest.raises(InputError, match=said):
+            check_macro(macro, changes=changes)
+    for m in silicon_macros().values():
+        assert not check_macro(m, DRAWS, changes={"R_P": 2e4}).warnings
+        assert not m.built({})[2]
+
+
 def test_an_unknown_macro_names_the_known_ones():
     with pytest.raises(InputError, match="mram-22-2025"):
         silicon_macro("mram")

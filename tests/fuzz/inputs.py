@@ -92,6 +92,11 @@ MEMORY_REFUSED: dict[tuple[str, ...], dict[str, list[str]]] = {
     ("store", "garment.png"): {"--years": _NO_TIME, "--celsius": [*(t for t in _NO_NUMBER if t != "-5"), "-300", "-1K"],
                                "--seed": _NO_NUMBER},
     ("cost",): {"--steps": _NO_COUNT},
+    ("map",): {},
+    ("macro",): {},
+    ("export",): {"--steps": _NO_COUNT},
+    ("endurance",): {"--steps": _NO_COUNT, "--training-steps": _NO_COUNT, "--cells": _NO_COUNT,
+                     "--cells-per-pixel": _NO_COUNT, "--images-per-day": _NO_NUMBER},
 }
 NUMBERS_REFUSED: list[list[str]] = [
     ["memory", *command, f"{option}={value}"]
@@ -157,6 +162,8 @@ def command_line(rng: Random, known: dict[tuple[str, ...], Any]) -> tuple[str, .
             line += line[at : at + 2]
         elif what == "word":
             line.insert(rng.randint(len(path), len(line)), rng.choice(ODD_TEXTS))
+    if any("fifo" in word for word in line) and any("--timeout" in p.opts for p in options):
+        line += ["--timeout", "1s"]  # nobody writes into it, and minutes of patience are no fault
     return tuple(word.replace("\x00", "") for word in line)
 
 

@@ -235,7 +235,7 @@ def test_what_must_be_refused_is_refused(pool):
 
 
 def test_every_number_of_a_memory_command_is_among_what_must_be_refused():
-    texts = {"--model", "--spec", "--out"}
+    texts = {"--model", "--spec", "--out", "--macro", "--preset", "--set", "--mapping", "--endurance"}
     asked = {}
     for path, command in COMMANDS.items():
         if path[:1] == ("memory",) and len(path) == 2:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -43,6 +44,17 @@ MacroOption = Annotated[
     str | None,
     typer.Option("--macro", help="What the arrays are built of: a JSON file of a MacroSpec; default: 28 nm."),
 ]
+
+
+def field_of(text: str) -> tuple[str, Any]:
+    """Read ``FIELD=VALUE``; a value that is no JSON is a text."""
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals:
+        raise InputError(f"--set {text!r}: give FIELD=VALUE, such as weight_bits=4")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 def macro_spec(file: str | None) -> MacroSpec | None:
@@ -179,6 +191,10 @@ def macro(
     ] = "",
     spec: SpecOption = "analog",
     macro: MacroOption = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="FIELD=VALUE of a published macro's arrays or circuits, repeated; in SI."),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="A figure: the parts, or a published macro beside.")] = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -197,7 +213,12 @@ def macro(
         for key, one in silicon_macros().items():
             print(f"{key:<18}{one.name}; {one.citation} ({one.made})")
         return
-    found = check_macro(silicon_macro(preset)) if preset else macro_cost(array_spec(spec), macro_spec(macro))
+    if changes and not preset:
+        raise InputError("--set changes a published macro: give --preset; other macros take --spec and --macro files")
+    if preset:
+        found: Result = check_macro(silicon_macro(preset), changes=dict(map(field_of, changes or [])))
+    else:
+        found = macro_cost(array_spec(spec), macro_spec(macro))
     with_figure(found, out, force=force, as_json=as_json)
 
 

@@ -6,7 +6,8 @@ than a factor of two in energy or three in area, the assumption that carries the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, ClassVar, Literal
@@ -14,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from voltaspin.core.errors import InputError
+from voltaspin.core.errors import InputError, nearest
 from voltaspin.core.files import read_object
 from voltaspin.core.format import number, quantity
 from voltaspin.core.quantity import Estimate
@@ -29,6 +30,7 @@ GOOD: dict[str, float] = {
     "tops_per_watt": 2.0, "bit_tops_per_watt": 2.0, "time": 2.0, "area_total": 3.0, "tops_per_mm2": 3.0,
     "bit_tops_per_mm2": 3.0,
 }  # fmt: skip
+_FIELDS = sorted({*ArraySpec.model_fields, *MacroSpec.model_fields})
 WORDS = {
     "tops_per_watt": "efficiency", "bit_tops_per_watt": "efficiency in 1-bit operations", "time": "time of one input",
     "area_total": "area", "tops_per_mm2": "density", "bit_tops_per_mm2": "density in 1-bit operations",
@@ -62,6 +64,7 @@ class SiliconMacro(Spec):
         array: fields of its :class:`ArraySpec`; macro: of its :class:`MacroSpec`.
         given: what the publication says; assumed: what stands for the rest.
         published: its figures.
+        valid: lowest and highest value of fields of either, for which the publication stands.
         difference: the assumption that carries what a prediction is off.
     """
 
@@ -75,17 +78,25 @@ class SiliconMacro(Spec):
     given: tuple[str, ...]
     assumed: tuple[str, ...]
     published: tuple[Published, ...]
+    valid: dict[str, tuple[float, float]]
     difference: str = ""
 
-    @property
-    def array_spec(self) -> ArraySpec:
-        """The arrays."""
-        return ArraySpec(**self.array)
+    def built(self, changes: Mapping[str, Any]) -> tuple[ArraySpec, MacroSpec, tuple[str, ...]]:
+        """Return its arrays, what they are built of, and warnings, with fields of either changed.
 
-    @property
-    def macro_spec(self) -> MacroSpec:
-        """What they are built of."""
-        return MacroSpec(**self.macro)
+        Raises:
+            InputError: a field that neither has, or a value that it cannot take.
+        """
+        array, macro, said = dict(self.array), dict(self.macro), []
+        for name, value in changes.items():
+            owner = next((d for d, k in ((array, ArraySpec), (macro, MacroSpec)) if name in k.model_fields), None)
+            if owner is None:
+                raise InputError(f"{name!r} is no field of an array or a macro{nearest(name, _FIELDS)}")
+            owner[name] = value
+            low, high = self.valid.get(name, (math.nan, math.nan))
+            if not math.isnan(low) and isinstance(value, int | float) and not low <= value <= high:
+                said.append(f"{name} = {value:g} lies outside what {self.citation} covers, {low:g} to {high:g}")
+        return ArraySpec(**array), MacroSpec(**macro), tuple(said)
 
 
 class Comparison(Part):
@@ -122,6 +133,7 @@ class MacroCheck(Result):
         given, assumed: what its set-up takes from the publication, and what stands for the rest.
         comparisons: figure by figure.
         difference: the assumption that carries what is off; empty where nothing is.
+        warnings: where fields were changed beyond what the publication covers.
         cost: the prediction in full.
     """
 
@@ -134,6 +146,7 @@ class MacroCheck(Result):
     assumed: tuple[str, ...]
     comparisons: tuple[Comparison, ...]
     difference: str
+    warnings: tuple[str, ...] = ()
     cost: MacroCost = Field(repr=False)
 
     def summary(self) -> list[tuple[str, str]]:
@@ -144,6 +157,7 @@ class MacroCheck(Result):
              + ("" if c.good else f", outside a factor of {c.within:g}"))
             for c in self.comparisons
         ]  # fmt: skip
+        rows += [("outside its source", text) for text in self.warnings]
         if self.difference:
             rows.append(("what carries the difference", self.difference))
         rows += [("given", text) for text in self.given] + [("assumed", text) for text in self.assumed]
@@ -179,16 +193,24 @@ def silicon_macro(key: str) -> SiliconMacro:
     return known[key]
 
 
-def check_macro(macro: SiliconMacro, draws: Draws | None = None) -> MacroCheck:
+def check_macro(
+    macro: SiliconMacro, draws: Draws | None = None, *, changes: Mapping[str, Any] | None = None
+) -> MacroCheck:
     """Predict a published macro and set each of its figures beside the prediction.
 
     Args:
         macro: of :func:`silicon_macros`.
         draws: of the cost table; a thousand of the package's own where None.
+        changes: fields of its arrays or of what they are built of. A changed macro is another one, beside which no
+            published figure stands; where it lies outside its source, a warning says so.
+
+    Raises:
+        InputError: an unknown field, or a value that it cannot take.
     """
-    cost = macro_cost(macro.array_spec, macro.macro_spec, draws)
+    array, built, warnings = macro.built(changes or {})
+    cost = macro_cost(array, built, draws)
     compared = []
-    for figure in macro.published:
+    for figure in () if changes else macro.published:
         predicted: Estimate = getattr(cost, figure.quantity)
         nearest = float(np.clip(predicted.value, figure.low, figure.high))
         ratio = predicted.value / nearest
@@ -202,7 +224,8 @@ def check_macro(macro: SiliconMacro, draws: Draws | None = None) -> MacroCheck:
         ))  # fmt: skip
     return MacroCheck(
         key=macro.key, name=macro.name, citation=macro.citation, made=macro.made, given=macro.given,
-        assumed=macro.assumed, comparisons=tuple(compared), difference=macro.difference, cost=cost,
+        assumed=macro.assumed, comparisons=tuple(compared), difference="" if changes else macro.difference,
+        warnings=warnings, cost=cost,
     )  # fmt: skip
 
 

@@ -298,11 +298,14 @@ class HealthChecked(BufferedStage):
             self.tests.alarm = replace(self.tests.alarm, position=begin + self.tests.alarm.position)
 
     def _packed(self, n: int) -> NDArray[np.uint8]:
+        self._start()
+        self._check_alarm()
+        return super()._packed(n)
+
+    def _start(self) -> None:
         if self.tests.alarm is None and not self._started:
             self.on_demand()
             self._started = self.tests.alarm is None
-        self._check_alarm()
-        return super()._packed(n)
 
     def _make_more(self, n: int) -> None:
         size = min(self.source.bits_at_once, n - self._left.bits)
@@ -331,6 +334,8 @@ class HealthChecked(BufferedStage):
             )
 
     def _rest(self) -> tuple[NDArray[np.uint8], int]:
+        if (self.source.bits_left or 0) >= self._start_up_bits:  # a draw that was refused at once has begun nothing
+            self._start()
         if self.tests.alarm is None and self._started:
             self._test(*self.source._rest())
         n = self._left.bits
