@@ -9,11 +9,12 @@ import torch
 
 from voltaspin.core.errors import InputError
 from voltaspin.memory import ArraySpec, Crossbar, calibrate, convert
+from voltaspin.memory.crossbar.converted import CONVERTERS
 from voltaspin.memory.crossbar.converters import adc, adc_step, loading
 from voltaspin.memory.crossbar.normals import ReadNoise, normal_table
 from voltaspin.memory.crossbar.program import FIRST_ORDER, line_drop, resistive_network
 from voltaspin.memory.crossbar.ranges import ClippingWarning
-from voltaspin.memory.crossbar.readout import CONVERTERS, sensing
+from voltaspin.memory.crossbar.sensed import sensing
 from voltaspin.memory.crossbar.spec import COLUMNS, Converter, Inputs, Mode
 
 RNG = np.random.default_rng(7)

@@ -144,7 +144,7 @@ class Macro:
     @cached_property
     def readout(self) -> Readout:
         """The circuit behind the columns."""
-        from voltaspin.memory.crossbar.readout import readout_of
+        from voltaspin.memory.crossbar.converted import readout_of
 
         return readout_of(self.array, where="the macro")
 

@@ -302,7 +302,7 @@ class _Pricing:
     @cached_property
     def _work(self) -> list[tuple[str, dict[str, float], ArraySpec | None]]:
         """Actions of each layer for one image, and the arrays that hold it."""
-        from voltaspin.memory.crossbar.readout import readout_of
+        from voltaspin.memory.crossbar.converted import readout_of
 
         digital, n, found = self.trace.digital(self.spec), self.evaluations, []
         for w in self.trace.layers:

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.ledger import Ledger
+from voltaspin.memory.crossbar.converted import Converted, readout_of
 from voltaspin.memory.crossbar.converters import converter_step
 from voltaspin.memory.crossbar.counting import CrossbarContext
 from voltaspin.memory.crossbar.drive import Planes
 from voltaspin.memory.crossbar.geometry import Geometry
 from voltaspin.memory.crossbar.normals import ReadNoise
 from voltaspin.memory.crossbar.program import LARGE, Programmed, Written, conductances, power_of_two, require_finite
-from voltaspin.memory.crossbar.readout import Call, Converted, Measured, readout_of
+from voltaspin.memory.crossbar.readout import Call, Measured
 from voltaspin.memory.crossbar.spec import ArraySpec
 from voltaspin.random.streams import Stream
 

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from voltaspin.core.errors import InputError
+from voltaspin.memory.crossbar.converted import Converted
 from voltaspin.memory.crossbar.converters import adc, adc_step, converter_step, loading
 from voltaspin.memory.crossbar.counting import call
 from voltaspin.memory.crossbar.layer import MemoryLayer, context_of
-from voltaspin.memory.crossbar.readout import Converted
 
 _SUMS = 1 << 16  # on which ranges are tried
 _TRIALS = 25  # ranges

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.result import Part, Result
+from voltaspin.memory.crossbar.converted import readout_of
 from voltaspin.memory.crossbar.counting import (
     Count,
     as_found,
@@ -31,7 +32,6 @@ from voltaspin.memory.crossbar.layer import MemoryLayer
 from voltaspin.memory.crossbar.layers import Layers, kept_digital, layers_of, refuse_nothing
 from voltaspin.memory.crossbar.plain import Calls, difference, kind_of, normals, refuse_lazy
 from voltaspin.memory.crossbar.projections import split_projections
-from voltaspin.memory.crossbar.readout import readout_of
 from voltaspin.memory.crossbar.spec import ArraySpec
 
 _LARGEST = 8  # layers, and operations of no layer, that a summary names
