@@ -1,7 +1,6 @@
-"""Judge bits: the second level of SP 800-22 over many sequences, and everything at once with a verdict on every bit.
+"""Judge bits: the P-values of many sequences together, the second level of SP 800-22 (section 4.2); and everything.
 
-The second level (section 4.2) asks what the P-values of many sequences say together. :func:`examine` adds min-entropy,
-health, drift and repetition.
+:func:`examine` adds min-entropy, health, drift and repetition, and a verdict on every bit.
 """
 
 from __future__ import annotations
