@@ -1,7 +1,4 @@
-"""Judge bits: the P-values of many sequences together, the second level of SP 800-22 (section 4.2); and everything.
-
-:func:`examine` adds min-entropy, health, drift and repetition, and a verdict on every bit.
-"""
+"""Judge bits: P-values of many sequences together (SP 800-22, section 4.2), and every examination with its verdict."""
 
 from __future__ import annotations
 
