@@ -14,9 +14,9 @@ import torch
 
 from voltaspin.core.quantity import Estimate
 from voltaspin.cost.network import price_network
-from voltaspin.cost.pricing import Prices
+from voltaspin.cost.pricing import CellPulse, Prices, weight_pulse
 from voltaspin.cost.table import Draws
-from voltaspin.design.evaluate import SAMPLES, network_of, output_error, storage_write
+from voltaspin.design.evaluate import SAMPLES, network_of, output_error
 from voltaspin.design.result import DesignResult, nondominated, survivors, with_fronts
 from voltaspin.design.search import EVALUATIONS, explore
 from voltaspin.device import SwitchingModel
@@ -39,7 +39,8 @@ def test_a_design_costs_its_network_its_random_numbers_and_its_state(toy, tmp_pa
     draws = Draws(samples=SAMPLES)
     design = space.design(space.settings()[0], point.choices)
     network = network_of(space.model)
-    priced = price_network(network.trace, design.array, design.macro, evaluations=3, write=storage_write(draws),
+    write = CellPulse.of(*weight_pulse(), table=draws.table)
+    priced = price_network(network.trace, design.array, design.macro, evaluations=3, write=write,
                            draws=draws)  # fmt: skip
     model = SwitchingModel.shipped()
     numbers = 3 * 8 * 8  # one Gaussian number for each pixel and evaluation

@@ -54,6 +54,14 @@ class Spec(BaseModel):
         return cls.from_json(read_object(path), where=str(path))
 
 
+def complaint(error: ValidationError, kind: str) -> str:
+    """Return the first complaint about a specification: field, value and reason, or the reason alone."""
+    first = error.errors()[0]
+    reason = str(first["msg"]).removeprefix("Value error, ")
+    name = ".".join(map(str, first["loc"]))
+    return f"{kind}: {name} = {first['input']!r}: {reason}" if name else reason
+
+
 def without_head(data: Any, kind: str, schema_version: int, *, where: str) -> dict[str, Any]:
     """Return an object's data without ``kind`` and ``schema_version``; raises InputError where they are others."""
     data = dict(as_object(data, where=where))

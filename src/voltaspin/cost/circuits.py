@@ -7,12 +7,14 @@ scaling holds. Converters follow the regression of published ones.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from voltaspin.core.errors import InputError
-from voltaspin.cost.table import CircuitNumber, Draws, Floats, si_unit
+from voltaspin.core.quantity import Sourced
+from voltaspin.cost.table import CircuitNumber, Draws, Floats
 
 #: Nominal supply voltage [V] by node [nm]: those of the common foundry processes (textbook).
 SUPPLY = {180: 1.8, 130: 1.3, 90: 1.2, 65: 1.1, 45: 1.0, 28: 0.9, 22: 0.8, 16: 0.8, 10: 0.75, 7: 0.7, 5: 0.65}
@@ -61,11 +63,9 @@ class Circuits:
         """Draws of a number in SI units at this node, float64 (samples,)."""
         if name in self.extra:
             return self.extra[name]
-        table = self.draws.table
+        table, drawn = self.draws.table, self.draws[name]
         if name in table.circuits:
-            number = table.circuits[name]
-            return self._drawn(name) * self._scale(number)
-        drawn = self.draws[name]
+            return drawn * self._scale(table.circuits[name])
         if name in table.operations or name in _OPERATIONS:
             return drawn * self._energy(_LOGIC_NM * 1e-9, nominal=supply_voltage(_LOGIC_NM * 1e-9))
         return drawn
@@ -80,32 +80,24 @@ class Circuits:
         The table's regression from 4 bits on; below it a straight line in the logarithm down to one bit, which is one
         decision of a sense amplifier; above the table's bits it doubles with each.
         """
-        known = sorted(int(b) for b in self.draws.table.adc)
-        first, last = known[0], known[-1]
-        nearest = str(min(max(bits, first), last))
-        energy = self.draws.of(self.draws.table.adc[nearest], "adc") * 2.0 ** max(bits - last, 0)
-        energy = energy * (self.node * 1e9 / _ADC_NM) ** ADC_ENERGY_NODE
-        if bits < first:
-            share = (bits - 1) / (first - 1)
-            energy = self["sense"] ** (1 - share) * energy**share
-        return energy
+        scale = (self.node * 1e9 / _ADC_NM) ** ADC_ENERGY_NODE
+        return self._by_bits(self.draws.table.adc, "adc", bits, scale, doubling=1.0, least="sense")
 
     def adc_area(self, bits: int, rate: Floats | float) -> Floats:
         """Return the area [m^2] of one converter of ``bits`` at ``rate`` [1/s], below 4 bits as :meth:`adc` does."""
-        table = self.draws.table.adc_area
-        known = sorted(int(b) for b in table)
-        first, last = known[0], known[-1]
-        nearest = str(min(max(bits, first), last))
-        area = self.draws.of(table[nearest], "adc area") * 2.0 ** (0.2 * max(bits - last, 0))
-        area = area * (self.node * 1e9 / _ADC_NM) ** ADC_AREA_NODE * (rate / _ADC_RATE) ** ADC_AREA_RATE
+        scale = (self.node * 1e9 / _ADC_NM) ** ADC_AREA_NODE * (rate / _ADC_RATE) ** ADC_AREA_RATE
+        return self._by_bits(self.draws.table.adc_area, "adc area", bits, scale, doubling=0.2, least="sense area")
+
+    def _by_bits(
+        self, known: Mapping[str, Sourced], name: str, bits: int, scale: Floats | float, *, doubling: float, least: str
+    ) -> Floats:
+        """Look up a number of converters times ``scale``: doublings for each bit above the table, ``least`` at one."""
+        first, last = min(map(int, known)), max(map(int, known))
+        found = self.draws.of(known[str(min(max(bits, first), last))], name) * scale
         if bits < first:
             share = (bits - 1) / (first - 1)
-            area = self["sense area"] ** (1 - share) * area**share
-        return area
-
-    def _drawn(self, name: str) -> Floats:
-        number = self.draws.table.circuits[name].number
-        return self.draws.of(number, "circuit", name)
+            return self[least] ** (1 - share) * found**share
+        return found * 2.0 ** (doubling * max(bits - last, 0))
 
     def _scale(self, number: CircuitNumber) -> Floats | float:
         ratio, there = self.node * 1e9 / number.node_nm, number.node_nm * 1e-9
@@ -124,5 +116,4 @@ class Circuits:
 
     @property
     def _exponent(self) -> Floats:
-        number = self.draws.table.circuits["node scaling"].number
-        return self.draws.of(number, "circuit", "node scaling") / si_unit(number)
+        return self.draws["node scaling"]

@@ -129,7 +129,7 @@ def inplace_cycles(
         clean = image.reshape(channels, pixels) / 127.5 - 1
         array.begin()
         for i, (t, u) in enumerate(itertools.pairwise(time_steps(pipeline.scheduler, steps))):
-            mean, _ = process.posterior(array.counts, clean, t, u)
-            array.step(mean, np.full_like(mean, process.average_variance(t, u)), number=i + 1)
+            mean = process.posterior_mean(array.counts, clean, t, u)
+            array.step(mean, process.average_variance(t, u), number=i + 1)
     assert isinstance(array.memory, MagnetoelectricMemory)
     return over_cells(array.memory.worn / len(images))

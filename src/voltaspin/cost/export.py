@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import re
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from voltaspin.core.quantity import Estimate
 from voltaspin.core.result import Part, Result, Unit
 from voltaspin.cost.bill import ComputeCost, LayerCost
 from voltaspin.cost.macro import Macro, MacroSpec
-from voltaspin.cost.mapping import Mapping
+from voltaspin.cost.mapping import Mapping, array_of
 from voltaspin.cost.network import PricedNetwork, digital_prices, price_network
 from voltaspin.cost.pricing import CellPulse
 from voltaspin.cost.table import CostTable, Draws, Floats
@@ -253,9 +252,7 @@ class _Chip:
         circuits = base.circuits
         grouped: dict[str, _Kind] = {}
         for w in cost.mapping.layers:
-            own = spec.of_layer(w.name)
-            assert own is not None
-            made = Macro(own.model_copy(update={"layers": {}}), macro, draws)
+            made = Macro(array_of(spec, w.name), macro, draws)
             key = made.array.model_dump_json()
             if key not in grouped:
                 grouped[key] = _Kind(made, _controlled(made.prices["macro"], made.control), [])
@@ -280,8 +277,7 @@ class _Chip:
         """Arrays that a layer has on the chip, copies included."""
         mapping = self.cost.mapping
         assert mapping is not None
-        w = next(w for w in mapping.layers if w.name == layer)
-        return (w.arrays + (w.copies - 1) * math.ceil(w.arrays)) * min(1.0, mapping.arrays / mapping.needed)
+        return mapping.built(next(w for w in mapping.layers if w.name == layer))
 
 
 def _controlled(prices: Components, control: Floats) -> Components:

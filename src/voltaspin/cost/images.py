@@ -23,9 +23,9 @@ from voltaspin.core.quantity import Estimate, Grade
 from voltaspin.core.result import Boundary, Result
 from voltaspin.cost.jobs import ARRAY, BITS, job
 from voltaspin.cost.network import priced_network
-from voltaspin.cost.pricing import BOUNDARIES, CellPulse, Prices, picojoules, price
+from voltaspin.cost.pricing import BOUNDARIES, CellPulse, Prices, picojoules, price, random_pulse
 from voltaspin.cost.table import Draws, Floats
-from voltaspin.device import Junction, Pulse, SwitchingModel
+from voltaspin.device import Junction, Pulse
 from voltaspin.memory import ArraySpec
 
 if TYPE_CHECKING:
@@ -34,6 +34,22 @@ if TYPE_CHECKING:
 
 _STATE = 4  # bytes of a number of the sampler's state
 _ACCESS = 8  # of one access that the table prices
+
+
+def sampler_bytes(normals: int) -> int:
+    """Return the bytes that a Gaussian sampler moves for so many numbers: its state, read and written, and the bits."""
+    return normals * 2 * _STATE + normals * BITS // 8
+
+
+def byte_price(draws: Draws) -> Floats:
+    """Return the energy [J] of a byte between a memory of the sampler's size and its use; float64 (samples,)."""
+    return draws["SRAM 32 KB"] / _ACCESS
+
+
+def counts_in_place(samples: InPlaceSamples) -> dict[str, float]:
+    """Return the counted actions of the array for one image; a certain write costs what a reset does."""
+    memory, n = samples.ledger.child("memory"), len(samples.images)
+    return {a: memory.total(a) / n for a in ("pulse", "read", "xor", "lookup")} | {"reset": memory.total("write") / n}
 
 
 class ImageWork(Result):
@@ -110,22 +126,15 @@ def image_costs(
     """
     draws, networks = draws or Draws(), networks or {}
     n, steps = len(samples.images), samples.steps
-    memory = samples.ledger.child("memory")
-    pulse = mean_pulse(junction, samples.pulses, memory)
-    own_counts = {a: memory.total(a) / n for a in ("pulse", "read", "xor", "lookup")} | {
-        "reset": memory.total("write") / n
-    }
+    pulse = mean_pulse(junction, samples.pulses, samples.ledger.child("memory"))
+    own_counts = counts_in_place(samples)
     own = Prices.of(junction, pulse, draws=draws)
-    byte = draws["SRAM 32 KB"] / _ACCESS
-    model = SwitchingModel.shipped()
-    assert model.junction is not None, "the shipped model knows its junction"
-    assert model.pulse is not None, "and its pulse"
-    fair = Prices.of(model.junction, model.pulse, draws=draws)
+    byte, fair = byte_price(draws), Prices.of(*random_pulse(), draws=draws)
     numbers = steps * math.prod(samples.images.shape[1:])
     asked = [("in place", samples.random_bits, own_counts, samples.ledger.total("byte") / n, own)]
     for name, cells in (("Gaussian, XOR of two cells", 2), ("Gaussian, raw bits", 1)):
         g = job("image", name, numbers, cells_per_bit=cells)
-        asked.append((name, g.bits, g.counts, numbers * 2 * _STATE + numbers * BITS // 8, fair))
+        asked.append((name, g.bits, g.counts, sampler_bytes(numbers), fair))
     works, first = [], dict[str, Floats]()
     for name, bits, counts, moved, prices in asked:
         totals: dict[str, Floats] = {str(b): prices.total(counts, b) for b in BOUNDARIES}

@@ -21,13 +21,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import model_validator
+from pydantic import ValidationError, model_validator
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.format import energies, quantity
 from voltaspin.core.quantity import Estimate
 from voltaspin.core.result import Boundary, Result, Unit
-from voltaspin.core.spec import Spec
+from voltaspin.core.spec import Spec, complaint
 from voltaspin.cost.circuits import Circuits, supply_voltage
 from voltaspin.cost.pricing import BOUNDARIES, picojoules
 from voltaspin.cost.table import Draws, Floats
@@ -91,14 +91,10 @@ class MacroSpec(Spec):
     buffer: int = 256 << 10
 
     def __init__(self, **fields: Any) -> None:
-        from pydantic import ValidationError
-
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(map(str, first["loc"])) or "macro"
-            raise InputError(f"MacroSpec: {name} = {first['input']!r}: {first['msg']}") from None
+            raise InputError(complaint(error, "MacroSpec")) from None
 
     @model_validator(mode="after")
     def _possible(self) -> MacroSpec:

@@ -21,7 +21,7 @@ from voltaspin.core.result import Part, Result, Unit
 
 if TYPE_CHECKING:
     from voltaspin.memory import ArraySpec
-    from voltaspin.memory.crossbar.trace import LayerTrace, NetworkTrace
+    from voltaspin.memory.crossbar.trace import NetworkTrace
 
 #: Share of an array's rows or columns above which a block has an array of its own.
 _OWN = 0.5
@@ -106,6 +106,10 @@ class Mapping(Result):
     reloaded: int = 0
     busiest: Annotated[float, Unit("s")]
     warnings: tuple[str, ...] = ()
+
+    def built(self, layer: LayerMapping) -> float:
+        """Return the arrays that a layer has on the chip, copies included."""
+        return (layer.arrays + (layer.copies - 1) * math.ceil(layer.arrays)) * min(1.0, self.arrays / self.needed)
 
     def summary(self) -> list[tuple[str, str]]:
         """Return rows for people: totals, the slowest layers, warnings."""
@@ -207,7 +211,7 @@ def map_network(
     held = [w for w in trace.layers if w.name not in digital and w.shape is not None]
     if not held:
         raise InputError(f"no layer of {trace.model} goes into memory: {'; '.join(sorted(set(digital.values())))}")
-    specs = [_own(spec, w) for w in held]
+    specs = [array_of(spec, w.name) for w in held]
     kinds: dict[str, list[int]] = {}
     for i, own in enumerate(specs):
         kinds.setdefault(own.model_dump_json(), []).append(i)
@@ -261,8 +265,9 @@ def map_network(
     )  # fmt: skip
 
 
-def _own(spec: ArraySpec, layer: LayerTrace) -> ArraySpec:
-    own = spec.of_layer(layer.name)
+def array_of(spec: ArraySpec, layer: str) -> ArraySpec:
+    """Return the arrays of one layer that lies in memory, without what differs in other layers."""
+    own = spec.of_layer(layer)
     assert own is not None
     return own.model_copy(update={"layers": {}})
 

@@ -25,7 +25,7 @@ from voltaspin.core.result import Boundary
 from voltaspin.cost.bill import ComputeCost, LayerCost
 from voltaspin.cost.circuits import Circuits
 from voltaspin.cost.macro import Macro, MacroSpec
-from voltaspin.cost.mapping import LayerMapping, Mapping, map_network
+from voltaspin.cost.mapping import LayerMapping, Mapping, array_of, map_network
 from voltaspin.cost.pricing import BOUNDARIES, ActionPrices, CellPulse, picojoules
 from voltaspin.cost.table import Draws, Floats, weakest
 
@@ -224,9 +224,8 @@ class _Pricing:
         """Area of the chip [m^2] by component."""
         circuits, mapping, areas = self._base.circuits, self._mapping, dict[str, Floats]()
         for w in mapping.layers:
-            arrays = (w.arrays + (w.copies - 1) * math.ceil(w.arrays)) * min(1.0, mapping.arrays / mapping.needed)
-            for name, each in self._macro_of(self._own(w.name)).areas.items():
-                areas[name] = areas.get(name, 0.0) + arrays * each
+            for name, each in self._macro_of(array_of(self.spec, w.name)).areas.items():
+                areas[name] = areas.get(name, 0.0) + mapping.built(w) * each
         unit = self.macro.digital_units * circuits["mac area"]
         buffer = self.macro.buffer * 8 * circuits["SRAM area"]
         return areas | {"digital unit": unit, "buffer": buffer,
@@ -294,11 +293,6 @@ class _Pricing:
         digital = sum(self._digital_seconds(counts) for _, counts, _ in self._work)
         return np.maximum(self.evaluations * self._mapping.busiest * each / np.median(each), digital)
 
-    def _own(self, name: str) -> ArraySpec:
-        own = self.spec.of_layer(name)
-        assert own is not None
-        return own.model_copy(update={"layers": {}})
-
     @cached_property
     def _work(self) -> list[tuple[str, dict[str, float], ArraySpec | None]]:
         """Actions of each layer for one image, and the arrays that hold it."""
@@ -311,7 +305,7 @@ class _Pricing:
             if w.name in digital:
                 counts |= {"mac": float(w.macs), "byte": w.numbers_in + 2.0 * w.numbers_out}
             else:
-                own = self._own(w.name)
+                own = array_of(self.spec, w.name)
                 assert w.shape is not None
                 ledger = Ledger(w.name)
                 readout_of(own, where=f"layer {w.name!r}").count(ledger, w.shape, w.positions, own.slices)

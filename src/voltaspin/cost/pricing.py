@@ -98,6 +98,16 @@ class CellPulse:
         return cls(voltage=pulse.voltage, ohmic=energy.ohmic, charging=energy.capacitive)
 
 
+def random_pulse() -> tuple[Junction, Pulse]:
+    """Return the cell that random bits come from and its pulse: those of the shipped switching model."""
+    from voltaspin.device import SwitchingModel
+
+    model = SwitchingModel.shipped()
+    assert model.junction is not None, "the shipped model knows its junction"
+    assert model.pulse is not None, "and its pulse"
+    return model.junction, model.pulse
+
+
 def weight_pulse() -> tuple[Junction, Pulse]:
     """Return the cell that holds weights, a storage junction, and the pulse that turns it over: half a precession."""
     from voltaspin.core.units import gamma_e

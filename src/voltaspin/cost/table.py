@@ -257,10 +257,13 @@ class Draws:
         return number.draws(Stream.of(self.seed, "cost", *name).normals(self.samples)) * si_unit(number)
 
     def __getitem__(self, name: str) -> Floats:
-        """Draws of a field or an operation of the table, in SI units."""
+        """Draws of a field, an operation or a circuit of the table, in SI units and at the node of the table."""
         if name not in self._known:
-            found = self.table.operations.get(name) or getattr(self.table, name)
-            made = np.full(self.samples, si(found)) if name in CHOSEN else self.of(found, name)
+            if name in self.table.circuits:
+                made = self.of(self.table.circuits[name].number, "circuit", name)
+            else:
+                found = self.table.operations.get(name) or getattr(self.table, name)
+                made = np.full(self.samples, si(found)) if name in CHOSEN else self.of(found, name)
             self._known[name] = np.minimum(made, 0.95) if name == "array_efficiency" else made
         return self._known[name]
 

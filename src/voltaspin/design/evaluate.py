@@ -20,14 +20,13 @@ from torch import nn
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import read_object
 from voltaspin.core.quantity import Z90, Estimate
-from voltaspin.core.units import gamma_e
-from voltaspin.cost.images import mean_pulse
-from voltaspin.cost.jobs import BITS, job
+from voltaspin.cost.images import byte_price, counts_in_place, mean_pulse, sampler_bytes
+from voltaspin.cost.jobs import job
 from voltaspin.cost.network import price_network
-from voltaspin.cost.pricing import CellPulse, Prices, picojoules
+from voltaspin.cost.pricing import CellPulse, Prices, picojoules, random_pulse, weight_pulse
 from voltaspin.cost.table import Draws, Floats
 from voltaspin.design.space import Design, Setting, key_of
-from voltaspin.device import Junction, Pulse, SwitchingModel, presets
+from voltaspin.device import Junction
 from voltaspin.diffusion import inplace, load_pipeline, sample, shipped_model
 from voltaspin.diffusion.any_model import LoadedModel, build
 from voltaspin.diffusion.pipelines import Pipeline
@@ -40,7 +39,6 @@ SAMPLES = 400  #: draws of the cost table for each design, whose medians are the
 _EVALUATIONS = 8  # of the short sampling whose states are the noisy images
 _CALIBRATED, _MEASURED = (0, 2, 5, 7), (1, 4, 6)  # states that ranges are chosen from, and that errors are measured on
 _COUNTED = 2  # images in place whose pulses are counted
-_NUMBER, _ACCESS = 4, 8  # bytes of a number of the sampler's state, and of one access that the table prices
 _CELLS = 65536  # of an array that random numbers are drawn from, or that holds images in place
 
 
@@ -244,13 +242,11 @@ class RandomNumbers:
             numbers = normals_per_image(network.pipeline, steps=steps, sampler="ddpm")
         else:
             numbers = steps * network.pixels
-        model = SwitchingModel.shipped()
-        assert model.junction is not None, "the shipped model knows its junction"
-        assert model.pulse is not None, "and its pulse"
+        junction, pulse = random_pulse()
         counts = job("image", self.name, numbers, cells_per_bit=2).counts
         return {
-            "counts": counts, "bytes": numbers * (2 * _NUMBER + BITS // 8), "arrays": 1,
-            "R_P": model.junction.R_P, "pulse": asdict(CellPulse.of(model.junction, model.pulse)),
+            "counts": counts, "bytes": sampler_bytes(numbers), "arrays": 1, "R_P": junction.R_P,
+            "pulse": asdict(CellPulse.of(junction, pulse)),
         }  # fmt: skip
 
 
@@ -259,9 +255,8 @@ def _in_place(network: Network, steps: int, cells: int) -> dict[str, Any]:
         raise InputError(f"model {network.text} is no pipeline that could diffuse in place; give one, or gaussian")
     made = inplace.sample(network.pipeline, count=_COUNTED, steps=steps, cells_per_pixel=cells)
     junction, memory = Junction.of(inplace.CellSpec().junction), made.ledger.child("memory")
-    counts = {a: memory.total(a) / _COUNTED for a in ("pulse", "read", "xor", "lookup")}
     return {
-        "counts": counts | {"reset": memory.total("write") / _COUNTED}, "bytes": made.ledger.total("byte") / _COUNTED,
+        "counts": counts_in_place(made), "bytes": made.ledger.total("byte") / _COUNTED,
         "arrays": math.ceil(network.pixels * cells / _CELLS), "R_P": junction.R_P,
         "pulse": asdict(mean_pulse(junction, made.pulses, memory)),
     }  # fmt: skip
@@ -273,7 +268,7 @@ def _random_numbers(found: dict[str, Any], draws: Draws) -> tuple[Floats, Floats
     pulses = dict.fromkeys(("pulse", "reset", "write", "toggle"), pulse)
     pulses["read"] = CellPulse.read(found["R_P"], table=draws.table)
     prices = Prices.of_pulses(pulses, cells=_CELLS, draws=draws)
-    moving = found["bytes"] * draws["SRAM 32 KB"] / _ACCESS
+    moving = found["bytes"] * byte_price(draws)
     return prices.total(found["counts"], "macro"), moving, found["arrays"] * prices.area["macro"]
 
 
@@ -347,13 +342,6 @@ def _draws(samples: int) -> Draws:
     return Draws(samples=samples)
 
 
-def storage_write(draws: Draws) -> CellPulse:
-    """Return the pulse that writes a weight: half a precession of the storage preset."""
-    junction = presets.get("storage")
-    turn = Pulse(voltage=junction.V_c, width=math.pi / (gamma_e * junction.B_in_plane))
-    return CellPulse.of(junction, turn, table=draws.table)
-
-
 def price_design(
     design: Design, numbers: dict[str, Any], quality: Estimate | None, *, draws: Draws | None = None
 ) -> dict[str, Any]:
@@ -370,9 +358,8 @@ def price_design(
     """
     draws = draws or _draws(SAMPLES)
     setting, trace = design.setting, network_of(design.setting.model).trace
-    priced = price_network(
-        trace, design.array, design.macro, evaluations=setting.steps, write=storage_write(draws), draws=draws
-    )  # fmt: skip
+    write = CellPulse.of(*weight_pulse(), table=draws.table)
+    priced = price_network(trace, design.array, design.macro, evaluations=setting.steps, write=write, draws=draws)
     cost, (random, moving, area) = priced.result, _random_numbers(numbers, draws)
     energy = {"random numbers": picojoules(random), "state of the sampler": picojoules(moving)}
     whole = 1e6 * (priced.area + area)

@@ -23,13 +23,12 @@ from voltaspin.core.files import read_object
 from voltaspin.core.format import energies, energy, number, quantity, times
 from voltaspin.core.quantity import Estimate, Sourced
 from voltaspin.core.result import Part, Result, Unit
-from voltaspin.cost.images import ImageWork
-from voltaspin.cost.jobs import BITS, image_job, network_seconds
+from voltaspin.cost.images import ImageWork, byte_price, sampler_bytes
+from voltaspin.cost.jobs import image_job, network_seconds
 from voltaspin.cost.macro import MacroSpec
 from voltaspin.cost.network import price_network
-from voltaspin.cost.pricing import Prices
+from voltaspin.cost.pricing import Prices, random_pulse
 from voltaspin.cost.table import Draws, Floats, RandomSource, si
-from voltaspin.device.switching import SwitchingModel
 from voltaspin.diffusion.pipelines import Pipeline, load_pipeline, shipped_model
 from voltaspin.memory import ArraySpec, NetworkTrace, trace
 from voltaspin.metrics import reference, score_features
@@ -81,6 +80,11 @@ class Design(Part):
     on_front: bool = False
     best: bool = False
     how: str
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether arrays of cells compute the network."""
+        return self.machine in ("digital crossbars", "analog crossbars", "resistance sums")
 
 
 class Rate(Part):
@@ -192,7 +196,7 @@ def frontier(
             found += _designs(name, runs, out, macro, draws, traces, timed)
     if not found:
         raise InputError(f"no condition of {spec.name!r} makes images with a network; real images have no energy")
-    ours = [p for p in found if "crossbars" in p.design.machine or p.design.machine == "resistance sums"]
+    ours = [p for p in found if p.design.in_memory]
     front = {p.design.name for p in ours if not any(_better(q.design, p.design) for q in ours)}
     found = [_Priced(p.design.model_copy(update={"on_front": p.design.name in front}), p.whole, p.noise)
              for p in sorted(found, key=lambda p: p.design.energy.value)]  # fmt: skip
@@ -216,7 +220,7 @@ def _better(a: Design, b: Design) -> bool:
 
 def _best(found: Sequence[_Priced]) -> _Priced | None:
     """The design of crossbars with the least energy among those as good as the best machine without them."""
-    others = [p.design for p in found if "crossbars" not in p.design.machine and p.design.machine != "resistance sums"]
+    others = [p.design for p in found if not p.design.in_memory]
     limit = min(others, key=lambda d: d.kid.value).kid.high if others else math.inf
     return next((p for p in found if p.design.on_front and p.design.kid.value <= limit), None)
 
@@ -278,15 +282,10 @@ def _noise(condition: Any, pipeline: Pipeline, folder: Path, draws: Draws) -> tu
         spent = [draws.of(Sourced(e.value, "pJ", "counted pulses", "derived", e.low, e.high), "in place", str(i))
                  for i, e in enumerate(whole)]  # fmt: skip
         return sum(spent, start=np.zeros(draws.samples)), work.random_bits
-    model = SwitchingModel.shipped()
-    assert model.junction is not None, "the shipped model knows its junction"
-    assert model.pulse is not None, "and its pulse"
     cells = 2 if condition.sample.endswith("xor") else 1
     job = image_job(pipeline, condition.steps, cells_per_bit=cells)
-    byte = draws["SRAM 32 KB"] / 8  # the sampler's state, read and written, and the bits
-    return Prices.of(model.junction, model.pulse, draws=draws).total(job.counts, "macro") + (
-        job.normals * (8 + BITS // 8) * byte
-    ), float(job.bits)
+    drawn = Prices.of(*random_pulse(), draws=draws).total(job.counts, "macro")
+    return drawn + sampler_bytes(job.normals) * byte_price(draws), float(job.bits)
 
 
 def _pJ(joules: Floats) -> Estimate:
@@ -303,13 +302,11 @@ def _rates(asked: float, draws: Draws) -> list[Rate]:
         per_area = rate / (si(source.area) * 1e6)
         found.append(Rate(name=source.name, per_area=per_area, area=asked / per_area, power=asked * si(source.energy),
                           how=source.how))  # fmt: skip
-    model = SwitchingModel.shipped()
-    assert model.junction is not None
-    assert model.pulse is not None
+    junction, pulse = random_pulse()
     # a row of 256 cells is reset, pulsed and read; two cells make a bit
     table, cells = draws.table, 256 * 256
-    rate = 256 / 2 / (si(table.read_width) + 2 * model.pulse.width)
-    prices = Prices.of(model.junction, model.pulse, cells=cells, draws=draws)
+    rate = 256 / 2 / (si(table.read_width) + 2 * pulse.width)
+    prices = Prices.of(junction, pulse, cells=cells, draws=draws)
     each = float(np.median(prices.total({"pulse": 2, "reset": 2, "read": 2, "xor": 1}, "macro")))
     per_area = rate / (float(np.median(prices.area["macro"])) * 1e6)
     found.append(Rate(name="this memory, XOR of two cells, row by row", per_area=per_area, area=asked / per_area,
@@ -356,7 +353,7 @@ def _findings(found: Sequence[_Priced], best: _Priced | None) -> list[str]:
              if p.design.diffusion == "in-place" and q.design.diffusion == "gaussian"
              and p.design.machine == q.design.machine and p.design.evaluations == q.design.evaluations]  # fmt: skip
     for p, q in pairs:
-        if "crossbars" in p.design.machine:
+        if p.design.in_memory:
             ratio = Estimate.of_draws(q.whole / p.whole)
             said.append(
                 f"In place against Gaussian noise at {p.design.evaluations} evaluations in {p.design.machine}: energy "

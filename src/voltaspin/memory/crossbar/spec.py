@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import as_object
-from voltaspin.core.spec import Spec
+from voltaspin.core.spec import Spec, complaint
 from voltaspin.core.units import e_charge, k_B
 from voltaspin.memory.crossbar.drive import Drive, Levels, Serial, Weighted
 
@@ -135,12 +135,7 @@ class ArraySpec(Spec):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(map(str, first["loc"])) or "array"
-            reason = str(first["msg"]).removeprefix("Value error, ")
-            raise InputError(
-                f"ArraySpec: {name} = {first['input']!r}: {reason}" if name != "array" else reason
-            ) from None
+            raise InputError(complaint(error, "ArraySpec")) from None
 
     @classmethod
     def from_json(cls, data: dict[str, Any], *, where: str = "specification") -> Self:
