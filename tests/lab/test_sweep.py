@@ -39,7 +39,7 @@ def at_bench(address, **more):
 
 
 def scripted(server, **more):
-    return Profile(address=server.address, **{"timeout": 0.3, "retries": 0, "sweep": Pulses(**PULSES), **more})
+    return Profile(address=server.address, **{"timeout": 1.0, "retries": 0, "sweep": Pulses(**PULSES), **more})
 
 
 def test_the_shares_are_those_of_the_density_and_the_reader_takes_the_table(bench, tmp_path):
@@ -163,6 +163,7 @@ def test_a_file_of_another_plan_is_not_gone_on_with(serve, tmp_path):
         (f"{text}{text.splitlines()[-1]}\n", "line 8.* no point 5"),
         ("a,b\n1,2\n", "no sweep that can go on"), ("", "no sweep"),
         (text.replace('{"widths"', '{widths'), "not readable JSON"),
+        (text.replace("initial,switched", "switched,initial"), "first three lines"),
     ):  # fmt: skip
         out.write_text(wrong)
         with pytest.raises(InputError, match=said):
@@ -217,7 +218,7 @@ def test_a_sweep_of_pyvisa_sim(tmp_path):
     (tmp_path / "bench.yaml").write_text(SIMULATED)
     pulses = Pulses(**{**PULSES, "reset_P": "RES 4800", "reset_AP": "RES 6100", "threshold": "5.4kohm"})
     profile = Profile(
-        address="TCPIP0::lab::inst0::INSTR", backend=f"{tmp_path / 'bench.yaml'}@sim", timeout=0.5, sweep=pulses
+        address="TCPIP0::lab::inst0::INSTR", backend=f"{tmp_path / 'bench.yaml'}@sim", timeout=2.0, sweep=pulses
     )
     measure(profile, tmp_path / "s.csv", **GRID, directions=["P->AP", "AP->P"], repeats=3)
     assert {row[3] for row in rows(tmp_path / "s.csv")[1:]} == {"0"}  # a trigger changes no property
@@ -337,3 +338,15 @@ def test_the_example_starts_and_says_its_address(tmp_path):
         finally:
             work.terminate()
     assert found.instrument == "Voltaspin,simulated generator,0,1"
+
+
+@pytest.mark.slow
+def test_a_junction_comes_back_from_its_sweep(capsys, bench, tmp_path):
+    address = bench(seed=7, junction="generator, xi=110fJ/(V m)")
+    out = tmp_path / "s.csv"
+    widths, voltages = [2e-10, 3e-10, 4e-10], [1.1, 1.2]
+    measure(at_bench(address), out, widths=widths, voltages=voltages, directions=["P->AP", "AP->P"], repeats=300)
+    code, found, err = run(capsys, "device", "fit", out, "--free", "xi", "--quick", "--out", tmp_path / "f", "--json")
+    assert code == 0, err
+    xi = json.loads(found)["parameters"]["xi"]
+    assert abs(xi["value"] - 110e-15) < 4 * xi["error"] < 10e-15

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from itertools import product
 from pathlib import Path
@@ -112,7 +112,7 @@ def measure(
     }  # fmt: skip
     points: list[_Point] = list(product(voltages, widths, directions))
     with claimed_file(out, force=overwrite or resume):
-        resumed = done = _kept(out, plan, points, repeats) if resume and out.exists() else 0
+        resumed = done = _kept(out, plan, points, pulses) if resume and out.exists() else 0
         instrument, asked_again = profile.address, 0
         try:
             if done < len(points):
@@ -220,18 +220,16 @@ class _Table:
     """The file of a sweep, one row after the other; it begins with the first one."""
 
     def __init__(self, path: Path, plan: Mapping[str, Any], pulses: Pulses, *, new: bool) -> None:
-        self._path, self._plan, self._new = path, plan, new
-        self._conditions = {name: x for name in _CONDITIONS if (x := getattr(pulses, name)) is not None}
+        self._path, self._head = path, _head(plan, pulses) if new else ""
+        self._conditions = _conditions(pulses)
         self._file: IO[bytes] | None = None
 
     def put(self, point: _Point, count: int, repeats: int) -> None:
         """Write a row, which is on the disk when this returns."""
-        text = _row(point, count, repeats, self._conditions.values())
+        text = _row(point, count, repeats, self._conditions)
         if self._file is None:
-            self._file = self._path.open("wb" if self._new else "ab")
-            if self._new:
-                names = (*_COLUMNS, *(f"{name} ({_CONDITIONS[name]})" for name in self._conditions))
-                text = f"{_TITLE}\n{_PLAN}{json.dumps(self._plan)}\n{','.join(names)}\n{text}"
+            self._file = self._path.open("wb" if self._head else "ab")
+            text = self._head + text
         self._file.write(text.encode())
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -241,9 +239,19 @@ class _Table:
             self._file.close()
 
 
-def _row(point: _Point, count: int, repeats: int, conditions: Iterable[float]) -> str:
+def _conditions(pulses: Pulses) -> dict[str, float]:
+    return {name: x for name in _CONDITIONS if (x := getattr(pulses, name)) is not None}
+
+
+def _head(plan: Mapping[str, Any], pulses: Pulses) -> str:
+    """Return the lines above the first row."""
+    names = (*_COLUMNS, *(f"{name} ({_CONDITIONS[name]})" for name in _conditions(pulses)))
+    return f"{_TITLE}\n{_PLAN}{json.dumps(plan)}\n{','.join(names)}\n"
+
+
+def _row(point: _Point, count: int, repeats: int, conditions: Mapping[str, float]) -> str:
     voltage, width, direction = point
-    cells = (voltage, width, _WELL[_ends(direction)[0]], count, repeats, count / repeats, *conditions)
+    cells = (voltage, width, _WELL[_ends(direction)[0]], count, repeats, count / repeats, *conditions.values())
     return ",".join(map(str, cells)) + "\n"
 
 
@@ -253,7 +261,7 @@ def _deciding(profile: Profile) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name not in ("bits", "timeout", "retries", "backend")}
 
 
-def _kept(path: Path, plan: Mapping[str, Any], points: Sequence[_Point], repeats: int) -> int:
+def _kept(path: Path, plan: Mapping[str, Any], points: Sequence[_Point], pulses: Pulses) -> int:
     """Return how many points of a plan a file holds; a row that was cut is removed.
 
     Raises:
@@ -269,7 +277,9 @@ def _kept(path: Path, plan: Mapping[str, Any], points: Sequence[_Point], repeats
         raise InputError(
             f"{path} is of another plan ({_difference(there, plan)}); give the same, or choose another file"
         )
-    conditions = [x for name in _CONDITIONS if (x := plan["profile"]["sweep"].get(name)) is not None]
+    if not data.startswith(_head(plan, pulses).encode()):
+        raise InputError(f"{path}: the first three lines are not as they were written; restore the file")
+    conditions, repeats = _conditions(pulses), plan["repeats"]
     for i, line in enumerate(lines[3:]):
         count = line.split(",")[3:4]
         valid = i < len(points) and count and count[0].isdecimal() and int(count[0]) <= repeats

@@ -73,7 +73,7 @@ def instrument_source(
         raise InputError(f"{profile.address} has no query for bits; give query=, or a profile with a part [bits]")
     asked = Bits(**given) if profile.bits is None else replace(profile.bits, **given)
     unit = asked.unit
-    if unit is None and asked.threshold is not None and (asked.sample_type or "float").startswith("float"):
+    if unit is None and asked.threshold not in (None, "fit") and (asked.sample_type or "float").startswith("float"):
         unit = level_of(asked.threshold)[1] or None  # of answers, which are in SI; whole numbers are counts
     read = {"threshold": asked.threshold, "unit": unit}
     layouts: dict[str, dict[str, Any]] = {
