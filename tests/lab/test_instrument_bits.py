@@ -250,6 +250,17 @@ def test_the_final_commands_are_sent_also_after_a_failure(serve):
         source.bits(1)
 
 
+def test_the_final_commands_are_sent_also_where_the_beginning_fails(serve):
+    server = serve({"E?": ['0,"No error"', '-222,"Data out of range"', "0"]})
+    profile = Profile(address=server.address, initial=("ON 99",), final=("OFF",), errors="E?", **FAST)
+    with pytest.raises(InstrumentError, match="reports -222"):
+        instrument_source(profile, query="Q?", format="text")
+    end = time.monotonic() + 5
+    while "OFF" not in server.heard and time.monotonic() < end:
+        time.sleep(0.01)
+    assert server.heard == ["E?", "ON 99", "E?", "E?", "OFF"]
+
+
 def test_commands_settle(serve):
     server = serve({"Q?": "01"})
     begun = time.monotonic()

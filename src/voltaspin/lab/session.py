@@ -66,7 +66,7 @@ class Session:
                 self._taken_errors()  # those of earlier users
             self._begin()
         except BaseException:
-            self._end()
+            self.close()
             raise
 
     @property
