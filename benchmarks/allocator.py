@@ -11,7 +11,7 @@ import sys
 CODE = """
 import sys, time, torch
 from voltaspin.diffusion.backend import keep_freed_memory
-from voltaspin.diffusion.training import TrainSpec, make_model
+from voltaspin.diffusion.recipe import TrainSpec, make_model
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
 model = make_model(TrainSpec(), channels=1, size=28)

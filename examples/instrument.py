@@ -1,13 +1,13 @@
-r"""A simulated instrument: a pulser and an ohmmeter around one junction, which speaks SCPI on a TCP port.
+"""A simulated instrument: a pulser and an ohmmeter around one junction, which speaks SCPI on a TCP port.
 
     python examples/instrument.py --junction generator --port 5025
 
 Pulses switch with the probability of the Fokker-Planck equation, which is solved once for each pulse; the draws follow
-from the seed. ``examples/instrument.toml`` is its profile:
+from the seed. The template of profiles is its profile:
 
-    voltaspin device measure --profile examples/instrument.toml --widths 0.2:0.6:0.1ns --voltages 1.1:1.3:0.1V \
-        --out sweep.csv
-    voltaspin bits --profile examples/instrument.toml --count 8M --out lab.bin
+    voltaspin template instrument > lab.toml
+    voltaspin device measure --profile lab.toml --widths 0.2:0.6:0.1ns --voltages 1.1:1.3:0.1V --out sweep.csv
+    voltaspin bits --profile lab.toml --count 8M --out lab.bin
 """
 
 import argparse

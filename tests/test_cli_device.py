@@ -7,7 +7,9 @@ import pytest
 from voltaspin.cli.app import main
 from voltaspin.device import Junction, presets
 from voltaspin.device.characterisation import Characterisation
-from voltaspin.device.junction import PARAMETERS, cylinder_demagnetisation
+from voltaspin.device.demagnetisation import cylinder_demagnetisation
+from voltaspin.device.parameters import IN_TERMS, PARAMETERS
+from voltaspin.device.terms import TERMS
 
 
 def call(capsys, *arguments):
@@ -65,6 +67,7 @@ def test_set_takes_si_or_a_unit(changes):
 
 def test_every_parameter_of_a_junction_can_be_set():
     by_hand = {"B_bias": {"B_x", "B_y", "B_z"}, "N": {"Nz"}, "K_i": {"K_i", "Delta"}, "name": set()}
+    by_hand |= {"reference": set(), **{term: {n for n, (of, _) in IN_TERMS.items() if of == term} for term in TERMS}}
     names = [by_hand.get(field, {field}) for field in Junction.__dataclass_fields__]
     assert set().union(*names) == set(PARAMETERS)
     values = {

@@ -1,6 +1,8 @@
 import math
 from dataclasses import FrozenInstanceError, replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,11 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_json
 from voltaspin.core.units import k_B, nm, ns
 from voltaspin.device import Junction, Pulse, presets
-from voltaspin.device.junction import cylinder_demagnetisation
+from voltaspin.device.demagnetisation import cylinder_demagnetisation, ellipse_demagnetisation
+from voltaspin.device.parameters import OFF
+from voltaspin.device.terms import SelfHeating, SpinOrbitLine, SpinTransfer
+from voltaspin.device.torque import forces, oxide_voltage
+from voltaspin.device.warming import rise, stretches
 
 GENERATOR = presets.generator
 
@@ -35,6 +41,122 @@ def test_demagnetisation_of_a_squat_cylinder_and_of_the_limits() -> None:
     assert cylinder_demagnetisation(diameter=1.0, height=100.0)[2] == pytest.approx(0, abs=5e-3)
     # A cylinder as high as 0.9065 diameters demagnetises like a sphere (Joseph 1966).
     assert cylinder_demagnetisation(diameter=1.0, height=0.9065)[2] == pytest.approx(1 / 3, abs=1e-3)
+
+
+@pytest.mark.parametrize(("long", "short", "height"), [(60, 40, 1.1), (200, 60, 2.0), (50, 10, 30), (50, 50, 5)])
+def test_demagnetisation_of_an_ellipse_matches_the_correlation_of_the_pillar(
+    long: float, short: float, height: float
+) -> None:
+    # In real space: the overlap of two displaced ellipses, integrated with the field of a dipole; the integral over
+    # z was done by hand. Midpoint rule in the scaled radius, whose integrand is smooth but for its ends.
+    a, b, n = long / 2, short / 2, 4000
+    rho = (np.arange(n) + 0.5) / n * 2
+    azimuth = (np.arange(400) + 0.5) / 400 * 2 * math.pi
+    slope = -np.sqrt(4 - rho**2)  # of the overlap of two unit discs with their distance
+    overlap = 2 * np.arccos(rho / 2) - rho / 2 * np.sqrt(4 - rho**2)
+    x, y = np.multiply.outer(rho, a * np.cos(azimuth)), np.multiply.outer(rho, b * np.sin(azimuth))
+    r = np.hypot(x, y)
+    cell = (a * b) ** 2 * rho[:, None] * (2 / n) * (2 * math.pi / 400)
+    volume = math.pi * a * b * height
+    along = np.sqrt(r**2 + height**2) / r**2 - 1 / r
+    Nx = -np.sum(cell * slope[:, None] * (rho[:, None] * np.cos(azimuth) ** 2) * along) / (2 * math.pi * volume)
+    Nz = np.sum(cell * overlap[:, None] * (1 / r - 1 / np.hypot(r, height))) / (2 * math.pi * volume)
+    ours = ellipse_demagnetisation(diameter=long, diameter_y=short, height=height)
+    # The midpoint rule leaves its step near the pole of the dipole field, 2 / n of the integrand there.
+    assert ours[0] == pytest.approx(Nx, abs=1e-3)
+    assert ours[2] == pytest.approx(Nz, abs=1e-3)
+    assert sum(ours) == pytest.approx(1, abs=1e-12)
+    if long == short:
+        assert ours == pytest.approx(cylinder_demagnetisation(diameter=long, height=height), abs=1e-12)
+
+
+def test_a_term_that_is_off_leaves_no_trace_and_one_that_is_on_is_kept(tmp_path: Path) -> None:
+    line = SpinOrbitLine(width=70 * nm, thickness=4 * nm, length=200 * nm, resistivity=2e-6, theta_SH=-0.3)
+    more = replace(
+        presets.generator, diameter=60 * nm, diameter_y=40 * nm, N=None, K2=1e4, R_series=500.0, line=line,
+        reference=(1.0, 0.0, 1.0), spin_transfer=SpinTransfer(polarity=-1, field_like=0.2),
+        heating=SelfHeating(thermal_resistance=1e6, tau=2 * ns),
+    )  # fmt: skip
+    assert presets.generator.terms == ()
+    assert "line" not in presets.generator.to_json()
+    assert "line" not in repr(presets.generator)
+    assert set(more.terms) == set(OFF)
+    more.save(tmp_path / "j.json")
+    assert Junction.load(tmp_path / "j.json") == more
+    changed = Junction.of(f"{tmp_path / 'j.json'}, theta_SH=0.2, STT_polarity=1, thermal_tau=3ns, diameter_y=50nm")
+    assert changed.line == replace(line, theta_SH=0.2)
+    assert changed.heating is not None
+    assert changed.heating.tau == pytest.approx(3 * ns)
+    assert changed.N == pytest.approx(
+        ellipse_demagnetisation(diameter=60 * nm, diameter_y=50 * nm, height=more.t_F), rel=1e-9
+    )
+    with pytest.raises(InputError, match=r"theta_SH = 0.3 is of the term line, which generator does not have"):
+        Junction.of("generator, theta_SH=0.3")
+    with pytest.raises(InputError, match=r"knows VCMA .* and generator has .*K2"):
+        more.require_plain("the exporter")
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ({"diameter_y": 60 * nm}, "x is the long axis"),
+        ({"diameter_y": 1 * nm}, "up to 20 times"),
+        ({"K2": math.nan}, "K2 = nan J/m"),
+        ({"R_series": -1.0}, "R_series = -1.0 ohm"),
+        ({"reference": (0.0, 0.0, 0.0)}, "not all zero"),
+        ({"reference": (math.nan, 0.0, 0.0)}, "not all zero"),
+    ],
+)
+def test_a_term_out_of_range_is_named(bad: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        replace(presets.generator, N=None, **bad)
+
+
+@pytest.mark.parametrize("values", [{"polarity": 0}, {"efficiency": 0.0}, {"field_like": math.inf}])
+def test_a_torque_out_of_range_is_named(values: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=next(iter(values))):
+        SpinTransfer(**values)
+
+
+def test_forces_of_a_pulse_by_hand() -> None:
+    g = presets.generator
+    line = SpinOrbitLine(width=50 * nm, thickness=5 * nm, length=100 * nm, resistivity=2e-6, theta_SH=0.2, gate=0.5)
+    j = replace(g, line=line, K2=2e4, spin_transfer=SpinTransfer(efficiency=0.4, field_like=0.5))
+    assert line.resistance == pytest.approx(800.0)
+    assert line.current(0.4) == pytest.approx(0.5e-3)
+    at = forces(j, 0.4)
+    # J = 0.4 V / (2e-6 ohm m 100 nm) = 2e12 A/m^2; hbar / 2e = 3.2911e-16 V s.
+    a_SO = 3.2910598e-16 * 0.2 * 2e12 / (1e6 * 1.1e-9)
+    a_J = -3.2910598e-16 * 0.4 / (1e6 * 1.1e-9) * 0.2 / 1e-9
+    assert at.damping == pytest.approx((0, a_SO, a_J), rel=1e-6)
+    assert at.field == pytest.approx((0.03, 0, 0.5 * a_J), rel=1e-6)
+    assert at.B_k == pytest.approx(g.B_k(0.2))
+    assert at.B_K2 == pytest.approx(0.08)
+    assert at.B_shape == 0
+    # A divider: the oxide sees less, and more where its resistance is higher.
+    r = replace(g, R_series=g.R_P)
+    assert oxide_voltage(r, 1.0, cosine=1.0) < oxide_voltage(r, 1.0) < oxide_voltage(r, 1.0, cosine=-1.0)
+    flat = replace(r, TMR0=0.0)
+    assert oxide_voltage(flat, 1.0, cosine=1.0) == pytest.approx(0.5)
+
+
+def test_a_pulse_warms_the_layer_by_its_power() -> None:
+    heating = SelfHeating(thermal_resistance=1e7, tau=2 * ns)
+    j = replace(presets.generator, heating=heating)
+    pulse = Pulse(voltage=1.0, width=3 * ns)
+    times = np.linspace(0, 9 * ns, 10)
+    warm = rise(j, pulse, times)
+    watts = float(j.conductance(0.0, 1.0))
+    assert warm[1:4] == pytest.approx(1e7 * watts * -np.expm1(-times[1:4] / heating.tau), rel=1e-12)
+    assert warm[9] == pytest.approx(warm[3] * math.exp(-3), rel=1e-12)
+    parts = list(stretches(j, pulse, 9 * ns))
+    assert parts[0][0] == 0
+    assert parts[-1][1] == pytest.approx(9 * ns)
+    assert all(a[1] == b[0] for a, b in pairwise(parts))
+    mean = sum((b - a) * (p.temperature - 300) for a, b, p in parts) / (9 * ns)
+    exact = 1e7 * watts * 3 / 9  # the integral of a rise is that of its power
+    assert mean + warm[9] * 2 / 9 == pytest.approx(exact, rel=2e-3)
+    assert list(stretches(presets.generator, pulse, 9 * ns)) == [(0.0, 9 * ns, presets.generator)]
 
 
 def test_generator_has_its_quoted_figures() -> None:

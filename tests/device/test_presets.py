@@ -9,6 +9,7 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.units import fJ_per_Vm, k_B, mT, mu_0, nm, ohm_um2
 from voltaspin.device import Junction, presets
 from voltaspin.device.junction import cylinder_demagnetisation
+from voltaspin.device.parameters import OFF
 
 PUBLISHED = [name for name in presets.names() if name not in ("generator", "storage")]
 
@@ -36,7 +37,7 @@ def test_our_two_junctions_stay_as_shipped_data_name_them() -> None:
 def test_every_argument_of_a_preset_has_a_source(name: str) -> None:
     junction, sources = presets.get(name), presets.sources(name)
     assert junction.name == presets.entry(name).name == name
-    needed = {field.name for field in fields(Junction)} - {"N", "K_i", "name"}
+    needed = {field.name for field in fields(Junction)} - {"N", "K_i", "name", *OFF}
     assert needed <= set(sources)
     assert ("K_i" in sources) != ("Delta" in sources)
     for key, number in sources.items():

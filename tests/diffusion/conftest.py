@@ -4,7 +4,7 @@ import torch
 
 from voltaspin.diffusion.data import ImageSet
 from voltaspin.diffusion.pipelines import Pipeline
-from voltaspin.diffusion.training import TrainSpec, make_model, make_scheduler
+from voltaspin.diffusion.recipe import TrainSpec, make_model, make_scheduler
 
 
 @pytest.fixture(scope="session")

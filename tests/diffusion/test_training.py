@@ -16,10 +16,11 @@ from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.core.files import read_json, write_json
 from voltaspin.diffusion import checkpoints
 from voltaspin.diffusion.data import ImageSet
-from voltaspin.diffusion.loop import batch_of, learning_rate, timesteps
+from voltaspin.diffusion.loop import Batch
 from voltaspin.diffusion.pipelines import load_pipeline
+from voltaspin.diffusion.recipe import TrainSpec, learning_rate, make_model, make_scheduler, timesteps
 from voltaspin.diffusion.sampling import to_uint8
-from voltaspin.diffusion.training import TrainSpec, diffusion_loss, encode, make_model, make_scheduler, train
+from voltaspin.diffusion.training import diffusion_loss, encode, train
 from voltaspin.noise import PseudoSource, RecordedSource
 
 
@@ -52,6 +53,9 @@ def test_the_loss_is_the_one_diffusers_schedules_define():
     assert torch.allclose(seen["x"], scheduler.add_noise(x0, noise, t), atol=1e-6)
 
 
+ALPHA_BAR = make_scheduler(TrainSpec()).alphas_cumprod.double().numpy()
+
+
 def test_learning_rate_warms_up_and_ends_at_zero():
     spec = TrainSpec(steps=1000, warmup=100, learning_rate=1e-3)
     rates = [learning_rate(spec, i) for i in range(1000)]
@@ -63,11 +67,11 @@ def test_learning_rate_warms_up_and_ends_at_zero():
 
 def test_time_steps_are_stratified_and_batches_are_a_permutation_per_epoch(squares, spec):
     for step in range(5):
-        t = np.sort(timesteps(spec, step, spec.num_train_timesteps))
+        t = np.sort(timesteps(spec, step, ALPHA_BAR))
         assert np.array_equal(t * spec.batch // spec.num_train_timesteps, np.arange(spec.batch))
-    epoch = np.concatenate([batch_of(squares.images, spec, i) for i in range(8)])
+    epoch = np.concatenate([Batch.of(squares.images, spec, i).images for i in range(8)])
     assert {x.tobytes() for x in epoch} == {x.tobytes() for x in squares.images}
-    again = np.concatenate([batch_of(squares.images, spec, i) for i in range(8, 16)])
+    again = np.concatenate([Batch.of(squares.images, spec, i).images for i in range(8, 16)])
     assert not np.array_equal(epoch, again)
 
 
@@ -263,10 +267,10 @@ def test_the_shared_loop_does_what_a_plain_loop_does_bit_for_bit(squares, spec, 
     ema = EMAModel(model.parameters(), decay=longer.ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
     model.train()
     for step in range(3):
-        x0 = torch.from_numpy(encode(batch_of(squares.images, longer, step), margin=longer.saturation_margin))
+        x0 = torch.from_numpy(encode(Batch.of(squares.images, longer, step).images, margin=longer.saturation_margin))
         streams = range(2**60 + 8 * step, 2**60 + 8 * step + 8)
         noise = torch.from_numpy(source.normal(tuple(x0.shape), streams=streams, step=0))
-        t = torch.from_numpy(timesteps(longer, step, 1000))
+        t = torch.from_numpy(timesteps(longer, step, ALPHA_BAR))
         loss = diffusion_loss(model, x0, noise, t, scheduler.alphas_cumprod, "v_prediction")
         optimizer.param_groups[0]["lr"] = learning_rate(longer, step)
         optimizer.zero_grad()

@@ -2,27 +2,36 @@
 
 import re
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 
+from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError
 from voltaspin.lab import Bits, Profile, Pulses
+from voltaspin.lab.profile import TEMPLATE
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "instrument.toml"
 PULSES = {"set_width": "W {width}", "set_voltage": "V {voltage}", "trigger": "T", "read": "R?"}
 
 
-def test_the_example_is_read_and_names_every_key():
-    profile, text = Profile.load(EXAMPLE), EXAMPLE.read_text()
+def test_the_template_is_read_and_names_every_key():
+    profile, text = Profile.load(TEMPLATE), TEMPLATE.read_text()
     assert (profile.timeout, profile.bits.values, profile.sweep.relax) == (5.0, 80_000, 1e-8)
     for kind, part in ((Profile, text), (Bits, text.partition("[bits]")[2]), (Pulses, text.partition("[sweep]")[2])):
         for field in fields(kind):
             assert re.search(rf"^(# )?{field.name} = |^\[{field.name}\]", part, re.MULTILINE), field.name
 
 
-def test_the_defaults_that_the_example_shows_are_the_ones():
-    shown = re.sub(r"^# (?=\w+ = )", "", EXAMPLE.read_text(), flags=re.MULTILINE)
+def test_the_command_prints_the_template(capsys):
+    with pytest.raises(SystemExit) as done:
+        main(["template", "instrument"])
+    assert (done.value.code, capsys.readouterr().out) == (0, TEMPLATE.read_text())
+    with pytest.raises(SystemExit) as done:
+        main(["template", "instrument", "keithley"])
+    assert (done.value.code, capsys.readouterr().err.count("\n")) == (2, 1)
+
+
+def test_the_defaults_that_the_template_shows_are_the_ones():
+    shown = re.sub(r"^# (?=\w+ = )", "", TEMPLATE.read_text(), flags=re.MULTILINE)
     keep = ("retries", "settling", "write_termination", "read_termination", "final", "backend", "block", "fields",
             "field", "width_unit", "voltage_unit", "above", "check_reset")  # fmt: skip
     defaults = {f.name: f.default for kind in (Profile, Bits, Pulses) for f in fields(kind)}

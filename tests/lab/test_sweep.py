@@ -19,6 +19,7 @@ from voltaspin.device import Junction, Pulse
 from voltaspin.device.fit.tables import read_measurements
 from voltaspin.device.fokker_planck import switching_probability
 from voltaspin.lab import InstrumentError, Profile, Pulses, measure
+from voltaspin.lab.profile import TEMPLATE
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PULSES = {
@@ -33,8 +34,8 @@ def rows(path):
 
 
 def at_bench(address, **more):
-    """The profile of the example, at another address."""
-    profile = Profile.load(EXAMPLES / "instrument.toml")
+    """The template, at another address."""
+    profile = Profile.load(TEMPLATE)
     return Profile(**{**vars(profile), "address": address, **more})
 
 
@@ -238,9 +239,7 @@ def run(capsys, *arguments):
 def profile(bench, tmp_path):
     """The file of a profile of a simulated instrument."""
     path = tmp_path / "lab.toml"
-    path.write_text(
-        (EXAMPLES / "instrument.toml").read_text().replace("TCPIP0::127.0.0.1::5025::SOCKET", bench(seed=2))
-    )
+    path.write_text(TEMPLATE.read_text().replace("TCPIP0::127.0.0.1::5025::SOCKET", bench(seed=2)))
     return path
 
 

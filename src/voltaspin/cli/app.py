@@ -15,14 +15,16 @@ from voltaspin.cli.cost import cost
 from voltaspin.cli.design import design
 from voltaspin.cli.device import app as device_app
 from voltaspin.cli.fit import fit
-from voltaspin.cli.images import evaluate, sample, train
+from voltaspin.cli.images import evaluate, sample
 from voltaspin.cli.measure import measure
 from voltaspin.cli.memory import app as memory_app
 from voltaspin.cli.noise import bits, randomness
 from voltaspin.cli.options import AsJson, Force, OptionError, Out, Seed, count
 from voltaspin.cli.schema import schema
 from voltaspin.cli.study import frontier, spec, study
+from voltaspin.cli.template import template
 from voltaspin.cli.terminal import progress_of, show
+from voltaspin.cli.training import train
 from voltaspin.cli.waveform import waveform
 from voltaspin.core.console import abandon_output, as_options, check_argument, one_line, take_anything
 from voltaspin.core.errors import InputError
@@ -75,7 +77,9 @@ def demo(
     print(f"page: {(out / 'index.html').resolve()}")
 
 
-for command in (bits, randomness, waveform, study, design, frontier, spec, cost, train, sample, evaluate, schema):
+for command in (
+    bits, randomness, waveform, study, design, frontier, spec, cost, train, sample, evaluate, schema, template,
+):  # fmt: skip
     app.command()(command)
 
 

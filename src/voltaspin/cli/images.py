@@ -1,9 +1,8 @@
-"""``voltaspin train``, ``sample`` and ``evaluate``: images from models, and how good they are."""
+"""``voltaspin sample`` and ``evaluate``: images from models, and how good they are."""
 
 from __future__ import annotations
 
 import math
-import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -17,8 +16,6 @@ from voltaspin.cli.files import (
     check_recording,
     file_options,
     input_of,
-    refuse_recording,
-    refuse_streaming,
     say_read,
 )
 from voltaspin.cli.memory import array_spec
@@ -26,18 +23,16 @@ from voltaspin.cli.noise import Chain, Noise, make_source
 from voltaspin.cli.options import AsJson, Background, Force, Out, Resume, Seed, count, ratio, word
 from voltaspin.cli.terminal import progress_of, show
 from voltaspin.core.errors import InputError
-from voltaspin.core.folders import check_writable
-from voltaspin.core.stopping import Stopped
 from voltaspin.core.units import parse_share
 
 if TYPE_CHECKING:
     from voltaspin.noise import NoiseSource
     from voltaspin.report.sampling import SampleRun
 
-_MOST_AT_ONCE = 4096  # images; the shipped network takes 6 MB for each in training, 2 MB in sampling (measured)
+MOST_AT_ONCE = 4096  # images; the shipped network takes 6 MB for each in training, 2 MB in sampling (measured)
 Batch = Annotated[
     int,
-    count("--batch", most=_MOST_AT_ONCE, why="which the network cannot hold in memory at once", help="Images at once."),
+    count("--batch", most=MOST_AT_ONCE, why="which the network cannot hold in memory at once", help="Images at once."),
 ]
 CellsPerPixel = Annotated[
     int | None,
@@ -52,90 +47,11 @@ JunctionOfCells = Annotated[
 ]
 
 
-def _refuse_cells(cells_per_pixel: int | None, cells: str | None, where: str) -> None:
+def refuse_cells(cells_per_pixel: int | None, cells: str | None, where: str) -> None:
     """Refuse the options of images in place for others."""
     if cells_per_pixel is not None or cells is not None:
         option = "--cells-per-pixel" if cells_per_pixel is not None else "--cells"
         raise InputError(f"{option} is of {where} and has no effect without it; leave it out")
-
-
-@file_options
-def train(
-    out: Out,
-    data: Annotated[
-        str,
-        typer.Option(
-            "--data",
-            help="fashion-mnist, mnist, cifar10, a folder of images, a Parquet file or a folder of them, or a data set "
-            "of the hub (owner/name).",
-        ),
-    ] = "fashion-mnist",
-    background: Background = None,
-    noise: Noise = "software",
-    condition: Chain = "",
-    diffusion: Annotated[
-        str,
-        word("--diffusion", words=("gaussian", "in-place"),
-             help="gaussian, or in-place: on the counts of an array that holds each pixel in many cells."),
-    ] = "gaussian",
-    cells_per_pixel: CellsPerPixel = None,
-    cells: JunctionOfCells = None,
-    steps: Annotated[int, count("--steps", help="Optimizer steps in all, such as 12k.")] = 12000,
-    batch: Batch = 64,
-    seed: Seed = 0,
-    resume: Resume = False,
-    checkpoint_every: Annotated[int, count("--checkpoint-every", help="Steps between checkpoints.")] = 500,
-    force: Force = False,
-    as_json: AsJson = False,
-    *,
-    recording: Given,
-    streaming: Streaming,
-) -> None:  # fmt: skip
-    """Train a diffusion model with the noise of a source; leaves a diffusers pipeline folder.
-
-    Example: [bold]voltaspin train --data fashion-mnist --noise memory --steps 12000 --out model[/bold]
-    """
-    if diffusion == "in-place":
-        refuse_recording(recording, "--diffusion in-place draws in its own array")
-        refuse_streaming(streaming, "--diffusion in-place")
-        if condition or noise not in ("software", "memory"):  # the first is the command's default
-            given = f"--conditioning {condition}" if condition else f"--noise {noise}"
-            raise InputError(f"{given}: with --diffusion in-place the array that holds the images draws")
-    check_recording(noise, recording)
-    if diffusion == "gaussian":
-        _refuse_cells(cells_per_pixel, cells, "--diffusion in-place")
-    check_writable(out)
-    from voltaspin.diffusion import TrainSpec, inplace, load_images
-    from voltaspin.diffusion import train as run_training
-
-    with progress_of("decode") as progress:
-        images = load_images(data, split="train", background=background, progress=progress)
-    fields: dict[str, Any] = {
-        "data": data, "seed": seed, "steps": steps, "batch": batch, "checkpoint_every": checkpoint_every
-    }  # fmt: skip
-    source: NoiseSource | None = None
-    with progress_of("train, loss {:.4f}") as progress:
-        how: dict[str, Any] = {"resume": resume, "force": force, "progress": progress}
-        if diffusion == "in-place":
-            counts = inplace.InPlaceTrainSpec(
-                cells_per_pixel=cells_per_pixel or inplace.CELLS_PER_PIXEL,
-                cells=inplace.CellSpec(junction=cells or "generator"), **fields,
-            )  # fmt: skip
-            result = inplace.train(images, out, spec=counts, **how)
-        else:
-            source = make_source(
-                noise, seed=seed, condition=condition, recording=recording, streaming=streaming, force=force,
-                numbers=images.images[0].size,
-            )  # fmt: skip
-            spec = TrainSpec(noise=f"{noise} | {condition}" if condition else noise, **fields)
-            result = run_training(images, source, out, spec=spec, say=partial(print, file=sys.stderr), **how)
-    if not result.finished:
-        stopped = Stopped(result.signum or signal.SIGINT)
-        stopped.kept = f"step {result.step} of {steps} is saved in {out}; continue with --resume"
-        raise stopped
-    if source is not None:
-        say_read(source)
-    show(result.model_copy(update={"input": None if source is None else input_of(source)}), as_json)
 
 
 @file_options
@@ -171,6 +87,14 @@ def sample(
     ] = "",
     eta: Annotated[
         float | None, ratio("--eta", low=0.0, help="Noise of --sampler ddim, 0 to 1 or in %; default: 0.")
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option("--label", help="Of a model of classes (train --set labels=true): number of a class, or all: the "
+                     "classes in turn; default: of no class."),
+    ] = None,
+    guidance: Annotated[
+        float | None, ratio("--guidance", low=0.0, high=100.0, help="Towards the class of --label: 1, none, to 100.")
     ] = None,
     batch: Batch = 64,
     condition: Chain = "",
@@ -232,7 +156,10 @@ def sample(
         settings["input"] = input_of(source)
     run: SampleRun
     if in_place:
-        others = {"sampler": sampler, "eta": eta, "compute": compute != "digital" and compute}
+        others = {
+            "sampler": sampler, "eta": eta, "label": label, "guidance": guidance,
+            "compute": compute != "digital" and compute,
+        }  # fmt: skip
         if source is None:
             others["conditioning"] = condition
         elif cells is not None:
@@ -244,12 +171,12 @@ def sample(
             cells=None if cells is None else CellSpec(junction=cells), source=source, settings=settings,
         )  # fmt: skip
     else:
-        _refuse_cells(cells_per_pixel, cells, "--in-place")
+        refuse_cells(cells_per_pixel, cells, "--in-place")
         assert source is not None, "a Gaussian model draws from a source"
         run = GaussianRun(
             share, pipeline=pipeline, source=source, steps=steps, sampler=sampler, eta=eta or 0.0,
             spec=array_spec(spec or "analog") if compute == "memory" else None, folder=model,
-            settings={**settings, "seed": seed},
+            settings={**settings, "seed": seed}, label=label, guidance=guidance,
         )  # fmt: skip
     with progress_of() as progress:
         result = sample_into(out, run, progress=progress, say=partial(print, file=sys.stderr))

@@ -42,7 +42,7 @@ SUFFIXES: dict[str, Literal["packed", "text"]] = {
     ".txt": "text",
 }
 
-_NOISE = typer.Option(
+NOISE = typer.Option(
     "--noise",
     "--source",
     help="software (pseudo-random), memory (the simulated array, XOR of two cells), system (the operating system's), "
@@ -50,7 +50,7 @@ _NOISE = typer.Option(
     "unix:///PATH, serial:///PATH?baud=115200 (docs/recordings.md), or instrument:PROFILE.toml (docs/instruments.md); "
     "with parameters, such as memory:k=4,mapping=rotated.",
 )
-Noise = Annotated[str, _NOISE]
+Noise = Annotated[str, NOISE]
 _LAB = "Instruments"
 Raw = Annotated[bool, typer.Option("--raw", help="Raw memory bits, without XOR.")]
 Imperfect = Annotated[
@@ -122,7 +122,7 @@ def bits(
         int | None,
         number("--count", most=2**52, help="How many bits, such as 8M; without it, endless, to standard output."),
     ] = None,
-    noise: Annotated[str | None, _NOISE] = None,
+    noise: Annotated[str | None, NOISE] = None,
     instrument: Annotated[
         str | None,
         typer.Option(

@@ -128,6 +128,11 @@ SAMPLE_RATE = Dimension(
 PULSE_WIDTH = TIME.within(1e-12, 1e-3)
 JUNCTION_VOLTAGE = VOLTAGE.within(1e-6, 20.0)
 JUNCTION_LENGTH = LENGTH.within(1e-11, 1e-4)
+RESISTIVITY = Dimension(
+    "resistivity", {"ohm m": 1.0, "uohm cm": 1e-8, "µohm cm": 1e-8, "Ω m": 1.0, "µΩ cm": 1e-8}, 1e-10, 1.0
+)
+THERMAL_RESISTANCE = Dimension("thermal resistance", _with_prefixes("K/W", _LARGE), 1.0, 1e12)
+ENERGY_DENSITY = Dimension("energy density", _with_prefixes("J/m^3", _LARGE), 1e-3, 1e9)
 DURATION = TIME.within(1e-12, 1e12)
 
 _NUMBER = re.compile(r"([-+−]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*)", re.DOTALL)

@@ -1,10 +1,12 @@
-"""A voltage-controlled magnetic tunnel junction.
+"""A magnetic tunnel junction, voltage-controlled first of all.
 
-The free layer is a round pillar that switches as one macrospin. Its perpendicular anisotropy comes from the
-interface and falls with the voltage (VCMA); everything else here follows from the parameters.
+The free layer is a pillar that switches as one macrospin. Its perpendicular anisotropy comes from the interface and
+falls with the voltage (VCMA). Further terms can be switched on: an elliptical pillar, a second-order anisotropy,
+another reference layer, a series resistance, spin transfer, a spin-orbit line and self-heating
+(:mod:`voltaspin.device.terms`).
 
-Signs: the reference layer points along +z, so *up* is *parallel*, and it stores the bit 0. A
-positive voltage lowers the perpendicular anisotropy for a positive ``xi``.
+Signs: the reference layer points along +z where nothing else is said, so *up* is *parallel*, and it stores the bit 0.
+A positive voltage lowers the perpendicular anisotropy for a positive ``xi``.
 """
 
 from __future__ import annotations
@@ -17,68 +19,26 @@ from typing import Any, Self, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from voltaspin.core import units
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import as_object, read_object, write_json
 from voltaspin.core.spec import built, without_head
-from voltaspin.core.units import Dimension, gamma_e, k_B, mu_0, parse_assignment, require_positive
+from voltaspin.core.units import gamma_e, k_B, mu_0, parse_assignment, require_positive
+from voltaspin.device.demagnetisation import cylinder_demagnetisation, ellipse_demagnetisation
 from voltaspin.device.landscape import Landscape, Well, effective_B_z
+from voltaspin.device.parameters import IN_TERMS, OFF, PARAMETERS
 from voltaspin.device.preset_tables import PRESETS, entry
 from voltaspin.device.pulse import Pulse
+from voltaspin.device.terms import SelfHeating, SpinOrbitLine, SpinTransfer, Vector, unit_vector
 
 __all__ = ["PARAMETERS", "Junction", "Pulse", "Well"]
 
-#: What :meth:`Junction.of` changes: each name with its dimension, whose first unit is that of a number alone (SI).
-PARAMETERS: dict[str, Dimension] = {
-    "diameter": units.JUNCTION_LENGTH,
-    "t_F": units.JUNCTION_LENGTH,
-    "t_ox": units.JUNCTION_LENGTH,
-    "Ms": units.MAGNETISATION,
-    "K_i": units.AREAL_ENERGY,
-    "Delta": units.NUMBER.within(1e-3, 1e4),
-    "xi": units.VCMA,
-    "alpha_G": units.NUMBER.within(1e-6, 10),
-    "B_x": units.FIELD,
-    "B_y": units.FIELD,
-    "B_z": units.FIELD,
-    "temperature": units.TEMPERATURE,
-    "RA": units.RESISTANCE_AREA,
-    "TMR0": units.RATIO.within(1e-6, 1e3),
-    "V_h": units.JUNCTION_VOLTAGE,
-    "Nz": units.RATIO.within(1e-9, 1e3),
-}
 _HEAD: dict[str, Any] = {"kind": "junction", "schema_version": 1}
 _HOLDERS = ("fit", "device-characterisation")  #: kinds of files that hold a junction beside other data
 
 
-def cylinder_demagnetisation(*, diameter: float, height: float) -> tuple[float, float, float]:
-    """Return the magnetometric demagnetising factors (Nx, Ny, Nz) of a uniformly magnetised round cylinder.
-
-    Args:
-        diameter: [m].
-        height: [m].
-
-    Returns:
-        Three factors that add up to 1.
-
-    Raises:
-        InputError: a length is not positive.
-
-    Source: R. I. Joseph, J. Appl. Phys. 37, 4639 (1966); written with one hypergeometric function as in
-    M. Beleggia et al., J. Phys. D 38, 3333 (2005). Tested against the integral over the charged faces.
-    """
-    from scipy.special import hyp2f1
-
-    require_positive("diameter", diameter, "m", "give the pillar's diameter, e.g. 50 * nm")
-    require_positive("height", height, "m", "give the layer's thickness, e.g. 1.1 * nm")
-    tau = height / diameter
-    Nz = float(1 + 4 / (3 * math.pi * tau) - hyp2f1(-0.5, 0.5, 2.0, -(tau**-2)))
-    return (1 - Nz) / 2, (1 - Nz) / 2, Nz
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Junction:
-    """One round junction, SI throughout.
+    """One junction, SI throughout.
 
     Above a diameter of 40 to 50 nm a real free layer reverses incoherently and a macrospin overestimates
     ``Delta`` (arXiv 1410.7361).
@@ -98,6 +58,13 @@ class Junction:
         V_h: voltage at which the TMR has halved [V].
         N: demagnetising factors (Nx, Ny, Nz); those of the cylinder where absent.
         name: for messages and reports.
+        diameter_y: of an elliptical pillar along y, its short axis [m]; round where absent.
+        K2: second-order anisotropy [J/m^3]: the energy is K_eff sin^2 + K2 sin^4 of the polar angle.
+        R_series: of everything between the driver and the pillar [ohm].
+        reference: magnetisation of the reference layer, made a unit vector. What is read is the projection on it.
+        spin_transfer: torque of the tunnel current.
+        line: spin-orbit line; the pulse then drives the line.
+        heating: of the free layer by the pulse.
 
     Raises:
         InputError: a value is out of its physical range; the message names it.
@@ -119,6 +86,13 @@ class Junction:
     V_h: float = 0.5
     N: tuple[float, float, float] | None = None
     name: str = "junction"
+    diameter_y: float | None = None
+    K2: float = 0.0
+    R_series: float = 0.0
+    reference: Vector = (0.0, 0.0, 1.0)
+    spin_transfer: SpinTransfer | None = None
+    line: SpinOrbitLine | None = None
+    heating: SelfHeating | None = None
 
     def __post_init__(self) -> None:
         require_positive("diameter", self.diameter, "m", "give the pillar's diameter, e.g. 50 * nm")
@@ -136,13 +110,43 @@ class Junction:
         if len(self.B_bias) != 3 or not all(math.isfinite(b) for b in self.B_bias):
             raise InputError(f"B_bias = {self.B_bias!r} T must be three finite numbers (x, y, z) in tesla")
         object.__setattr__(self, "B_bias", tuple(float(b) for b in self.B_bias))
+        if not abs(self.K2) <= 1e8:
+            raise InputError(f"K2 = {self.K2!r} J/m^3 is no second-order anisotropy; typical is 1e3 to 1e5")
+        require_positive("R_series", self.R_series, "ohm", "give zero for none", zero=True)
+        object.__setattr__(self, "reference", unit_vector("reference", self.reference))
         if self.N is None:
-            N = cylinder_demagnetisation(diameter=self.diameter, height=self.t_F)
-            object.__setattr__(self, "N", N)
+            object.__setattr__(self, "N", self._shape_factors())
         elif len(self.N) != 3 or not all(0 <= n <= 1 for n in self.N) or abs(sum(self.N) - 1) > 1e-6:
             raise InputError(f"N = {self.N!r} must be three factors from 0 to 1 that add up to 1, or None")
-        elif self.N[0] != self.N[1]:
-            raise InputError(f"N = {self.N!r}: the pillar is round, so Nx and Ny must be equal")
+        elif self.diameter_y is None and self.N[0] != self.N[1]:
+            raise InputError(f"N = {self.N!r}: the pillar is round, so Nx and Ny must be equal; or give diameter_y")
+        elif self.N[0] > self.N[1]:
+            raise InputError(f"N = {self.N!r}: the long axis is x, so Nx must be the smaller of Nx and Ny")
+        if self.diameter_y is not None:
+            self._shape_factors()  # refuses a pillar that is no ellipse along x
+
+    def __repr__(self) -> str:
+        """The arguments; a term that is off is left out."""
+        given = [f for f in fields(self) if f.name not in OFF or _is_on(self, f.name)]
+        return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in given)})"
+
+    def _shape_factors(self) -> Vector:
+        if self.diameter_y is None:
+            return cylinder_demagnetisation(diameter=self.diameter, height=self.t_F)
+        return ellipse_demagnetisation(diameter=self.diameter, diameter_y=self.diameter_y, height=self.t_F)
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The fields that switch on more than VCMA in a round pillar with a perpendicular reference layer."""
+        return tuple(name for name in OFF if _is_on(self, name))
+
+    def require_plain(self, what: str) -> None:
+        """Raise InputError where a term is on that ``what`` does not know."""
+        if self.terms:
+            raise InputError(
+                f"{what} knows VCMA in a round pillar with a perpendicular reference layer alone, and {self.name} has "
+                f"{', '.join(self.terms)}; take a junction without, or llg and fokker_planck, which know them"
+            )
 
     @classmethod
     def of(cls, text: str) -> Self:
@@ -184,9 +188,20 @@ class Junction:
         B_bias = tuple(given.get(f"B_{axis}", held) for axis, held in zip("xyz", self.B_bias, strict=True))
         N = self.N
         if (Nz := given.get("Nz")) is not None:
+            if "diameter_y" in {*given, *self.terms}:
+                raise InputError(f"Nz = {Nz:g} does not say Nx and Ny of an elliptical pillar; leave it out")
             N = ((1 - Nz) / 2, (1 - Nz) / 2, Nz)
-        elif N == cylinder_demagnetisation(diameter=self.diameter, height=self.t_F):
+        elif N == self._shape_factors():
             N = None
+        for name, value in given.items():
+            if name in IN_TERMS:
+                term, inner = IN_TERMS[name]
+                if (held := new.get(term, getattr(self, term))) is None:
+                    raise InputError(
+                        f"{name} = {value:g} is of the term {term}, which {self.name} does not have; "
+                        f"begin with a junction that does, or give {term}= in Python"
+                    )
+                new[term] = replace(held, **{inner: value})
         made = replace(self, **{**new, "B_bias": B_bias, "N": N, "name": ", ".join([self.name, *changes])})
         if "Delta" not in given:
             return made
@@ -217,14 +232,14 @@ class Junction:
 
     def to_json(self) -> dict[str, Any]:
         """Return the parameters in SI as versioned JSON data, which :meth:`from_json` reads."""
-        values = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
-        return {**_HEAD, **values}
+        off = OFF.keys() - set(self.terms)
+        return {**_HEAD, **_as_lists({key: value for key, value in asdict(self).items() if key not in off})}
 
     @classmethod
     def from_json(cls, data: dict[str, Any], *, where: str = "junction") -> Self:
         """Build from :meth:`to_json` data; raises InputError for another kind, version, field or a bad value."""
         data = without_head(data, **_HEAD, where=where)
-        if missing := [field.name for field in fields(cls) if field.name not in data]:
+        if missing := [f.name for f in fields(cls) if f.name not in data and f.name not in OFF]:
             raise InputError(f"{where}: the field {missing[0]!r} is missing")
         return built(cls, data, where=where)
 
@@ -272,13 +287,14 @@ class Junction:
             B_bias=(x, y, z + B_z),
             xi=self.xi * xi_scale,
             diameter=self.diameter * diameter_scale,
+            diameter_y=None if self.diameter_y is None else self.diameter_y * diameter_scale,
             RA=self.RA * RA_scale,
         )
 
     @property
     def area(self) -> float:
         """Cross-section of the pillar [m^2]."""
-        return math.pi * self.diameter**2 / 4
+        return math.pi * self.diameter * (self.diameter_y or self.diameter) / 4
 
     @property
     def volume(self) -> float:
@@ -286,7 +302,10 @@ class Junction:
         return self.area * self.t_F
 
     def K_eff(self, voltage: float = 0.0) -> float:
-        """Return the effective perpendicular anisotropy, demagnetisation included [J/m^3], at ``voltage`` [V]."""
+        """Return the effective perpendicular anisotropy [J/m^3] at ``voltage`` [V] across the oxide.
+
+        Demagnetisation is included, against x, the long axis of an elliptical pillar. ``K2`` is not.
+        """
         assert self.N is not None  # filled in by __post_init__
         surface = (self.K_i - self.xi * voltage / self.t_ox) / self.t_F
         return surface - 0.5 * mu_0 * self.Ms**2 * (self.N[2] - self.N[0])
@@ -294,6 +313,12 @@ class Junction:
     def B_k(self, voltage: float = 0.0) -> float:
         """Return the effective anisotropy field 2 K_eff / Ms [T], at ``voltage`` [V]; negative for an easy plane."""
         return 2 * self.K_eff(voltage) / self.Ms
+
+    @property
+    def K_shape(self) -> float:
+        """Energy density by which y is harder than x in an elliptical pillar [J/m^3]; zero in a round one."""
+        assert self.N is not None
+        return 0.5 * mu_0 * self.Ms**2 * (self.N[1] - self.N[0])
 
     def Delta(self, voltage: float = 0.0) -> float:
         """K_eff volume / (k_B temperature) [1] at ``voltage`` [V], without the in-plane reduction."""
@@ -382,6 +407,17 @@ class Junction:
         field = max(abs(self.B_k()), math.hypot(*self.B_bias))
         require_positive("field", field, "T", "a junction without anisotropy and field does not relax")
         return (1 + self.alpha_G**2) / (self.alpha_G * gamma_e * field)
+
+
+def _is_on(junction: Junction, term: str) -> bool:
+    return bool(getattr(junction, term) != OFF[term])
+
+
+def _as_lists(value: Any) -> Any:
+    """JSON data with lists for tuples, as a file has them."""
+    if isinstance(value, dict):
+        return {key: _as_lists(part) for key, part in value.items()}
+    return list(value) if isinstance(value, tuple) else value
 
 
 class JunctionSpec(Junction):

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from voltaspin.diffusion.pipelines import shipped_model as shipped_model
     from voltaspin.diffusion.published import open_model as open_model
     from voltaspin.diffusion.published import sample_unmodified as sample_unmodified
+    from voltaspin.diffusion.recipe import TrainSpec as TrainSpec
     from voltaspin.diffusion.sampling import Samples as Samples
     from voltaspin.diffusion.sampling import sample as sample
-    from voltaspin.diffusion.training import TrainSpec as TrainSpec
     from voltaspin.diffusion.training import train as train
 else:
     __getattr__, __dir__, __all__ = attach(__name__, __file__)

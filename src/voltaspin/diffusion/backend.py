@@ -54,8 +54,13 @@ def outputs_per_image(model: torch.nn.Module, shape: tuple[int, int, int]) -> tu
 
     hooks = [m.register_forward_hook(count) for m in model.modules() if not list(m.children())]
     try:
+        device = next(model.parameters()).device
+        config = getattr(model, "config", None)
+        told = {"class_labels": torch.zeros(1, dtype=torch.long, device=device)} if config and config.get(
+            "num_class_embeds"
+        ) else {}  # fmt: skip
         with torch.no_grad():
-            model(torch.zeros(1, *shape, device=next(model.parameters()).device), 0)
+            model(torch.zeros(1, *shape, device=device), 0, **told)
     finally:
         for hook in hooks:
             hook.remove()

@@ -14,65 +14,34 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import torch
 from diffusers import UNet2DModel
 from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
-from pydantic import Field
 
 from voltaspin.core.capacity import check_memory, memory_errors
 from voltaspin.core.errors import InputError, NoiseStoppedError
 from voltaspin.core.files import read_object
 from voltaspin.core.folders import RECORD, OutputFolder
 from voltaspin.core.result import Result, Unit
-from voltaspin.core.spec import Spec, environment
+from voltaspin.core.spec import environment
 from voltaspin.core.stopping import Stopped, on_signal
 from voltaspin.diffusion import checkpoints
-from voltaspin.diffusion.backend import bf16_is_faster, keep_freed_memory, outputs_per_image
+from voltaspin.diffusion.backend import keep_freed_memory, outputs_per_image
 from voltaspin.diffusion.data import ImageSet
+from voltaspin.diffusion.recipe import TrainSpec, learning_rate
 from voltaspin.random.streams import Stream, derive_key
 
 _BEFORE_FIRST_CHECKPOINT = {"train.json", "log.jsonl", RECORD}  #: all that a run leaves which was stopped early
 NETWORK = ("unet/config.json", "unet/diffusion_pytorch_model.safetensors")  #: files of an exported network
 
 
-class LoopSpec(Spec):
-    """The settings of the loop and of the network."""
-
-    #: Fields that change no weight. The data are compared by hash: their path may be written in another way.
-    FREE: ClassVar[frozenset[str]] = frozenset({"checkpoint_every", "data"})
-
-    data: str = "fashion-mnist"
-    seed: int = Field(default=0, ge=0)
-    steps: int = Field(default=12000, gt=0)
-    batch: int = Field(default=64, gt=0)
-    learning_rate: float = Field(default=1.5e-3, gt=0)
-    warmup: int = Field(default=250, ge=0)
-    weight_decay: float = Field(default=0.01, ge=0)
-    clip: float = Field(default=1.0, gt=0)
-    ema_decay: float = Field(default=0.9995, gt=0, lt=1)
-    channels: tuple[int, ...] = (32, 64, 96)
-    layers_per_block: int = Field(default=1, gt=0)
-    norm_groups: int = Field(default=16, gt=0)
-    precision: Literal["auto", "bf16", "float32"] = "auto"
-    checkpoint_every: int = Field(default=500, gt=0)
-
-    def resolved(self) -> Self:
-        """The same with ``auto`` decided for this machine, so that a resumed run cannot change its mind."""
-        if self.precision != "auto":
-            return self
-        return self.model_copy(
-            update={
-                "precision": "bf16" if bf16_is_faster("cuda" if torch.cuda.is_available() else "cpu") else "float32"
-            }
-        )
-
-
-S = TypeVar("S", bound=LoopSpec)
+S = TypeVar("S", bound=TrainSpec)
 
 
 class TrainResult(Result):
@@ -102,19 +71,67 @@ class TrainResult(Result):
         return f"{self.folder}: {self.step} steps, {loss}, {self.seconds:.0f} s"
 
 
+@dataclass(frozen=True)
+class Batch:
+    """The images of one step of the optimiser, or a part of them.
+
+    Args:
+        images: uint8 (n, channels, size, size), mirrored where the recipe says so.
+        step: of the optimiser.
+        slots: int64 (n,), the place of each in the whole batch, which names its random numbers.
+        labels: int64 (n,), the class of each, and one more than the last class where it is withheld; None without.
+    """
+
+    images: NDArray[np.uint8]
+    step: int
+    slots: NDArray[np.int64]
+    labels: NDArray[np.int64] | None = None
+
+    @classmethod
+    def of(
+        cls, images: NDArray[np.uint8], spec: TrainSpec, step: int, labels: NDArray[np.int64] | None = None
+    ) -> Batch:
+        """Return the batch of a step: each epoch is a permutation of its own, the incomplete last batch is dropped.
+
+        Args:
+            images: uint8 (all, channels, size, size).
+            spec: the recipe.
+            step: of the optimiser.
+            labels: int64 (all,), where the recipe has labels.
+        """
+        epoch, slot = divmod(step, len(images) // spec.batch)
+        rng = np.random.Generator(np.random.Philox(key=derive_key(spec.seed, "shuffle", epoch)))
+        at = np.sort(rng.permutation(len(images))[slot * spec.batch : (slot + 1) * spec.batch])
+        chosen, begin = images[at], spec.batch * step
+        if spec.flips:
+            mirrored = Stream.of(spec.seed, "flips").uniforms(spec.batch, start=begin) < 0.5
+            chosen[mirrored] = chosen[mirrored][..., ::-1]
+        told = None
+        if spec.labels and labels is not None:
+            withheld = Stream.of(spec.seed, "labels").uniforms(spec.batch, start=begin) < spec.label_dropout
+            told = np.where(withheld, labels.max() + 1, labels[at])
+        return cls(chosen, step, np.arange(spec.batch), told)
+
+    def parts(self, count: int) -> Iterator[Batch]:
+        """The batch in ``count`` equal parts."""
+        for slots in np.split(self.slots, count):
+            labels = None if self.labels is None else self.labels[slots]
+            yield Batch(self.images[slots], self.step, slots, labels)
+
+
 class Objective(Protocol):
     """The quantity that is learned, and the source of its randomness."""
 
     EXPORTS: ClassVar[tuple[str, ...]]  #: the files of its model
 
-    def network(self, *, channels: int, size: int) -> UNet2DModel:
-        """The network with weights from the seed; raises InputError for images that do not fit it."""
+    def network(self, *, channels: int, size: int, classes: int) -> UNet2DModel:
+        """The network to begin with; raises InputError for images that do not fit it."""
 
     def check(self, steps: int, *, channels: int, size: int) -> None:
         """Raise InputError where the chance cannot last for ``steps`` more steps."""
 
-    def loss(self, model: torch.nn.Module, images: NDArray[np.uint8], step: int, device: torch.device) -> torch.Tensor:
-        """Of one batch, uint8 (batch, channels, size, size)."""
+    def loss(self, model: torch.nn.Module, batch: Batch, device: torch.device) -> torch.Tensor:
+        """Of one batch, or of a part of one."""
 
     def state(self) -> dict[str, Any]:
         """Return its part of ``state.json``."""
@@ -134,7 +151,7 @@ def run(
     images: ImageSet,
     folder: OutputFolder,
     *,
-    spec: LoopSpec,
+    spec: TrainSpec,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> TrainResult:
     """Train ``objective`` and leave its model in a folder.
@@ -163,11 +180,11 @@ def run(
 
     # accelerate keeps its precision for the whole process; autocast here lets two runs in one process differ.
     accelerator = Accelerator(mixed_precision="no")
-    model = objective.network(channels=channels, size=size)
+    model = objective.network(channels=channels, size=size, classes=classes_of(images, spec))
     optimizer = torch.optim.AdamW(
         model.parameters(),
         lr=spec.learning_rate,
-        betas=(0.9, 0.99),
+        betas=spec.betas,
         weight_decay=spec.weight_decay,
         foreach=True,
     )
@@ -204,9 +221,13 @@ def run(
         (out / "log.jsonl").open("a", encoding="utf-8") as log,
     ):
         while step < spec.steps and not stop:
+            whole, total = Batch.of(images.images, spec, step, images.labels), 0.0
             try:
-                with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=spec.precision == "bf16"):
-                    loss = objective.loss(model, batch_of(images.images, spec, step), step, accelerator.device)
+                for part in whole.parts(spec.accumulate):
+                    with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=spec.precision == "bf16"):
+                        loss = objective.loss(model, part, accelerator.device) / spec.accumulate
+                    accelerator.backward(loss)
+                    total += loss.item()
             except Stopped:
                 if not stop:
                     raise
@@ -222,13 +243,12 @@ def run(
                 raise
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(spec, step)
-            accelerator.backward(loss)
             accelerator.clip_grad_norm_(model.parameters(), spec.clip)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             ema.step(unwrapped.parameters())
             step += 1
-            losses.append(loss.item())
+            losses.append(total)
             if not math.isfinite(losses[-1]):
                 raise InputError(
                     f"the loss is {losses[-1]} at step {step}: lower learning_rate={spec.learning_rate}, or check "
@@ -319,61 +339,26 @@ def _is_training(out: Path) -> bool:
     return False
 
 
-def _check_batch(model: UNet2DModel, spec: LoopSpec, *, size: int) -> None:
+def classes_of(images: ImageSet, spec: TrainSpec) -> int:
+    """Return how many classes the network is told; raises InputError for labels that the images do not have."""
+    if not spec.labels:
+        return 0
+    if images.labels is None:
+        raise InputError(f"labels = true, and {images.name} has no labels; leave it out, or give images with classes")
+    if not len(images.labels) or images.labels.min() < 0:
+        raise InputError(f"{images.name} has a label below 0; number the classes from 0")
+    return int(images.labels.max()) + 1
+
+
+def _check_batch(model: UNet2DModel, spec: TrainSpec, *, size: int) -> None:
     """Refuse a batch whose activations, which the backward pass needs, surely do not fit into memory."""
     outputs, _ = outputs_per_image(model, (model.config.in_channels, size, size))
     per_image = outputs * (2 if spec.precision == "bf16" else 4)
     check_memory(
-        per_image * spec.batch,
-        what=f"a training step of {spec.batch} images of {size}x{size} pixels",
-        remedy=f"use a smaller batch; an image takes about {per_image / 1e6:.1f} MB",
+        per_image * spec.batch / spec.accumulate,
+        what=f"a training step of {spec.batch // spec.accumulate} images of {size}x{size} pixels",
+        remedy=f"use a smaller batch, or divide it with accumulate; an image takes about {per_image / 1e6:.1f} MB",
     )
-
-
-def make_unet(spec: LoopSpec, *, inputs: int, outputs: int, size: int) -> UNet2DModel:
-    """The UNet of a specification with weights from its seed; raises InputError for a size it cannot halve."""
-    halvings = 2 ** (len(spec.channels) - 1)
-    if size % halvings:
-        raise InputError(
-            f"images of {size}x{size} pixels cannot be halved {len(spec.channels) - 1} times; "
-            f"resize them to a multiple of {halvings}"
-        )
-    with torch.random.fork_rng():
-        torch.manual_seed(derive_key(spec.seed, "weights") >> 1)
-        return UNet2DModel(
-            sample_size=size,
-            in_channels=inputs,
-            out_channels=outputs,
-            block_out_channels=spec.channels,
-            down_block_types=("DownBlock2D",) * len(spec.channels),
-            up_block_types=("UpBlock2D",) * len(spec.channels),
-            layers_per_block=spec.layers_per_block,
-            norm_num_groups=spec.norm_groups,
-            attention_head_dim=min(32, spec.channels[-1]),
-        )
-
-
-def learning_rate(spec: LoopSpec, step: int) -> float:
-    """Linear warm-up, then a cosine to zero."""
-    if step < spec.warmup:
-        return spec.learning_rate * (step + 1) / spec.warmup
-    done = (step - spec.warmup) / max(1, spec.steps - spec.warmup)
-    return spec.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-
-
-def batch_of(images: NDArray[np.uint8], spec: LoopSpec, step: int) -> NDArray[np.uint8]:
-    """The images of one step: each epoch is a permutation of its own, the incomplete last batch is dropped."""
-    per_epoch = len(images) // spec.batch
-    epoch, slot = divmod(step, per_epoch)
-    order = np.random.Generator(np.random.Philox(key=derive_key(spec.seed, "shuffle", epoch))).permutation(len(images))
-    return images[np.sort(order[slot * spec.batch : (slot + 1) * spec.batch])]
-
-
-def timesteps(spec: LoopSpec, step: int, total: int) -> NDArray[np.int64]:
-    """One time step 0 to ``total`` - 1 per image, stratified over the schedule: lowers the gradient's variance."""
-    u = Stream.of(spec.seed, "timesteps").uniforms(2 * spec.batch, start=2 * spec.batch * step)
-    strata = np.argsort(u[spec.batch :])
-    return ((strata + u[: spec.batch]) / spec.batch * total).astype(np.int64)
 
 
 def _same_run(spec: S, record: dict[str, Any], images: ImageSet, out: Path) -> S:

@@ -12,6 +12,8 @@ from diffusers import DDPMScheduler, UNet2DModel
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import read_json
+from voltaspin.diffusion.classes import FILE as CLASSES
+from voltaspin.diffusion.classes import ClassSpec, classes_of_model
 from voltaspin.diffusion.hub import PICKLES, WEIGHTS
 from voltaspin.diffusion.soundness import (
     check_network,
@@ -31,12 +33,14 @@ class Pipeline:
         scheduler: holds alpha_bar, the kind of prediction and the spacing of the time steps.
         folder: where it was read.
         sha256: of the weights file.
+        classes: that the network is told; None for an unconditional one.
     """
 
     unet: UNet2DModel
     scheduler: DDPMScheduler
     folder: Path
     sha256: str
+    classes: ClassSpec | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -55,12 +59,13 @@ def shipped_model() -> Path:
     return Path(__file__).parents[1] / "data" / "model-fashion-mnist"
 
 
-def load_pipeline(folder: Path | str, *, learned_variance: bool = False) -> Pipeline:
-    """Read an unconditional DDPM or DDIM pipeline folder; nothing is unpickled and nothing is downloaded.
+def load_pipeline(folder: Path | str, *, learned_variance: bool = False, told: bool = False) -> Pipeline:
+    """Read a DDPM or DDIM pipeline folder; nothing is unpickled and nothing is downloaded.
 
     Args:
         folder: holds ``unet`` and ``scheduler``, or the files of both side by side as the first models of the hub.
         learned_variance: take models that learned one too, for a sampler that leaves it out.
+        told: take models that are told a class and say so in ``classes.json``, for a caller who tells it.
 
     Raises:
         InputError: no such folder, not a pipeline, pickled or truncated weights.
@@ -68,8 +73,16 @@ def load_pipeline(folder: Path | str, *, learned_variance: bool = False) -> Pipe
     folder = Path(folder)
     check_folder(folder)
     unet, sha256 = load_part(folder, "unet", UNet2DModel)
-    if unet.config.num_class_embeds or unet.config.class_embed_type:
-        raise InputError(f"{folder} holds a model of classes; only an unconditional UNet2DModel is sampled")
+    classes = classes_of_model(folder)
+    if (unet.config.num_class_embeds or unet.config.class_embed_type) and not (told and classes):
+        raise InputError(
+            f"{folder} holds a model of classes; here only an unconditional UNet2DModel is taken (sampling with "
+            "a label and start= take one that was trained here)"
+        )
+    if classes is not None and unet.config.num_class_embeds != classes.classes + 1:
+        raise InputError(
+            f"{folder}: {CLASSES} says {classes.classes} classes, and the network has others; copy it anew"
+        )
     if unet.config.sample_size is None:
         raise InputError(f"{folder}: unet/config.json does not say the size of the images; add sample_size")
     named = _object(part_home(folder, "scheduler") / "scheduler_config.json", folder).get("_class_name")
@@ -81,7 +94,7 @@ def load_pipeline(folder: Path | str, *, learned_variance: bool = False) -> Pipe
     scheduler = load_schedule(folder)
     if reason := unsupported(scheduler, learned_variance=learned_variance):
         raise InputError(f"{folder}: {reason}")
-    return Pipeline(unet.eval(), scheduler, folder, sha256)
+    return Pipeline(unet.eval(), scheduler, folder, sha256, classes)
 
 
 def check_folder(folder: Path) -> None:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from voltaspin.core.errors import InputError, NoiseStoppedError
 from voltaspin.core.files import read_json, read_object
 from voltaspin.diffusion import hub
+from voltaspin.diffusion.classes import FILE as CLASSES
 from voltaspin.diffusion.pipelines import (
     Pipeline,
     check_folder,
@@ -100,6 +101,8 @@ def open_model(model: Path | str, *, in_place: bool = False) -> Pipeline | Unmod
     else:
         folder = Path(model)
         check_folder(folder)
+        if (folder / CLASSES).is_file() and not in_place:
+            return load_pipeline(folder, told=True)
         if not (folder / _INDEX).is_file():
             return load_pipeline(folder, learned_variance=in_place)
     index = check_unconditional(folder)

@@ -22,6 +22,7 @@ from voltaspin.core.context import RunContext, running
 from voltaspin.core.errors import InputError, NoiseExhaustedError, NoiseStoppedError
 from voltaspin.core.result import Array, Result, Unit
 from voltaspin.diffusion.backend import bf16_is_faster, keep_freed_memory
+from voltaspin.diffusion.classes import Told
 from voltaspin.diffusion.pipelines import Pipeline
 from voltaspin.diffusion.soundness import check_output, first_line
 from voltaspin.noise import NoiseSource
@@ -221,6 +222,7 @@ def sample(
     precision: Literal["auto", "bf16", "float32"] = "float32",
     arithmetic: Sequence[float] | None = None,
     rows: int | None = None,
+    told: Told | None = None,
     observe: Callable[[int, torch.Tensor], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Samples:
@@ -238,6 +240,7 @@ def sample(
             off sigma_t^2 (``ddpm`` only); see :mod:`voltaspin.diffusion.arithmetic`.
         rows: the network sees exactly so many images at once, each at the place of its number, so that the pixels do
             not depend on ``batch``, ``first`` or ``count`` (:func:`rows_for`); None: it sees the batch.
+        told: the class of each image, for a model that is told one; without it, none where the model knows that.
         observe: called as ``observe(t, x)`` with the state of each batch before each evaluation.
         progress: called as ``progress(image_steps_done, image_steps_in_all)``.
 
@@ -256,6 +259,8 @@ def sample(
             "negative for each step of ddpm, as variance_per_step measures them"
         )
     scheduler = pipeline.scheduler
+    if told is None:
+        told = Told.of(pipeline.classes, None, None)
     times = time_steps(scheduler, steps)
     per_image = normals_per_image(pipeline, steps=steps, sampler=sampler, eta=eta)
     check_bits(source, images=count, per_image=per_image, steps=steps)
@@ -279,7 +284,7 @@ def sample(
             if observe is not None:
                 observe(t, x)
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16), running(context):
-                output = _evaluated(pipeline.unet, x, t, images[0], rows)
+                output = _evaluated(pipeline.unet, x, t, images[0], rows, told)
             check_output(output, f"step {i + 1} of {steps} (t = {t}) of images {images[0]} to {images[-1]}")
             context = context.at_step(i + 1)
             z = draw() if step_adds_noise(scheduler, t, t_prev, sampler=sampler, eta=eta) else None
@@ -321,10 +326,16 @@ def rows_for(shape: tuple[int, int, int]) -> int:
     return 4 if int(np.prod(shape)) <= 3 * 32 * 32 else 1
 
 
-def _evaluated(unet: UNet2DModel, x: torch.Tensor, t: int, first: int, rows: int | None) -> torch.Tensor:
+def _evaluated(
+    unet: UNet2DModel, x: torch.Tensor, t: int, first: int, rows: int | None, told: Told | None
+) -> torch.Tensor:
     """The network's output for images ``first`` onwards, in pieces of ``rows`` that begin at multiples of it."""
+
+    def output(x: torch.Tensor, first: int) -> torch.Tensor:
+        return unet(x, t).sample if told is None else told.output(unet, x, t, first)
+
     if rows is None:
-        return unet(x, t).sample
+        return output(x, first)
     found, at = [], 0
     while at < len(x):
         place = (first + at) % rows
@@ -333,7 +344,7 @@ def _evaluated(unet: UNet2DModel, x: torch.Tensor, t: int, first: int, rows: int
         if n < rows:
             piece = torch.zeros(rows, *x.shape[1:], dtype=x.dtype, device=x.device)
             piece[place : place + n] = x[at : at + n]
-        found.append(unet(piece, t).sample[place : place + n])
+        found.append(output(piece, first + at - place)[place : place + n])
         at += n
     return torch.cat(found)
 

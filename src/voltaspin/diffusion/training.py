@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from numpy.typing import NDArray
-from pydantic import Field
 
 from voltaspin.core.context import RunContext
-from voltaspin.core.errors import NoiseExhaustedError, NoReplayError
+from voltaspin.core.errors import InputError, NoiseExhaustedError, NoReplayError
 from voltaspin.diffusion import loop
+from voltaspin.diffusion.classes import FILE as CLASSES
+from voltaspin.diffusion.classes import ClassSpec
 from voltaspin.diffusion.data import ImageSet
-from voltaspin.diffusion.loop import LoopSpec, TrainResult
+from voltaspin.diffusion.loop import Batch, TrainResult
+from voltaspin.diffusion.pipelines import load_pipeline, shape_of
+from voltaspin.diffusion.recipe import TrainSpec, loss_weights, make_model, make_scheduler, timesteps
 from voltaspin.noise import NoiseSource
 
 #: First stream of training examples: far from the image numbers that sampling draws from, so that no model has
@@ -29,40 +32,7 @@ FIRST_STREAM = 2**60
 BACKGROUND = 0.2  #: share of exactly black pixels from which a set of images has a black background
 
 
-class TrainSpec(LoopSpec):
-    """Everything that decides the weights of a training run, beside the images and the noise source."""
-
-    KIND: ClassVar[str] = "train"
-    VERSION: ClassVar[int] = 2
-    # Of a recorded source the hash is compared. A run that goes on keeps its recorded margin: version 0.1.0 gave one to
-    # every set of images.
-    FREE: ClassVar[frozenset[str]] = LoopSpec.FREE | {"noise", "saturation_margin"}
-
-    noise: str = "software"
-    num_train_timesteps: int = Field(default=1000, gt=1)
-    beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2"] = "squaredcos_cap_v2"
-    prediction_type: Literal["epsilon", "v_prediction", "sample"] = "v_prediction"
-    # Of sets with a black background; train() takes 0 for others.
-    saturation_margin: float = Field(default=0.05, ge=0, lt=1)
-
-
 Spec = TypeVar("Spec", bound=TrainSpec)
-
-
-def make_model(spec: TrainSpec, *, channels: int, size: int) -> UNet2DModel:
-    """The UNet of a specification with weights from its seed; raises InputError for a size it cannot halve."""
-    return loop.make_unet(spec, inputs=channels, outputs=channels, size=size)
-
-
-def make_scheduler(spec: TrainSpec) -> DDPMScheduler:
-    return DDPMScheduler(
-        num_train_timesteps=spec.num_train_timesteps,
-        beta_schedule=spec.beta_schedule,
-        prediction_type=spec.prediction_type,
-        timestep_spacing="trailing",
-        variance_type="fixed_small",
-        clip_sample_range=1 + spec.saturation_margin,
-    )
 
 
 def encode(images: NDArray[np.uint8], *, margin: float) -> NDArray[np.float32]:
@@ -112,8 +82,8 @@ class NoisePrediction:
         self.spec, self.source, self.scheduler = spec, source, make_scheduler(spec)
         self.alpha_bar = self.scheduler.alphas_cumprod
 
-    def network(self, *, channels: int, size: int) -> UNet2DModel:
-        return make_model(self.spec, channels=channels, size=size)
+    def network(self, *, channels: int, size: int, classes: int = 0) -> UNet2DModel:
+        return network_of(self.spec, channels=channels, size=size, classes=classes)
 
     def check(self, steps: int, *, channels: int, size: int) -> None:
         source = self.source
@@ -125,17 +95,22 @@ class NoisePrediction:
                 f"record more, or train at most {source.bits_left // (need // steps)} steps"
             )
 
-    def loss(self, model: torch.nn.Module, images: NDArray[np.uint8], step: int, device: torch.device) -> torch.Tensor:
+    def loss(self, model: torch.nn.Module, batch: Batch, device: torch.device) -> torch.Tensor:
         spec = self.spec
-        x0 = torch.from_numpy(encode(images, margin=spec.saturation_margin)).to(device)
-        context = RunContext(images=tuple(FIRST_STREAM + step * spec.batch + slot for slot in range(spec.batch)))
+        x0 = torch.from_numpy(encode(batch.images, margin=spec.saturation_margin)).to(device)
+        context = RunContext(images=tuple(FIRST_STREAM + batch.step * spec.batch + int(slot) for slot in batch.slots))
         noise = torch.from_numpy(
             self.source.normal(
                 tuple(x0.shape), streams=context.images, step=context.step if self.source.addressable else None
             )
         ).to(device)
-        t = torch.from_numpy(loop.timesteps(spec, step, spec.num_train_timesteps)).to(device)
-        return diffusion_loss(model, x0, noise, t, self.alpha_bar.to(device), spec.prediction_type)
+        alpha_bar = self.alpha_bar.double().numpy()
+        t = timesteps(spec, batch.step, alpha_bar)[batch.slots]
+        weight = None if spec.weighting == "uniform" else torch.from_numpy(loss_weights(spec, alpha_bar)[t])
+        return diffusion_loss(
+            model, x0, noise, torch.from_numpy(t).to(device), self.alpha_bar.to(device), spec.prediction_type,
+            weight=None if weight is None else weight.float().to(device), labels=on_device(batch.labels, device),
+        )  # fmt: skip
 
     def state(self) -> dict[str, Any]:
         return {"noise": {"name": self.source.name, "state": self.source.state_dict()}}
@@ -152,7 +127,7 @@ class NoisePrediction:
             self.say(f"{self.source.name} cannot go back: the steps that are left get new numbers")
 
     def export(self, folder: Path, model: UNet2DModel) -> None:
-        DDPMPipeline(unet=model, scheduler=self.scheduler).save_pretrained(folder)
+        export_pipeline(folder, model, self.spec, self.scheduler)
 
 
 def train(
@@ -196,6 +171,74 @@ def train(
     )  # fmt: skip
 
 
+def started(spec: Spec, out: Path) -> Spec:
+    """Return the recipe with all that the model decides from which it starts: network, schedule and prediction.
+
+    Raises:
+        InputError: no such model, one in the folder of the run, or another schedule or prediction than asked for.
+    """
+    if not spec.start:
+        return spec
+    if Path(spec.start).resolve() == out.resolve():
+        raise InputError(f"start = {spec.start!r} is the folder of the run; give the run another folder")
+    pipeline = load_pipeline(spec.start, told=True)
+    config, network = pipeline.scheduler.config, pipeline.unet.config
+    usual = type(spec).model_fields
+    found = {"prediction_type": config.prediction_type, "num_train_timesteps": config.num_train_timesteps,
+             "beta_schedule": config.beta_schedule}  # fmt: skip
+    for name, value in found.items():
+        if getattr(spec, name) not in (value, usual[name].default):
+            raise InputError(
+                f"{name} = {getattr(spec, name)!r}, and {spec.start} was trained with {value!r}; leave it out"
+            )
+    made = spec.model_copy(
+        update=found
+        | {
+            "channels": tuple(network.block_out_channels), "layers_per_block": network.layers_per_block,
+            "norm_groups": network.norm_num_groups, "start_sha256": pipeline.sha256,
+            "attention": tuple(k for k, kind in enumerate(network.down_block_types) if kind.startswith("Attn")),
+        }
+    )  # fmt: skip
+    if not torch.equal(make_scheduler(made).alphas_cumprod, pipeline.scheduler.alphas_cumprod):
+        raise InputError(
+            f"{spec.start} has a schedule of other betas than {config.beta_schedule} by default; train anew"
+        )
+    return made
+
+
+def network_of(spec: TrainSpec, *, channels: int, size: int, classes: int) -> UNet2DModel:
+    """Return the network that a run begins with: new, or that of the model from which it starts."""
+    if not spec.start:
+        return make_model(spec, channels=channels, size=size, classes=classes)
+    pipeline = load_pipeline(spec.start, told=True)
+    model, held = pipeline.unet, pipeline.classes.classes if pipeline.classes else 0
+    there = shape_of(model)
+    if there != (channels, size, size) or held != classes:
+        told = f" and {held} classes" if held else ""
+        raise InputError(
+            f"{spec.start} is of images of {there[2]}x{there[1]} pixels in {there[0]} channel(s){told}, and these are "
+            f"{size}x{size} in {channels}{f' and {classes} classes' if classes else ''}; give images that fit, or "
+            "leave start out"
+        )
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = spec.dropout
+    return model
+
+
+def export_pipeline(folder: Path, model: UNet2DModel, spec: TrainSpec, scheduler: DDPMScheduler) -> None:
+    """Leave a model as diffusers loads it, and its classes beside it."""
+    DDPMPipeline(unet=model, scheduler=scheduler).save_pretrained(folder)
+    if spec.labels:
+        classes = model.config.num_class_embeds - 1
+        ClassSpec(classes=classes, unconditional=spec.label_dropout > 0).save(folder / CLASSES)
+
+
+def on_device(labels: NDArray[np.int64] | None, device: torch.device) -> torch.Tensor | None:
+    """Return the labels of a batch as a tensor."""
+    return None if labels is None else torch.from_numpy(labels).to(device)
+
+
 def train_objective(
     kind: type[loop.Objective],
     images: ImageSet,
@@ -213,6 +256,7 @@ def train_objective(
         kind: of the objective, which says what files its model has.
         make: the objective of the specification that is trained with, in which nothing is left to decide.
     """
+    spec = started(spec, Path(out))
     if not has_black_background(images.images):
         spec = spec.model_copy(update={"saturation_margin": 0.0})
     with loop.entered(spec, images, out, objective=kind, resume=resume, force=force) as (resolved, folder):
@@ -226,6 +270,8 @@ def diffusion_loss(
     t: torch.Tensor,
     alpha_bar: torch.Tensor,
     prediction_type: str,
+    weight: torch.Tensor | None = None,
+    labels: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mean squared error of the prediction at x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) noise.
 
@@ -233,9 +279,10 @@ def diffusion_loss(
         x0, noise: float32 (batch, channels, h, w).
         t: int64 (batch,).
         alpha_bar: float32 (num_train_timesteps,).
+        weight, labels: as in :func:`prediction_loss`.
     """
     x_t = alpha_bar[t].sqrt()[:, None, None, None] * x0 + (1 - alpha_bar[t]).sqrt()[:, None, None, None] * noise
-    return prediction_loss(model, x_t, x0, noise, t, alpha_bar, prediction_type)
+    return prediction_loss(model, x_t, x0, noise, t, alpha_bar, prediction_type, weight, labels)
 
 
 def prediction_loss(
@@ -247,6 +294,7 @@ def prediction_loss(
     alpha_bar: torch.Tensor,
     prediction_type: str,
     weight: torch.Tensor | None = None,
+    labels: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mean squared error of the prediction at ``x_t``, however that was made.
 
@@ -254,6 +302,7 @@ def prediction_loss(
         x_t, x0, noise: float32 (batch, channels, h, w), with x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) noise.
         t, alpha_bar: as in :func:`diffusion_loss`.
         weight: of each image, (batch,); 1 where absent.
+        labels: int64 (batch,), of a network that is told the class.
     """
     signal_scale = alpha_bar[t].sqrt()[:, None, None, None]
     noise_scale = (1 - alpha_bar[t]).sqrt()[:, None, None, None]
@@ -262,7 +311,7 @@ def prediction_loss(
         "v_prediction": lambda: signal_scale * noise - noise_scale * x0,
         "sample": lambda: x0,
     }[prediction_type]()
-    output = model(x_t, t).sample.float()
+    output = (model(x_t, t) if labels is None else model(x_t, t, class_labels=labels)).sample.float()
     if weight is None:
         return torch.nn.functional.mse_loss(output, target)
     return (weight[:, None, None, None] * (output - target) ** 2).mean()

@@ -1,6 +1,7 @@
 """The profile of an instrument: where it is, how it is asked for bits, and how it pulses a junction.
 
-A profile is a TOML file; ``examples/instrument.toml`` has every key with its meaning. Durations are texts with a unit.
+A profile is a TOML file; ``voltaspin template instrument`` prints one with every key and its meaning. Durations are
+texts with a unit.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from voltaspin.core.units import CURRENT, FIELD, RESISTANCE, TIME, VOLTAGE, Dime
 BitsFormat = Literal["csv", "text", "bytes", "samples", "packed"]
 State = Literal["P", "AP"]
 
+TEMPLATE = Path(__file__).parents[1] / "data" / "instrument.toml"
 _MOST = 1 << 20  # bytes of a profile
 _MEASURED: dict[str, Dimension] = {"ohm": RESISTANCE, "V": VOLTAGE, "A": CURRENT}
 
@@ -213,7 +215,7 @@ class Pulses:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """An instrument.
+    """An instrument; :data:`TEMPLATE` is a file of one, with every key.
 
     Args:
         address: as VISA has it, ``TCPIP0::lab::5025::SOCKET``.
@@ -275,7 +277,9 @@ class Profile:
         except InputError:
             raise
         except (OSError, ValueError) as error:
-            raise InputError(f"{path} is not readable as TOML ({error}); see examples/instrument.toml") from None
+            raise InputError(
+                f"{path} is not readable as TOML ({error}); `voltaspin template instrument` prints one"
+            ) from None
         return built(cls, _in_si(cls, data, f"{path}: "), where=str(path))
 
     def to_json(self) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class SampleRecord(RunRecord):
         provenance: of the noise; ``ledger``: what it cost.
         unaddressed_draws_per_batch: that belong to no image in particular.
         compute_cost: of a network in crossbars.
+        label, guidance: of a model that is told a class, see :class:`voltaspin.diffusion.classes.Told`.
     """
 
     KIND: ClassVar[str] = "sample"
@@ -70,6 +71,8 @@ class SampleRecord(RunRecord):
     ledger: dict[str, int]
     unaddressed_draws_per_batch: int | None = None
     compute_cost: dict[str, Any] | None = None
+    label: int | str | None = None
+    guidance: float | None = None
 
 
 class InPlaceRecord(RunRecord):

@@ -20,6 +20,7 @@ from voltaspin.cost.network import compute_cost
 from voltaspin.cost.table import Draws
 from voltaspin.device import Junction
 from voltaspin.diffusion.backend import outputs_per_image
+from voltaspin.diffusion.classes import Told
 from voltaspin.diffusion.inplace.array import IDEAL, CellSpec
 from voltaspin.diffusion.inplace.sampling import CELLS_PER_PIXEL, InPlaceOptions, InPlaceSampler, Variance
 from voltaspin.diffusion.inplace.training import InPlaceSpec, trained_for
@@ -47,6 +48,7 @@ class GaussianRun(SampleRun):
         spec: of the crossbars in which the network computes; None computes digitally.
         settings: further ones for the record; with the source's provenance they decide the images.
         folder: of the model, as the user named it.
+        label, guidance: of a model that is told a class.
 
     Raises:
         InputError: a sampler or crossbars for a pipeline with a loop of its own; a part of a run whose noise has an
@@ -56,6 +58,7 @@ class GaussianRun(SampleRun):
     def __init__(
         self, share: Share, *, pipeline: Pipeline | Unmodified, source: NoiseSource, steps: int, sampler: str = "",
         eta: float = 0.0, spec: ArraySpec | None = None, settings: dict[str, Any], folder: str = "",
+        label: int | str | None = None, guidance: float | None = None,
     ) -> None:  # fmt: skip
         super().__init__(share, steps)
         self.pipeline, self.source, self.eta = pipeline, source, eta
@@ -66,6 +69,9 @@ class GaussianRun(SampleRun):
                 f"{folder} is a {pipeline.sampler}, which runs in its own loop; {given} is for pipelines of our "
                 "samplers: leave it out"
             )
+        self.told = Told.of(None if isinstance(pipeline, Unmodified) else pipeline.classes, label, guidance)
+        if self.told is not None and spec is not None:
+            raise InputError("a network that is told a class does not compute in arrays yet; leave compute out")
         self.kind: Literal["ddpm", "ddim"] = "ddim" if sampler == "ddim" else "ddpm"
         made_by = pipeline.sampler if isinstance(pipeline, Unmodified) else self.kind
         independent = source.addressable and not unmodified and spec is None
@@ -105,6 +111,8 @@ class GaussianRun(SampleRun):
             **settings, "sampler": made_by, "eta": eta, "batch": share.batch,
             "compute": "digital" if spec is None else spec.to_json(),
         }  # fmt: skip
+        if self.told is not None:
+            self.settings |= {"label": self.told.label, "guidance": self.told.guidance}
         self.model = {"folder": folder or pipeline.folder.name, "sha256": pipeline.sha256}
         self.arguments = {
             **self.settings, "model": pipeline.sha256, "first": share.first, "count": share.count, "steps": steps,
@@ -141,7 +149,7 @@ class GaussianRun(SampleRun):
                 )
         else:
             rows = None if self.in_order else self.rows
-            made = sample(self.pipeline, self.source, sampler=self.kind, rows=rows, **work)
+            made = sample(self.pipeline, self.source, sampler=self.kind, rows=rows, told=self.told, **work)
         spent = Ledger("run")
         for now, then in zip(self.counted, before, strict=True):
             spent.children[now.name] = now.since(then)

@@ -11,8 +11,9 @@ import torch
 from voltaspin.core.errors import InputError
 from voltaspin.diffusion import TrainSpec, load_images
 from voltaspin.diffusion.arithmetic import variance_per_step
-from voltaspin.diffusion.loop import batch_of, learning_rate
+from voltaspin.diffusion.loop import Batch
 from voltaspin.diffusion.pipelines import Pipeline
+from voltaspin.diffusion.recipe import learning_rate
 from voltaspin.diffusion.training import NoisePrediction, encode
 from voltaspin.memory import ArraySpec, calibrate, convert
 from voltaspin.metrics import garments
@@ -113,7 +114,7 @@ def tuned(pipeline: Pipeline, *, steps: int, rate: float, batch: int) -> list[fl
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(spec, step)
-        loss = objective.loss(model, batch_of(images, spec, step), step, model.device)
+        loss = objective.loss(model, Batch.of(images, spec, step), model.device)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), spec.clip)

@@ -281,7 +281,7 @@ def _small_network(condition: Condition) -> Any:
     import torch
 
     from voltaspin.diffusion import TrainSpec
-    from voltaspin.diffusion.training import make_model
+    from voltaspin.diffusion.recipe import make_model
     from voltaspin.memory import calibrate, convert
     from voltaspin.study.work import built_spec
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from diffusers import DDPMPipeline, UNet2DModel
+from diffusers import UNet2DModel
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -26,12 +26,13 @@ from voltaspin.diffusion.inplace.process import MOST_CELLS, Process
 from voltaspin.diffusion.inplace.sampling import CELLS_PER_PIXEL
 from voltaspin.diffusion.inplace.source_cells import SourceCells
 from voltaspin.diffusion.loop import TrainResult
+from voltaspin.diffusion.recipe import TrainSpec, loss_weights, make_scheduler, timesteps
 from voltaspin.diffusion.training import (
     NoisePrediction,
-    TrainSpec,
     encode,
-    make_model,
-    make_scheduler,
+    export_pipeline,
+    network_of,
+    on_device,
     prediction_loss,
     train_objective,
 )
@@ -90,14 +91,19 @@ class CountPrediction:
         self.alpha_bar = self.scheduler.alphas_cumprod
         self.process = Process(self.alpha_bar.double().numpy(), spec.cells_per_pixel)
         self.array = PixelArray(
-            self.process, planes=spec.batch * channels, pixels=size * size, cells=spec.cells, seed=spec.seed
+            self.process,
+            planes=spec.batch // spec.accumulate * channels,
+            pixels=size * size,
+            cells=spec.cells,
+            seed=spec.seed,
         )
         self.pulses, self.reached = forward_pulses(self.process, self.array.memory)
         self.scales = np.array([self.process.scale(t) for t in range(spec.num_train_timesteps)])
         self.weights = (1 - self.alpha_bar) / (1 - self.alpha_bar + spec.cells_per_pixel**-2)
+        self.weights *= torch.from_numpy(loss_weights(spec, self.alpha_bar.double().numpy())).float()
 
-    def network(self, *, channels: int, size: int) -> UNet2DModel:
-        return make_model(self.spec, channels=channels, size=size)
+    def network(self, *, channels: int, size: int, classes: int = 0) -> UNet2DModel:
+        return network_of(self.spec, channels=channels, size=size, classes=classes)
 
     def check(self, steps: int, *, channels: int, size: int) -> None:
         """An array does not run out."""
@@ -115,16 +121,18 @@ class CountPrediction:
         levels = (2 * array.counts / self.process.cells - 1).reshape(images.shape)
         return (self.scales[t][:, None, None, None] * levels).astype(np.float32)
 
-    def loss(self, model: torch.nn.Module, images: NDArray[np.uint8], step: int, device: torch.device) -> torch.Tensor:
+    def loss(self, model: torch.nn.Module, batch: loop.Batch, device: torch.device) -> torch.Tensor:
         spec = self.spec
-        t = self.reached[loop.timesteps(spec, step, spec.num_train_timesteps)]
-        x_t = torch.from_numpy(self.noisy(images, t)).to(device)
-        x0 = torch.from_numpy(encode(images, margin=spec.saturation_margin)).to(device)
+        t = self.reached[timesteps(spec, batch.step, self.alpha_bar.double().numpy())[batch.slots]]
+        x_t = torch.from_numpy(self.noisy(batch.images, t)).to(device)
+        x0 = torch.from_numpy(encode(batch.images, margin=spec.saturation_margin)).to(device)
         times, alpha_bar = torch.from_numpy(t).to(device), self.alpha_bar.to(device)
         now = alpha_bar[times][:, None, None, None]
         noise = (x_t - now.sqrt() * x0) / (1 - now).sqrt()
         weight = self.weights.to(device)[times]
-        return prediction_loss(model, x_t, x0, noise, times, alpha_bar, spec.prediction_type, weight)
+        return prediction_loss(
+            model, x_t, x0, noise, times, alpha_bar, spec.prediction_type, weight, on_device(batch.labels, device)
+        )
 
     def state(self) -> dict[str, Any]:
         return {
@@ -138,7 +146,7 @@ class CountPrediction:
         self.array.load(folder / MEMORY, record["array"])
 
     def export(self, folder: Path, model: UNet2DModel) -> None:
-        DDPMPipeline(unet=model, scheduler=self.scheduler).save_pretrained(folder)
+        export_pipeline(folder, model, self.spec, self.scheduler)
         InPlaceSpec(cells_per_pixel=self.spec.cells_per_pixel, cells=self.spec.cells).save(folder / FILE)
 
 

@@ -1,0 +1,70 @@
+"""``voltaspin template``: the files that a user writes, with every field, to be edited."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from voltaspin.core.errors import InputError, unknown
+
+
+def _train(name: str) -> dict[str, Any]:
+    from voltaspin.diffusion.recipe import recipe
+
+    return recipe(name or "fashion-mnist-small").every_field()
+
+
+def _train_in_place(name: str) -> dict[str, Any]:
+    from voltaspin.diffusion.inplace import InPlaceTrainSpec
+    from voltaspin.diffusion.recipe import recipe
+
+    shared = {k: v for k, v in recipe(name or "fashion-mnist-small").to_json().items() if k not in _HEAD}
+    return InPlaceTrainSpec.from_json(
+        {"kind": InPlaceTrainSpec.KIND, "schema_version": InPlaceTrainSpec.VERSION, **shared, "noise": "array"}
+    ).every_field()
+
+
+def _instrument(name: str) -> str:
+    from voltaspin.lab.profile import TEMPLATE
+
+    if name:
+        raise InputError(f"{name!r}: there is one template of an instrument; leave the name out")
+    return TEMPLATE.read_text(encoding="utf-8").rstrip()
+
+
+def _array(name: str) -> dict[str, Any]:
+    from voltaspin.cli.memory import array_spec
+
+    return array_spec(name or "analog").to_json()
+
+
+_HEAD = ("kind", "schema_version")
+#: By the kind of file: how it is made from the name of an example, as its text or as JSON data.
+TEMPLATES: dict[str, Callable[[str], str | dict[str, Any]]] = {
+    "train": _train, "train-in-place": _train_in_place, "array": _array, "instrument": _instrument,
+}  # fmt: skip
+
+
+def template(
+    kind: Annotated[
+        str, typer.Argument(help="train, train-in-place, array or instrument; without one, list them.")
+    ] = "",
+    name: Annotated[
+        str, typer.Argument(help="The example to begin with: a recipe (cifar10, cifar10-small) or an array (digital).")
+    ] = "",
+) -> None:
+    """Print a file to be edited: every field with its default.
+
+    Example: [bold]voltaspin template train > recipe.json[/bold], then
+    [bold]voltaspin train --config recipe.json --out model[/bold]
+    """
+    if not kind:
+        print("\n".join(TEMPLATES))
+        return
+    if kind not in TEMPLATES:
+        raise unknown("KIND", kind, TEMPLATES)
+    made = TEMPLATES[kind](name)
+    print(made if isinstance(made, str) else json.dumps(made, indent=1))

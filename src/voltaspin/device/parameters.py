@@ -1,0 +1,44 @@
+"""The parameters of a junction by the names under which a text changes them, and the terms that are off by default."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from voltaspin.core import units
+from voltaspin.core.units import Dimension
+from voltaspin.device.terms import TERMS
+
+#: What :meth:`Junction.of` changes: each name with its dimension, whose first unit is that of a number alone (SI).
+PARAMETERS: dict[str, Dimension] = {
+    "diameter": units.JUNCTION_LENGTH,
+    "t_F": units.JUNCTION_LENGTH,
+    "t_ox": units.JUNCTION_LENGTH,
+    "Ms": units.MAGNETISATION,
+    "K_i": units.AREAL_ENERGY,
+    "Delta": units.NUMBER.within(1e-3, 1e4),
+    "xi": units.VCMA,
+    "alpha_G": units.NUMBER.within(1e-6, 10),
+    "B_x": units.FIELD,
+    "B_y": units.FIELD,
+    "B_z": units.FIELD,
+    "temperature": units.TEMPERATURE,
+    "RA": units.RESISTANCE_AREA,
+    "TMR0": units.RATIO.within(1e-6, 1e3),
+    "V_h": units.JUNCTION_VOLTAGE,
+    "Nz": units.RATIO.within(1e-9, 1e3),
+    "diameter_y": units.JUNCTION_LENGTH,
+    "K2": units.ENERGY_DENSITY,
+    "R_series": units.RESISTANCE,
+}
+#: Where the parameters of a term stand: the field of the junction, and that of the term.
+IN_TERMS: dict[str, tuple[str, str]] = {}
+for _term, _kind in TERMS.items():
+    for _field in fields(_kind):
+        if "parameter" in _field.metadata:
+            _name, PARAMETERS[_field.metadata["parameter"][0]] = _field.metadata["parameter"]
+            IN_TERMS[_name] = _term, _field.name
+#: What a junction has where a term is off, by the field.
+OFF: dict[str, Any] = {
+    "diameter_y": None, "K2": 0.0, "R_series": 0.0, "reference": (0.0, 0.0, 1.0), **dict.fromkeys(TERMS)
+}  # fmt: skip

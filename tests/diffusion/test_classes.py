@@ -1,0 +1,101 @@
+"""Networks that are told a class: what they are told, guidance, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from voltaspin.core.errors import InputError
+from voltaspin.diffusion import TrainSpec, load_pipeline, open_model, sample, train
+from voltaspin.diffusion.classes import ClassSpec, Told
+from voltaspin.diffusion.data import ImageSet
+from voltaspin.noise import PseudoSource
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of two classes that anybody tells apart: dark and bright."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(256) % 2
+    pixels = (rng.integers(0, 60, (256, 1, 8, 8)) + 180 * labels[:, None, None, None]).astype(np.uint8)
+    images = ImageSet(pixels, labels, "two classes", "train", "0" * 64)
+    spec = TrainSpec(
+        channels=(16, 32), batch=32, steps=150, precision="float32", warmup=5, learning_rate=5e-3, ema_decay=0.95,
+        labels=True, label_dropout=0.2,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("classes") / "m"
+    train(images, PseudoSource(seed=1), folder, spec=spec)
+    return folder
+
+
+class Recorded(torch.nn.Module):
+    """A network whose output is the square of the class that it was told, plus the image."""
+
+    def forward(self, x: torch.Tensor, t: int, class_labels: torch.Tensor) -> Any:
+        class Output:
+            sample = x + class_labels[:, None, None, None].float() ** 2
+
+        return Output()
+
+
+def test_guidance_goes_from_the_output_without_a_class_through_that_with_one() -> None:
+    x = torch.arange(4.0).reshape(4, 1, 1, 1)
+    spec = ClassSpec(classes=3)  # so that 3 is no class
+
+    def told(**given: Any) -> list[float]:
+        return [float(v) for v in (Told(spec, **given).output(Recorded(), x, 5, 10) - x).ravel()]  # type: ignore[arg-type]
+
+    assert told() == [9.0] * 4
+    assert told(label=2) == [4.0] * 4
+    assert told(label="all") == [1.0, 4.0, 0.0, 1.0]  # images 10 to 13 modulo 3
+    assert told(label=2, guidance=3.0) == [9 + 3 * (4 - 9)] * 4
+    assert told(label=2, guidance=0.0) == [9.0] * 4
+
+
+def test_a_model_makes_the_class_that_it_is_told(model: Path) -> None:
+    pipeline = load_pipeline(model, told=True)
+    assert pipeline.classes == ClassSpec(classes=2)
+    mean = {}
+    for label in (0, 1):
+        made = sample(pipeline, PseudoSource(seed=2), count=8, steps=10, told=Told(pipeline.classes, label))
+        mean[label] = made.images.mean(axis=(1, 2, 3))
+    # The classes are 180 levels apart.
+    assert mean[0].max() + 60 < mean[1].min()
+    turns = Told(pipeline.classes, "all")
+    both = sample(pipeline, PseudoSource(seed=2), count=8, steps=10, told=turns).images
+    alone = sample(pipeline, PseudoSource(seed=2), count=3, steps=10, first=5, rows=4, told=turns).images
+    assert np.abs(alone.astype(int) - both[5:]).max() <= 1
+    assert [int(m > 128) for m in both.mean(axis=(1, 2, 3))] == [0, 1] * 4
+    # Without a class it makes either.
+    free = sample(pipeline, PseudoSource(seed=2), count=32, steps=10).images.mean(axis=(1, 2, 3)) > 128
+    assert 2 <= free.sum() <= 30
+
+
+def test_a_model_of_classes_is_opened_where_a_class_is_told_alone(model: Path) -> None:
+    assert getattr(open_model(model), "classes", None) == ClassSpec(classes=2)
+    with pytest.raises(InputError, match="holds a model of classes"):
+        load_pipeline(model)
+    with pytest.raises(InputError, match="class"):
+        open_model(model, in_place=True)
+
+
+@pytest.mark.parametrize(
+    ("spec", "label", "guidance", "words"),
+    [
+        (ClassSpec(classes=10), 10, None, "label = 10 is no class of this model; give 0 to 9, or all"),
+        (ClassSpec(classes=10), -1, None, "label = -1"),
+        (ClassSpec(classes=10), "dress", None, "label = 'dress'"),
+        (ClassSpec(classes=10), "³", None, "label = '³'"),
+        (ClassSpec(classes=10), None, 2.0, "towards a class; give label="),
+        (ClassSpec(classes=10), 3, float("nan"), "guidance = nan"),
+        (ClassSpec(classes=10, unconditional=False), None, None, "needs label="),
+        (ClassSpec(classes=10, unconditional=False), 3, 2.0, "has no guidance"),
+        (None, 3, None, "label = 3: this model is told no class"),
+        (None, None, 2.0, "guidance = 2: this model is told no class"),
+    ],
+)
+def test_what_a_model_cannot_be_told_is_refused(spec: Any, label: Any, guidance: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Told.of(spec, label, guidance)
