@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from voltaspin.cli.cells import cells
 from voltaspin.cli.cost import cost
 from voltaspin.cli.design import design
 from voltaspin.cli.device import app as device_app
@@ -73,7 +74,10 @@ def demo(
     print(f"page: {(out / 'index.html').resolve()}")
 
 
-for command in (bits, randomness, waveform, study, design, frontier, spec, cost, train, sample, evaluate, schema):
+_COMMANDS = (
+    bits, randomness, cells, waveform, study, design, frontier, spec, cost, train, sample, evaluate, schema,
+)  # fmt: skip
+for command in _COMMANDS:
     app.command()(command)
 
 
