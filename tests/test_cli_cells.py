@@ -186,9 +186,27 @@ def test_an_array_that_keeps_the_limit_of_the_spread_keeps_that_of_its_worst_cel
     assert found["worst-cell-bias"].said == found["spread-fixed"].said == "meets"
 
 
+def test_a_wrong_number_of_cells_is_in_doubt():
+    """Seen as 63 cells, 64 cells of different bias look alike: their spread is gone, and the period says why."""
+    spec = NoiseSpecification.shipped()
+    own = 0.5 + 0.09 * np.random.default_rng(7).standard_normal(64)
+    bits = (np.random.default_rng(8).random((20_000, 64)) < own).astype(np.uint8).ravel()
+    wrong = judge_bits(spec, bits, n_cells=63)
+    assert rows_of(wrong)["spread-fixed"].high < 0.01
+    assert "n_cells = 63 is probably wrong" in (said := " ".join(wrong.unjudged))
+    assert "64 fits" in said
+    right = judge_bits(spec, bits, n_cells=64)
+    assert rows_of(right)["spread-fixed"].said == "fails"
+    assert not any("doubt" in text for text in right.unjudged)
+    for treatment in ("raw", "xor"):
+        assert rows_of(wrong, treatment)["number-of-cells"].said == "undecided"
+        assert not wrong.to_json()["treatments"][treatment]["meets"]
+        assert "number-of-cells" not in rows_of(right, treatment)
+
+
 def test_the_bits_that_are_said_to_be_needed_are_enough_for_ideal_cells():
     spec = NoiseSpecification.shipped()
-    few = judge_bits(spec, fair(20_000, 64).ravel(), n_cells=64)
+    few = judge_bits(spec, fair(84_000, 16).ravel(), n_cells=16)
     assert not few.unjudged
     assert rows_of(few)["worst-cell-correlation"].said == "meets"
 

@@ -302,13 +302,16 @@ def test_a_wrong_number_of_cells_is_noticed_and_the_right_one_named(examined):
     for wrong in (99, 101, 1):
         found = examined(bits.ravel()[: bits.size // 99 * 99], wrong)
         assert (found.period.period, found.period.fits) == (100, False)
-    assert "n_cells = 99 is probably wrong, and 100 cells take turns" in str(examined(bits, 99))
+    assert "n_cells = 99 is probably wrong" in str(examined(bits, 99))
     double = examined(bits, 200).period
     assert double.fits
     assert "fewer cells than that" in double.said
     half = examined(bits, 50).period
     assert (half.period, half.fits) == (100, False)
     assert "100 cells take turns, or the cells' own bits repeat" in half.said
+    bits[:, 3::10] = 1  # a stuck line of ten, which repeats every ten bits
+    assert examined(bits, 100).period.fits
+    assert (examined(bits, 99).period.period, examined(bits, 99).period.fits) == (100, False)
 
 
 def test_equal_cells_a_drift_and_a_memory_from_bit_to_bit_have_no_period():
@@ -330,7 +333,7 @@ def test_few_bits_of_a_cell_say_that_they_are_few(examined):
     found = examined(fair(3, 500), 500)
     assert (found.rounds, found.left_out, found.stuck) == (3, (), ())
     assert found.shows_bias == 0.5
-    assert f"from {found.bits_wanted} bits a cell on: too few here" in str(found)
+    assert f"from {found.bits_wanted} bits a cell on: too few" in str(found)
     two = examined(fair(2, 500), 500)
     assert two.left_out == ()
     assert np.isnan(two.drift_p).all()

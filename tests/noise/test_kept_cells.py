@@ -71,6 +71,13 @@ def test_the_provenance_and_the_line_say_it(file, cells_file):
     assert np.array_equal(drawn(source, [500]), KEPT[:500])
 
 
+def test_further_cells_may_be_named_behind_a_file(file, cells_file):
+    source = RecordedSource(file, leave_out=f"{cells_file},0,21")
+    assert np.array_equal(drawn(source, [300]), BITS[~np.isin(np.arange(BITS.size) % N, (0, 21, *OUT))][:300])
+    with pytest.raises(InputError, match="no cell of n_cells=23"):
+        RecordedSource(file, leave_out=f"{cells_file},23")
+
+
 def test_a_file_that_leaves_none_out_still_says_how_many_cells_there_are(tmp_path, file):
     (tmp_path / "good.bin").write_bytes(np.packbits(BITS).tobytes())
     examine_cells(RecordedSource(tmp_path / "good.bin", n_cells=N)).save(tmp_path / "none.json")

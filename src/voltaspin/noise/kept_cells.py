@@ -14,7 +14,8 @@ from voltaspin.core.errors import InputError
 from voltaspin.noise.examination.cell_result import CellExamination, cells_of_text, cells_text
 from voltaspin.noise.importer.reading import Understood
 
-#: Cells to leave out: numbers, a text such as ``3,17,40-47``, or the file of a ``cell-examination``.
+#: Cells to leave out: numbers, a text such as ``3,17,40-47``, or the file of a ``cell-examination``; a text may name
+#: further cells behind the file, ``cells.json,12``.
 LeaveOut = Sequence[int] | str | Path
 
 
@@ -57,16 +58,20 @@ class KeptCells:
         """
         origin, cells = "", leave_out
         if isinstance(leave_out, Path) or (isinstance(leave_out, str) and not re.fullmatch(r"[\d\s,+-]+", leave_out)):
-            if not Path(leave_out).is_file():
+            path, more = Path(leave_out), ""
+            if not path.is_file() and "," in str(leave_out):
+                name, _, more = str(leave_out).partition(",")
+                path = Path(name)
+            if not path.is_file():
                 raise InputError(
                     f"leave_out={str(leave_out)!r} is neither a list of cells such as 3,17,40-47 nor a file that "
                     "`voltaspin cells --out` wrote"
                 )
-            found = CellExamination.load(leave_out)
-            origin, cells = Path(leave_out).name, found.left_out
+            found = CellExamination.load(path)
+            origin, cells = path.name, (*found.left_out, *(cells_of_text(more, "leave_out") if more else ()))
             if n_cells not in (None, found.n_cells):
                 raise InputError(
-                    f"leave_out={str(leave_out)!r} is of {found.n_cells} cells and n_cells={n_cells}; leave n_cells= "
+                    f"leave_out={str(path)!r} is of {found.n_cells} cells and n_cells={n_cells}; leave n_cells= "
                     "out, or examine these cells"
                 )
             n_cells = found.n_cells

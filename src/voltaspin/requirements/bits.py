@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Z95
+from voltaspin.noise.examination.cell_period import stream_period
 from voltaspin.noise.examination.entropy import SEGMENT, guess
 from voltaspin.noise.examination.statistics import beyond_chance, bit_statistics
 from voltaspin.noise.examination.whole_parts import LongLags
@@ -57,6 +58,8 @@ def judge_bits(
 
     A period is judged as far as the recording shows one, half of its length; it decides nothing about how many bits
     are needed.
+
+    A number of cells that the bits contradict is one row more, undecided: seen by a wrong number, cells look alike.
 
     Raises:
         InputError: too few for a verdict: more are needed for ideal bits to be shown within the other limits.
@@ -111,6 +114,17 @@ def judge_bits(
     assumed = (f"{n} bits, bit j from cell j % {n_cells}; XOR takes two cells that are independent and alike",)
     failed = {(r.axis.removesuffix("-negative"), r.treatment) for r in judged if r.said == "fails"}
     worst, unjudged = worst_cells(spec, bits[:n], n_cells, failed) if n_cells > 1 else ([], [])
+    period = stream_period(bits[:n], n_cells)
+    if period is not None and not period.fits and repeats is None:
+        unjudged.append(f"the cells are in doubt: {period.said}")
+        judged += [
+            Row(
+                axis="number-of-cells", title="places after which the bits resemble themselves", unit="", per_unit=1.0,
+                treatment=t, amplitude=period.period, low=period.period, high=period.period, said="undecided",
+                limit=f"{n_cells} cells were given", margin_left=0.0,
+            )
+            for t in TREATMENTS
+        ]  # fmt: skip
     return Compliance(subject=subject, rows=(*judged, *worst), assumed=assumed, unjudged=tuple(unjudged))
 
 

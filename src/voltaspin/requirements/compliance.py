@@ -70,7 +70,7 @@ class Compliance(Result):
         subject: the device.
         rows: every axis raw and under XOR of two cells.
         assumed: the assumptions.
-        unjudged: what the bits are too few for, and how many it takes.
+        unjudged: what the bits are too few for, and how many it takes; doubts about the number of cells.
         treatments: the outcome by treatment.
         input: what a recorded file was read as, where bits were judged.
     """

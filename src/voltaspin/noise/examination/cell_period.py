@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,15 +25,32 @@ def stream_period(bits: NDArray[np.uint8], n_cells: int) -> StreamPeriod | None:
         bits: uint8 (n,), one bit a byte.
         n_cells: that are said to take turns.
     """
-    from scipy.fft import irfft, next_fast_len, rfft
-    from scipy.special import chdtrc
-
     n = min(bits.size, BITS)
     most = n // _TEETH
     ones = int(bits[:n].sum(dtype=np.int64))
     if most < 3 or not 0 < ones < n:
         return None
     centred = bits[:n] - ones / n
+    period, z = _strongest(centred, most)
+    if not period:
+        return None
+    z_best, own = float(z[period]), float(z[n_cells]) if 2 <= n_cells <= most else 0.0
+    if n_cells % period and period % n_cells:
+        # a line of the array may hide the array: without what repeats by line, a multiple of it may show
+        means = np.bincount(np.arange(n) % period, centred) / np.bincount(np.arange(n) % period)
+        whole, beyond = _strongest(centred - np.resize(means, n), most, among=period)
+        if whole:
+            period, z_best = whole, float(beyond[whole])
+    fits = n_cells % period == 0
+    return StreamPeriod(period=period, z=z_best, z_given=own, fits=fits, said=_said(period, z_best, n_cells, own, fits))
+
+
+def _strongest(centred: NDArray[np.float64], most: int, among: int = 1) -> tuple[int, NDArray[np.float64]]:
+    """The strongest period up to ``most`` among the multiples of a number, 0 where none stands out, and all of z."""
+    from scipy.fft import irfft, next_fast_len, rfft
+    from scipy.special import chdtrc
+
+    n = centred.size
     size = next_fast_len(2 * n, real=True)
     acf = irfft(np.abs(rfft(centred, size)) ** 2, size)[:n] / centred.var()
     acf[0] = 0.0
@@ -43,7 +58,6 @@ def stream_period(bits: NDArray[np.uint8], n_cells: int) -> StreamPeriod | None:
     period[:2] = 1.0
     teeth = np.floor((n - 1) / period)
     error = np.sqrt(np.maximum(teeth * n - period * teeth * (teeth + 1) / 2, 1))  # of sums of n - lag products each
-    error[:2] = np.inf
     # from the third lag on, so that a memory from bit to bit adds nothing to all others
     slow = float(acf[3:].sum())
     z = (kernels.comb_sums(acf, most) - slow / period) / error
@@ -51,14 +65,8 @@ def stream_period(bits: NDArray[np.uint8], n_cells: int) -> StreamPeriod | None:
     freedom = np.maximum(period - 1, 1)
     seen = chdtrc(freedom, np.maximum(freedom + z * np.sqrt(2 * freedom), 0)) < _FALSE_ALARM / most
     seen[:2] = False
-    if not seen.any():
-        return None
-    best = int(np.where(seen, z, -np.inf).argmax())
-    own = float(z[n_cells]) if 2 <= n_cells <= most else 0.0
-    fits = n_cells % best == 0
-    return StreamPeriod(
-        period=best, z=float(z[best]), z_given=own, fits=fits, said=_said(best, float(z[best]), n_cells, own, fits)
-    )
+    seen &= np.arange(most + 1) % among == 0
+    return (int(np.where(seen, z, -np.inf).argmax()) if seen.any() else 0), z
 
 
 def _said(period: int, z: float, n_cells: int, own: float, fits: bool) -> str:
@@ -74,8 +82,7 @@ def _said(period: int, z: float, n_cells: int, own: float, fits: bool) -> str:
             f"{seen}, {period // n_cells} times the {n_cells} cells ({own:.0f} standard errors there): "
             f"{period} cells take turns, or the cells' own bits repeat"
         )
-    common = math.gcd(period, n_cells)
     return (
-        f"{seen}, and not after {n_cells} ({own:.0f}): n_cells = {n_cells} is probably wrong, and {period} cells take "
-        f"turns; the picture by cell is smeared{'' if common == 1 else f' but for lines of {common}'}"
+        f"{seen}, and not after {n_cells} ({own:.0f}): n_cells = {n_cells} is probably wrong, and the picture by cell "
+        f"smeared; {period} fits, or a divisor or multiple of it"
     )
