@@ -79,9 +79,8 @@ def seconds(cells: int, bits: int) -> None:
     reader.feed(packed, bits)
     read = time.process_time()
     judged(reader.counts(), cell_criteria(NoiseSpecification.shipped()), layout_of(cells, None, None))
-    print(
-        f"{bits} bits of {cells} cells: {read - begin:.1f} s to count and {time.process_time() - read:.1f} s to judge on one core"
-    )
+    judging = time.process_time() - read
+    print(f"{bits} bits of {cells} cells: {read - begin:.1f} s to count, {judging:.1f} s to judge, on one core")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +32,7 @@ def stream_period(bits: NDArray[np.uint8], n_cells: int) -> StreamPeriod | None:
     ones = int(bits[:n].sum(dtype=np.int64))
     if most < 3 or not 0 < ones < n:
         return None
-    centred = bits[:n] - ones / n
+    centred = bits[:n].astype(np.float64) - ones / n
     period, z = _strongest(centred, most)
     if not period:
         return None
@@ -45,7 +47,7 @@ def stream_period(bits: NDArray[np.uint8], n_cells: int) -> StreamPeriod | None:
     return StreamPeriod(period=period, z=z_best, z_given=own, fits=fits, said=_said(period, z_best, n_cells, own, fits))
 
 
-def _strongest(centred: NDArray[np.float64], most: int, among: int = 1) -> tuple[int, NDArray[np.float64]]:
+def _strongest(centred: NDArray[np.floating[Any]], most: int, among: int = 1) -> tuple[int, NDArray[np.float64]]:
     """The strongest period up to ``most`` among the multiples of a number, 0 where none stands out, and all of z."""
     from scipy.fft import irfft, next_fast_len, rfft
     from scipy.special import chdtrc
