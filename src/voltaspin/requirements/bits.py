@@ -114,7 +114,7 @@ def judge_bits(
     assumed = (f"{n} bits, bit j from cell j % {n_cells}; XOR takes two cells that are independent and alike",)
     failed = {(r.axis.removesuffix("-negative"), r.treatment) for r in judged if r.said == "fails"}
     worst, unjudged = worst_cells(spec, bits[:n], n_cells, failed) if n_cells > 1 else ([], [])
-    period = stream_period(bits[:n], n_cells)
+    period = stream_period(bits[:n], n_cells) if n_cells > 1 else None  # of one cell a dependence says it
     if period is not None and not period.fits and repeats is None:
         unjudged.append(f"the cells are in doubt: {period.said}")
         judged += [
