@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
-from voltaspin.core.units import format_quantity, parse_quantity
+from voltaspin.core.units import format_quantity, parse_quantity, parse_range
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,29 @@ def test_prefixes_keep_a_number_readable():
     assert format_quantity(0.99999, "V", digits=3) == "1 V"
     assert format_quantity(-2e-3, "T") == "-2 mT"
     assert format_quantity(0.0, "s") == "0 s"
+
+
+@pytest.mark.parametrize(("text", "values"), [
+    ("0.1:0.3:0.1ns", (1e-10, 2e-10, 3e-10)), ("0.1ns:0.25ns:0.1ns", (1e-10, 2e-10)), ("1ns", (1e-9,)),
+    ("0.2, 0.5,1ns", (2e-10, 5e-10, 1e-9)), ("500ps:1.5ns:0.5ns,2ns", (5e-10, 1e-9, 1.5e-9, 2e-9)),
+    ("0.3:0.1:-0.1ns", (3e-10, 2e-10, 1e-10)), ("1:1:1ns", (1e-9,)), ("1,2us,3ns", (1e-6, 2e-6, 3e-9)),
+])  # fmt: skip
+def test_ranges_count_in_decimals_and_take_the_next_unit(text, values):
+    assert parse_range(text, units.TIME, name="widths") == values
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("", "no time"), ("1:2ns", "START:STOP:STEP"), ("1:2:3:4ns", "START:STOP:STEP"), ("1:2:0ns", "do not lead"),
+    ("1:2:-1ns", "do not lead"), ("1:2:1", "no unit"), ("1:2:1V", "no unit of time"), ("1:x:1ns", "no time"),
+    ("0:1:1e-9ns", "more than 10000"), ("1,1ns", "twice"), ("1ns,,2ns", "no time"), ("-1ns", "negative"),
+    ("0.1:0.3:0.1ns,0.2ns", "twice"),
+])  # fmt: skip
+def test_ranges_that_are_none(text, said):
+    with pytest.raises(InputError, match=said):
+        parse_range(text, units.TIME.within(0, 1e12), name="widths")
+
+
+def test_a_range_has_whatever_steps_fit_it():
+    assert len(parse_range("0.1:1.5:0.05ns", units.TIME, name="w")) == 29
+    assert parse_range("-0.2:0.2:0.1V", units.VOLTAGE, name="v", signed=True) == (-0.2, -0.1, 0.0, 0.1, 0.2)
+    assert parse_range("1:3:1", units.VOLTAGE, name="v", bare="mV") == (1e-3, 2e-3, 3e-3)

@@ -79,6 +79,8 @@ REFUSED: list[list[str]] = [
     ["memory", "cost", "--spec", "nothing"],
     ["memory", "coverage", "--spec", "study.json"],
     ["device", "fit", "missing.csv", "--out", "new"],
+    ["device", "measure", "--profile", "lab.toml", "--widths", "0.1:1:0.1ns", "--voltages", "1V", "--out", "new"],
+    ["bits", "--profile", "lab.toml", "--count", "800", "--out", "new"],
     ["device", "characterise", "--preset", "nothing", "--out", "new"],
 ]
 

@@ -17,6 +17,7 @@ from voltaspin.cli.design import design
 from voltaspin.cli.device import app as device_app
 from voltaspin.cli.fit import fit
 from voltaspin.cli.images import evaluate, sample
+from voltaspin.cli.measure import measure
 from voltaspin.cli.memory import app as memory_app
 from voltaspin.cli.noise import bits, randomness
 from voltaspin.cli.options import AsJson, Force, OptionError, Out, Seed, count
@@ -43,6 +44,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 device_app.command()(fit)
+device_app.command()(measure)
 app.add_typer(device_app, name="device")
 app.add_typer(memory_app, name="memory")
 

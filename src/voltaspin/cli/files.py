@@ -119,10 +119,10 @@ def file_options(command: Callable[..., None], *, without: Collection[str] = ())
 
 def check_recording(noise: str, recording: Given) -> None:
     """Refuse the options of a recorded file for any source of ``--noise`` that is none."""
-    from voltaspin.noise.grammar import ALIASES, WORDS
+    from voltaspin.noise.grammar import ALIASES, LIVE, WORDS
 
     word = noise.partition(":")[0].partition("|")[0].strip()
-    if word not in ("recorded", "stream") and word in {**WORDS, **ALIASES}:
+    if word not in ("recorded", *LIVE) and word in {**WORDS, **ALIASES}:
         refuse_recording(recording, f"--noise {noise} has none")
 
 

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -47,10 +47,11 @@ NOISE = typer.Option(
     "--source",
     help="software (pseudo-random), memory (the simulated array, XOR of two cells), system (the operating system's), "
     "the path of a file recorded from a device, or a stream: - (standard input), a FIFO, a device, tcp://HOST:PORT, "
-    "unix:///PATH, serial:///PATH?baud=115200 (docs/recordings.md); with parameters, such as "
-    "memory:k=4,mapping=rotated.",
+    "unix:///PATH, serial:///PATH?baud=115200 (docs/recordings.md), or instrument:PROFILE.toml (docs/instruments.md); "
+    "with parameters, such as memory:k=4,mapping=rotated.",
 )
 Noise = Annotated[str, NOISE]
+_LAB = "Instruments"
 Raw = Annotated[bool, typer.Option("--raw", help="Raw memory bits, without XOR.")]
 Imperfect = Annotated[
     bool, typer.Option("--imperfect", help="Switch on the memory's drift, 1/f and telegraph noise, coupling, misreads.")
@@ -76,19 +77,26 @@ def make_source(
     recording: Given | None = None,
     streaming: Streaming | None = None,
     force: bool = False,
+    lab: dict[str, Any] | None = None,
     numbers: int = 0,
 ) -> NoiseSource:
     """Return the source that ``--noise`` names, behind the conditioners that ``--conditioning`` names.
 
     ``recording`` and ``streaming`` are the options of a recorded file and of a stream, as
     :func:`voltaspin.cli.files.file_options` gives them. ``force`` lets a stream's recording be replaced.
+    ``lab`` are further parameters of an instrument.
     ``numbers`` is how many normals one draw takes, an image's pixels times its channels.
     """
     from voltaspin.noise import FileError, build
     from voltaspin.noise.grammar import names_stream
 
     check_recording(noise, recording or {})
-    given = {**(recording or {}), **({"k": 1} if raw else {}), **({"imperfect": True} if imperfect else {})}
+    given = {
+        **(recording or {}),
+        **(lab or {}),
+        **({"k": 1} if raw else {}),
+        **({"imperfect": True} if imperfect else {}),
+    }
     live = names_stream(noise)
     if streaming is not None:
         if not live:
@@ -119,6 +127,20 @@ def bits(
         ),
     ] = None,
     noise: Annotated[str | None, NOISE] = None,
+    instrument: Annotated[
+        str | None,
+        typer.Option(
+            "--instrument", help="VISA address of an instrument that is asked for bits.", rich_help_panel=_LAB
+        ),
+    ] = None,
+    query: Annotated[
+        str | None,
+        typer.Option("--query", help="The question, in place of that of the profile.", rich_help_panel=_LAB),
+    ] = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option("--profile", help="TOML file of the instrument (docs/instruments.md).", rich_help_panel=_LAB),
+    ] = None,
     raw: Raw = False,
     imperfect: Imperfect = False,
     condition: Chain = "",
@@ -144,9 +166,24 @@ def bits(
     [bold]voltaspin bits --condition von-neumann --out - | dieharder -a -g 200[/bold]
 
     Of a device on the network: [bold]nc lab 5000 | voltaspin bits - --count 8M --out lab.bin[/bold]
+
+    Of an instrument: [bold]voltaspin bits --instrument TCPIP0::lab::5025::SOCKET --query "READ?" --threshold 5.4kohm
+    --count 8M --out lab.bin[/bold]
     """
-    if file is not None and noise is not None:
-        raise InputError(f"{file} and --noise {noise} are two sources; give one of them")
+    of_lab = {"--instrument": instrument, "--query": query, "--profile": profile}
+    given = [name for name, value in of_lab.items() if value is not None]
+    sources = [f"{file}"] * (file is not None) + [f"--noise {noise}"] * (noise is not None) + given[:1]
+    if len(sources) > 1:
+        raise InputError(f"{sources[0]} and {sources[1]} are two sources; give one of them")
+    lab: dict[str, Any] = {}
+    if given:
+        from voltaspin.lab import Profile
+
+        if profile is None and instrument is None:
+            raise InputError("--query is of an instrument; give its address with --instrument, or its --profile")
+        lab = {"profile": str(profile) if profile is not None else Profile(address=str(instrument))}
+        lab |= {name: x for name, x in (("address", instrument), ("query", query)) if x is not None}
+        noise = "instrument"
     noise = _path(file) if file is not None else noise or "memory"
     record_file = streaming.options.get("record")
     if record_file is not None and Path(record_file).resolve() == Path(out).resolve():
@@ -160,7 +197,7 @@ def bits(
         raise InputError(f"--out {out} needs --count: how much of the stream is to be taken")
     source = make_source(
         noise, seed=seed, raw=raw, imperfect=imperfect, condition=condition, recording=recording, streaming=streaming,
-        force=force,
+        force=force, lab=lab,
     )  # fmt: skip
     left = source.bits_at_most
     if count is None and out != "-":
@@ -191,6 +228,7 @@ def bits(
         "arguments": {
             "noise": noise, "seed": seed, "count": count, "format": format, "raw": raw, "imperfect": imperfect,
             "condition": condition, "recording": recording,
+            **{name[2:]: str(value) for name, value in of_lab.items() if value is not None},
         },
     }  # fmt: skip
     target = Path(out)

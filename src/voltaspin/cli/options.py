@@ -13,7 +13,7 @@ import typer
 
 from voltaspin.core import units
 from voltaspin.core.errors import InputError, nearest
-from voltaspin.core.units import Dimension, parse_count, parse_quantity
+from voltaspin.core.units import Dimension, parse_count, parse_quantity, parse_range
 
 
 class OptionError(Exception):
@@ -61,6 +61,11 @@ def quantity(
         lambda text: parse_quantity(text, dimension, name=names[0], bare=bare, signed=signed),
         names, help, "QUANTITY", shown, panel,
     )  # fmt: skip
+
+
+def quantities(name: str, *, dimension: Dimension, help: str, signed: bool = False) -> Any:
+    """An option like ``--widths 0.1:1.5:0.05ns`` or ``0.2,0.3,1ns``, as numbers in SI."""
+    return _option(lambda text: parse_range(text, dimension, name=name, signed=signed), (name,), help, "RANGE")
 
 
 def ratio(*names: str, low: float = 1e-9, high: float = 1.0, help: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from voltaspin.core.errors import unknown
+from voltaspin.core.errors import InputError, unknown
 
 
 def _train(name: str) -> dict[str, Any]:
@@ -27,6 +27,14 @@ def _train_in_place(name: str) -> dict[str, Any]:
     ).every_field()
 
 
+def _instrument(name: str) -> str:
+    from voltaspin.lab.profile import TEMPLATE
+
+    if name:
+        raise InputError(f"{name!r}: there is one template of an instrument; leave the name out")
+    return TEMPLATE.read_text(encoding="utf-8").rstrip()
+
+
 def _array(name: str) -> dict[str, Any]:
     from voltaspin.cli.memory import array_spec
 
@@ -34,14 +42,16 @@ def _array(name: str) -> dict[str, Any]:
 
 
 _HEAD = ("kind", "schema_version")
-#: By the kind of file: how it is made from the name of an example.
-TEMPLATES: dict[str, Callable[[str], dict[str, Any]]] = {
-    "train": _train, "train-in-place": _train_in_place, "array": _array,
+#: By the kind of file: how it is made from the name of an example, as its text or as JSON data.
+TEMPLATES: dict[str, Callable[[str], str | dict[str, Any]]] = {
+    "train": _train, "train-in-place": _train_in_place, "array": _array, "instrument": _instrument,
 }  # fmt: skip
 
 
 def template(
-    kind: Annotated[str, typer.Argument(help="train, train-in-place or array; without one, list them.")] = "",
+    kind: Annotated[
+        str, typer.Argument(help="train, train-in-place, array or instrument; without one, list them.")
+    ] = "",
     name: Annotated[
         str, typer.Argument(help="The example to begin with: a recipe (cifar10, cifar10-small) or an array (digital).")
     ] = "",
@@ -56,4 +66,5 @@ def template(
         return
     if kind not in TEMPLATES:
         raise unknown("KIND", kind, TEMPLATES)
-    print(json.dumps(TEMPLATES[kind](name), indent=1))
+    made = TEMPLATES[kind](name)
+    print(made if isinstance(made, str) else json.dumps(made, indent=1))

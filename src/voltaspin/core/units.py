@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from voltaspin.core.errors import InputError, unknown
@@ -182,6 +183,61 @@ def parse_quantity(
     if value < 0 and not signed:
         raise InputError(f"{name} {text} is negative; {example}, zero or more")
     return value
+
+
+def parse_range(
+    text: str, dimension: Dimension, *, name: str, bare: str | None = None, signed: bool = False, most: int = 10_000
+) -> tuple[float, ...]:
+    """Read ``"0.1:1.5:0.05ns"`` (start, stop and step) or ``"0.2,0.3,1ns"``, or both mixed, as numbers in SI.
+
+    A number without a unit has that of the next one that has one. The stop is among the values where whole steps reach
+    it. Steps are counted in decimals, so that 0.1:0.3:0.1 is 0.1, 0.2 and 0.3.
+
+    Args:
+        text, name, bare, signed: as :func:`parse_quantity`; dimension: whose units have one zero.
+        most: how many values there may be.
+
+    Returns:
+        The values, in the order of the text.
+
+    Raises:
+        InputError: a part that is no quantity or range, a step that leads nowhere, too many values, or the same twice.
+    """
+    parts = [part.split(":") for part in text.split(",")]
+    unit = bare or ""
+    for part in reversed(parts):
+        for i in reversed(range(len(part))):
+            found = _NUMBER.fullmatch(part[i].strip())
+            unit = (found[2].strip() if found else "") or unit
+            part[i] = part[i].strip() + (unit if found and not found[2].strip() else "")
+    values: list[float] = []
+    for part in parts:
+        for i, x in enumerate(part):
+            parse_quantity(x, dimension, name=name, bare=bare, signed=signed or i == 2)
+        if len(part) == 1:
+            values.append(float(_exact(part[0], dimension)))
+            continue
+        if len(part) != 3:
+            raise InputError(f"{name} {_shown(text)}: a range is START:STOP:STEP, such as 0.1:1.5:0.05")
+        start, stop, step = (_exact(x, dimension) for x in part)
+        if step == 0 or (stop - start) / step < 0:
+            raise InputError(f"{name} {_shown(text)}: steps of {part[2]} do not lead from {part[0]} to {part[1]}")
+        if (steps := int((stop - start) / step)) >= most:
+            raise InputError(f"{name} {_shown(text)} has {steps + 1} values, more than {most}; take larger steps")
+        values += [float(start + i * step) for i in range(steps + 1)]
+    if len(values) > most:
+        raise InputError(f"{name} {_shown(text)} has {len(values)} values, more than {most}; give fewer")
+    if len(set(values)) < len(values):
+        raise InputError(f"{name} {_shown(text)} has a value twice; give each once")
+    return tuple(values)
+
+
+def _exact(text: str, dimension: Dimension) -> Fraction:
+    """The SI value of a quantity that was read before, as the decimals that stand there."""
+    match = _NUMBER.fullmatch(text)
+    assert match is not None, "it was read before"
+    factor = Fraction(repr(dimension.units[match[2].strip()]))
+    return Fraction(match[1].replace("−", "-")) * factor
 
 
 def parse_assignment(text: str, known: Mapping[str, Dimension], *, name: str = "") -> tuple[str, float]:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from voltaspin.noise.importer.reading import Understood as Understood
     from voltaspin.noise.importer.values import TwoPopulations as TwoPopulations
     from voltaspin.noise.importer.values import two_populations as two_populations
+    from voltaspin.noise.instrument import instrument_source as instrument_source
     from voltaspin.noise.memory_sequence import cells_of_bits as cells_of_bits
     from voltaspin.noise.memory_source import MemorySource as MemorySource
     from voltaspin.noise.periodic import LoopedSource as LoopedSource

@@ -16,7 +16,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from voltaspin.core.errors import InputError, NoiseStoppedError, nearest
@@ -37,6 +37,24 @@ def is_address(text: str) -> bool:
     return os.path.exists(text) and not os.path.isfile(text)  # noqa: PTH110, PTH113 - false for any text
 
 
+class Arriving(Protocol):
+    """Where bytes come from, as a stream takes it; the attributes are those of :class:`Endpoint`."""
+
+    system: bool
+    reason: str
+    about: dict[str, Any]
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+    def read(self, most: int) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
 class Endpoint:
     """Bytes that arrive.
 
@@ -54,6 +72,8 @@ class Endpoint:
         self.address, self.timeout, self._waiting = address, timeout, waiting
         self.system = False  #: whether the bytes are the operating system's own random ones
         self.reason = ""  #: for the end, once it came
+        self.about: dict[str, Any] = {}  #: details for the provenance
+        self.notes: tuple[str, ...] = ()  #: on anything that happened meanwhile
         self._returns = False  # whether a writer may come back
         self._settings: list[Any] = []  # of a serial port, as we found it
         self._handle = self._opened()

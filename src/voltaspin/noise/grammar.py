@@ -36,6 +36,7 @@ from voltaspin.noise.endpoint import is_address
 from voltaspin.noise.feedback import Feedback
 from voltaspin.noise.hashing import Sha256, Toeplitz
 from voltaspin.noise.health import HealthChecked
+from voltaspin.noise.instrument import instrument_source
 from voltaspin.noise.memory_source import MemorySource
 from voltaspin.noise.periodic import PeriodicSource
 from voltaspin.noise.recorded import RecordedSource
@@ -196,6 +197,10 @@ WORDS: dict[str, Word] = {
         "bits as they arrive: - (standard input), a FIFO, a device, tcp://HOST:PORT, unix:///PATH, serial:///PATH",
         StreamSource, {"timeout": TIME}, source=True,
     ),
+    "instrument": Word(
+        "bits of an instrument, asked through VISA as its profile says, a TOML file (docs/instruments.md)",
+        instrument_source, {"timeout": TIME}, source=True,
+    ),
     "recorded": Word("a file of bits recorded from a device (docs/recordings.md)", RecordedSource, source=True),
     "system": Word("the operating system's random bits, which cannot be replayed", SystemSource, source=True),
     "periodic": Word("fair bits that repeat after a period (a control)", PeriodicSource, source=True),
@@ -216,6 +221,7 @@ ALIASES = {
     "pseudo": "software", "software-16": "software:precision=16", "memory-raw": "memory:k=1",
     "memory-xor": "memory:k=2", "looped": "periodic", "stabilise": "feedback",
 }  # fmt: skip
+LIVE = ("stream", "instrument")  #: sources whose bits arrive at a pace of their own
 _HIDE_CELLS = ("von-neumann", "peres", "toeplitz", "sha256")  # bits behind them come from no cell in particular
 
 _Stage = tuple[str, dict[str, Any]]
@@ -236,10 +242,10 @@ def _is_file(text: str) -> bool:
 
 
 def names_stream(description: str) -> bool:
-    """Whether a description begins with a stream, whose bits arrive at a pace of their own."""
+    """Whether a description begins with a stream or an instrument, whose bits arrive at a pace of their own."""
     first = description.partition("|")[0].strip()
     word = first.partition(":")[0]
-    return word == "stream" or (word not in {**WORDS, **ALIASES} and is_address(first))
+    return word in LIVE or (word not in {**WORDS, **ALIASES} and is_address(first))
 
 
 def _stage(text: str, *, source: bool) -> _Stage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NoReturn, final
@@ -18,7 +18,7 @@ from voltaspin.core.errors import InputError, NoiseExhaustedError, NoiseStoppedE
 from voltaspin.core.files import is_stream
 from voltaspin.core.folders import claim_file
 from voltaspin.core.renamed import renamed
-from voltaspin.noise.endpoint import Endpoint
+from voltaspin.noise.endpoint import Arriving, Endpoint
 from voltaspin.noise.gaussian import GaussianTransform, transform_of
 from voltaspin.noise.importer.bit_file import Recording
 from voltaspin.noise.importer.following import BEGINNING, complete, follow, odd_byte
@@ -45,7 +45,8 @@ class StreamSource(SequentialSource):
     leaves it; what arrived until then can be had with :meth:`rest`.
 
     Args:
-        address: as :class:`voltaspin.noise.endpoint.Endpoint`.
+        address: as :class:`voltaspin.noise.endpoint.Endpoint`; or what opens something else from which bytes arrive,
+            called with a function that is to be called several times a second in a wait.
         bits_per_sample: bits per number.
         transform: ``"inverse_cdf"`` or ``"popcount"``, or a :class:`GaussianTransform` with its own bits.
         format, bit_order, threshold, unit, column, n_cells, sample_type, byte_order, delimiter, decimal, skip_rows: of
@@ -63,7 +64,7 @@ class StreamSource(SequentialSource):
 
     def __init__(
         self,
-        address: str,
+        address: str | Callable[[Callable[[], None]], Arriving],
         *,
         bits_per_sample: int = 16,
         transform: Literal["inverse_cdf", "popcount"] | GaussianTransform = "inverse_cdf",
@@ -93,13 +94,16 @@ class StreamSource(SequentialSource):
         if not 0 < timeout < 1e9:
             raise InputError(f"timeout = {timeout} s must be positive; give the seconds without a byte to wait for")
         self._recorder = None if record is None else _Recorder(Path(record), overwrite=overwrite)
-        self._endpoint = Endpoint(str(address), timeout=timeout, waiting=self._show)
-        super().__init__(transform_of(transform, bits_per_sample), name=self._endpoint.name)
         self._left, self._taken, self._arrived_bytes, self._arrived_bits = Leftover(), 0, 0, 0
         self._stopped: NoiseStoppedError | None = None
         self._expected: int | None = None
         self._waited, self._shown, self._wanted = 0.0, time.monotonic(), BEGINNING
         self._reading, self._last = self._shown, b""  # when the last read began, and what it gave
+        self.name = address if isinstance(address, str) else ""  # until it is open
+        self._endpoint: Arriving = (
+            address(self._show) if callable(address) else Endpoint(str(address), timeout=timeout, waiting=self._show)
+        )
+        super().__init__(transform_of(transform, bits_per_sample), name=self._endpoint.name)
         if self._endpoint.system and not (options := self.options.to_json()).keys() & {"format", "sample_type"}:
             self.options = FileOptions(**{**options, "format": "packed"})
         try:
@@ -111,7 +115,8 @@ class StreamSource(SequentialSource):
     @property
     def understood(self) -> Understood:
         """The way in which the stream is read; ``str`` of it is one line."""
-        return noted(self._followed.understood, self.kept)
+        read = self._followed.understood.model_copy(update={"notes": self._endpoint.notes})
+        return noted(read, self.kept)
 
     @property
     def taken(self) -> int:
@@ -139,9 +144,9 @@ class StreamSource(SequentialSource):
     def _provenance(self, kept: KeptCells | None) -> Provenance:
         """Of the bits of the cells that are kept, or of all that arrive, which a recording holds."""
         bits, label = self.transform.bits_per_sample, self.transform.label
-        understood = noted(self._followed.understood, kept)
         details: dict[str, Any] = {
-            "stream": self.name, "precision": bits, "shaping": label, "input": understood.to_json()
+            "stream": self.name, "precision": bits, "shaping": label,
+            "input": noted(self._followed.understood, kept).to_json(), **self._endpoint.about,
         }  # fmt: skip
         n_cells = int(self.options.n_cells or 1) if kept is None else kept.kept.size
         if n_cells > 1:
