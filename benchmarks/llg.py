@@ -1,4 +1,4 @@
-"""Cost of one device-step of the LLG kernel, in one run against cmtj and against plain NumPy.
+"""Cost of one device-step of the LLG kernels, in one run against cmtj and against plain NumPy.
 
 Run: python benchmarks/llg.py        (pip install cmtj for the comparison with it)
 
@@ -10,15 +10,22 @@ from __future__ import annotations
 import importlib.util
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from voltaspin.core.units import gamma_e
 from voltaspin.device import presets
 from voltaspin.device.llg import equilibrium, run, thermal_field_std, time_step_limit
+from voltaspin.device.terms import SpinTransfer
 
 N, STEPS, DT = 10_000, 1000, 1e-12
 JUNCTION = presets.generator
+#: Junctions with further terms: all terms but the series resistance cost the same.
+TERMS = {
+    "further terms": replace(JUNCTION, K2=1e3, spin_transfer=SpinTransfer(field_like=0.2)),
+    "a series resistance": replace(JUNCTION, R_series=1e5, spin_transfer=SpinTransfer()),
+}
 
 
 def in_numpy(m: np.ndarray, steps: int) -> None:
@@ -82,6 +89,12 @@ def main() -> None:
     }  # fmt: skip
     for scheme in schemes:
         print(f"{scheme}, float32, one thread, {N} devices: {costs[scheme]:.2f} ns per device-step", flush=True)
+    for name, junction in TERMS.items():
+        for scheme in schemes:
+            options = {"dt": DT, "scheme": scheme, "threads": 1}
+            run(junction, start, duration=DT, **options)  # compiles
+            one = cost(lambda j=junction, o=options: run(j, start, duration=STEPS * DT, voltage=1.0, **o), N * STEPS, 5)
+            print(f"{scheme} with {name}: {one:.2f} ns, {one / costs[scheme]:.2f} times as much", flush=True)
     steps = {scheme: time_step_limit(JUNCTION, JUNCTION.V_c, scheme=scheme) for scheme in schemes}
     for scheme in schemes:
         per_ns = costs[scheme] * 1e-9 / steps[scheme]  # ns of work per ns of simulated time

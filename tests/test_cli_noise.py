@@ -237,7 +237,8 @@ def test_one_line_on_standard_error_says_what_was_read(capsys, tmp_path, table):
     ("train", "--diffusion", "in-place", "--out", "t"), ("spec", "--junction", "generator"),
 ])  # fmt: skip
 @pytest.mark.parametrize("option", [
-    ("--lanes", 3), ("--n-cells", 3), ("--column", 1), ("--threshold", "5kohm"), ("--file-format", "csv"),
+    ("--lanes", 3), ("--n-cells", 3), ("--leave-out", "3"), ("--column", 1), ("--threshold", "5kohm"),
+    ("--file-format", "csv"),
     ("--bit-order", "lsb"), ("--unit", "V"), ("--sample-type", "int16"), ("--byte-order", "big"),
     ("--delimiter", "tab"), ("--decimal", ","), ("--skip-rows", 2),
 ])  # fmt: skip

@@ -254,7 +254,8 @@ def test_a_slow_stream_says_its_pace_and_the_time_left(capsys, feed, tmp_path, m
     (["train", "--diffusion", "in-place", "--record", "r", "--out", "o"], "--record: of a stream"),
     (["randomness", ".", "--bits", 8], "is a folder"), (["randomness", "tcp://localhost:1"], "cannot be opened"),
     (["sample", "--noise", "/dev/zero", "--threshold", "fit", "--out", "o"], "--threshold fit looks at a whole"),
-    (["spec", "--bits", "/dev/urandom"], "is not a file"), (["bits", "/dev/zero", "--timeout", "0s"], "--timeout"),
+    (["spec", "--bits", "/dev/urandom"], "say with --count how"),
+    (["bits", "/dev/zero", "--timeout", "0s"], "--timeout"),
     (["bits", "/dev/urandom", "--delimiter", "tab", "--count", 8, "--out", "o"], "recognised as packed bits"),
 ])  # fmt: skip
 def test_bad_requests_are_one_line_and_leave_nothing(capsys, tmp_path, monkeypatch, arguments, said):

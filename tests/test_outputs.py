@@ -87,6 +87,7 @@ FILES = {
     "yield": (["memory", "yield", "--rows", 16, "--columns", 16], "y.png"),
     "store": (["memory", "store", "{home}/pictures/00.png"], "s.png"),
     "randomness": (["randomness", "--source", "software", "--bits", 2000], "r.png"),
+    "cells": (["cells", "--source", "memory", "--bits", 70_000], "m.json"),
     "cost": (["cost", "--no-work", "--samples", 100], "c.png"),
 }
 

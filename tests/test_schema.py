@@ -51,6 +51,7 @@ QUICK = {
     "yield": ["memory", "yield", "--rows", "32", "--columns", "32"],
     "junction": ["spec", "--junction", "generator"],
     "waveform": ["waveform", str(TRACE), "--interval", "10us"],
+    "cells": ["cells", "--source", "memory:k=1", "--bits", "200k"],
     "randomness": ["randomness", "--source", "software", "--bits", "20000"],
 }
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from voltaspin.cli.cells import cells
 from voltaspin.cli.cost import cost
 from voltaspin.cli.design import design
 from voltaspin.cli.device import app as device_app
@@ -78,7 +79,7 @@ def demo(
 
 
 for command in (
-    bits, randomness, waveform, study, design, frontier, spec, cost, train, sample, evaluate, schema, template,
+    bits, randomness, cells, waveform, study, design, frontier, spec, cost, train, sample, evaluate, schema, template,
 ):  # fmt: skip
     app.command()(command)
 

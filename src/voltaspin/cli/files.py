@@ -19,7 +19,7 @@ from voltaspin.core.errors import InputError
 if TYPE_CHECKING:
     from voltaspin.noise import NoiseSource
 
-#: Name in :class:`voltaspin.noise.FileOptions`, option, further spellings, help.
+#: Name in :class:`voltaspin.noise.RecordedSource`, option, further spellings, help.
 _OPTIONS: dict[str, tuple[type, tuple[str, ...], str]] = {
     "format": (str, ("--file-format",), "packed, bytes, text, hex, base64, json, csv, npy, npz, mat, hdf5, wav or "
                "samples; default: recognised by content."),
@@ -28,6 +28,7 @@ _OPTIONS: dict[str, tuple[type, tuple[str, ...], str]] = {
     "unit": (str, ("--unit",), "Of the values, such as kohm or mV, where the file does not say it."),
     "column": (str, ("--column",), "Of a table: name, or number from 0; of a file of arrays: name."),
     "n_cells": (int, ("--n-cells", "--lanes"), "Cells that were read in turn."),
+    "leave_out": (str, ("--leave-out",), "Cells whose bits are skipped: 3,17,40-47, or the file of `cells --out`."),
     "sample_type": (str, ("--sample-type",), "Of raw converter words: int16, uint8, float32, ...; packed: the numbers "
                     "of a table or array are bytes of eight bits."),
     "byte_order": (str, ("--byte-order",), "Of raw converter words: little (default) or big."),
@@ -53,7 +54,7 @@ _STREAM: dict[str, Any] = {
 }  # fmt: skip
 SPELLED = {name: spellings[0] for name, (_, spellings, _) in _OPTIONS.items()}  #: each option by its name there
 
-Given = dict[str, Any]  #: the options that were given, by their names in FileOptions
+Given = dict[str, Any]  #: the options that were given, by their names in RecordedSource
 
 
 @dataclass

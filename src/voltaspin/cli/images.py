@@ -80,13 +80,18 @@ def sample(
     sampler: Annotated[
         str,
         word(
-            "--sampler", words=("ddpm", "ddim"),
-            help="ddpm (ancestral, the default) or ddim; neither for a pipeline that is sampled in its own loop, with "
-            "every draw served.",
+            "--sampler",
+            words=("ddpm", "ddim", "euler", "euler-ancestral", "heun", "dpm++", "dpm++-sde", "unipc"),
+            help="ddpm (ancestral, the default), ddim, or of diffusers euler, euler-ancestral, heun, dpm++, "
+            "dpm++-sde, unipc; none for a pipeline that is sampled in its own loop, with every draw served.",
         ),
     ] = "",
     eta: Annotated[
         float | None, ratio("--eta", low=0.0, help="Noise of --sampler ddim, 0 to 1 or in %; default: 0.")
+    ] = None,
+    churn: Annotated[
+        int | None,
+        count("--churn", least=0, most=10**6, help="Of --sampler ddim: steps that begin with fresh noise."),
     ] = None,
     label: Annotated[
         str | None,
@@ -157,7 +162,8 @@ def sample(
     run: SampleRun
     if in_place:
         others = {
-            "sampler": sampler, "eta": eta, "label": label, "guidance": guidance,
+            "sampler": sampler, "eta": eta, "label": label,
+            "guidance": guidance is not None and f"{guidance:g}", "churn": churn is not None and str(churn),
             "compute": compute != "digital" and compute,
         }  # fmt: skip
         if source is None:
@@ -176,7 +182,7 @@ def sample(
         run = GaussianRun(
             share, pipeline=pipeline, source=source, steps=steps, sampler=sampler, eta=eta or 0.0,
             spec=array_spec(spec or "analog") if compute == "memory" else None, folder=model,
-            settings={**settings, "seed": seed}, label=label, guidance=guidance,
+            settings={**settings, "seed": seed}, label=label, guidance=guidance, churn=churn,
         )  # fmt: skip
     with progress_of() as progress:
         result = sample_into(out, run, progress=progress, say=partial(print, file=sys.stderr))

@@ -120,7 +120,11 @@ def bits(
     ] = None,
     count: Annotated[
         int | None,
-        number("--count", most=2**52, help="How many bits, such as 8M; without it, endless, to standard output."),
+        number(
+            "--count",
+            most=2**52,
+            help="How many bits, such as 8M; default: all of a recorded file, and without end to standard output.",
+        ),
     ] = None,
     noise: Annotated[str | None, NOISE] = None,
     instrument: Annotated[
@@ -186,15 +190,20 @@ def bits(
         raise InputError(f"--record {record_file} is --out too; give the recording a name of its own")
     if format is None:
         format = "packed" if out == "-" or is_stream(out) else _format_by_suffix(out)
-    if count is None and out != "-":
-        raise InputError(f"--out {out} needs --count: a file cannot be endless")
+    from voltaspin.noise.grammar import names_stream
     from voltaspin.noise.recorded import BitsWritten, RecordedSource, record, write_bits, write_file
 
+    if count is None and out != "-" and names_stream(noise):
+        raise InputError(f"--out {out} needs --count: how much of the stream is to be taken")
     source = make_source(
         noise, seed=seed, raw=raw, imperfect=imperfect, condition=condition, recording=recording, streaming=streaming,
         force=force, lab=lab,
     )  # fmt: skip
     left = source.bits_at_most
+    if count is None and out != "-":
+        if left is None or left != source.bits_left:
+            raise InputError(f"--out {out} needs --count: {source.name} does not say how many bits it has")
+        count = left
     if count is not None and left is not None and left < count:
         raise InputError(f"--count {count}: {source.name} has {left} bits; ask for at most as many")
     if out == "-":
@@ -275,6 +284,13 @@ def _reason(stopped: NoiseStoppedError) -> str:
     return str(stopped).replace(" (nothing was handed out)", "")
 
 
+def chosen_source(file: str | None, noise: str | None) -> str:
+    """The recorded file or stream, or the source of ``--source``; raises InputError unless one of them was given."""
+    if (file is None) == (noise is None):
+        raise InputError("give either a file of bits or --source (software, memory or system)")
+    return _path(file) if file is not None else str(noise)
+
+
 def _path(text: str) -> str:
     """A recorded file or a stream that was given without --noise; raises InputError where it is neither."""
     from voltaspin.noise.endpoint import is_address
@@ -331,9 +347,7 @@ def randomness(
 
     Of a stream: [bold]cat /dev/urandom | voltaspin randomness - --bits 100M[/bold]
     """
-    if (file is None) == (noise is None):
-        raise InputError("give either a file of bits or --source (software, memory or system)")
-    noise = _path(file) if file is not None else str(noise)
+    noise = chosen_source(file, noise)
     from voltaspin.noise.examination.randomness import examine
     from voltaspin.noise.examination.sp800_22 import LONGEST
 

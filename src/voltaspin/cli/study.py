@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import replace
 from functools import partial
@@ -11,10 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from voltaspin.cli.device import JUNCTION_HELP, chosen_junction
-from voltaspin.cli.files import Given, file_options, input_of, refuse_recording, say_read
-from voltaspin.cli.noise import Chain, make_source
+from voltaspin.cli.files import (
+    Given,
+    Streaming,
+    file_options,
+    input_of,
+    is_live,
+    refuse_recording,
+    refuse_streaming,
+    say_read,
+)
+from voltaspin.cli.noise import Chain, chosen_source, make_source
 from voltaspin.cli.options import AsJson, Changes, Force, Voltage, Width, count, quantity, ratio
-from voltaspin.cli.terminal import print_json, progress_bars, run_record, show, waits_shown
+from voltaspin.cli.terminal import print_json, progress_bars, progress_of, run_record, show, waits_shown
 from voltaspin.core import units
 from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.core.folders import OutputFolder
@@ -157,7 +167,12 @@ def frontier(
 def spec(
     junction: Annotated[str, typer.Option("--junction", help=JUNCTION_HELP)] = "",
     bits: Annotated[
-        Path | None, typer.Option("--bits", help="Recorded file of raw bits, instead of a junction.")
+        str | None,
+        typer.Option("--bits", help="Recorded file of raw bits, or a stream (- for standard input), not a junction."),
+    ] = None,
+    bits_count: Annotated[
+        int | None,
+        count("--count", most=_MOST_BITS, why="the bits that are judged", help="Of the bits; default: all of a file."),
     ] = None,
     changes: Changes = None,
     voltage: Voltage = None,
@@ -188,15 +203,18 @@ def spec(
     ] = None,
     condition: Chain = "",
     as_json: AsJson = False,
+    force: Force = False,
     *,
     recording: Given,
+    streaming: Streaming,
 ) -> None:
     """Whether a junction or recorded bits meet the specification of a noise device, and where they fail first.
 
     A verdict ends with status 0 whatever it says; bad input, such as too few bits, with 2.
 
     Example: [bold]voltaspin spec --junction generator --set B_x=20mT --voltage 1.5 --width 0.28[/bold], or
-    [bold]voltaspin spec --bits bits.bin --n-cells 64[/bold]
+    [bold]voltaspin spec --bits bits.bin --n-cells 64[/bold], or of a stream
+    [bold]nc lab 5000 | voltaspin spec --bits - --count 8M --n-cells 64[/bold]
     """
     if bool(junction) == (bits is not None):
         raise InputError("give either --junction or --bits, a file")
@@ -216,19 +234,37 @@ def spec(
             )
         import numpy as np
 
-        source = make_source("recorded", seed=0, condition=condition, recording={**recording, "path": str(bits)})
-        n = min(source.bits_at_most or 0, _MOST_BITS)
-        cut = f"; the first {n} bits are judged" if source.bits_at_most != n else ""
+        from voltaspin.noise.endpoint import is_address
+
+        if bits_count is None and is_address(bits):
+            raise InputError(f"--bits {bits} is a stream and has no end; say with --count how many bits are taken")
+        # a file that does not exist is said to be none, whatever its name
+        noise, path = (chosen_source(bits, None), {}) if is_address(bits) else ("recorded", {"path": bits})
+        source = make_source(
+            noise, seed=0, condition=condition, recording={**recording, **path}, streaming=streaming, force=force
+        )
+        there = source.bits_at_most
+        if bits_count is not None and there is not None and there < bits_count:
+            raise InputError(f"--count {bits_count}: {source.name} has {there} bits; ask for at most as many")
+        n = bits_count or min(there or 0, _MOST_BITS)
+        cut = f"; the first {n} bits are judged" if there != n else ""
         try:
-            packed = source.take(n)
-        except NoiseExhaustedError:  # of a conditioner whose rate varies it is known only now how many bits it made
-            packed, n = source.rest()
+            with progress_of() if is_live(source) else contextlib.nullcontext():
+                source.expect(n)
+                packed = source.take(n)
+        except NoiseExhaustedError:
+            if is_live(source) or bits_count is not None:
+                raise
+            packed, n = source.rest()  # of a conditioner whose rate varies it is known only now how many it made
         subject = str(source.provenance) + cut
         found = judge_bits(kept, np.unpackbits(packed, count=n), n_cells=source.n_cells, subject=subject)
         say_read(source)
         read = {"input": input_of(source)}
     else:
         refuse_recording(recording, "--junction has none: they belong to --bits")
+        refuse_streaming(streaming, "--junction")
+        if bits_count is not None or force:
+            raise InputError("--count and --force belong to --bits; leave them out")
         if condition:
             raise InputError(f"--conditioning {condition} is of recorded bits; --junction takes none, so leave it out")
         read = {}

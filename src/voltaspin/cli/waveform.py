@@ -20,7 +20,7 @@ from voltaspin.core.files import is_stream, write_bytes
 from voltaspin.core.folders import claimed_file
 
 
-@partial(file_options, without=("bit_order", "n_cells"))
+@partial(file_options, without=("bit_order", "n_cells", "leave_out"))
 def waveform(
     file: Annotated[Path, typer.Argument(help="Table of an oscilloscope, NPY, HDF5, MATLAB, WAV or raw words.")],
     sample_rate: Annotated[

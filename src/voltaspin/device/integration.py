@@ -4,7 +4,8 @@ Solves dm/dt = -gamma' [m x B + alpha_G m x (m x B)] + torque with gamma' = gamm
 the bias field, the effective anisotropy field B_k(voltage) m_z (the demagnetising field of a round pillar
 included) and the thermal field. The stochastic integral is Stratonovich's, which Heun's method with one
 thermal draw for both of its stages gives without a drift correction; m is renormalised once, after the
-corrector. Spin-transfer torque is optional.
+corrector. Spin-transfer torque is optional. The further terms of a junction (:mod:`voltaspin.device.terms`) have
+kernels of their own, so that a junction without them costs what it did.
 
 Random numbers: Philox, keyed by the seed and the name of the ensemble; the stream is the device and the block
 is the step, so the result is the same, bit for bit, for any number of threads.
@@ -16,6 +17,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -26,8 +28,9 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.units import gamma_e, k_B, require_count, require_positive
 from voltaspin.device.junction import Junction
 from voltaspin.device.kernel import HEUN, LANES, ROTATION, advance, advance64
+from voltaspin.device.kernel_terms import advance_terms, advance_terms64
 from voltaspin.device.response import QUANTITIES, Quantity
-from voltaspin.device.torque import spin_torque_field
+from voltaspin.device.torque import forces, spin_orbit_field, spin_torque_field
 from voltaspin.random.streams import derive_key
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
@@ -40,7 +43,7 @@ SCHEMES: dict[str, int] = {"heun": HEUN, "rotation": ROTATION}
 _MOST_STEPS = 1e8  #: ten seconds for one trajectory
 #: Seconds of one core that the runs of one call may take together [chosen].
 MOST_SECONDS = 4 * 3600.0
-#: Seconds of one core for a step of a device, float32 and float64 (measured: 2.5e-9 to 4.7e-9 and 1e-7 to 2.9e-7).
+#: Seconds of one core for a step of a device, float32 and float64 (measured: 2.5e-9 to 5.6e-9 and 1e-7 to 2.9e-7).
 _FAST, _SLOW = 5e-9, 3e-7
 #: Bytes of a device and of a step of its waveform (measured for a device: 84 to 156).
 _BYTES, _BYTES_OF_STEP = 84, 40
@@ -95,6 +98,8 @@ def time_step_limit(
     is half of it (benchmarks/schemes.py); the turn of one step below 0.2 rad (Heun) or 0.5 rad (rotation); one
     thermal kick below 0.1 rad.
 
+    With further terms omega is bounded by the sum of all fields and torques.
+
     Args:
         junction: with the largest fields of ``cells`` where given.
         voltages: that will be applied [V].
@@ -110,6 +115,10 @@ def time_step_limit(
     stiff = junction.with_variation(K_eff_scale=top, diameter_scale=thinnest)
     B_z = max(abs(stiff.B_k(v)) for v in (0.0, *voltages)) + stray
     omega = gamma_e * max(B_z, math.hypot(junction.B_in_plane, stray))
+    if junction.terms:
+        most = replace(stiff, xi=junction.xi * float(np.max(spread.get("xi_scale", 1.0))),
+                       RA=junction.RA * float(np.min(spread.get("RA_scale", 1.0))))  # fmt: skip
+        omega = gamma_e * max(_largest_turn(most, v, stray) for v in (0.0, *voltages))
     limits = [math.inf]
     if omega > 0 and scheme == "heun":
         limits += [(8 * junction.alpha_G * tolerance) ** (1 / 3) / omega, 0.2 / omega]
@@ -121,6 +130,16 @@ def time_step_limit(
         )
         limits.append((0.1 / (gamma_e * one_second)) ** 2)
     return min(limits)
+
+
+def _largest_turn(junction: Junction, voltage: float, stray: float) -> float:
+    """A bound of the fields and torques together [T], whatever the state of the layer decides about the voltage."""
+    turns = []
+    for cosine in (-1.0, 1.0):
+        now = forces(junction, voltage, spin_torque=True, cosine=cosine)
+        field = math.hypot(*now.field[:2], abs(now.field[2] - junction.B_bias[2]) + stray)
+        turns.append(abs(now.B_k) + abs(now.B_K2) + now.B_shape + field + math.hypot(*now.damping))
+    return max(turns)
 
 
 def check_size(n_devices: float, steps: float, *, dtype: DTypeLike = np.float32, kept: float = 0.0) -> None:
@@ -161,11 +180,11 @@ def run(
     """Let every device move for ``duration``.
 
     Args:
-        junction: nominal device.
+        junction: nominal device, at its own temperature: one with self-heating moves here without a voltage only.
         m: (n, 3), unit vectors at the start; not changed.
         duration: [s]; divided into the least number of equal steps that are not longer than ``dt``.
         voltage: constant [V], (at the start, at the end) of a linear ramp, or a function from times [s] since
-            the start to volts.
+            the start to volts; that of the pulse, so between the ends of a spin-orbit line where there is one.
         dt: longest time step [s]; the longest whose bias stays below 0.1 % where absent.
         seed: of all randomness.
         ensemble: name of the noise under the seed: equal names repeat it, different names share nothing.
@@ -173,7 +192,8 @@ def run(
         devices: numbers that decide the noise of each device, (n,); 0 to n - 1 where absent.
         cells: deviations of each device: any of K_eff_scale, xi_scale, diameter_scale, RA_scale [1] and
             B_z [T], (n,) or one for all; see :meth:`voltaspin.device.junction.Junction.with_variation`.
-        spin_torque: add the Slonczewski torque, see :func:`voltaspin.device.torque.spin_torque_field`.
+        spin_torque: add the Slonczewski torque, see :func:`voltaspin.device.torque.spin_torque_field`; a junction
+            with ``spin_transfer`` is always under it.
         scheme: ``"rotation"``, which turns m by a rotation and so keeps its length, or ``"heun"``, the usual
             one, which costs 0.8 of it per step and allows steps a third as long (docs/log.md).
         dtype: float32, or float64 for the slow kernel that is the oracle of the fast one.
@@ -184,7 +204,8 @@ def run(
 
     Raises:
         InputError: a time step beyond :func:`time_step_limit`, a bad duration, bad start vectors, an unknown
-            quantity, scheme or type, or more devices and steps than :func:`check_size` allows.
+            quantity, scheme or type, more devices and steps than :func:`check_size` allows, or a voltage on a
+            junction with self-heating.
 
     Source: Heun scheme for the Stratonovich equation, J. L. Garcia-Palacios and F. J. Lazaro, Phys. Rev. B
     58, 14937 (1998); on the rotation group, S. J. A. Malham and A. Wiese, SIAM J. Sci. Comput. 30, 597 (2008).
@@ -199,6 +220,11 @@ def run(
     probe = wave(np.linspace(0, duration, 65))
     if not np.isfinite(probe).all():
         raise InputError(f"voltage = {voltage!r} V must be finite")
+    if junction.heating is not None and junction.heating.thermal_resistance > 0 and probe.any():
+        raise InputError(
+            f"{junction.name} warms under a voltage, and run and trajectory keep one temperature; take "
+            "switching_probability, which follows it, or replace(junction, heating=None)"
+        )
     steps, dt = step_count(junction, duration, dt, float(probe.min()), float(probe.max()), scheme=scheme, cells=cells)
     check_size(len(state), steps, dtype=dtype, kept=_BYTES_OF_STEP * steps)
     volts = np.asarray(wave(np.linspace(0, duration, steps + 1)), np.float64)
@@ -208,13 +234,15 @@ def run(
     if ids.shape != (len(state),):
         raise InputError(f"devices has shape {ids.shape}; {len(state)} devices need as many numbers")
     key = np.uint64(derive_key(seed, "llg", ensemble, repr(junction)))
-    kernel = advance if state.dtype == np.float32 else advance64
+    fast, slow = (advance_terms, advance_terms64) if junction.terms else (advance, advance64)
+    kernel = fast if state.dtype == np.float32 else slow
+    shared = (_shared_fields(junction, state.dtype),) if junction.terms else ()
     real = state.dtype.type
 
     def part(begin: int, end: int) -> None:
         kernel(
             state[begin:end], key, ids[begin:end], np.int64(first_step), ends, cell[:, begin:end],
-            real(gamma_e / (1 + junction.alpha_G**2) * dt), real(junction.alpha_G), SCHEMES[scheme],
+            real(gamma_e / (1 + junction.alpha_G**2) * dt), real(junction.alpha_G), SCHEMES[scheme], *shared,
         )  # fmt: skip
 
     workers = _threads(threads)
@@ -289,21 +317,35 @@ def _waveform(voltage: float | tuple[float, float] | Waveform, duration: float) 
 def _cell_fields(
     junction: Junction, n: int, dt: float, cells: Cells | None, spin_torque: bool, dtype: np.dtype[Any]
 ) -> Floats:
-    """Return the parameters of each device for the kernels: (7, n)."""
+    """Return the parameters of each device for the kernels: (7, n), or (8, n) with further terms."""
     own: dict[Quantity, Any] = {q: 0.0 if q == "B_z" else 1.0 for q in QUANTITIES}
     own.update(own_values(cells, n))
     thermal = thermal_field_std(
         alpha_G=junction.alpha_G, Ms=junction.Ms, volume=junction.volume, temperature=junction.temperature, dt=dt
     )
     x, y, z = junction.B_bias
-    fields: Floats = np.empty((7, n), dtype)
+    fields: Floats = np.empty((8 if junction.terms else 7, n), dtype)
     fields[0] = junction.B_k() * own["K_eff_scale"]
     fields[1] = (junction.B_k(1.0) - junction.B_k(0.0)) * own["xi_scale"]
     fields[2], fields[3] = x, y
     fields[4] = z + own["B_z"]
     fields[5] = thermal / own["diameter_scale"]
-    fields[6] = (spin_torque_field(junction, 1.0) if spin_torque else 0.0) / own["RA_scale"]
+    driven = spin_torque or junction.spin_transfer is not None
+    fields[6] = (spin_torque_field(junction, 1.0) if driven else 0.0) / own["RA_scale"]
+    if junction.terms:
+        fields[7] = own["diameter_scale"] ** 2 / own["RA_scale"]
     return fields
+
+
+def _shared_fields(junction: Junction, dtype: np.dtype[Any]) -> tuple[Any, ...]:
+    """Return what all devices share under further terms, in the order of ``kernel_terms``: 16 numbers."""
+    still, line = forces(junction, 0.0), junction.line
+    ratio = 0.0 if junction.spin_transfer is None else junction.spin_transfer.field_like
+    damping = spin_orbit_field(junction, 1.0) * np.array((0.0, 0.0, 0.0) if line is None else line.sigma)
+    field = (0.0 if line is None else line.field_like) * damping
+    gate = 1.0 if line is None else line.gate
+    circuit = (gate, junction.R_series / junction.R_P, junction.TMR0, max(junction.V_h, 1e-9) ** -2)  # float32 holds it
+    return tuple(np.array([still.B_K2, still.B_shape, *junction.reference, ratio, *circuit, *damping, *field], dtype))
 
 
 def own_values(cells: Cells | None, n: int) -> dict[Quantity, NDArray[np.float64]]:

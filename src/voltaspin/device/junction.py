@@ -403,8 +403,8 @@ class Junction:
 
     @property
     def relaxation_time(self) -> float:
-        """Decay time 1 / (alpha_G gamma_e B_k) of the free precession at zero voltage [s]."""
-        field = max(abs(self.B_k()), math.hypot(*self.B_bias))
+        """Decay time 1 / (alpha_G gamma_e B) of the free precession at zero voltage [s], B the largest field."""
+        field = max(abs(self.B_k()), math.hypot(*self.B_bias), abs(4 * self.K2 / self.Ms), 2 * self.K_shape / self.Ms)
         require_positive("field", field, "T", "a junction without anisotropy and field does not relax")
         return (1 + self.alpha_G**2) / (self.alpha_G * gamma_e * field)
 

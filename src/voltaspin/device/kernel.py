@@ -56,7 +56,7 @@ def _heun(x, y, z, hx, hy, hz, K0, K1, a0, a1, rate_dt, alpha_G, driven):  # typ
 
 
 @numba.njit(inline="always")
-def _turned(x, y, z, px, py, pz):  # type: ignore[no-untyped-def]
+def turned(x, y, z, px, py, pz):  # type: ignore[no-untyped-def]
     """m turned by the rotation vector p: Rodrigues' formula, its sine and cosine to sixth order of the angle."""
     q = fma(px, px, fma(py, py, pz * pz))
     sine = fma(q, fma(q, _120TH, _SIXTH), _ONE)
@@ -85,10 +85,10 @@ def _spin_field(x, y, z, hx, hy, hz, K, a_J, alpha_G):  # type: ignore[no-untype
 def _rotation(x, y, z, hx, hy, hz, K0, K1, a0, a1, rate_dt, alpha_G):  # type: ignore[no-untyped-def]
     """Heun's scheme on the rotation group: m never leaves the sphere, and a constant field is followed exactly."""
     px, py, pz = _spin_field(x, y, z, hx, hy, hz, K0, a0, alpha_G)
-    u, v, w = _turned(x, y, z, rate_dt * px, rate_dt * py, rate_dt * pz)
+    u, v, w = turned(x, y, z, rate_dt * px, rate_dt * py, rate_dt * pz)
     qx, qy, qz = _spin_field(u, v, w, hx, hy, hz, K1, a1, alpha_G)
     half = _HALF * rate_dt
-    x, y, z = _turned(x, y, z, half * (px + qx), half * (py + qy), half * (pz + qz))
+    x, y, z = turned(x, y, z, half * (px + qx), half * (py + qy), half * (pz + qz))
     # Rounding and the seventh order of the angle change the length: one Newton step of 1 / sqrt is enough.
     norm = fma(-_HALF, fma(x, x, fma(y, y, z * z)), _THREE_HALVES)
     return x * norm, y * norm, z * norm
@@ -97,6 +97,35 @@ def _rotation(x, y, z, hx, hy, hz, K0, K1, a0, a1, rate_dt, alpha_G):  # type: i
 @numba.njit(inline="always")
 def _block_of(low, stream, j, k0, k1):  # type: ignore[no-untyped-def]
     return philox4x32_7_block(low, stream[0, j], stream[1, j], stream[2, j], stream[3, j], k0, k1)
+
+
+@numba.njit(inline="always")
+def draw(group, start, devices, k0, k1, high, stream, pairs, words, g):  # type: ignore[no-untyped-def]
+    """Fill g (12, LANES) with the Gaussians of a group of steps; returns the high word of its blocks.
+
+    stream holds what does not depend on the block's low word; it is made again where ``high`` is another.
+    """
+    for q in range(3):
+        block = np.uint64(3 * group + q)
+        if high32(block) != high:
+            high = high32(block)
+            for j in range(LANES):
+                device = devices[min(start + j, devices.shape[0] - 1)]
+                parts = philox4x32_7_stream(high, low32(device), high32(device), k0, k1)
+                for r, part in enumerate(parts):
+                    stream[j % 2, r, j // 2] = part
+        low = low32(block)
+        for j in range(LANES // 2):
+            e0, e1, e2, e3 = _block_of(low, stream[0], j, k0, k1)
+            o0, o1, o2, o3 = _block_of(low, stream[1], j, k0, k1)
+            pairs[4 * q, j] = e0 | (o0 << _WORD)
+            pairs[4 * q + 1, j] = e1 | (o1 << _WORD)
+            pairs[4 * q + 2, j] = e2 | (o2 << _WORD)
+            pairs[4 * q + 3, j] = e3 | (o3 << _WORD)
+    for p in range(6):
+        for j in range(LANES):
+            g[2 * p, j], g[2 * p + 1, j] = gaussian_pair(words[2 * p, j], words[2 * p + 1, j])
+    return high
 
 
 # Lane-blocked: several times faster than a loop that does not vectorise. That needs the numpy error model (no
@@ -132,26 +161,7 @@ def advance(m, key, devices, first_step, volts, cell, rate_dt, alpha_G, scheme):
         while done < steps:
             group = (first_step + done) // GROUP
             begin = first_step + done - GROUP * group
-            for q in range(3):
-                block = np.uint64(3 * group + q)
-                if high32(block) != high:
-                    high = high32(block)
-                    for j in range(LANES):
-                        device = devices[min(start + j, n - 1)]
-                        parts = philox4x32_7_stream(high, low32(device), high32(device), k0, k1)
-                        for r, part in enumerate(parts):
-                            stream[j % 2, r, j // 2] = part
-                low = low32(block)
-                for j in range(LANES // 2):
-                    e0, e1, e2, e3 = _block_of(low, stream[0], j, k0, k1)
-                    o0, o1, o2, o3 = _block_of(low, stream[1], j, k0, k1)
-                    pairs[4 * q, j] = e0 | (o0 << _WORD)
-                    pairs[4 * q + 1, j] = e1 | (o1 << _WORD)
-                    pairs[4 * q + 2, j] = e2 | (o2 << _WORD)
-                    pairs[4 * q + 3, j] = e3 | (o3 << _WORD)
-            for p in range(6):
-                for j in range(LANES):
-                    g[2 * p, j], g[2 * p + 1, j] = gaussian_pair(words[2 * p, j], words[2 * p + 1, j])
+            high = draw(group, start, devices, k0, k1, high, stream, pairs, words, g)
             for q in range(begin, min(GROUP, begin + steps - done)):
                 v0, v1 = volts[done, 0], volts[done, 1]
                 done += 1
@@ -177,12 +187,12 @@ def advance(m, key, devices, first_step, volts, cell, rate_dt, alpha_G, scheme):
 
 
 @numba.njit(inline="always")
-def _cross(a, b):  # type: ignore[no-untyped-def]
+def cross(a, b):  # type: ignore[no-untyped-def]
     return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
 
 
 @numba.njit(inline="always")
-def _axpy(a, k, b):  # type: ignore[no-untyped-def]
+def axpy(a, k, b):  # type: ignore[no-untyped-def]
     return a[0] + k * b[0], a[1] + k * b[1], a[2] + k * b[2]
 
 
@@ -191,22 +201,37 @@ def _spin(m, h, K, a_J, alpha_G):  # type: ignore[no-untyped-def]
     """H of dm/dt = gamma' H x m: B + alpha m x B + a_J (m x p - alpha p), p = z."""
     p = (0.0, 0.0, 1.0)
     B = (h[0], h[1], h[2] + K * m[2])
-    return _axpy(_axpy(_axpy(B, alpha_G, _cross(m, B)), a_J, _cross(m, p)), -alpha_G * a_J, p)
+    return axpy(axpy(axpy(B, alpha_G, cross(m, B)), a_J, cross(m, p)), -alpha_G * a_J, p)
 
 
 @numba.njit(inline="always")
-def _rodrigues(m, p):  # type: ignore[no-untyped-def]
+def rodrigues(m, p):  # type: ignore[no-untyped-def]
     angle = math.sqrt(p[0] ** 2 + p[1] ** 2 + p[2] ** 2)
     if angle == 0:
         return m
     c, s = math.cos(angle), math.sin(angle) / angle
     dot = (p[0] * m[0] + p[1] * m[1] + p[2] * m[2]) * (1 - c) / angle**2
-    turned = _cross(p, m)
+    turned = cross(p, m)
     return (
         c * m[0] + s * turned[0] + dot * p[0],
         c * m[1] + s * turned[1] + dot * p[1],
         c * m[2] + s * turned[2] + dot * p[2],
     )
+
+
+@numba.njit(inline="always")
+def draw64(step, device, k0, k1, g):  # type: ignore[no-untyped-def]
+    """Fill g (3,) with the Gaussians of one device in one step: those of :func:`draw`."""
+    for q in range(3):
+        value = 3 * (step % GROUP) + q
+        pair = value // 2
+        block = np.uint64(3 * (step // GROUP) + pair // 2)
+        w0, w1, w2, w3 = philox4x32_7(low32(block), high32(block), low32(device), high32(device), k0, k1)
+        a, b = (w2, w3) if pair % 2 else (w0, w1)
+        radius = math.sqrt(-2 * math.log((float(a) + 0.5) * 2.0**-32)) * (-1.0 if b & np.uint64(1) else 1.0)
+        angle = float(np.int32(np.uint32(b))) * 2.0**-33 * math.pi
+        mirrored = b & np.uint64(2) != 0
+        g[q] = radius * (math.cos(angle) if (value % 2 == 0) != mirrored else math.sin(angle))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -218,32 +243,21 @@ def advance64(m, key, devices, first_step, volts, cell, rate_dt, alpha_G, scheme
         now = (m[i, 0], m[i, 1], m[i, 2])
         for done in range(volts.shape[0]):
             step = first_step + done
-            for q in range(3):
-                value = 3 * (step % GROUP) + q
-                pair = value // 2
-                block = np.uint64(3 * (step // GROUP) + pair // 2)
-                w0, w1, w2, w3 = philox4x32_7(
-                    low32(block), high32(block), low32(devices[i]), high32(devices[i]), k0, k1
-                )
-                a, b = (w2, w3) if pair % 2 else (w0, w1)
-                radius = math.sqrt(-2 * math.log((float(a) + 0.5) * 2.0**-32)) * (-1.0 if b & np.uint64(1) else 1.0)
-                angle = float(np.int32(np.uint32(b))) * 2.0**-33 * math.pi
-                mirrored = b & np.uint64(2) != 0
-                g[q] = radius * (math.cos(angle) if (value % 2 == 0) != mirrored else math.sin(angle))
+            draw64(step, devices[i], k0, k1, g)
             th = cell[5, i]
             h = (cell[2, i] + th * g[0], cell[3, i] + th * g[1], cell[4, i] + th * g[2])
             v0, v1 = volts[done, 0], volts[done, 1]
             H = _spin(now, h, cell[0, i] + cell[1, i] * v0, cell[6, i] * v0, alpha_G)
             if scheme == ROTATION:
-                there = _rodrigues(now, (rate_dt * H[0], rate_dt * H[1], rate_dt * H[2]))
+                there = rodrigues(now, (rate_dt * H[0], rate_dt * H[1], rate_dt * H[2]))
                 H2 = _spin(there, h, cell[0, i] + cell[1, i] * v1, cell[6, i] * v1, alpha_G)
                 half = rate_dt / 2
-                now = _rodrigues(now, (half * (H[0] + H2[0]), half * (H[1] + H2[1]), half * (H[2] + H2[2])))
+                now = rodrigues(now, (half * (H[0] + H2[0]), half * (H[1] + H2[1]), half * (H[2] + H2[2])))
             else:
-                first = _cross(H, now)
-                there = _axpy(now, rate_dt, first)
-                second = _cross(_spin(there, h, cell[0, i] + cell[1, i] * v1, cell[6, i] * v1, alpha_G), there)
-                now = _axpy(_axpy(now, rate_dt / 2, first), rate_dt / 2, second)
+                first = cross(H, now)
+                there = axpy(now, rate_dt, first)
+                second = cross(_spin(there, h, cell[0, i] + cell[1, i] * v1, cell[6, i] * v1, alpha_G), there)
+                now = axpy(axpy(now, rate_dt / 2, first), rate_dt / 2, second)
                 norm = math.sqrt(now[0] ** 2 + now[1] ** 2 + now[2] ** 2)
                 now = (now[0] / norm, now[1] / norm, now[2] / norm)
         m[i, 0], m[i, 1], m[i, 2] = now

@@ -6,8 +6,9 @@ The motion itself is in :mod:`voltaspin.device.integration`, whose functions are
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -36,6 +37,7 @@ from voltaspin.device.integration import (
 from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.device.protocol import USUAL, Protocol
 from voltaspin.device.torque import spin_torque_field
+from voltaspin.device.warming import stretches
 from voltaspin.random.streams import Stream
 
 __all__ = [
@@ -131,7 +133,7 @@ class LLG:
         self, junction: Junction, pulse: Pulse, protocol: Protocol = USUAL, *, cells: Cells | None = None
     ) -> SwitchingResult:
         """Return the share of devices that one pulse flips; see :func:`switching_probability`."""
-        if pulse.tau == 0 and pulse.jitter == 0:
+        if pulse.tau == 0 and pulse.jitter == 0 and not _warms(junction):
             share, error = self.curve(junction, [pulse], protocol, cells=cells)
         else:
             share = np.array([self._shaped(junction, pulse, protocol, cells)])
@@ -150,6 +152,13 @@ class LLG:
         """Return (share, error) for pulses that differ in nothing but ascending widths; see :func:`switching_curve`."""
         if not pulses or any(b.width <= a.width for a, b in pairwise(pulses)):
             raise InputError("widths must hold at least one width and ascend; sort them and drop the doubles")
+        if _warms(junction):  # the temperature at one time depends on the whole pulse: each goes by itself
+            warm = np.empty(len(pulses))
+            for k, pulse in enumerate(pulses):
+                warm[k] = self._shaped(junction, pulse, protocol, cells)
+                if progress is not None:
+                    progress(k + 1, len(pulses))
+            return warm, binomial_error(warm, self.devices)
         V, rise, fall = pulses[0].voltage, pulses[0].rise, pulses[0].fall
 
         def steps_of(duration: float, *volts: float) -> int:
@@ -176,7 +185,7 @@ class LLG:
             part = f"branch/{pulse.width!r}/{fall!r}"
             branch, at = move(m, fall, (V, 0.0), part, 0)
             branch, _ = move(branch, protocol.relax, (0.0, 0.0), part, at)
-            flipped[k] = np.mean(np.sign(branch[:, 2]) != well_sign(protocol.initial))
+            flipped[k] = np.mean(_flipped(junction, branch, protocol.initial))
             if progress is not None:
                 progress(k + 1, len(pulses))
         return flipped, binomial_error(flipped, self.devices)
@@ -189,17 +198,17 @@ class LLG:
         }  # fmt: skip
 
     def _shaped(self, junction: Junction, pulse: Pulse, protocol: Protocol, cells: Cells | None) -> float:
-        """The share that a pulse with low-pass or jitter flips, width by width."""
+        """The share that a pulse with low-pass, jitter or heating flips, width by width."""
         n, options = self.devices, self._options(protocol)
         name = f"shaped/{pulse!r}/{protocol.initial}"
-        if self.dt is None and pulse.tau > 0:
-            limit = time_step_limit(junction, pulse.voltage, tolerance=USUAL_BIAS, scheme=self.scheme, cells=cells)
-            options["dt"] = min(limit, pulse.tau / 4)
 
-        def steps_of(duration: float, *volts: float) -> int:
-            return step_count(junction, duration, options["dt"], *volts, scheme=self.scheme, cells=cells)[0]
+        def steps_of(device: Junction, duration: float, *volts: float) -> int:
+            if self.dt is None and pulse.tau > 0:
+                limit = time_step_limit(device, pulse.voltage, tolerance=USUAL_BIAS, scheme=self.scheme, cells=cells)
+                options["dt"] = min(limit, pulse.tau / 4)
+            return step_count(device, duration, options["dt"], *volts, scheme=self.scheme, cells=cells)[0]
 
-        check_size(n, steps_of(pulse.duration + protocol.relax, pulse.voltage))
+        check_size(n, steps_of(junction, pulse.duration + protocol.relax, pulse.voltage))
         start = equilibrium(junction, n, well=protocol.initial, seed=self.seed, ensemble=name)
         widths = np.full(n, pulse.width)
         if pulse.jitter > 0:
@@ -210,18 +219,57 @@ class LLG:
         for width in np.unique(widths):
             chosen, at = np.flatnonzero(widths == width), 0
             end: Floats = start[chosen]
-            for duration, volts in _pieces(pulse.with_width(float(width)), protocol.relax):
+            for device, duration, volts in _pieces(junction, pulse.with_width(float(width)), protocol.relax):
+                span = np.atleast_1d(volts(np.linspace(0, duration, 65)) if callable(volts) else volts)
+                steps = steps_of(device, duration, *map(float, span))
                 end = run(
-                    junction, end, duration=duration, voltage=volts, ensemble=name, first_step=at, devices=chosen,
+                    device, end, duration=duration, voltage=volts, ensemble=name, first_step=at, devices=chosen,
                     cells={q: v[chosen] for q, v in own.items()} or None, **options,
                 )  # fmt: skip
-                span = np.atleast_1d(volts(np.linspace(0, duration, 65)) if callable(volts) else volts)
-                at += steps_of(duration, *map(float, span))
-            flipped += int(np.sum(np.sign(end[:, 2]) != well_sign(protocol.initial)))
+                at += steps
+            flipped += int(np.sum(_flipped(junction, end, protocol.initial)))
         return flipped / n
 
 
-def _pieces(pulse: Pulse, relax: float) -> list[tuple[float, tuple[float, float] | Waveform]]:
+def _flipped(junction: Junction, m: Floats, initial: Well) -> NDArray[np.bool_]:
+    """Whether each device is read in the other well: by its projection on the reference layer."""
+    return np.asarray(np.sign(m @ np.array(junction.reference, m.dtype)) != well_sign(initial))
+
+
+def _warms(junction: Junction) -> bool:
+    return junction.heating is not None and junction.heating.thermal_resistance > 0
+
+
+def _pieces(
+    junction: Junction, pulse: Pulse, relax: float
+) -> Iterator[tuple[Junction, float, tuple[float, float] | Waveform]]:
+    """The junction at its temperature, a duration [s] and the voltages of a pulse and the time after it.
+
+    They are cut where the voltage jumps and where the temperature goes on to its next value.
+    """
+    whole = _shape(pulse, relax)
+    if not _warms(junction):
+        yield from ((junction, duration, volts) for duration, volts in whole)
+        return
+    cuts = np.cumsum([0.0, *(duration for duration, _ in whole)])
+    for begin, end, device in stretches(junction, pulse, pulse.duration + relax):
+        device = replace(device, heating=None)  # its temperature is that of the stretch
+        for start, stop, (_, volts) in zip(cuts[:-1], cuts[1:], whole, strict=True):
+            a, b = max(begin, start), min(end, stop)
+            if b - a <= 1e-9 * (end - begin):
+                continue
+            if callable(volts):
+                yield device, b - a, partial(_later, volts, float(a))
+            else:
+                ends = np.interp([a, b], [start, stop], volts)
+                yield device, b - a, (float(ends[0]), float(ends[1]))
+
+
+def _later(wave: Waveform, begin: float, t: NDArray[np.float64]) -> NDArray[np.float64]:
+    return wave(t + begin)
+
+
+def _shape(pulse: Pulse, relax: float) -> list[tuple[float, tuple[float, float] | Waveform]]:
     """Durations [s] and voltages of a pulse and the time after it, cut where the voltage jumps."""
     if pulse.tau > 0:  # nothing jumps; the tail belongs to the time before the bit is read
         return [(pulse.duration + relax, pulse.voltage_at)]
@@ -293,7 +341,8 @@ def switching_probability(
     """Return the probability that one pulse flips the bit; the arguments are those of :func:`switching_curve`.
 
     The pulse may have a low-pass and jitter; with jitter every device draws a width of its own, to a quarter of
-    its standard deviation.
+    its standard deviation. A junction with self-heating takes its temperature, and what depends on it, from
+    :func:`voltaspin.device.warming.stretches`; ``cells`` warm as the nominal device does.
 
     Returns:
         The share of devices found in the other well ``relax`` after the pulse, with its binomial error.

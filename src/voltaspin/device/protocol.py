@@ -15,7 +15,7 @@ class Protocol:
 
     Args:
         initial: well in which the bit rests in thermal equilibrium before the pulse: ``"up"`` (bit 0) or ``"down"``.
-        relax: time at zero voltage between the pulse and the reading of m_z [s].
+        relax: time at zero voltage between the pulse and the reading of the projection on the reference layer [s].
         spin_torque: add the torque of the tunnel current, see :func:`voltaspin.device.torque.spin_torque_field`.
 
     Raises:

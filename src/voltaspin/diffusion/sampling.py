@@ -190,6 +190,12 @@ def ddim_step(
     return stepped if z is None else stepped + sigma * z
 
 
+def _renoised(x: torch.Tensor, z: torch.Tensor, t: int, later: int, scheduler: DDPMScheduler) -> torch.Tensor:
+    """The image at a noisier time: forward diffusion from t; T. Karras et al., NeurIPS 2022 (churn)."""
+    ratio = _alpha_bar(scheduler, later) / _alpha_bar(scheduler, t)
+    return ratio**0.5 * x + (1 - ratio) ** 0.5 * z
+
+
 def _alpha_bar(scheduler: DDPMScheduler, t: int) -> float:
     return float(scheduler.alphas_cumprod[t]) if t >= 0 else 1.0
 
@@ -201,11 +207,32 @@ def step_adds_noise(scheduler: DDPMScheduler, t: int, t_prev: int, *, sampler: s
     return t > 0 and (t_prev >= 0 or scheduler.config.variance_type == "fixed_large")
 
 
-def normals_per_image(pipeline: Pipeline, *, steps: int, sampler: Literal["ddpm", "ddim"], eta: float = 0.0) -> int:
-    """Return the number of Gaussian numbers of one image: the first latent, then one per pixel for each noisy step."""
+def drawing_steps(
+    pipeline: Pipeline, *, steps: int, sampler: Literal["ddpm", "ddim"], eta: float = 0.0, churn: int | None = None
+) -> list[bool]:
+    """Return which steps draw; the arguments are those of :func:`sample`.
+
+    Raises:
+        InputError: churn of more steps than there are, or together with the noise of the sampler.
+    """
     pairs = itertools.pairwise([*time_steps(pipeline.scheduler, steps), -1])
-    noisy = sum(step_adds_noise(pipeline.scheduler, t, before, sampler=sampler, eta=eta) for t, before in pairs)
-    return (1 + noisy) * int(np.prod(pipeline.image_shape))
+    if churn is None:
+        return [step_adds_noise(pipeline.scheduler, t, before, sampler=sampler, eta=eta) for t, before in pairs]
+    if sampler != "ddim" or eta:
+        raise InputError(f"churn = {churn} is of sampler = 'ddim' without eta, which draws nothing else; leave one out")
+    if not 0 <= churn < steps:
+        raise InputError(f"churn = {churn}: give 0 to {steps - 1}, the steps that have one before them")
+    # The first step has no noisier one to go back to.
+    chosen = {1 + (2 * k + 1) * (steps - 1) // (2 * churn) for k in range(churn)}
+    return [i in chosen for i in range(steps)]
+
+
+def normals_per_image(
+    pipeline: Pipeline, *, steps: int, sampler: Literal["ddpm", "ddim"], eta: float = 0.0, churn: int | None = None
+) -> int:
+    """Return the number of Gaussian numbers of one image: the first latent, then one per pixel for each noisy step."""
+    drawing = drawing_steps(pipeline, steps=steps, sampler=sampler, eta=eta, churn=churn)
+    return (1 + sum(drawing)) * int(np.prod(pipeline.image_shape))
 
 
 @torch.no_grad()
@@ -219,6 +246,7 @@ def sample(
     first: int = 0,
     sampler: Literal["ddpm", "ddim"] = "ddpm",
     eta: float = 0.0,
+    churn: int | None = None,
     precision: Literal["auto", "bf16", "float32"] = "float32",
     arithmetic: Sequence[float] | None = None,
     rows: int | None = None,
@@ -235,6 +263,8 @@ def sample(
         count, steps: images, and network evaluations for each.
         batch: images at a time; changes the pixels by float rounding only.
         sampler: ``ddpm`` (ancestral, noise at every step) or ``ddim`` (``eta`` 0: only the first latent).
+        churn: of ``ddim`` without ``eta``, so many steps, evenly spread, begin with fresh noise that takes the image
+            back to the time of the step before, and go from there.
         precision: of the network; the sampler's state is float32 always.
         arithmetic: for a network in noisy arrays, the variance that its noise adds at each step, which is taken
             off sigma_t^2 (``ddpm`` only); see :mod:`voltaspin.diffusion.arithmetic`.
@@ -262,7 +292,8 @@ def sample(
     if told is None:
         told = Told.of(pipeline.classes, None, None)
     times = time_steps(scheduler, steps)
-    per_image = normals_per_image(pipeline, steps=steps, sampler=sampler, eta=eta)
+    drawing = drawing_steps(pipeline, steps=steps, sampler=sampler, eta=eta, churn=churn)
+    per_image = (1 + sum(drawing)) * int(np.prod(pipeline.image_shape))
     check_bits(source, images=count, per_image=per_image, steps=steps)
     device = pipeline.unet.device
     bf16 = precision == "bf16" or (precision == "auto" and bf16_is_faster(device.type))
@@ -281,13 +312,15 @@ def sample(
         context = RunContext(images=tuple(images))
         x = draw()
         for i, (t, t_prev) in enumerate(itertools.pairwise([*times, -1])):
+            if churn is not None and drawing[i]:
+                x, t = _renoised(x, draw(), t, times[i - 1], scheduler), times[i - 1]
             if observe is not None:
                 observe(t, x)
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16), running(context):
                 output = _evaluated(pipeline.unet, x, t, images[0], rows, told)
             check_output(output, f"step {i + 1} of {steps} (t = {t}) of images {images[0]} to {images[-1]}")
             context = context.at_step(i + 1)
-            z = draw() if step_adds_noise(scheduler, t, t_prev, sampler=sampler, eta=eta) else None
+            z = draw() if drawing[i] and churn is None else None
             if sampler == "ddpm":
                 x = ddpm_step(output.float(), x, z, t, t_prev, scheduler, arithmetic[i] if arithmetic else 0.0)
             else:

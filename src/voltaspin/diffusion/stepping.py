@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import warnings
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,9 @@ import torch
 from diffusers import UNet2DModel
 from diffusers.utils.torch_utils import randn_tensor
 
+from voltaspin.core.errors import InputError
 from voltaspin.diffusion.pipelines import shape_of
+from voltaspin.diffusion.soundness import first_line
 
 #: Schedules of diffusers that step a DDPM's network; the tests compare each with diffusers' loop.
 STEPPED = (
@@ -45,6 +48,59 @@ _REASONS = {
     "TCDScheduler": _DISTILLED,
     "ScoreSdeVeScheduler": "steps a network that is told sigma, which is saved as a ScoreSdeVePipeline",
 }
+
+
+#: Samplers by name: the schedule of diffusers, its settings that differ, and its evaluations for n steps as (a, b) of
+#: a n + b. Of our own, ``ddpm`` and ``ddim`` are not listed.
+SAMPLERS: dict[str, tuple[str, dict[str, Any], tuple[int, int]]] = {
+    "euler": ("EulerDiscreteScheduler", {}, (1, 0)),
+    "euler-ancestral": ("EulerAncestralDiscreteScheduler", {}, (1, 0)),
+    "heun": ("HeunDiscreteScheduler", {}, (2, -1)),
+    "dpm++": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}, (1, 0)),
+    "dpm++-sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}, (1, 0)),
+    "unipc": ("UniPCMultistepScheduler", {}, (1, 0)),
+}  # fmt: skip
+
+
+def steps_for(sampler: str, evaluations: int) -> int:
+    """Return how many steps of a named sampler take so many evaluations of the network.
+
+    Raises:
+        InputError: no whole number of steps takes that many.
+    """
+    a, b = SAMPLERS[sampler][2]
+    steps, left = divmod(evaluations - b, a)
+    if left or steps < 1:
+        raise InputError(
+            f"{evaluations} evaluations: {sampler} takes {a} n {b:+d} for n steps; give {a * max(steps, 1) + b} or "
+            f"{a * (max(steps, 1) + 1) + b}"
+        )
+    return steps
+
+
+def stepped(unet: UNet2DModel, scheduler: Any, sampler: str) -> SteppedPipeline:
+    """Return a network in the loop of a named sampler with the betas and the prediction of its schedule.
+
+    Raises:
+        InputError: a network that learned a variance, or a schedule that the sampler refuses.
+    """
+    import diffusers
+
+    name, settings, _ = SAMPLERS[sampler]
+    if unet.config.out_channels != unet.config.in_channels:
+        raise InputError(f"sampler = {sampler!r} takes no learned variance; use ddpm")
+    kind = getattr(diffusers, name)
+    taken = inspect.signature(kind.__init__).parameters
+    config = {k: v for k, v in scheduler.config.items() if k in taken and k != "timestep_spacing"}
+    # A step that ends at the image itself: alpha_bar of the last time is far from 1 for few evaluations.
+    spacing = {"timestep_spacing": "trailing"} if "timestep_spacing" in taken else {}
+    try:
+        with warnings.catch_warnings():
+            # diffusers hands tensors to NumPy in a way that NumPy 2 is about to give up
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return SteppedPipeline(unet, kind.from_config({**config, **spacing, **settings}))
+    except (ValueError, NotImplementedError) as error:
+        raise InputError(f"sampler = {sampler!r}: {name} refuses this model's schedule ({first_line(error)})") from None
 
 
 def why_not(schedule: str) -> str:

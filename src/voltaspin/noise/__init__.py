@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from voltaspin.noise.conditioning import xor_bias as xor_bias
     from voltaspin.noise.examination import entropy as entropy
     from voltaspin.noise.examination import sp800_22 as sp800_22
+    from voltaspin.noise.examination.cell_result import CellCriteria as CellCriteria
+    from voltaspin.noise.examination.cell_result import CellExamination as CellExamination
+    from voltaspin.noise.examination.cells import examine_cells as examine_cells
     from voltaspin.noise.examination.entropy import EntropyEstimates as EntropyEstimates
     from voltaspin.noise.examination.randomness import Assessment as Assessment
     from voltaspin.noise.examination.randomness import Randomness as Randomness

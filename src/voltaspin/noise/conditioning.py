@@ -172,7 +172,8 @@ class Xor(Conditioner):
             )
         if source.n_cells > 1 and source.n_cells % k:
             raise InputError(
-                f"k = {k} does not divide the {source.n_cells} cells of {source.name}; choose one that does"
+                f"k = {k} does not divide the {source.n_cells} cells of {source.name}; choose one that does, or leave "
+                "cells of a recording or stream out until it does (leave_out=)"
             )
         self.k = int(k)
         self._cells = source.n_cells if source.n_cells > 1 else self.k

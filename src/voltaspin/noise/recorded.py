@@ -19,6 +19,7 @@ from voltaspin.noise.gaussian import GaussianTransform, transform_of
 from voltaspin.noise.importer.bit_file import Recording, open_bits
 from voltaspin.noise.importer.reading import BitOrder, ByteOrder, FileOptions, Format, SampleType, Understood
 from voltaspin.noise.importer.values import TwoPopulations
+from voltaspin.noise.kept_cells import KeptCells, LeaveOut, noted
 from voltaspin.noise.source import NoiseSource, Provenance, SequentialSource, aligned, checked_count
 
 Written = Literal["packed", "bytes", "text"]  # format of a file of bits
@@ -48,6 +49,9 @@ class RecordedSource(SequentialSource):
         unit: of the values, where the file does not say it.
         column: of a table, or the name of an array.
         n_cells: cells that were read in turn: bit ``j`` comes from cell ``j % n_cells``.
+        leave_out: cells whose bits are skipped, by number from 0: ``[3, 17]``, ``"3,17,40-47"``, or the file of a
+            :class:`voltaspin.noise.CellExamination`, which says the number of cells too. ``n_cells`` of the source is
+            then the number of those that are kept.
         sample_type, byte_order, channels, header_bytes: of raw converter words.
         delimiter, decimal, skip_rows: of a table.
 
@@ -69,6 +73,7 @@ class RecordedSource(SequentialSource):
         unit: str | None = None,
         column: str | int | None = None,
         n_cells: int | None = None,
+        leave_out: LeaveOut | None = None,
         sample_type: SampleType | None = None,
         byte_order: ByteOrder | None = None,
         channels: int | None = None,
@@ -79,6 +84,8 @@ class RecordedSource(SequentialSource):
     ) -> None:
         self.path = Path(path)
         super().__init__(transform_of(transform, bits_per_sample), name=f"recorded, {self.path.name}")
+        self.kept = None if leave_out is None else KeptCells.of(leave_out, n_cells)
+        n_cells = n_cells if self.kept is None else self.kept.n_cells
         self.options = FileOptions(
             format=format, bit_order=bit_order, threshold=threshold, unit=unit, column=column,
             n_cells=n_cells, sample_type=sample_type, byte_order=byte_order,
@@ -96,7 +103,7 @@ class RecordedSource(SequentialSource):
     @property
     def understood(self) -> Understood:
         """The way in which the file was read; ``str`` of it is one line."""
-        return self._file.understood
+        return noted(self._file.understood, self.kept)
 
     @property
     def format(self) -> str:
@@ -120,12 +127,16 @@ class RecordedSource(SequentialSource):
 
     @property
     def n_cells(self) -> int:
-        return int(self.options.n_cells or 1)
+        return int(self.options.n_cells or 1) if self.kept is None else self.kept.kept.size
+
+    @property
+    def _bits(self) -> int:
+        return self._file.bits if self.kept is None else self.kept.among(self._file.bits)
 
     @property
     def bits_left(self) -> int:
         """Bits that have not been handed out."""
-        return self._file.bits - self._position
+        return self._bits - self._position
 
     @property
     def provenance(self) -> Provenance:
@@ -148,12 +159,14 @@ class RecordedSource(SequentialSource):
             details["populations"] = self.populations.model_dump(mode="json", exclude={"environment"})
         if self.n_cells > 1:
             details["lanes"] = self.n_cells
+        if self.kept is not None:
+            details["left_out"] = self.kept.to_json()
         if self.origin is not None:
             details["origin"] = self.origin
         return Provenance(
             "recorded",
             f"{self.understood.bits} recorded bits of {self.path.name} (sha256 {self.sha256[:12]}){made}, "
-            f"{self.transform.bits_per_sample}-bit {kind}",
+            f"{'' if self.kept is None else f'{self.kept}, '}{self.transform.bits_per_sample}-bit {kind}",
             details,
         )
 
@@ -161,16 +174,22 @@ class RecordedSource(SequentialSource):
         if n > self.bits_left:
             raise NoiseExhaustedError(
                 f"{self.path.name} has run dry: the draw needs {n} bits and {self.bits_left} of "
-                f"{self._file.bits} are there; record more bits or draw fewer numbers (nothing was handed "
+                f"{self._bits} are there; record more bits or draw fewer numbers (nothing was handed "
                 "out)"
             )
 
     def _packed(self, n: int) -> NDArray[np.uint8]:
-        found = self._file.read(self._position, n)
+        first, size = self._position, n
+        if n and self.kept is not None:
+            first = self.kept.place(self._position)
+            size = self.kept.span(self._position + n) - first
+        found = self._file.read(first, size)
         if found is None:
             raise InputError(f"{self.path} became shorter while it was being read; restore the recording")
-        skip = self._position % 8
+        skip = first % 8
         self._position += n
+        if self.kept is not None:
+            return self.kept.of_bits(found, size, skip=skip, at=first)[0]
         return aligned(found, skip, n)
 
     def _check_state(self, state: Mapping[str, Any]) -> None:

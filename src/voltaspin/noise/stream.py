@@ -23,6 +23,7 @@ from voltaspin.noise.gaussian import GaussianTransform, transform_of
 from voltaspin.noise.importer.bit_file import Recording
 from voltaspin.noise.importer.following import BEGINNING, complete, follow, odd_byte
 from voltaspin.noise.importer.reading import BitOrder, ByteOrder, FileError, FileOptions, Format, SampleType, Understood
+from voltaspin.noise.kept_cells import KeptCells, LeaveOut, noted
 from voltaspin.noise.source import Leftover, Provenance, SequentialSource
 
 TIMEOUT = 300.0  #: seconds without a byte after which a stream is given up
@@ -50,6 +51,7 @@ class StreamSource(SequentialSource):
         transform: ``"inverse_cdf"`` or ``"popcount"``, or a :class:`GaussianTransform` with its own bits.
         format, bit_order, threshold, unit, column, n_cells, sample_type, byte_order, delimiter, decimal, skip_rows: of
             the content, see :class:`voltaspin.noise.FileOptions`. ``threshold="fit"`` needs a recording.
+        leave_out: cells whose bits are skipped, as of :class:`voltaspin.noise.RecordedSource`; ``record`` has them all.
         timeout: seconds without a byte after which the source is given up.
         record: file into which the bytes are written as they arrive, with their description beside it; a
             :class:`RecordedSource` of it replays the bits that were taken.
@@ -72,6 +74,7 @@ class StreamSource(SequentialSource):
         unit: str | None = None,
         column: str | int | None = None,
         n_cells: int | None = None,
+        leave_out: LeaveOut | None = None,
         sample_type: SampleType | None = None,
         byte_order: ByteOrder | None = None,
         delimiter: str | None = None,
@@ -81,6 +84,8 @@ class StreamSource(SequentialSource):
         record: Path | str | None = None,
         overwrite: bool = False,
     ) -> None:
+        self.kept = None if leave_out is None else KeptCells.of(leave_out, n_cells)
+        n_cells = n_cells if self.kept is None else self.kept.n_cells
         self.options = FileOptions(
             format=format, bit_order=bit_order, threshold=threshold, unit=unit, column=column,
             n_cells=n_cells, sample_type=sample_type, byte_order=byte_order,
@@ -89,7 +94,7 @@ class StreamSource(SequentialSource):
         if not 0 < timeout < 1e9:
             raise InputError(f"timeout = {timeout} s must be positive; give the seconds without a byte to wait for")
         self._recorder = None if record is None else _Recorder(Path(record), overwrite=overwrite)
-        self._left, self._taken, self._arrived_bytes = Leftover(), 0, 0
+        self._left, self._taken, self._arrived_bytes, self._arrived_bits = Leftover(), 0, 0, 0
         self._stopped: NoiseStoppedError | None = None
         self._expected: int | None = None
         self._waited, self._shown, self._wanted = 0.0, time.monotonic(), BEGINNING
@@ -110,7 +115,8 @@ class StreamSource(SequentialSource):
     @property
     def understood(self) -> Understood:
         """The way in which the stream is read; ``str`` of it is one line."""
-        return self._followed.understood.model_copy(update={"notes": self._endpoint.notes})
+        read = self._followed.understood.model_copy(update={"notes": self._endpoint.notes})
+        return noted(read, self.kept)
 
     @property
     def taken(self) -> int:
@@ -119,7 +125,7 @@ class StreamSource(SequentialSource):
 
     @property
     def n_cells(self) -> int:
-        return int(self.options.n_cells or 1)
+        return int(self.options.n_cells or 1) if self.kept is None else self.kept.kept.size
 
     @property
     def bits_at_once(self) -> int:
@@ -133,15 +139,23 @@ class StreamSource(SequentialSource):
 
     @property
     def provenance(self) -> Provenance:
+        return self._provenance(self.kept)
+
+    def _provenance(self, kept: KeptCells | None) -> Provenance:
+        """Of the bits of the cells that are kept, or of all that arrive, which a recording holds."""
         bits, label = self.transform.bits_per_sample, self.transform.label
         details: dict[str, Any] = {
-            "stream": self.name, "precision": bits, "shaping": label, "input": self._followed.understood.to_json(),
-            **self._endpoint.about,
+            "stream": self.name, "precision": bits, "shaping": label,
+            "input": noted(self._followed.understood, kept).to_json(), **self._endpoint.about,
         }  # fmt: skip
-        if self.n_cells > 1:
-            details["lanes"] = self.n_cells
+        n_cells = int(self.options.n_cells or 1) if kept is None else kept.kept.size
+        if n_cells > 1:
+            details["lanes"] = n_cells
+        if kept is not None:
+            details["left_out"] = kept.to_json()
+        left = "" if kept is None else f"{kept}, "
         kind: Literal["operating system", "instrument"] = "operating system" if self._endpoint.system else "instrument"
-        return Provenance(kind, f"bits as they arrive from {self.name}, {bits}-bit {label}", details)
+        return Provenance(kind, f"bits as they arrive from {self.name}, {left}{bits}-bit {label}", details)
 
     def expect(self, n: int) -> None:
         self._expected = self._taken + n
@@ -152,7 +166,7 @@ class StreamSource(SequentialSource):
         if self._recorder is not None:
             # What arrived before a stop is worth keeping too; else the recording holds exactly what the work took.
             left = 0 if self._stopped is None else self._left.bits
-            self._recorder.finish(self._taken + left, ended=self.bits_left is not None)
+            self._recorder.finish(self._of_all(self._taken + left), ended=self.bits_left is not None)
 
     def _reserve(self, n: int) -> None:
         """Nothing: a draw waits for its bits, and says what there was if they do not come."""
@@ -160,13 +174,17 @@ class StreamSource(SequentialSource):
     def _packed(self, n: int) -> NDArray[np.uint8]:
         if self._recorder is not None:
             self._recorder.begin(self._followed.understood.format, self._followed.bytes_a_bit, self._description())
-        while (missing := n - self._left.bits) > 0:
+        while n > self._left.bits:
             if self._stopped is not None:
                 self._stop(n)
             a_bit = self._followed.bytes_a_bit
+            missing = self._of_all(self._taken + n) - self._arrived_bits
             self._wanted = max(1, int(np.ceil(missing * a_bit))) if a_bit else _BYTES
             try:
-                self._left.put(*next(self._followed.bits))
+                packed, size = next(self._followed.bits)
+                kept = (packed, size) if self.kept is None else self.kept.of_bits(packed, size, at=self._arrived_bits)
+                self._left.put(*kept)
+                self._arrived_bits += size
             except StopIteration:
                 self._stopped = NoiseExhaustedError(f"{self.name} has ended{self._endpoint.reason}")
             except NoiseStoppedError as error:
@@ -178,6 +196,10 @@ class StreamSource(SequentialSource):
                 raise
         self._taken += n
         return self._left.take(n)
+
+    def _of_all(self, kept: int) -> int:
+        """How many bits of the stream hold the first ``kept`` that are handed out."""
+        return kept if self.kept is None else self.kept.span(kept)
 
     def _rest(self) -> tuple[NDArray[np.uint8], int]:
         n = self._left.bits
@@ -205,7 +227,7 @@ class StreamSource(SequentialSource):
         self._waited += time.monotonic() - self._reading
         self._last, self._arrived_bytes = data or self._last, self._arrived_bytes + len(data)
         if self._recorder is not None:
-            self._recorder.write(data, self._taken)
+            self._recorder.write(data, self._of_all(self._taken))
         self._show()
         return data
 
@@ -221,7 +243,7 @@ class StreamSource(SequentialSource):
 
     def _description(self) -> dict[str, Any]:
         options = {name: value for name, value in self.options.to_json().items() if name != "n_cells"}
-        return {"origin": self.provenance.to_json(), "options": {**options, "format": self.understood.format}}
+        return {"origin": self._provenance(None).to_json(), "options": {**options, "format": self.understood.format}}
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         raise InputError(f"{self.name} is open in this process and cannot be sent to another; record its bits")

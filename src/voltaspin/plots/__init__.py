@@ -21,6 +21,7 @@ def _lazily(module: str, name: str) -> Callable[..., Any]:
 FIGURES: dict[str, Callable[..., Any]] = {
     kind: _lazily(*where)
     for kind, where in {
+        "cell-examination": ("cells", "map_of_cells"),
         "condition-comparison": ("quality", "scores"),
         "cost": ("cost", "energies_per_bit"),
         "cost-claim": ("cost", "ratios"),

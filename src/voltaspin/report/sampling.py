@@ -45,6 +45,7 @@ class SampleRecord(RunRecord):
         provenance: of the noise; ``ledger``: what it cost.
         unaddressed_draws_per_batch: that belong to no image in particular.
         compute_cost: of a network in crossbars.
+        churn: how many steps of DDIM began with fresh noise.
         label, guidance: of a model that is told a class, see :class:`voltaspin.diffusion.classes.Told`.
     """
 
@@ -73,6 +74,7 @@ class SampleRecord(RunRecord):
     compute_cost: dict[str, Any] | None = None
     label: int | str | None = None
     guidance: float | None = None
+    churn: int | None = None
 
 
 class InPlaceRecord(RunRecord):

@@ -26,7 +26,8 @@ from voltaspin.diffusion.inplace.sampling import CELLS_PER_PIXEL, InPlaceOptions
 from voltaspin.diffusion.inplace.training import InPlaceSpec, trained_for
 from voltaspin.diffusion.pipelines import Pipeline
 from voltaspin.diffusion.published import Unmodified, sample_unmodified
-from voltaspin.diffusion.sampling import check_bits, normals_per_image, rows_for, sample, time_steps
+from voltaspin.diffusion.samplers import SAMPLERS, by_name, steps_for
+from voltaspin.diffusion.sampling import check_bits, drawing_steps, normals_per_image, rows_for, sample, time_steps
 from voltaspin.memory import ArraySpec, convert, trace
 from voltaspin.memory.crossbar.counting import NETWORK
 from voltaspin.memory.crossbar.layer import context_of
@@ -43,12 +44,14 @@ class GaussianRun(SampleRun):
     Args:
         share: which images.
         pipeline: from :func:`voltaspin.diffusion.published.open_model`; ``source``: of all its noise.
-        steps: network evaluations per image; ``sampler``: ``"ddpm"`` or ``"ddim"``, empty for the pipeline's own.
+        steps: network evaluations per image; ``sampler``: one of :data:`voltaspin.diffusion.samplers.NAMES`, empty for
+            the pipeline's own.
         eta: noise of DDIM.
         spec: of the crossbars in which the network computes; None computes digitally.
         settings: further ones for the record; with the source's provenance they decide the images.
         folder: of the model, as the user named it.
         label, guidance: of a model that is told a class.
+        churn: how many steps of ``ddim`` begin with fresh noise.
 
     Raises:
         InputError: a sampler or crossbars for a pipeline with a loop of its own; a part of a run whose noise has an
@@ -58,22 +61,30 @@ class GaussianRun(SampleRun):
     def __init__(
         self, share: Share, *, pipeline: Pipeline | Unmodified, source: NoiseSource, steps: int, sampler: str = "",
         eta: float = 0.0, spec: ArraySpec | None = None, settings: dict[str, Any], folder: str = "",
-        label: int | str | None = None, guidance: float | None = None,
+        label: int | str | None = None, guidance: float | None = None, churn: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__(share, steps)
-        self.pipeline, self.source, self.eta = pipeline, source, eta
+        named = sampler if sampler in SAMPLERS and isinstance(pipeline, Pipeline) else ""
+        if named and isinstance(pipeline, Pipeline):
+            if spec is not None or label is not None or churn is not None:
+                given = "compute" if spec is not None else "label" if label is not None else "churn"
+                raise InputError(f"{given} is not taken with sampler = {named!r}; use ddpm or ddim")
+            pipeline, self.steps, sampler = by_name(pipeline, named), steps_for(named, steps), ""
+        self.pipeline, self.source, self.eta, self.churn = pipeline, source, eta, churn
         unmodified = isinstance(pipeline, Unmodified)
-        if isinstance(pipeline, Unmodified) and (sampler or spec is not None):
-            given = f"sampler = {sampler!r}" if sampler else "compute = 'memory'"
+        if isinstance(pipeline, Unmodified) and (sampler or spec is not None or churn is not None):
+            given = f"sampler = {sampler!r}" if sampler else "compute = 'memory'" if spec else f"churn = {churn}"
             raise InputError(
                 f"{folder} is a {pipeline.sampler}, which runs in its own loop; {given} is for pipelines of our "
                 "samplers: leave it out"
             )
         self.told = Told.of(None if isinstance(pipeline, Unmodified) else pipeline.classes, label, guidance)
+        if not isinstance(pipeline, Unmodified):
+            drawing_steps(pipeline, steps=steps, sampler="ddim" if sampler == "ddim" else "ddpm", eta=eta, churn=churn)
         if self.told is not None and spec is not None:
             raise InputError("a network that is told a class does not compute in arrays yet; leave compute out")
         self.kind: Literal["ddpm", "ddim"] = "ddim" if sampler == "ddim" else "ddpm"
-        made_by = pipeline.sampler if isinstance(pipeline, Unmodified) else self.kind
+        made_by = named or (pipeline.sampler if isinstance(pipeline, Unmodified) else self.kind)
         independent = source.addressable and not unmodified and spec is None
         self.in_order = not independent
         if share.split and not source.addressable:
@@ -111,6 +122,8 @@ class GaussianRun(SampleRun):
             **settings, "sampler": made_by, "eta": eta, "batch": share.batch,
             "compute": "digital" if spec is None else spec.to_json(),
         }  # fmt: skip
+        if churn is not None:
+            self.settings["churn"] = churn
         if self.told is not None:
             self.settings |= {"label": self.told.label, "guidance": self.told.guidance}
         self.model = {"folder": folder or pipeline.folder.name, "sha256": pipeline.sha256}
@@ -133,7 +146,9 @@ class GaussianRun(SampleRun):
                 if not source.addressable:
                     say(f"{source.name} goes on where it stood after the {images.images} images that are there")
         if not isinstance(self.pipeline, Unmodified) and not source.addressable:
-            normals = normals_per_image(self.pipeline, steps=self.steps, sampler=self.kind, eta=self.eta)
+            normals = normals_per_image(
+                self.pipeline, steps=self.steps, sampler=self.kind, eta=self.eta, churn=self.churn
+            )
             check_bits(source, images=sum(map(len, images.todo)), per_image=normals, steps=self.steps)
 
     def make(self, group: range, show: Callable[[int, int], None]) -> tuple[NDArray[np.uint8], Batch]:
@@ -149,7 +164,9 @@ class GaussianRun(SampleRun):
                 )
         else:
             rows = None if self.in_order else self.rows
-            made = sample(self.pipeline, self.source, sampler=self.kind, rows=rows, told=self.told, **work)
+            made = sample(
+                self.pipeline, self.source, sampler=self.kind, rows=rows, told=self.told, churn=self.churn, **work
+            )
         spent = Ledger("run")
         for now, then in zip(self.counted, before, strict=True):
             spent.children[now.name] = now.since(then)

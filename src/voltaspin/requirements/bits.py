@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Z95
+from voltaspin.noise.examination.cell_period import stream_period
 from voltaspin.noise.examination.entropy import SEGMENT, guess
-from voltaspin.noise.examination.statistics import bit_statistics
+from voltaspin.noise.examination.statistics import beyond_chance, bit_statistics
 from voltaspin.noise.examination.whole_parts import LongLags
+from voltaspin.requirements.cells import worst_cells
 from voltaspin.requirements.compliance import (
     MAPPINGS,
     TREATMENTS,
@@ -39,8 +41,9 @@ def judge_bits(
 ) -> Compliance:
     """Compare recorded bits with the specification.
 
-    Compared: bias, lag-1 correlation of each cell's bits, spread of the bias over the cells (with two cells or more), a
-    common drift between 16 stretches of the recording, and a period, which only an exact repetition is. Not compared:
+    Compared: bias, lag-1 correlation of each cell's bits, spread of the bias over the cells and the worst cell (with
+    two cells or more; where bits are too few for the worst cell, ``unjudged`` says so and it decides nothing), a common
+    drift between 16 stretches of the recording, and a period, which only an exact repetition is. Not compared:
     defects that bits do not show, such as quantisation, or telegraph noise slower than the recording.
 
     Args:
@@ -56,11 +59,11 @@ def judge_bits(
     A period is judged as far as the recording shows one, half of its length; it decides nothing about how many bits
     are needed.
 
+    A number of cells that the bits contradict is one row more, undecided: seen by a wrong number, cells look alike.
+
     Raises:
         InputError: too few for a verdict: more are needed for ideal bits to be shown within the other limits.
     """
-    from scipy.stats import chi2
-
     n_cells = n_cells if lanes is None else lanes  # the name in 0.1.0
     n = bits.size // n_cells * n_cells
     needed, why = bits_needed(spec, n_cells)
@@ -78,19 +81,15 @@ def judge_bits(
         "bias": (found.bias.value, found.bias.low, found.bias.high), "correlation": (r.value, r.low, r.high),
     }  # fmt: skip
 
-    def beyond_chance(variance: float, chance: float, freedom: int) -> Interval:
-        """A standard deviation with the chance of sampling taken away."""
-        ends = (variance, variance * freedom / chi2.ppf(0.975, freedom), variance * freedom / chi2.ppf(0.025, freedom))
-        value, low, high = (math.sqrt(max(float(v) - chance, 0.0)) for v in ends)
-        return value, low, high
-
     if n_cells > 1:
-        numbers["spread"] = beyond_chance(found.cell_bias_std**2, found.sampling_std**2, freedom)
+        spread = beyond_chance(found.cell_bias_std**2, found.sampling_std**2, freedom)
+        numbers["spread"] = (spread.value, spread.low, spread.high)
     whole = cycles // BLOCKS * BLOCKS
     means = rows[:whole].reshape(BLOCKS, -1).mean(axis=1)
     p, rho = 0.5 + found.bias.value, min(max(r.value, -0.999), 0.999)
     chance = p * (1 - p) / (whole * n_cells / BLOCKS) * (1 + rho) / (1 - rho)
-    numbers["drift"] = beyond_chance(float(means.var(ddof=1)), chance, BLOCKS - 1)
+    drift = beyond_chance(float(means.var(ddof=1)), chance, BLOCKS - 1)
+    numbers["drift"] = (drift.value, drift.low, drift.high)
     repeats = period_of(bits[: min(n, _PERIODIC)])
     judged: list[Row] = []
     for t in TREATMENTS:
@@ -113,7 +112,20 @@ def judge_bits(
         explained += numbers["drift"][2] + (numbers["spread"][2] if n_cells > 1 else 0.0)
         judged += _dependence(bits[:n], n_cells, explained)
     assumed = (f"{n} bits, bit j from cell j % {n_cells}; XOR takes two cells that are independent and alike",)
-    return Compliance(subject=subject, rows=tuple(judged), assumed=assumed)
+    failed = {(r.axis.removesuffix("-negative"), r.treatment) for r in judged if r.said == "fails"}
+    worst, unjudged = worst_cells(spec, bits[:n], n_cells, failed) if n_cells > 1 else ([], [])
+    period = stream_period(bits[:n], n_cells) if n_cells > 1 else None  # of one cell a dependence says it
+    if period is not None and not period.fits and repeats is None:
+        unjudged.append(f"the cells are in doubt: {period.said}")
+        judged += [
+            Row(
+                axis="number-of-cells", title="places after which the bits resemble themselves", unit="", per_unit=1.0,
+                treatment=t, amplitude=period.period, low=period.period, high=period.period, said="undecided",
+                limit=f"{n_cells} cells were given", margin_left=0.0,
+            )
+            for t in TREATMENTS
+        ]  # fmt: skip
+    return Compliance(subject=subject, rows=(*judged, *worst), assumed=assumed, unjudged=tuple(unjudged))
 
 
 def _dependence(bits: NDArray[np.uint8], n_cells: int, explained: float) -> list[Row]:

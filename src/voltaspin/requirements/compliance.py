@@ -70,6 +70,7 @@ class Compliance(Result):
         subject: the device.
         rows: every axis raw and under XOR of two cells.
         assumed: the assumptions.
+        unjudged: what the bits are too few for, and how many it takes; doubts about the number of cells.
         treatments: the outcome by treatment.
         input: what a recorded file was read as, where bits were judged.
     """
@@ -78,6 +79,7 @@ class Compliance(Result):
     subject: str
     rows: tuple[Row, ...]
     assumed: tuple[str, ...]
+    unjudged: tuple[str, ...] = ()
     treatments: dict[str, TreatmentVerdict] = Field(default_factory=dict)
     input: dict[str, Any] | None = None
 
@@ -117,7 +119,7 @@ class Compliance(Result):
         return f"{treatment}: {text}; first to fail: {first.axis} ({how})"
 
     def __str__(self) -> str:
-        lines = [self.subject, *(f"assumed: {a}" for a in self.assumed), ""]
+        lines = [self.subject, *(f"assumed: {a}" for a in self.assumed), *self.unjudged, ""]
         lines.append(f"{'axis':22} {'':4} {'of the device (95 %)':>32}  {'limit':42} {'left':>7}  verdict")
         for t in TREATMENTS:
             for r in self.of(t):
@@ -141,7 +143,7 @@ def row_of(limit: Limit, found: Interval) -> Row:
         said = "fails"
     else:
         said = "undecided"
-    at = _at(limit)
+    at = limit_at(limit)
     return Row(
         axis=limit.name, title=limit.title, unit=limit.unit, per_unit=limit.per_unit, treatment=limit.treatment,
         amplitude=value, low=low, high=high, limit=limit.text, said=said,
@@ -149,7 +151,7 @@ def row_of(limit: Limit, found: Interval) -> Row:
     )  # fmt: skip
 
 
-def _at(limit: Limit) -> float:
+def limit_at(limit: Limit) -> float:
     """The limit as one number: the last amplitude stands for one that was not reached, the first for one before it."""
     if limit.value is not None:
         return limit.value

@@ -24,6 +24,7 @@ from voltaspin.diffusion.bitflip import from_planes, to_planes
 from voltaspin.diffusion.grids import grid_png
 from voltaspin.diffusion.inplace.array import IDEAL
 from voltaspin.diffusion.pipelines import Pipeline
+from voltaspin.diffusion.samplers import SAMPLERS, generate, steps_for
 from voltaspin.memory import ArraySpec, Imperfections, MagnetoelectricMemory
 from voltaspin.memory.dynamics import Slopes
 from voltaspin.metrics import Extractor, reference, score_features
@@ -172,7 +173,7 @@ def sampling_of(condition: Condition) -> dict[str, Any]:
         InputError: an argument that it does not take, or of another type.
     """
     samplers: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
-        "gaussian": (("sampler", "eta", "precision", "batch"), sample),
+        "gaussian": (("sampler", "eta", "churn", "precision", "batch"), sample),
         "in-place": (
             ("cells_per_pixel", "cells", "variance", "dither", "reads", "precision", "batch"),
             inplace.InPlaceOptions,
@@ -185,7 +186,14 @@ def sampling_of(condition: Condition) -> dict[str, Any]:
     given = dict(condition.sampling)
     if "cells" in given:
         given["cells"] = _cells(given["cells"])
-    _check_types(given, function, "sampling")
+    named = given.get("sampler") in SAMPLERS
+    _check_types({k: v for k, v in given.items() if k != "sampler" or not named}, function, "sampling")
+    if named:
+        steps_for(given["sampler"], condition.steps)
+        if other := next((name for name in given if name not in ("sampler", "batch")), None):
+            raise InputError(f"sampling.{other} is not of sampler = {given['sampler']!r}; leave it out")
+        if condition.compute is not None:
+            raise InputError(f"sampling.sampler = {given['sampler']!r} is not taken in arrays; use ddpm or ddim")
     if condition.diffusion == "real" and not 1 <= condition.sampling.get("bits", 8) <= 8:
         raise InputError(f"sampling.bits = {condition.sampling['bits']}: a grey level has 1 to 8")
     return given
@@ -234,7 +242,7 @@ def _gaussian(out: Path, run: Run, folder: Path) -> tuple[NDArray[np.uint8], dic
         pipeline, record = converted.pipeline, record | converted.record
         given["arithmetic"] = converted.arithmetic
     # each sampling seed draws images of its own, whatever the noise
-    made = sample(pipeline, source, count=condition.images, steps=condition.steps, **given)
+    made = generate(pipeline, source, count=condition.images, steps=condition.steps, **given)
     return made.images, record | {
         "seconds": time.monotonic() - begin, "noise": made.noise, "ledger": source.ledger.totals()
     }  # fmt: skip

@@ -3,7 +3,9 @@
 Read in this order: ``randomness.py`` asks everything at once and gives the verdict. ``sp800_22.py`` tests one sequence,
 and ``randomness.py`` many. ``entropy.py`` estimates min-entropy, and ``entropy_limits.py`` says which estimates ideal
 bits get. ``whole.py`` reads a recording of any length, with the counts of ``whole_parts.py``. ``kernels.py`` holds the
-compiled loops. ``statistics.py`` is apart: bias and autocorrelation of an array of cells.
+compiled loops. ``cells.py`` examines each cell of an array that is read in turn: it counts, ``cell_tests.py`` has the
+estimates and P-values, ``cell_period.py`` says whether the number of cells is right, ``cell_result.py`` is the result.
+``statistics.py`` is apart: bias and autocorrelation of an array of cells.
 """
 
 from __future__ import annotations

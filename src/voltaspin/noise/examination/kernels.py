@@ -502,3 +502,51 @@ def _again(at, distance, sparse, state):  # type: ignore[no-untyped-def]
         state[2], state[3], state[4] = max(at - 127, state[3]), at + 1, distance
     if state[3] - state[2] > state[6] - state[5]:
         state[5], state[6], state[7] = state[2], state[3], state[4]
+
+
+@numba.njit(cache=True, nogil=True)
+def cell_pairs(bits, seen, ones, heads, history, both, beside, stretch):  # type: ignore[no-untyped-def]
+    """Of each cell its ones, and how often a one follows a one: of its own at each lag, and of the cell before it.
+
+    Args:
+        bits: uint8 (n,), one bit a byte; bit ``i`` is of cell ``(seen + i) % n_cells``.
+        seen: bits before.
+        ones, beside, stretch: int64 (n_cells,): ones, ones of which the cell before read one in the same round, and
+            ones of this stretch.
+        heads, history: uint64 (n_cells,): the first bits (as many as lags) and the last 64, the latest lowest.
+        both: int64 (n_cells, lags).
+    """
+    n_cells, lags = both.shape
+    cell = seen % n_cells
+    turn = seen // n_cells
+    before = np.uint64(0) if cell == 0 else history[cell - 1] & np.uint64(1)
+    for i in range(bits.shape[0]):
+        b = np.uint64(bits[i])
+        past = history[cell]
+        if b:
+            ones[cell] += 1
+            stretch[cell] += 1
+            beside[cell] += np.int64(before)
+            for lag in range(lags):
+                both[cell, lag] += np.int64((past >> np.uint64(lag)) & np.uint64(1))
+        history[cell] = (past << np.uint64(1)) | b
+        if turn < lags:
+            heads[cell] = history[cell]
+        before = b
+        cell += 1
+        if cell == n_cells:
+            cell = 0
+            turn += 1
+            before = np.uint64(0)
+
+
+@numba.njit(cache=True, nogil=True)
+def comb_sums(values, periods):  # type: ignore[no-untyped-def]
+    """Sum of the values at the multiples of each period: float64 (periods + 1,), nothing below the period 2."""
+    out = np.zeros(periods + 1)
+    for period in range(2, periods + 1):
+        total = 0.0
+        for at in range(period, values.shape[0], period):
+            total += values[at]
+        out[period] = total
+    return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import ClassVar, Self
 
@@ -242,6 +243,19 @@ def array_bits(
         rows=memory.rows, columns=memory.columns, spreads=spreads, operation=operation, raw=found[0],
         conditioned=found[1],
     )  # fmt: skip
+
+
+def beyond_chance(variance: float, chance: float, freedom: float) -> Estimate:
+    """Return a standard deviation with the chance of sampling taken away, and its 95 % interval.
+
+    Args:
+        variance: that was found, with so many degrees of freedom; ``chance``: that sampling alone gives.
+    """
+    from scipy.stats import chi2
+
+    ends = (variance, variance * freedom / chi2.ppf(0.975, freedom), variance * freedom / chi2.ppf(0.025, freedom))
+    value, low, high = (math.sqrt(max(float(v) - chance, 0.0)) for v in ends)
+    return Estimate(value, low, high)
 
 
 def _column_sum(bits: NDArray[np.uint8]) -> NDArray[np.float64]:

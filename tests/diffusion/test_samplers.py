@@ -1,0 +1,149 @@
+"""Samplers by name, and few draws: against the samplers that they must agree with, and an exact network."""
+
+from dataclasses import replace
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMPipeline, DDPMScheduler, DPMSolverMultistepScheduler
+
+from voltaspin.cli.app import main
+from voltaspin.core.errors import InputError
+from voltaspin.diffusion.pipelines import Pipeline
+from voltaspin.diffusion.published import open_model, sample_unmodified
+from voltaspin.diffusion.samplers import NAMES, SAMPLERS, by_name, generate
+from voltaspin.diffusion.sampling import drawing_steps, normals_per_image, sample
+from voltaspin.diffusion.stepping import steps_for
+from voltaspin.noise import PseudoSource
+
+STD = 0.3
+
+
+class Exact(torch.nn.Module):
+    """The best prediction of the noise for images of independent Gaussian pixels of standard deviation ``STD``."""
+
+    def __init__(self, scheduler: DDPMScheduler) -> None:
+        super().__init__()
+        self.alpha_bar = scheduler.alphas_cumprod.double()
+        self.config = SimpleNamespace(sample_size=16, in_channels=1, out_channels=1)
+        self.device = torch.device("cpu")
+
+    def forward(self, x: torch.Tensor, t: Any) -> Any:
+        a = float(self.alpha_bar[int(t)])
+        return SimpleNamespace(sample=x * (1 - a) ** 0.5 / (a * STD**2 + 1 - a))
+
+
+@pytest.fixture
+def exact() -> Pipeline:
+    scheduler = DDPMScheduler(
+        num_train_timesteps=1000, clip_sample=False, timestep_spacing="trailing", variance_type="fixed_small"
+    )
+    return Pipeline(Exact(scheduler), scheduler, None, "")  # type: ignore[arg-type]
+
+
+def variance_of(pipeline: Pipeline, steps: int, *, churn: int) -> float:
+    """The variance that DDIM with churn must leave of an exact network, whose every step is linear: by hand."""
+    a = {t: float(v) for t, v in enumerate(pipeline.scheduler.alphas_cumprod.double())} | {-1: 1.0}
+    times = [*(round(1000 - 1000 / steps * k) - 1 for k in range(steps)), -1]
+    drawing = drawing_steps(pipeline, steps=steps, sampler="ddim", churn=churn)
+    variance = 1.0
+    for i, (t, before) in enumerate(pairwise(times)):
+        if drawing[i]:
+            ratio = a[times[i - 1]] / a[t]
+            variance, t = ratio * variance + 1 - ratio, times[i - 1]
+        noise = (1 - a[t]) ** 0.5 / (a[t] * STD**2 + 1 - a[t])
+        x0 = (1 - (1 - a[t]) ** 0.5 * noise) / a[t] ** 0.5
+        variance *= (a[before] ** 0.5 * x0 + (1 - a[before]) ** 0.5 * noise) ** 2
+    return variance
+
+
+@pytest.mark.parametrize("churn", [0, 1, 4, 20])
+def test_churn_keeps_the_distribution_of_an_exact_network(exact: Pipeline, churn: int) -> None:
+    made = sample(exact, PseudoSource(seed=1), count=64, steps=100, sampler="ddim", churn=churn).images / 127.5 - 1
+    expected = variance_of(exact, 100, churn=churn) ** 0.5
+    # 16,384 pixels have a standard error of 0.55 % of the standard deviation.
+    assert made.std() == pytest.approx(expected, rel=4 * 0.0055)
+    assert abs(made.mean()) < 4 * STD / 128 + 1 / 255
+    # And with more steps it is that of the images.
+    assert variance_of(exact, 1000, churn=churn) ** 0.5 == pytest.approx(STD, rel=0.02)
+
+
+def test_no_churn_is_ddim_and_draws_are_counted_and_spread(exact: Pipeline) -> None:
+    def made(**how: Any) -> Any:
+        return sample(exact, PseudoSource(seed=2), count=4, steps=21, sampler="ddim", **how)
+
+    assert np.array_equal(made(churn=0).images, made().images)
+    assert [i for i, draws in enumerate(drawing_steps(exact, steps=21, sampler="ddim", churn=4)) if draws] == [
+        3,
+        8,
+        13,
+        18,
+    ]
+    assert normals_per_image(exact, steps=21, sampler="ddim", churn=4) == made(churn=4).draws == 5 * 256
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [({"churn": 20, "sampler": "ddim"}, "give 0 to 19"), ({"churn": -1, "sampler": "ddim"}, "give 0 to 19"),
+     ({"churn": 1}, "leave one out"), ({"churn": 1, "sampler": "ddim", "eta": 0.5}, "leave one out")],
+)  # fmt: skip
+def test_churn_that_cannot_be_is_refused(exact: Pipeline, how: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        sample(exact, PseudoSource(seed=1), count=1, steps=20, **how)
+
+
+def test_a_named_sampler_is_that_schedule_in_a_folder(pipeline: Pipeline, tmp_path: Any) -> None:
+    there = {k: v for k, v in pipeline.scheduler.config.items() if k.startswith(("beta", "num_train", "prediction"))}
+    schedule = DPMSolverMultistepScheduler.from_config(
+        {**there, "timestep_spacing": "trailing", "algorithm_type": "sde-dpmsolver++"}
+    )
+    DDPMPipeline(pipeline.unet, schedule).save_pretrained(tmp_path)
+    theirs = sample_unmodified(open_model(tmp_path), PseudoSource(seed=3), count=3, steps=6)  # type: ignore[arg-type]
+    ours = generate(pipeline, PseudoSource(seed=3), sampler="dpm++-sde", count=3, steps=6)
+    assert np.array_equal(ours.images, theirs.images)
+    assert ours.draws == theirs.draws == 7 * 64
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_named_sampler_makes_images_from_the_source_alone(pipeline: Pipeline, name: str) -> None:
+    made = generate(pipeline, PseudoSource(seed=3), sampler=name, count=2, steps=7)
+    assert made.steps == 7
+    again = generate(pipeline, PseudoSource(seed=3), sampler=name, count=1, steps=7, first=1)
+    assert np.abs(made.images[1:].astype(int) - again.images).max() <= 1
+    stochastic = name in ("euler-ancestral", "dpm++-sde")
+    assert made.draws == 64 * (8 if stochastic else 1)
+
+
+def test_evaluations_that_a_sampler_cannot_have_are_refused(pipeline: Pipeline) -> None:
+    assert steps_for("heun", 49) == 25
+    with pytest.raises(InputError, match="50 evaluations: heun takes 2 n -1 for n steps; give 49 or 51"):
+        steps_for("heun", 50)
+    with pytest.raises(InputError, match="'dpm' is unknown"):
+        by_name(pipeline, "dpm")
+    with pytest.raises(InputError, match="eta is not of sampler = 'euler'"):
+        generate(pipeline, PseudoSource(), sampler="euler", steps=5, count=1, eta=0.5)
+    with pytest.raises(InputError, match="no class"):
+        by_name(replace(pipeline, classes=object()), "euler")  # type: ignore[arg-type]
+
+
+def test_the_command_takes_every_name(capsys: pytest.CaptureFixture[str], tmp_path: Any) -> None:
+    for arguments, words in (
+        (["--sampler", "dpm"], "dpm"),
+        (["--sampler", "heun", "--steps", "4"], "give 3 or 5"),
+        (["--sampler", "euler", "--churn", "2", "--steps", "4"], "churn is not taken with --sampler euler"),
+        (["--sampler", "ddim", "--churn", "4", "--steps", "4"], "give 0 to 3"),
+        (["--in-place", "--churn", "0"], "--churn 0 has no effect on images in place"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(["sample", "--count", "1", "--out", str(tmp_path / "o"), *arguments])
+        assert ended.value.code == 2
+        assert words in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+    with pytest.raises(SystemExit) as ended:
+        main(["sample", "--count", "1", "--steps", "3", "--sampler", "dpm++", "--out", str(tmp_path / "o"), "--json"])
+    assert not ended.value.code
+    assert '"sampler": "dpm++"' in capsys.readouterr().out
+    assert set(NAMES) == {"ddpm", "ddim", *SAMPLERS}
