@@ -334,7 +334,7 @@ def _unchanging(
     more = degree + 6  # so that the cut of the products stays outside
     operator = generator(junction, voltage, degree=more, spin_torque=spin_torque)
     A = as_sparse(operator.basis, operator.diagonals)
-    x, z = coordinates(more)
+    x, _, z = coordinates(more)
     W = -(gauge.a * (z @ z) + gauge.b * x + gauge.c * z)
     once = W @ A - A @ W
     whole = A + once + (W @ once - once @ W) / 2
