@@ -76,15 +76,17 @@ def drive(junction: TermedJunction, voltage: float, *, spin_torque: bool = False
                 "density knows a series resistance with a reference layer along z alone; use llg"
             )
         at = np.cos(math.pi * (np.arange(_NODES) + 0.5) / _NODES)
-        shared = [forces(junction, voltage, spin_torque=spin_torque, cosine=float(c)) for c in at * math.copysign(1, side)]
+        shared = [
+            forces(junction, voltage, spin_torque=spin_torque, cosine=float(c)) for c in at * math.copysign(1, side)
+        ]
         values = np.array([[f.B_k, f.field[2], f.damping[2]] for f in shared])
         series = np.polynomial.chebyshev.chebfit(at, values, _NODES - 1)
         scale = float(np.abs(values).max())
         large = np.flatnonzero(np.abs(series).max(axis=1) > _TAIL * scale)
         if np.abs(series[-1]).max() > _WORST * scale:
             raise InputError(
-                f"R_series = {junction.R_series:g} ohm and TMR0 = {junction.TMR0:g}: the share of the oxide follows the "
-                "angle too steeply for the density; use llg"
+                f"R_series = {junction.R_series:g} ohm and TMR0 = {junction.TMR0:g}: the share of the oxide follows "
+                "the angle too steeply for the density; use llg"
             )
         powers = [np.polynomial.chebyshev.cheb2poly(column[: int(large[-1]) + 1]) for column in series.T]
         B_k, field, damping = powers

@@ -78,11 +78,13 @@ class Energy:
         if at.torque:
             if not at.axial:
                 raise InputError(
-                    f"the torque at {voltage:g} V on a layer that is not symmetric about z has no energy, so there is no "
+                    f"the torque at {voltage:g} V on a layer that is not symmetric about z has no energy and no "
                     "barrier; ask for the barrier at 0 V, or for the rate"
                 )
             field = field + at.damping / junction.alpha_G
-        return cls(scale * field, (scale * at.across[0], scale * at.across[1]), scale * at.shape / 2, junction.reference)
+        return cls(
+            scale * field, (scale * at.across[0], scale * at.across[1]), scale * at.shape / 2, junction.reference
+        )
 
     @property
     def axial(self) -> bool:
@@ -92,7 +94,7 @@ class Energy:
     @cached_property
     def potential(self) -> Floats:
         """Coefficients of the powers of z of U."""
-        return np.polynomial.polynomial.polyint(self.field)
+        return np.asarray(np.polynomial.polynomial.polyint(self.field), np.float64)
 
     @property
     def stiffness(self) -> float:
@@ -163,8 +165,8 @@ class Energy:
         flat = any(min(map(abs, s.curvatures)) < 1e-6 * size for s in found)
         if flat or sum((-1) ** s.kind for s in found) != 2:
             raise InputError(
-                "the energy has lines of stations, or one that is hardly one, so its saddles are not resolved; make the "
-                "pillar or the in-plane field a little less symmetric"
+                "the energy has lines of stations, or one that is hardly one, so its saddles are not resolved; make "
+                "the pillar or the in-plane field a little less symmetric"
             )
         return tuple(sorted(found, key=lambda s: s.energy))
 
@@ -197,7 +199,9 @@ class Energy:
     @cached_property
     def profile(self) -> tuple[tuple[float, float], ...]:
         """Latitudes z of the stations of an axial energy, poles included, with their energies: z ascending."""
-        roots = np.polynomial.polynomial.polyroots(np.trim_zeros(self.field, "b")) if np.any(self.field) else np.array([])
+        roots = (
+            np.polynomial.polynomial.polyroots(np.trim_zeros(self.field, "b")) if np.any(self.field) else np.array([])
+        )
         inside = [float(r.real) for r in roots if abs(r.imag) < 1e-9 and abs(r.real) < 1]
         z = np.array([-1.0, *sorted(inside), 1.0])
         U = -np.polynomial.polynomial.polyval(z, self.potential)
@@ -211,19 +215,35 @@ class Energy:
         """
         return self._axial_heights() if self.axial else self._heights()
 
-    def _axial_heights(self) -> dict[Well, float] | None:
-        if self.reference[2] == 0:  # the reference plane holds the axis: both sides are one state
+    def bottoms(self) -> tuple[float, float] | None:
+        """Return the cosine between the layers in the deepest minimum of each side (up, down); None without two."""
+        if self.heights() is None:
             return None
+        if self.axial:
+            minima = self._axial_minima()
+            assert minima is not None
+            low, high = minima
+            ends = high[0] * self.reference[2], low[0] * self.reference[2]
+            return ends if self.reference[2] > 0 else (ends[1], ends[0])
+        cosines = [float(s.m @ np.array(self.reference)) for s in self.stations if s.kind == 0]
+        return next(c for c in cosines if c > 0), next(c for c in cosines if c <= 0)
+
+    def _axial_minima(self) -> tuple[tuple[float, float], tuple[float, float]] | None:
+        """(z, energy) of the deepest minima below and above the plane across z."""
         points = self.profile
         minima = [
             p for k, p in enumerate(points)
             if (k == 0 or points[k - 1][1] > p[1]) and (k == len(points) - 1 or points[k + 1][1] > p[1])
         ]  # fmt: skip
         below, above = ([p for p in minima if side * p[0] > 0] for side in (-1, 1))
-        if not below or not above:
+        return (min(below, key=_energy), min(above, key=_energy)) if below and above else None
+
+    def _axial_heights(self) -> dict[Well, float] | None:
+        # A reference plane that holds the axis makes one state of both sides.
+        if self.reference[2] == 0 or (minima := self._axial_minima()) is None:
             return None
-        low, high = (min(some, key=lambda p: p[1]) for some in (below, above))
-        top = max(E for z, E in points if low[0] <= z <= high[0])
+        low, high = minima
+        top = max(E for z, E in self.profile if low[0] <= z <= high[0])
         heights = top - high[1], top - low[1]
         return dict(zip(WELLS, heights if self.reference[2] > 0 else heights[::-1], strict=True))
 
@@ -251,6 +271,10 @@ class Energy:
         return top + math.log(float(shares @ np.exp(exponent - top).mean(axis=1)) * 2 * math.pi)
 
 
+def _energy(point: tuple[float, float]) -> float:
+    return point[1]
+
+
 def _moved(m: Floats, step: Floats) -> Floats:
     out = m + step
     return np.asarray(out / np.linalg.norm(out))
@@ -266,8 +290,8 @@ def hemisphere(rings: int, direction: Vector) -> tuple[Floats, Floats, Floats, F
     z = (nodes + 1) / 2
     azimuth = 2 * math.pi * np.arange(2 * rings) / (2 * rings)
     s = np.sqrt(1 - z**2)[:, None]
-    local = np.stack([s * np.cos(azimuth), s * np.sin(azimuth), np.broadcast_to(z[:, None], (rings, 2 * rings))], axis=-1)
+    local = np.stack(
+        [s * np.cos(azimuth), s * np.sin(azimuth), np.broadcast_to(z[:, None], (rings, 2 * rings))], axis=-1
+    )
     rotation = frame(direction)
     return local @ rotation.T, shares / 2, z, rotation
-
-

@@ -35,7 +35,7 @@ from voltaspin.device.density import (
 )
 from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.device.protocol import USUAL, Protocol
-from voltaspin.device.sphere import Floats, Generator, basis
+from voltaspin.device.sphere import Floats, basis
 
 Progress = Callable[[int, int], None]
 
@@ -361,9 +361,7 @@ def _outcome(junction: Junction, pulse: Pulse, degree: int, protocol: Protocol) 
     flips, stays = 0.0, 0.0
     for width, share in _widths(pulse):
         density, shaped = start, pulse.with_width(width)
-        for weights, duration in steps(
-            shaped, junction, 0.0, shaped.duration + tail, spin_torque=protocol.spin_torque
-        ):
+        for weights, duration in steps(shaped, junction, 0.0, shaped.duration + tail, spin_torque=protocol.spin_torque):
             density = built(degree, weights).propagate(density, duration)
         left = protocol.relax - tail
         flips += share * float(_observable(junction, degree, protocol.other, left) @ density)

@@ -378,7 +378,8 @@ class Junction:
 
     @property
     def V_c(self) -> float:
-        """Voltage at which K_eff vanishes [V]; raises InputError for a junction without VCMA."""
+        """Voltage at which K_eff vanishes [V]; raises InputError without VCMA or with further terms."""
+        self.require_plain("V_c")
         if self.xi == 0:
             raise InputError("xi = 0 J/(V m): no voltage cancels the anisotropy; give a VCMA coefficient")
         return self.K_eff() * self.t_F * self.t_ox / self.xi
@@ -418,6 +419,7 @@ class Junction:
     @property
     def relaxation_time(self) -> float:
         """Decay time 1 / (alpha_G gamma_e B_k) of the free precession at zero voltage [s]."""
+        self.require_plain("the relaxation time")
         field = max(abs(self.B_k()), math.hypot(*self.B_bias))
         require_positive("field", field, "T", "a junction without anisotropy and field does not relax")
         return (1 + self.alpha_G**2) / (self.alpha_G * gamma_e * field)

@@ -10,6 +10,7 @@ import math
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from voltaspin.device.drive import (
@@ -95,10 +96,10 @@ def _operator(degree: int, place: int) -> tuple[Floats, Floats]:
 
 def _cut(operator: sparse.csr_array, more: int, degree: int) -> tuple[Floats, Floats]:
     entries = sparse.coo_array(operator)
-    row, column = entries.coords
+    row, column = (np.asarray(index, np.int64) for index in entries.coords)
     largest = float(np.abs(entries.data).max(initial=0.0))
 
-    def place(index: Floats) -> tuple[Floats, Floats]:
+    def place(index: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         block, l = np.divmod(index, more + 1)
         return block * (degree + 1) + l, (l <= degree) & (l >= block // 2) & (block != 1)
 
@@ -135,7 +136,11 @@ def frame(direction: Vector) -> Floats:
     u, v = -y / across, x / across
     s, c = across, z
     return np.array(
-        [[c + u * u * (1 - c), u * v * (1 - c), v * s], [u * v * (1 - c), c + v * v * (1 - c), -u * s], [-v * s, u * s, c]]
+        [
+            [c + u * u * (1 - c), u * v * (1 - c), v * s],
+            [u * v * (1 - c), c + v * v * (1 - c), -u * s],
+            [-v * s, u * s, c],
+        ]
     )
 
 

@@ -1,0 +1,431 @@
+"""The exact solver with further terms, against answers that come from elsewhere: formulas, integrals, symmetries.
+
+``CASES`` are junctions and pulses on which both solvers must agree.
+"""
+
+import math
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+from scipy.integrate import dblquad, quad
+
+from voltaspin.core.errors import InputError
+from voltaspin.core.units import gamma_e, k_B, mT, nm, ns
+from voltaspin.device import Junction, Pulse, log_flip_rate, presets
+from voltaspin.device.breakdown import check_breakdown
+from voltaspin.device.density import built, generator, side_indicator, start_density, steps
+from voltaspin.device.drive import diffusion
+from voltaspin.device.energy import Energy
+from voltaspin.device.fokker_planck import FokkerPlanck, switching_map, switching_probability
+from voltaspin.device.protocol import Protocol
+from voltaspin.device.relaxation import relaxation
+from voltaspin.device.sphere import coordinates
+from voltaspin.device.terms import SelfHeating, SpinOrbitLine, SpinTransfer
+from voltaspin.device.torque import oxide_voltage, spin_torque_field
+
+GENERATOR = presets.generator
+#: A small pillar of easy resolution: a barrier of 12 k_B T.
+SMALL = replace(GENERATOR, name="small", B_bias=(0.0, 0.0, 0.0), alpha_G=0.1).with_variation(K_eff_scale=0.3)
+LINE = SpinOrbitLine(width=60 * nm, thickness=4 * nm, length=100 * nm, resistivity=2e-6, theta_SH=0.3)
+#: An in-plane bit: its easy axis is x, its reference layer too, and a saddle lies at each end of y.
+IN_PLANE = replace(
+    GENERATOR, name="in-plane", diameter=100 * nm, diameter_y=70 * nm, N=None, K_i=5.6e-4, B_bias=(0.0, 0.0, 0.0),
+    reference=(1.0, 0.0, 0.0), xi=0.0, alpha_G=0.05,
+)  # fmt: skip
+#: (junction, pulse, initial) on which the LLG and the density must agree.
+CASES = {
+    "K2": (replace(SMALL, K2=5e3, B_bias=(20 * mT, 0, 0)), Pulse(voltage=0.4, width=0.6 * ns), "up"),
+    "ellipse": (
+        replace(SMALL, diameter=60 * nm, diameter_y=50 * nm, N=None, B_bias=(20 * mT, 0, 0)),
+        Pulse(voltage=0.4, width=0.6 * ns), "up",
+    ),
+    "tilted reference": (
+        replace(SMALL, reference=(0.3, -0.2, 1.0), B_bias=(20 * mT, 10 * mT, 0)),
+        Pulse(voltage=0.4, width=0.6 * ns, rise=0.1 * ns, fall=0.1 * ns), "down",
+    ),
+    "spin transfer": (
+        replace(SMALL, RA=5e-12, xi=0.0, spin_transfer=SpinTransfer(field_like=0.3)),
+        Pulse(voltage=0.25, width=3 * ns, rise=0.2 * ns), "up",
+    ),
+    "spin-orbit line": (
+        replace(SMALL, line=replace(LINE, field_like=0.2), B_bias=(15 * mT, 0, 0)),
+        Pulse(voltage=0.2, width=0.5 * ns), "up",
+    ),
+    "gated line": (
+        replace(SMALL, line=replace(LINE, gate=1.0), B_bias=(15 * mT, 0, 0)),
+        Pulse(voltage=0.2, width=0.5 * ns), "down",
+    ),
+    "series resistance": (
+        replace(SMALL, R_series=2e5, TMR0=2.0, B_bias=(20 * mT, 0, 0)), Pulse(voltage=0.6, width=0.6 * ns), "up",
+    ),
+    "self-heating": (
+        replace(SMALL, heating=SelfHeating(thermal_resistance=3e7, tau=0.5 * ns), B_bias=(20 * mT, 0, 0)),
+        Pulse(voltage=0.4, width=0.6 * ns), "up",
+    ),
+    "in-plane, spin transfer": (
+        replace(
+            IN_PLANE, diameter=70 * nm, diameter_y=48 * nm, N=None, K_i=6.2e-4, RA=5e-12, spin_transfer=SpinTransfer()
+        ),
+        Pulse(voltage=0.05, width=3 * ns), "up",
+    ),
+}  # fmt: skip
+
+
+def moment(junction: Junction, degree: int, density: np.ndarray, axis: int) -> float:
+    one = np.zeros(len(density))
+    one[0] = math.sqrt(4 * math.pi)
+    return float((coordinates(degree)[axis] @ one) @ density)
+
+
+# --- the operators -------------------------------------------------------------------------------------
+
+
+def test_a_junction_without_terms_is_the_limit_of_one_with_them() -> None:
+    pulse = Pulse(voltage=1.2, width=0.3 * ns, rise=0.05 * ns)
+    plain = replace(GENERATOR, B_bias=(25 * mT, 10 * mT, 2 * mT))
+    ask = partial(switching_probability, pulse=pulse, degree=40, rtol=10, spin_torque=True)
+    exact = ask(plain)
+    assert ask(replace(plain, K2=1e-9)).value == pytest.approx(exact.value, abs=1e-9)
+    # A reference layer that is turned around exchanges the names of the wells.
+    around = ask(replace(plain, reference=(0, 0, -1), spin_transfer=SpinTransfer(polarity=-1)), initial="down")
+    assert around.value == pytest.approx(exact.value, abs=1e-9)
+
+
+def test_the_in_plane_frame_may_be_turned_about_z() -> None:
+    # The plain operators turn the field onto x; the others take it as it is.
+    turned = replace(SMALL, K2=5e3, reference=(0.6, 0, 0.8), B_bias=(20 * mT, 5 * mT, 3 * mT))
+    c, s = math.cos(1.1), math.sin(1.1)
+    about = lambda v: (c * v[0] - s * v[1], s * v[0] + c * v[1], v[2])  # noqa: E731
+    other = replace(turned, reference=about(turned.reference), B_bias=about(turned.B_bias))
+    pulse = Pulse(voltage=0.4, width=0.5 * ns)
+    a, b = (switching_probability(j, pulse, degree=30, rtol=10) for j in (turned, other))
+    assert a.value == pytest.approx(b.value, abs=1e-10)
+
+
+def test_a_whole_frame_permuted_gives_the_same_probabilities() -> None:
+    # An easy axis along z is an easy axis along x: -K z^2 is K (x^2 + y^2), and -K x^2 is K (y^2 + z^2), which is an
+    # elliptical pillar with K_shape = K whose K_eff is -K. Nothing but the frame differs.
+    volume = 12 * k_B * 300
+    wide, short = 100 * nm, 60 * nm
+    ellipse = replace(IN_PLANE, diameter=wide, diameter_y=short, N=None, alpha_G=0.1)
+    K = ellipse.K_shape
+    ellipse = replace(ellipse, K_i=ellipse.K_i - (ellipse.K_eff() + K) * ellipse.t_F)
+    assert ellipse.K_eff() == pytest.approx(-K, rel=1e-9)
+    upright = replace(GENERATOR, alpha_G=0.1, diameter=math.sqrt(wide * short), N=None, xi=0.0, name="upright")
+    upright = replace(upright, K_i=upright.K_i - (upright.K_eff() - K) * upright.t_F)
+    assert upright.volume == pytest.approx(ellipse.volume)
+    assert volume > 0
+    field = 8 * mT, 3 * mT, -5 * mT
+    line = replace(LINE, sigma=(0, 1, 0), length=2000 * nm)
+    # x of the ellipse is z of the upright one, its y is x, its z is y.
+    a = replace(ellipse, B_bias=field, line=line)
+    b = replace(upright, B_bias=(field[1], field[2], field[0]), line=replace(line, sigma=(1, 0, 0)))
+    assert a.barrier() == pytest.approx(b.barrier(), rel=1e-9)
+    pulse = Pulse(voltage=0.1, width=1 * ns)
+    left, right = (switching_probability(j, pulse, degree=44, rtol=10) for j in (a, b))
+    assert left.value == pytest.approx(right.value, abs=max(1e-8, 3 * (left.error + right.error)))
+
+
+def test_equilibrium_stays_and_has_boltzmanns_moments() -> None:
+    junction = replace(
+        SMALL, diameter=60 * nm, diameter_y=50 * nm, N=None, K2=4e3, B_bias=(5 * mT, 8 * mT, 2 * mT)
+    )  # fmt: skip
+    degree, energy = 40, Energy.of(junction)
+
+    def boltzmann(weight, half: bool = False):
+        def integrand(z, phi):
+            s = math.sqrt(1 - z * z)
+            m = np.array([s * math.cos(phi), s * math.sin(phi), z])
+            return weight(m) * math.exp(-float(energy(m)) - 20)
+
+        return dblquad(integrand, 0, 2 * math.pi, 0 if half else -1, 1, epsabs=0, epsrel=1e-6)[0]
+
+    whole, up = boltzmann(lambda m: 1.0), boltzmann(lambda m: 1.0, half=True)
+    both = [start_density(junction, degree=degree, well=w) for w in ("up", "down")]
+    density = up / whole * both[0] + (1 - up / whole) * both[1]
+    for axis in (0, 1, 2):
+        mean = boltzmann(lambda m, axis=axis: m[axis]) / whole
+        assert moment(junction, degree, density, axis) == pytest.approx(mean, abs=1e-6)
+    after = generator(junction, 0.0, degree=degree).propagate(density, 5 * ns)
+    assert np.abs(after - density).max() < 1e-6
+
+
+# --- without a barrier ---------------------------------------------------------------------------------
+
+
+def free(**values) -> Junction:
+    """A layer without any anisotropy, so that m turns and diffuses freely."""
+    bare = replace(SMALL, N=None, diameter=30 * nm, xi=0.0, reference=(1.0, 0.0, 0.0), **values)
+    return replace(bare, K_i=bare.K_i - bare.K_eff() * bare.t_F)
+
+
+def test_free_diffusion_forgets_at_twice_the_diffusion_constant() -> None:
+    junction = free(temperature=900.0)
+    degree, D = 12, diffusion(junction)
+    start = start_density(junction, degree=degree, well="up")
+    assert moment(junction, degree, start, 0) == pytest.approx(0.5, abs=1e-9)  # of a uniform half sphere
+    for t in (0.1 / D, 0.5 / D):
+        after = generator(junction, 0.0, degree=degree).propagate(start, t)
+        assert moment(junction, degree, after, 0) == pytest.approx(0.5 * math.exp(-2 * D * t), rel=1e-9)
+    found = relaxation(junction)
+    assert found.correlation_time.value == pytest.approx(1 / (2 * D), rel=1e-6)
+    assert found.rate is not None
+    assert found.rate.value == pytest.approx(2 * D, rel=1e-3)
+    assert found.up.value == pytest.approx(0.5, abs=1e-9)
+    with pytest.raises(InputError, match="below 1 k_B T"):
+        log_flip_rate(junction)
+
+
+def test_dephasing_about_a_field_without_a_barrier() -> None:
+    # In a field that is weak beside k_B T, <m_x> = exp(-2 D t) cos(gamma' B t) / 2 but for the square of
+    # b = B Ms V / k_B T: the drift towards the field couples <m_x> to <m_x m_z>, which begins at zero.
+    B = 0.5 * mT
+    junction = replace(free(temperature=900.0, B_bias=(0.0, 0.0, B)), alpha_G=0.005)
+    b = B * junction.Ms * junction.volume / (k_B * 900.0)
+    degree, D = 14, diffusion(junction)
+    turn = gamma_e / (1 + junction.alpha_G**2) * B
+    start = start_density(junction, degree=degree, well="up")
+    for t in (0.2 / D, 0.6 / D):
+        after = generator(junction, 0.0, degree=degree).propagate(start, t)
+        for axis, shape in ((0, math.cos), (1, math.sin)):
+            expected = 0.5 * math.exp(-2 * D * t) * shape(turn * t)
+            assert moment(junction, degree, after, axis) == pytest.approx(expected, abs=b * b)
+    assert turn * 0.6 / D > 3  # half a turn and more
+
+
+def test_mean_state_of_a_bit_without_a_barrier_is_langevins() -> None:
+    for B in (1 * mT, 5 * mT):
+        junction = free(B_bias=(B, 0.0, 0.0))
+        b = B * junction.Ms * junction.volume / (k_B * 300)
+        assert relaxation(junction).cosine.value == pytest.approx(1 / math.tanh(b) - 1 / b, abs=1e-8)
+        share = 0.5 + 0.5 * math.tanh(b / 2)  # (e^b - 1) / (e^b - e^-b)
+        assert relaxation(junction).up.value == pytest.approx(share, abs=1e-4)
+
+
+# --- barriers and rates --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("scale", "K2"), [(0.3, 8e3), (0.3, -8e3), (0.1, 3e4)])
+def test_barrier_and_rate_with_K2_against_integrals_over_m_z(scale: float, K2: float) -> None:
+    junction = replace(SMALL, K2=K2).with_variation(K_eff_scale=scale / 0.3)
+    to_kT = junction.volume / (k_B * 300)
+    assert junction.K_eff() > 0
+    assert junction.K_eff() + 2 * K2 > 0
+    assert junction.barrier() == pytest.approx((junction.K_eff() + K2) * to_kT, rel=1e-9)
+    # The mean first passage from a pole to the top, of which half crosses; the slowest mode follows to exp(-barrier).
+    E = lambda z: to_kT * (junction.K_eff() * (1 - z * z) + K2 * (1 - z * z) ** 2)  # noqa: E731
+    inside = lambda z: quad(lambda y: math.exp(-E(y)), z, 1)[0] * math.exp(E(z)) / (1 - z * z)  # noqa: E731
+    time = quad(inside, 0, 1, limit=200)[0] / diffusion(junction)
+    rate = math.exp(log_flip_rate(junction).value)
+    assert rate == pytest.approx(1 / (2 * time), rel=0.05)  # two definitions: 2 to 5 % apart at such a barrier
+    slowest = log_flip_rate(junction, method="eigenvalue").value
+    assert log_flip_rate(junction).value == pytest.approx(slowest, abs=1e-3)
+
+
+def test_a_cone_has_the_barrier_of_its_ring() -> None:
+    junction = replace(SMALL, K2=4e4).with_variation(K_eff_scale=-1.0)
+    K, K2 = junction.K_eff(), junction.K2
+    assert K < 0 < K + 2 * K2
+    height = (K + 2 * K2) ** 2 / (4 * K2) * junction.volume / (k_B * 300)
+    assert junction.barrier() == pytest.approx(height, rel=1e-9)
+    bottom = Energy.of(junction).bottoms()
+    assert bottom is not None
+    assert bottom[0] == pytest.approx(math.sqrt(1 + K / (2 * K2)), rel=1e-9)
+
+
+@pytest.mark.parametrize("alpha_G", [0.01, 0.05, 0.3])
+def test_biaxial_rate_of_an_in_plane_bit(alpha_G: float) -> None:
+    junction = replace(IN_PLANE, alpha_G=alpha_G)
+    to_kT = junction.volume / (k_B * 300)
+    assert junction.barrier() == pytest.approx(junction.K_shape * to_kT, rel=1e-9)
+    exact = log_flip_rate(junction, method="eigenvalue")
+    saddle = log_flip_rate(junction, method="saddle")
+    assert saddle.low <= exact.high
+    assert exact.low <= saddle.high
+    # Langer's formula for a strong damping by hand: two saddles at +-y, wells at +-x; in units of k_B T
+    # E = D_y y^2 + D_z z^2 has (2 D_y, 2 D_z) in a well and (-2 D_y, 2 (D_z - D_y)) at a saddle.
+    D_y, D_z = junction.K_shape * to_kT, -junction.Delta()
+    c1, c2 = -2 * D_y, 2 * (D_z - D_y)
+    growth = 0.5 * (-alpha_G * (c1 + c2) + math.sqrt((alpha_G * (c1 - c2)) ** 2 - 4 * c1 * c2))
+    rate = gamma_e / (1 + alpha_G**2) / (junction.Ms * to_kT) * growth / (2 * math.pi)
+    hand = 2 * rate * math.sqrt(4 * D_y * D_z / (-c1 * c2)) * math.exp(-D_y)
+    if alpha_G == 0.3:  # there the factor for a low damping is 1
+        assert math.exp(exact.value) == pytest.approx(hand, rel=1 / D_y)
+        assert math.exp(saddle.value) == pytest.approx(hand, rel=0.02)
+    # The law of an axial bit with the same barrier knows only the field along the easy axis: it is far too slow.
+    axial = 2 * alpha_G * gamma_e / (1 + alpha_G**2) * D_y / (junction.Ms * to_kT) * math.sqrt(D_y / math.pi)
+    axial *= math.exp(-D_y)
+    assert math.exp(exact.value) / axial > {0.01: 40, 0.05: 25, 0.3: 4}[alpha_G]
+
+
+def test_the_saddles_follow_the_eigenvalue_up_to_twenty() -> None:
+    for diameter_y, barrier in ((74.0, 15.0), (66.0, 19.0)):
+        junction = replace(IN_PLANE, diameter=100 * nm, diameter_y=diameter_y * nm, N=None, K_i=6.1e-4)
+        scale = barrier / junction.barrier()
+        junction = replace(junction, temperature=300 / scale)
+        assert junction.barrier() == pytest.approx(barrier, rel=1e-6)
+        exact, saddle = (log_flip_rate(junction, method=m) for m in ("eigenvalue", "saddle"))
+        assert saddle.low <= exact.high
+        assert exact.low <= saddle.high
+
+
+# --- torques -------------------------------------------------------------------------------------------
+
+
+def written(**values) -> Junction:
+    return replace(SMALL, RA=5e-12, xi=0.0, **values)
+
+
+def test_a_field_like_torque_is_a_field() -> None:
+    base = written(spin_transfer=SpinTransfer(field_like=0.5), B_bias=(15 * mT, 0, 0))
+    V = 0.1
+    a_J = spin_torque_field(base, V)
+    still = replace(base, spin_transfer=SpinTransfer(field_like=0.0), B_bias=(15 * mT, 0, 0.5 * a_J))
+    one, two = (generator(j, V, degree=16).diagonals for j in (base, still))
+    assert np.abs(one - two).max() <= 1e-12 * np.abs(one).max()
+
+
+def test_an_axial_torque_rests_where_its_field_over_the_damping_would() -> None:
+    junction = written(spin_transfer=SpinTransfer())
+    V = 0.02
+    a_J = spin_torque_field(junction, V)
+    field = replace(SMALL, RA=5e-12, xi=0.0, K2=1e-9, B_bias=(0.0, 0.0, a_J / junction.alpha_G))
+    with_torque, with_field = relaxation(junction, voltage=V), relaxation(field)
+    assert with_torque.cosine.value == pytest.approx(with_field.cosine.value, abs=1e-8)
+    assert with_torque.up.value < 0.4  # a positive voltage favours antiparallel
+    assert log_flip_rate(junction, voltage=V).value == pytest.approx(log_flip_rate(field).value, abs=1e-6)
+    assert junction.barrier(V) == pytest.approx(field.barrier(), rel=1e-9)
+
+
+def test_the_threshold_of_spin_transfer() -> None:
+    # Without a barrier left: |a_J| = alpha (B_k + B_z), where the torque out of the well up cancels the damping.
+    junction = written(spin_transfer=SpinTransfer(), B_bias=(0.0, 0.0, 5 * mT))
+    per_volt = abs(spin_torque_field(junction, 1.0))
+    threshold = junction.alpha_G * (junction.B_k() + 5 * mT) / per_volt
+    assert junction.barrier(0.98 * threshold, well="up") > 0
+    assert junction.barrier(1.02 * threshold, well="up") == 0
+
+
+def test_polarity_and_voltage_change_sign_together() -> None:
+    pulse = Pulse(voltage=0.15, width=3 * ns)
+    opposite = replace(pulse, voltage=-0.15)
+    plus = written(spin_transfer=SpinTransfer(polarity=1, field_like=0.2))
+    minus = written(spin_transfer=SpinTransfer(polarity=-1, field_like=0.2))
+    ask = partial(switching_probability, degree=30, rtol=10)
+    assert ask(plus, pulse).value == pytest.approx(ask(minus, opposite).value, abs=1e-11)
+    assert ask(plus, pulse).value > 10 * ask(plus, opposite).value  # it favours antiparallel
+    # The mirror image of everything: from down with the other polarity.
+    assert ask(minus, pulse, initial="down").value == pytest.approx(ask(plus, pulse).value, abs=1e-11)
+    sot = replace(SMALL, line=LINE, B_bias=(15 * mT, 0, 0))
+    a = ask(sot, Pulse(voltage=0.3, width=0.5 * ns))
+    b = ask(sot, Pulse(voltage=-0.3, width=0.5 * ns), initial="down")
+    assert a.value == pytest.approx(b.value, abs=1e-10)
+
+
+def test_torque_on_a_plain_junction_by_name_and_by_term() -> None:
+    named = replace(SMALL, RA=5e-12, B_bias=(10 * mT, 0, 0))
+    pulse = Pulse(voltage=0.1, width=1 * ns)
+    ask = partial(switching_probability, pulse=pulse, degree=30, rtol=10)
+    one, two = ask(named, spin_torque=True), ask(replace(named, spin_transfer=SpinTransfer()))
+    assert one.value == pytest.approx(two.value, abs=1e-11)
+    assert ask(replace(named, spin_transfer=SpinTransfer()), spin_torque=True).value == two.value
+
+
+# --- circuit and heat ----------------------------------------------------------------------------------
+
+
+def test_a_series_resistance_without_TMR_divides_the_voltage() -> None:
+    flat = replace(SMALL, TMR0=0.0, B_bias=(20 * mT, 0, 0))
+    pulse = Pulse(voltage=0.8, width=0.6 * ns, rise=0.1 * ns)
+    half = replace(pulse, voltage=0.4)
+    ask = partial(switching_probability, degree=30, rtol=10)
+    divided = ask(replace(flat, R_series=flat.R_P), pulse)
+    assert divided.value == pytest.approx(ask(flat, half).value, abs=1e-9)
+    # By hand: 0.8 V over twice R_P, and the same current as half of it over one.
+    assert pulse.energy(replace(flat, R_series=flat.R_P)) == pytest.approx(2 * half.energy(flat), rel=1e-12)
+
+
+def test_a_series_resistance_lowers_the_field_by_the_share_at_each_angle() -> None:
+    junction = replace(SMALL, R_series=4e5, TMR0=3.0)
+    V = 0.6
+    for side, well in ((1.0, "up"), (-1.0, "down")):
+        # In a narrow well only the share at its pole counts: the generator's drift there is B_k at that voltage.
+        from voltaspin.device.drive import drive
+
+        field = np.polynomial.polynomial.polyval(side, drive(junction, V).field)
+        assert field == pytest.approx(side * junction.B_k(oxide_voltage(junction, V, side)), rel=1e-8), well
+    with pytest.raises(InputError, match="use llg"):
+        generator(replace(junction, reference=(1.0, 0.0, 1.0)), V, degree=10)
+
+
+def test_heat_that_comes_at_once_is_a_hotter_junction_and_none_is_none() -> None:
+    cold = replace(SMALL, B_bias=(20 * mT, 0, 0))
+    pulse = Pulse(voltage=0.4, width=0.6 * ns)
+    ask = partial(switching_probability, pulse=pulse, degree=30, rtol=10)
+    from voltaspin.device.temperature import at_temperature
+
+    R = 3e7
+    heated = replace(cold, heating=SelfHeating(thermal_resistance=R, tau=1e-13))
+    watts = 0.4**2 * float(cold.conductance(0.0, 0.4))
+    hot = at_temperature(cold, 300 + R * watts)
+    start = start_density(cold, degree=30, well="up")
+    by_hand = built(30, generator(hot, 0.4, degree=30).weights).propagate(start, pulse.width)
+    by_hand = generator(cold, 0.0, degree=30).propagate(by_hand, 10 * ns)
+    flipped = 1 - float(side_indicator(30, (0.0, 0.0, 1.0)) @ by_hand)
+    # 0.1 ps of warming and the 24th of a rise that the stretches leave.
+    assert ask(heated).value == pytest.approx(flipped, abs=2e-3)
+    assert abs(ask(heated).value - ask(cold).value) > 5e-3
+    slow = replace(cold, heating=SelfHeating(thermal_resistance=0.0, tau=1 * ns))
+    assert ask(slow).value == pytest.approx(ask(cold).value, abs=1e-10)
+
+
+def test_energy_of_a_pulse_along_a_line_by_hand() -> None:
+    junction = replace(GENERATOR, line=replace(LINE, gate=0.5))
+    pulse = Pulse(voltage=0.4, width=2 * ns)
+    R = 2e-6 * 100e-9 / (60e-9 * 4e-9)
+    expected = (0.4**2 / R + 0.2**2 * float(GENERATOR.conductance(0.0, 0.2))) * 2e-9
+    assert pulse.energy(junction) == pytest.approx(expected, rel=1e-12)
+    assert check_breakdown(replace(junction, line=LINE), pulse, pulses=1e30) == math.inf  # no gate, no stress
+
+
+# --- what refuses, and what both solvers are asked -----------------------------------------------------
+
+
+def test_a_map_follows_its_pulses() -> None:
+    junction = replace(SMALL, K2=3e3, line=LINE, B_bias=(15 * mT, 0, 0))
+    found = switching_map(
+        junction, voltages=[0.2, 0.3], widths=[0.3 * ns, 0.5 * ns], rise=0.05 * ns, degree=24, atol=1, threads=1
+    )  # fmt: skip
+    one = FokkerPlanck(24, 10).switching(junction, Pulse(voltage=0.3, width=0.3 * ns, rise=0.05 * ns), Protocol())
+    assert found.P_sw[1, 0] == pytest.approx(one.value, abs=1e-9)
+    heated = replace(junction, heating=SelfHeating(thermal_resistance=1e6, tau=1 * ns))
+    warm = switching_map(heated, voltages=[0.3], widths=[0.3 * ns], rise=0.05 * ns, degree=24, atol=1, threads=1)
+    one = FokkerPlanck(24, 10).switching(heated, Pulse(voltage=0.3, width=0.3 * ns, rise=0.05 * ns), Protocol())
+    assert warm.P_sw[0, 0] == pytest.approx(one.value, abs=1e-12)
+
+
+def test_what_knows_plain_junctions_alone_refuses() -> None:
+    from voltaspin.device import circuit, sensitivities
+    from voltaspin.device.characterise import characterise
+    from voltaspin.device.landscape import Landscape
+    from voltaspin.device.pulse_design import best_pulse
+
+    junction = replace(GENERATOR, K2=1e3)
+    pulse = Pulse(voltage=1.0, width=0.5 * ns)
+    for ask in (
+        circuit.ngspice, circuit.verilog_a, characterise, Landscape.of, lambda j: sensitivities(j, pulse),
+        lambda j: j.V_c, lambda j: j.relaxation_time, lambda j: best_pulse(j, target="write"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match="K2"):
+            ask(junction)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_cases_of_both_solvers_are_resolved(name: str) -> None:
+    junction, pulse, initial = CASES[name]
+    found = switching_probability(junction, pulse, initial=initial, relax=2 * ns)
+    assert 0.02 < found.value < 0.98  # so that the LLG can count it
+    assert found.error < 5e-3
+    assert sum(duration for _, duration in steps(pulse, junction, 0.0, pulse.duration)) == pytest.approx(pulse.duration)
