@@ -19,8 +19,8 @@ from voltaspin.device.density import built, generator, side_indicator, start_den
 from voltaspin.device.drive import diffusion
 from voltaspin.device.energy import Energy
 from voltaspin.device.fokker_planck import FokkerPlanck, switching_map, switching_probability
+from voltaspin.device.low_barrier import relaxation
 from voltaspin.device.protocol import Protocol
-from voltaspin.device.relaxation import relaxation
 from voltaspin.device.sphere import coordinates
 from voltaspin.device.terms import SelfHeating, SpinOrbitLine, SpinTransfer
 from voltaspin.device.torque import oxide_voltage, spin_torque_field
@@ -254,10 +254,22 @@ def test_biaxial_rate_of_an_in_plane_bit(alpha_G: float) -> None:
     if alpha_G == 0.3:  # there the factor for a low damping is 1
         assert math.exp(exact.value) == pytest.approx(hand, rel=1 / D_y)
         assert math.exp(saddle.value) == pytest.approx(hand, rel=0.02)
-    # The law of an axial bit with the same barrier knows only the field along the easy axis: it is far too slow.
-    axial = 2 * alpha_G * gamma_e / (1 + alpha_G**2) * D_y / (junction.Ms * to_kT) * math.sqrt(D_y / math.pi)
+
+
+def test_the_axial_law_is_a_hundred_times_too_slow_for_an_in_plane_bit() -> None:
+    # A film without perpendicular anisotropy: its demagnetisation turns the bit, which the axial law of that barrier
+    # (Neel and Brown) does not know. By hand the two differ by sqrt(D_z / pi) / (alpha D_y) at a vanishing loss.
+    film = replace(IN_PLANE, K_i=0.0, alpha_G=0.01)
+    to_kT = film.volume / (k_B * 300)
+    D_y, D_z, alpha_G = film.K_shape * to_kT, -film.Delta(), film.alpha_G
+    axial = 2 * alpha_G * gamma_e / (1 + alpha_G**2) * D_y / (film.Ms * to_kT) * math.sqrt(D_y / math.pi)
+    ratio = math.exp(log_flip_rate(film).value + D_y) / axial
+    assert ratio > 100
+    assert ratio == pytest.approx(math.sqrt(D_z / math.pi) / (alpha_G * D_y), rel=0.5)
+    # Where the eigenvalue can be had it is many times faster too.
+    small = replace(IN_PLANE, alpha_G=0.01)
     axial *= math.exp(-D_y)
-    assert math.exp(exact.value) / axial > {0.01: 40, 0.05: 25, 0.3: 4}[alpha_G]
+    assert log_flip_rate(small, method="eigenvalue").value > math.log(10 * axial)
 
 
 def test_the_saddles_follow_the_eigenvalue_up_to_twenty() -> None:
@@ -366,7 +378,7 @@ def test_heat_that_comes_at_once_is_a_hotter_junction_and_none_is_none() -> None
     ask = partial(switching_probability, pulse=pulse, degree=30, rtol=10)
     from voltaspin.device.temperature import at_temperature
 
-    R = 3e7
+    R = 3e8
     heated = replace(cold, heating=SelfHeating(thermal_resistance=R, tau=1e-13))
     watts = 0.4**2 * float(cold.conductance(0.0, 0.4))
     hot = at_temperature(cold, 300 + R * watts)
@@ -374,8 +386,8 @@ def test_heat_that_comes_at_once_is_a_hotter_junction_and_none_is_none() -> None
     by_hand = built(30, generator(hot, 0.4, degree=30).weights).propagate(start, pulse.width)
     by_hand = generator(cold, 0.0, degree=30).propagate(by_hand, 10 * ns)
     flipped = 1 - float(side_indicator(30, (0.0, 0.0, 1.0)) @ by_hand)
-    # 0.1 ps of warming and the 24th of a rise that the stretches leave.
-    assert ask(heated).value == pytest.approx(flipped, abs=2e-3)
+    # m turns by about gamma B_k 0.1 ps = 1e-3 while it warms.
+    assert ask(heated).value == pytest.approx(flipped, abs=1e-3)
     assert abs(ask(heated).value - ask(cold).value) > 5e-3
     slow = replace(cold, heating=SelfHeating(thermal_resistance=0.0, tau=1 * ns))
     assert ask(slow).value == pytest.approx(ask(cold).value, abs=1e-10)
@@ -387,7 +399,7 @@ def test_energy_of_a_pulse_along_a_line_by_hand() -> None:
     R = 2e-6 * 100e-9 / (60e-9 * 4e-9)
     expected = (0.4**2 / R + 0.2**2 * float(GENERATOR.conductance(0.0, 0.2))) * 2e-9
     assert pulse.energy(junction) == pytest.approx(expected, rel=1e-12)
-    assert check_breakdown(replace(junction, line=LINE), pulse, pulses=1e30) == math.inf  # no gate, no stress
+    assert check_breakdown(replace(junction, line=LINE), pulse, pulses=1e15) == math.inf  # no gate, no stress
 
 
 # --- what refuses, and what both solvers are asked -----------------------------------------------------
@@ -398,12 +410,12 @@ def test_a_map_follows_its_pulses() -> None:
     found = switching_map(
         junction, voltages=[0.2, 0.3], widths=[0.3 * ns, 0.5 * ns], rise=0.05 * ns, degree=24, atol=1, threads=1
     )  # fmt: skip
-    one = FokkerPlanck(24, 10).switching(junction, Pulse(voltage=0.3, width=0.3 * ns, rise=0.05 * ns), Protocol())
-    assert found.P_sw[1, 0] == pytest.approx(one.value, abs=1e-9)
+    one = FokkerPlanck(24).once(junction, Pulse(voltage=0.3, width=0.3 * ns, rise=0.05 * ns), Protocol())
+    assert found.P_sw[1, 0] == pytest.approx(1 - one[1], abs=1e-9)
     heated = replace(junction, heating=SelfHeating(thermal_resistance=1e6, tau=1 * ns))
     warm = switching_map(heated, voltages=[0.3], widths=[0.3 * ns], rise=0.05 * ns, degree=24, atol=1, threads=1)
-    one = FokkerPlanck(24, 10).switching(heated, Pulse(voltage=0.3, width=0.3 * ns, rise=0.05 * ns), Protocol())
-    assert warm.P_sw[0, 0] == pytest.approx(one.value, abs=1e-12)
+    one = FokkerPlanck(24).once(heated, Pulse(voltage=0.3, width=0.3 * ns, rise=0.05 * ns), Protocol())
+    assert warm.P_sw[0, 0] == pytest.approx(1 - one[1], abs=1e-12)
 
 
 def test_what_knows_plain_junctions_alone_refuses() -> None:

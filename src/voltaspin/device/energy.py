@@ -17,7 +17,6 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.units import k_B
 from voltaspin.device.drive import Floats, TermedJunction, drive
 from voltaspin.device.landscape import Well
-from voltaspin.device.potentials import frame
 from voltaspin.device.terms import Vector
 
 _STARTS = 600
@@ -278,6 +277,23 @@ def _energy(point: tuple[float, float]) -> float:
 def _moved(m: Floats, step: Floats) -> Floats:
     out = m + step
     return np.asarray(out / np.linalg.norm(out))
+
+
+def frame(direction: Vector) -> Floats:
+    """Return the rotation (3, 3) that :func:`voltaspin.device.potentials.turned` applies; z becomes ``direction``."""
+    x, y, z = direction
+    across = math.hypot(x, y)
+    if across == 0:
+        return np.diag([1.0, math.copysign(1, z), math.copysign(1, z)])
+    u, v = -y / across, x / across
+    s, c = across, z
+    return np.array(
+        [
+            [c + u * u * (1 - c), u * v * (1 - c), v * s],
+            [u * v * (1 - c), c + v * v * (1 - c), -u * s],
+            [-v * s, u * s, c],
+        ]
+    )
 
 
 @lru_cache(maxsize=4)

@@ -78,8 +78,8 @@ def log_rate(
     if lowest < SADDLE_LIMIT:
         raise InputError(
             f"the rate out of the well {well!r} at {voltage:g} V is not resolved: a barrier of {lowest:.3g} k_B T is "
-            f"below {SADDLE_LIMIT:g} for the saddles' formula and its energy of {energy.stiffness:.3g} k_B T asks for more "
-            "harmonics than there are; take a smaller pillar or a weaker demagnetisation, or llg"
+            f"below {SADDLE_LIMIT:g} for the saddles' formula and its energy of {energy.stiffness:.3g} k_B T asks for "
+            "more harmonics than there are; take a smaller pillar or a weaker demagnetisation, or llg"
         )
     return log_saddle_rate(junction, energy, well)
 
@@ -191,7 +191,7 @@ def log_saddle_rate(junction: Junction, energy: Energy, well: Well) -> tuple[flo
     passes = [s for s, a, b in energy.ways if a is not b]
     if min(s.curvatures[1] for s in passes) < WIDTH:
         raise InputError(
-            f"a saddle with a curvature of {min(s.curvatures[1] for s in passes):.2g} k_B T across the pass is too wide "
+            f"a saddle with a curvature of {min(s.curvatures[1] for s in passes):.2g} k_B T across is too wide "
             f"for one ({WIDTH:g} needed); use method='eigenvalue'"
         )
     rate = 0.0

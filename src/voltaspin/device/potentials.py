@@ -127,23 +127,6 @@ def turned(degree: int, function: Floats, direction: Vector) -> Floats:
     return generator(degree, rotation).propagate(function, 1.0)
 
 
-def frame(direction: Vector) -> Floats:
-    """Return the rotation matrix (3, 3) of :func:`turned`, whose last column is ``direction``."""
-    x, y, z = direction
-    across = math.hypot(x, y)
-    if across == 0:
-        return np.diag([1.0, math.copysign(1, z), math.copysign(1, z)])
-    u, v = -y / across, x / across
-    s, c = across, z
-    return np.array(
-        [
-            [c + u * u * (1 - c), u * v * (1 - c), v * s],
-            [u * v * (1 - c), c + v * v * (1 - c), -u * s],
-            [-v * s, u * s, c],
-        ]
-    )
-
-
 def projected(degree: int, values: Floats, z: Floats, shares: Floats) -> Floats:
     """Return the coefficients (size,) of a function given on rings of latitude.
 

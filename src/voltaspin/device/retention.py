@@ -30,8 +30,8 @@ from voltaspin.device.density import MAX_DEGREE, least_degree, term_weights
 from voltaspin.device.escape import LEAST_SHARE, SlowMode, log_flux_rate, slow_mode
 from voltaspin.device.junction import Junction, Well
 from voltaspin.device.landscape import Landscape
+from voltaspin.device.low_barrier import Relaxation, relaxation
 from voltaspin.device.passes import log_rate
-from voltaspin.device.relaxation import Relaxation, relaxation
 from voltaspin.device.torque import spin_torque_field
 from voltaspin.device.warming import settled
 
@@ -121,6 +121,7 @@ def log_flip_rate(
         raise InputError(f"method {method!r} is unknown; use {', '.join(map(repr, get_args(Method)))}")
     if spin_torque and method in ("saddle", "extrapolated"):
         raise InputError(f"method {method!r} has no spin torque; leave it out, or use 'flux' or spin_torque=False")
+    junction = _acting(junction, voltage)
     if junction.terms:
         warm = settled(junction, voltage)
         value, error = log_rate(warm, voltage, well, spin_torque=spin_torque, method=method)
@@ -129,6 +130,13 @@ def log_flip_rate(
         escape = _Escape(junction, voltage, well, spin_torque, _two_wells(junction, voltage, well, spin_torque))
         value, error = _METHODS[method](escape)
     return Estimate(value, value + math.log1p(-min(error, 0.999)), value + math.log1p(error), level=1.0)
+
+
+def _acting(junction: Junction, voltage: float) -> Junction:
+    """The junction without the terms that do nothing at zero volt, so that a plain one keeps all its methods."""
+    if voltage != 0 or not junction.terms:
+        return junction
+    return replace(junction, line=None, heating=None, spin_transfer=None, R_series=0.0)
 
 
 def _two_wells(junction: Junction, voltage: float, well: Well, spin_torque: bool) -> Landscape:

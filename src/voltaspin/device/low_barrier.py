@@ -30,7 +30,8 @@ class Relaxation:
     """A junction in its stationary state at a constant voltage.
 
     Args:
-        rate: of the slowest mode that changes the reading [1/s]; None where it turns, so that it is no rate.
+        rate: of the slowest mode of all, whether it changes what is read or not [1/s]; None where it turns, so that it
+            is no rate, or where rounding hides it.
         correlation_time: integral of the autocorrelation of ``cosine`` over its value at zero [s].
         cosine: mean cosine between the layers [1].
         up: probability to be found on the side of the reference layer (parallel, bit 0).
@@ -74,7 +75,7 @@ def relaxation(
         if degree is not None or fine >= MAX_DEGREE:
             raise InputError(
                 f"degree {fine} does not resolve the stationary state of {junction.name} at {voltage:g} V: the "
-                f"correlation time changes by {error[0] / abs(found[0]):.1%}; give a higher degree, or flip_rate for two deep wells"
+                f"correlation time changes by {error[0] / abs(found[0]):.1%}; give a higher degree, or ask flip_rate"
             )
         coarse, fine = found, min(math.ceil(fine / COARSER), MAX_DEGREE)
     rate = None
