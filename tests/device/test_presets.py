@@ -193,14 +193,16 @@ def test_the_spin_orbit_model_of_zhang_writes_at_the_currents_of_its_paper() -> 
 
 def test_the_spin_transfer_model_writes_both_ways_by_the_sign_of_the_voltage() -> None:
     junction = presets.get("arm-2021-stt")
-    # The current at the threshold a_J = alpha B_k, by hand from the polarisation of 0.75.
-    P = 0.75
-    J = 2 * e_charge * junction.Ms * junction.t_F * 0.01 * junction.B_k() / (hbar * P / (1 + P * P))
-    threshold = J * junction.RA
-    assert junction.barrier(1.05 * threshold, well="up") == 0
-    assert junction.barrier(-1.05 * threshold, well="down") == 0
-    assert junction.barrier(0.9 * threshold, well="up") > 0
-    assert 0.02 < threshold < 1.0
+    # By hand, |a_J| = alpha B_k at the threshold, with a_J from the polarisation of 0.75 and B_k at that voltage.
+    P, alpha_G = 0.75, 0.01
+    a_J = hbar * P / (1 + P * P) / (2 * e_charge * junction.Ms * junction.t_F) / junction.RA
+    fall = 2 * junction.xi / (junction.Ms * junction.t_ox * junction.t_F)
+    plus = alpha_G * junction.B_k() / (a_J + alpha_G * fall)
+    minus = alpha_G * junction.B_k() / (a_J - alpha_G * fall)
+    for V, well in ((plus, "up"), (-minus, "down")):
+        assert junction.barrier(0.99 * V, well=well) > 0
+        assert junction.barrier(1.01 * V, well=well) == 0
+    assert 0.02 < plus < minus < 1.0
 
 
 def test_the_superparamagnetic_bit_is_as_fast_as_it_was_measured() -> None:

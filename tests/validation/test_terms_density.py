@@ -441,3 +441,75 @@ def test_the_cases_of_both_solvers_are_resolved(name: str) -> None:
     assert 0.02 < found.value < 0.98  # so that the LLG can count it
     assert found.error < 5e-3
     assert sum(duration for _, duration in steps(pulse, junction, 0.0, pulse.duration)) == pytest.approx(pulse.duration)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_lowest_pass_is_where_a_flood_joins_both_sides(seed: int) -> None:
+    # Independent of slopes: the cells of a grid are flooded from the lowest on, and the deepest hollows of both sides
+    # (cells that are lower than their neighbours) meet at the level of the lowest pass.
+    rng = np.random.default_rng(seed)
+    Delta, k2 = rng.normal(size=2) * (20, 8)
+    across, along = rng.normal(size=2) * 6, float(rng.normal() * 6)
+    shape, reference = abs(float(rng.normal())) * 15, rng.normal(size=3)
+    reference /= np.linalg.norm(reference)
+    energy = Energy(
+        np.array([along, 2 * Delta + 4 * k2, 0.0, -4 * k2]), (float(across[0]), float(across[1])), shape,
+        (float(reference[0]), float(reference[1]), float(reference[2])),
+    )  # fmt: skip
+    rows, columns = 240, 480
+    theta = (np.arange(rows) + 0.5) / rows * math.pi
+    phi = np.arange(columns) / columns * 2 * math.pi
+    s = np.sin(theta)[:, None]
+    m = np.stack([s * np.cos(phi), s * np.sin(phi), np.broadcast_to(np.cos(theta)[:, None], (rows, columns))], axis=-1)
+    E = energy(m).ravel()
+    up = (m @ reference).ravel() > 0
+    grid = E.reshape(rows, columns)
+    across_pole = [np.roll(grid[k], columns // 2) for k in (0, -1)]
+    tall = np.vstack([across_pole[0], grid, across_pole[1]])
+    sides = [np.roll(tall, shift, axis=1)[1 + step : rows + 1 + step] for shift in (-1, 0, 1) for step in (-1, 0, 1)]
+    hollow = (grid <= np.min(sides, axis=0)).ravel()
+    some = [np.flatnonzero(side & hollow) for side in (up, ~up)]
+    found = energy.heights()
+    if min(map(len, some)) == 0:
+        assert found is None
+        return
+    lowest = [int(k[np.argmin(E[k])]) for k in some]
+    parent = np.full(len(E), -1)
+
+    def root(k: int) -> int:
+        while parent[k] != k:
+            parent[k] = parent[parent[k]]
+            k = int(parent[k])
+        return k
+
+    level = math.nan
+    for k in map(int, np.argsort(E)):
+        parent[k] = k
+        row, column = divmod(k, columns)
+        near = [row * columns + (column + 1) % columns, row * columns + (column - 1) % columns]
+        near += [k + step for step in (-columns, columns) if 0 <= k + step < len(E)]
+        near += [row * columns + (column + columns // 2) % columns] if row in (0, rows - 1) else []
+        for other in near:
+            if parent[other] >= 0:
+                parent[root(other)] = root(k)
+        if parent[lowest[0]] >= 0 and parent[lowest[1]] >= 0 and root(lowest[0]) == root(lowest[1]):
+            level = float(E[k])
+            break
+    # The steps of the grid, 0.013, miss a station by at most half of that, squared, times the energy's curvature.
+    error = 0.013**2 * 4 * energy.stiffness
+    assert found is not None
+    for well, bottom in zip(("up", "down"), lowest, strict=True):
+        assert found[well] == pytest.approx(level - E[bottom], abs=error)
+
+
+def test_a_rate_counts_wells_and_not_sides_where_the_plane_cuts_through_one() -> None:
+    # The same layer read by another reference layer has the same flips, as long as it tells the two wells apart.
+    cell = replace(SMALL, K2=1e3, B_bias=(20 * mT, 0.0, 2 * mT)).with_variation(K_eff_scale=0.8)
+    slanted = replace(cell, reference=(0.5, 0.0, 0.5))
+    minima = [s.m @ np.array(slanted.reference) for s in Energy.of(slanted).stations if s.kind == 0]
+    assert sorted(np.sign(minima)) == [-1, 1]
+    for well in ("up", "down"):
+        one, other = (log_flip_rate(j, well=well).value for j in (cell, slanted))
+        assert one == pytest.approx(other, abs=5e-3)
+    spilled = Energy.of(slanted).log_populations
+    assert abs(spilled["down"][0] - spilled["down"][1]) > 0.02  # the side would have given another number

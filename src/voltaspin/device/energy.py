@@ -20,6 +20,7 @@ from voltaspin.device.landscape import Well
 from voltaspin.device.terms import Vector
 
 _STARTS = 600
+_FALL, _FALL_STEP = 75, 0.06  #: steps in which points fall into their wells
 _SAME = 1e-5  #: distance at which two stations are one
 WELLS: tuple[Well, Well] = ("up", "down")
 
@@ -262,12 +263,35 @@ class Energy:
                 return {well: saddle.energy - deepest[well].energy for well in WELLS}
         raise InputError("no saddle joins the two sides; the energy is too flat to part its wells")
 
-    def log_population(self, well: Well) -> float:
-        """Return ln of the integral of exp(-energy) over one side of the reference plane."""
-        m, shares, _, _ = hemisphere(max(80, int(6 * math.sqrt(self.stiffness)) + 40), self.reference)
-        exponent = -self(m if well == "up" else -m)
-        top = float(exponent.max())
-        return top + math.log(float(shares @ np.exp(exponent - top).mean(axis=1)) * 2 * math.pi)
+    @cached_property
+    def log_populations(self) -> dict[str, tuple[float, float]]:
+        """Ln of the integral of exp(-energy), by well: over all that falls into it, and over its side of the plane.
+
+        The energy is not symmetric about z. The two numbers differ where the plane cuts through a well.
+        """
+        z = self.reference
+        halves = [
+            hemisphere(max(80, int(6 * math.sqrt(self.stiffness)) + 40), way) for way in (z, (-z[0], -z[1], -z[2]))
+        ]
+        m = np.concatenate([half[0].reshape(-1, 3) for half in halves])
+        shares = np.concatenate([np.repeat(half[1] / half[0].shape[1], half[0].shape[1]) for half in halves])
+        logs = -self(m) + np.log(2 * math.pi * shares)
+        top, above = float(logs.max()), m @ np.array(z) > 0
+        weight = np.exp(logs - top)
+        for _ in range(_FALL):
+            g = self.gradient(m)
+            m = m - _FALL_STEP * g / np.maximum(np.linalg.norm(g, axis=1, keepdims=True), 1e-300)
+            m /= np.linalg.norm(m, axis=1, keepdims=True)
+        minima = [s.m for s in self.stations if s.kind == 0]
+        nearest = np.argmax(m @ np.array(minima).T, axis=1)
+        falls = np.array([self.side(point) == "up" for point in minima])[nearest]
+        with np.errstate(divide="ignore"):  # a well that is far above the other one
+            return {
+                well: (
+                    top + float(np.log(weight[falls == sign].sum())), top + float(np.log(weight[above == sign].sum()))
+                )
+                for well, sign in zip(WELLS, (True, False), strict=True)
+            }  # fmt: skip
 
 
 def _energy(point: tuple[float, float]) -> float:

@@ -93,8 +93,10 @@ def slow_mode(
                 if eigenvalue > floor
                 else f"is below {floor:.1g} per second, where it is rounding"
             )
+            barrier = f"a barrier of {junction.barrier(voltage):.3g} k_B T" if not junction.terms else ""
+            what = barrier or f"the slowest mode of {junction.name}"
             raise InputError(
-                f"degree {fine} does not resolve the slowest mode of {junction.name}: the rate {why}; "
+                f"degree {fine} does not resolve {what}: the rate {why}; "
                 "give a higher degree, or leave it out, or use log_flip_rate, which has methods for high barriers"
             )
         coarse, fine = eigenvalue, min(math.ceil(fine / COARSER), MAX_DEGREE)

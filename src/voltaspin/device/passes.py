@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from voltaspin.device.sphere import Floats
 EIGENVALUE_LIMIT = 22.0  #: barrier of the shallower well [k_B T] up to which the eigenvalue keeps its digits
 SADDLE_LIMIT = 8.0  #: least barrier [k_B T] of the saddles' formula
 WIDTH = 2.0  #: least curvature of the saddle across the pass [k_B T], below which it is no single saddle
+_SPILL = 0.05  #: of ln of a population: how much of a well may lie beyond the reference plane
 _DEEPEST = 600.0  #: barrier [k_B T] above which the integral over m_z overflows
 _STEP = 0.004  #: of the path along the separatrix
 METHODS = (None, "mode", "eigenvalue", "saddle")
@@ -69,7 +71,7 @@ def log_rate(
     if method == "eigenvalue" or (method is None and small):
         try:
             mode = slow_mode(junction, voltage=voltage, spin_torque=spin_torque)
-            here, there = (energy.log_population(w) for w in (well, _other(well)))
+            here, there = (_log_population(energy, w) for w in (well, _other(well)))
             share = min(there - here, 0.0) - math.log1p(math.exp(-abs(there - here)))
             return math.log(mode.eigenvalue) + share, max(mode.error, 1e-3)
         except InputError:
@@ -82,6 +84,19 @@ def log_rate(
             "more harmonics than there are; take a smaller pillar or a weaker demagnetisation, or llg"
         )
     return log_saddle_rate(junction, energy, well)
+
+
+def _log_population(energy: Energy, well: Well) -> float:
+    """Ln of the integral of exp(-energy) over a well."""
+    if not energy.axial:
+        return energy.log_populations[well][0]
+    top, _ = _top(energy)
+    upper = (well == "up") == (energy.reference[2] > 0)
+    x, w, _ = _panel()
+    ends = np.linspace(top, 1, 201) if upper else np.linspace(-1, top, 201)
+    half = np.diff(ends)[:, None] / 2
+    U = np.polynomial.polynomial.polyval(ends[:-1, None] + half * (1 + x), energy.potential)
+    return float(U.max()) + math.log(float(np.sum(half * w * np.exp(U - U.max()))))
 
 
 def _other(well: Well) -> Well:
@@ -104,21 +119,29 @@ def _with_torque(junction: Junction, voltage: float, well: Well, spin_torque: bo
     """The eigenvalue with the stationary populations of the solution, where both wells keep a share."""
     with contextlib.suppress(InputError):
         mode = slow_mode(junction, voltage=voltage, spin_torque=spin_torque)
+        energy = Energy.of(replace(junction, spin_transfer=None, line=None), voltage)
+        if not energy.axial and any(abs(inside - side) > _SPILL for inside, side in energy.log_populations.values()):
+            raise InputError("the reference plane cuts through a well")
         share = 1 - mode.population_up if well == "up" else mode.population_up
         if min(share, 1 - share) >= LEAST_SHARE and mode.eigenvalue < 0.3 * _relaxation(junction):
             return math.log(mode.eigenvalue * share), max(mode.error, 1e-3)
     raise InputError(
         f"the rate out of the well {well!r} at {voltage:g} V with its torque is not resolved: a well holds a share "
-        f"below {LEAST_SHARE:g}, is hardly one, or its barrier is too high for the eigenvalue; lower the voltage"
+        f"below {LEAST_SHARE:g}, is hardly one or reaches beyond the reference plane, or its barrier is too high; lower "
+        "the voltage"
     )
 
 
 def _relaxation(junction: Junction) -> float:
     """Slowest relaxation inside the wells at zero voltage [1/s]."""
     alpha = junction.alpha_G
-    minima = [s for s in Energy.of(junction).stations if s.kind == 0]
+    energy = Energy.of(junction)
+    if energy.axial:  # the wells are the poles
+        least = float(np.abs(np.polynomial.polynomial.polyval(np.array([-1.0, 1.0]), energy.field)).min())
+    else:
+        least = min(sum(s.curvatures) / 2 for s in energy.stations if s.kind == 0)
     to_T = k_B * junction.temperature / (junction.Ms * junction.volume)
-    return alpha * gamma_e / (1 + alpha**2) * to_T * min(sum(s.curvatures) / 2 for s in minima)
+    return alpha * gamma_e / (1 + alpha**2) * to_T * least
 
 
 # --- symmetric about z ---------------------------------------------------------------------------------
@@ -134,12 +157,8 @@ def log_axial_rate(energy: Energy, well: Well) -> float:
     Raises:
         InputError: more than two wells, or a barrier above 600 k_B T.
     """
-    inner = energy.profile
-    tops = [k for k in range(1, len(inner) - 1) if inner[k][1] > max(inner[k - 1][1], inner[k + 1][1])]
-    if len(tops) != 1:
-        raise InputError(f"the energy has {len(tops) + 1} wells along z, and a rate is that between two")
-    top, height = inner[tops[0]]
-    if height - min(E for _, E in inner) > _DEEPEST:
+    top, height = _top(energy)
+    if height - min(E for _, E in energy.profile) > _DEEPEST:
         raise InputError(f"a barrier above {_DEEPEST:g} k_B T never flips; take a lower one")
     x, w, cumulative = _panel()
     ends = [-1 + (top + 1) * t for t in _graded()][:-1] + [1 - (1 - top) * t for t in reversed(_graded())]
@@ -164,6 +183,15 @@ def log_axial_rate(energy: Energy, well: Well) -> float:
             break
     up_is_above = energy.reference[2] > 0
     return -math.log(mu) - math.log(wells[1] if (well == "up") == up_is_above else wells[0])
+
+
+def _top(energy: Energy) -> tuple[float, float]:
+    """Latitude and energy of the one top between two wells along z."""
+    inner = energy.profile
+    tops = [k for k in range(1, len(inner) - 1) if inner[k][1] > max(inner[k - 1][1], inner[k + 1][1])]
+    if len(tops) != 1:
+        raise InputError(f"the energy has {len(tops) + 1} wells along z, and a rate is that between two")
+    return inner[tops[0]]
 
 
 def _graded() -> Floats:
