@@ -13,17 +13,19 @@ from scipy.integrate import dblquad, quad
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import gamma_e, k_B, mT, nm, ns
-from voltaspin.device import Junction, Pulse, log_flip_rate, presets
+from voltaspin.device import Junction, Pulse, SwitchingModel, log_flip_rate, presets
 from voltaspin.device.breakdown import check_breakdown
 from voltaspin.device.density import built, generator, side_indicator, start_density, steps
 from voltaspin.device.drive import diffusion
 from voltaspin.device.energy import Energy
 from voltaspin.device.fokker_planck import FokkerPlanck, switching_map, switching_probability
 from voltaspin.device.low_barrier import relaxation
+from voltaspin.device.overview import overview
 from voltaspin.device.protocol import Protocol
 from voltaspin.device.sphere import coordinates
 from voltaspin.device.terms import SelfHeating, SpinOrbitLine, SpinTransfer
 from voltaspin.device.torque import oxide_voltage, spin_torque_field
+from voltaspin.device.transport import ReadScheme, pulse_energy, read, read_disturb
 
 GENERATOR = presets.generator
 #: A small pillar of easy resolution: a barrier of 12 k_B T.
@@ -513,3 +515,54 @@ def test_a_rate_counts_wells_and_not_sides_where_the_plane_cuts_through_one() ->
         assert one == pytest.approx(other, abs=5e-3)
     spilled = Energy.of(slanted).log_populations
     assert abs(spilled["down"][0] - spilled["down"][1]) > 0.02  # the side would have given another number
+
+
+def test_a_read_goes_through_the_pillar_and_its_series_resistance() -> None:
+    scheme = ReadScheme(voltage=0.02, integration_time=25 * ns)
+    junction = replace(IN_PLANE, R_series=1e4, line=LINE, RA=15e-12)
+    found = read(junction, scheme)
+    # m lies along the reference layer and against it; the voltage divides by hand.
+    v = 0.02 / (1 + 1e4 / junction.R_P)
+    assert found.P.current == pytest.approx(v / junction.R_P, rel=1e-9)
+    assert found.AP.current == pytest.approx(0.02 / (1e4 + junction.R_AP(0.02)), rel=1e-3)  # TMR at the cell's voltage
+    tilted = replace(junction, reference=(1.0, 0.0, 1.0))
+    assert read(tilted, scheme).P.current < found.P.current  # the layers enclose 45 degrees
+    disturbed = read_disturb(replace(junction, R_series=0.0), voltage=0.02, duration=25 * ns)
+    assert disturbed == pytest.approx(-math.expm1(-25e-9 * math.exp(log_flip_rate(IN_PLANE).value)), rel=2e-3)
+    # By hand: 0.02 V through the line's ends as well.
+    energy = pulse_energy(junction, Pulse(voltage=0.02, width=1 * ns))
+    assert energy.ohmic == pytest.approx(0.02**2 / LINE.resistance * 1e-9, rel=1e-9)
+    assert energy.capacitive == 0  # no gate
+
+
+def test_a_switching_model_of_a_junction_with_terms() -> None:
+    junction = replace(SMALL, line=LINE, B_bias=(15 * mT, 0, 0))
+    pulse = Pulse(voltage=0.2, width=0.5 * ns)
+    model = SwitchingModel.from_fokker_planck(
+        junction, pulse, K_eff=0.05, B_z=2e-3, xi=0.0, diameter=0.0, RA=0.0, relax=2 * ns, solutions=24, degree=18,
+        threads=1, cached=False,
+    )  # fmt: skip
+    for K_eff_scale, B_z in ((1.0, 0.0), (0.97, 1e-3)):
+        cell = junction.with_variation(K_eff_scale=K_eff_scale, B_z=B_z)
+        p01, p10 = model.probabilities(K_eff_scale=K_eff_scale, B_z=B_z)
+        direct = [FokkerPlanck(18).once(cell, pulse, Protocol(w, 2 * ns))[0] for w in ("up", "down")]
+        assert float(p01) == pytest.approx(direct[0], abs=5 * model.worst_error + 1e-3)
+        assert float(p10) == pytest.approx(direct[1], abs=5 * model.worst_error + 1e-3)
+    assert model.worst_error < 0.02
+
+
+def test_an_unresolved_or_impossible_question_is_refused() -> None:
+    with pytest.raises(InputError, match="does not exist: below 1 k_B T"):
+        log_flip_rate(replace(SMALL, K2=1e3, B_bias=(0.0, 0.0, 0.3)))
+    with pytest.raises(InputError, match="has no energy"):
+        replace(SMALL, line=LINE).barrier(0.1)
+    with pytest.raises(InputError, match="of junctions without further terms"):
+        log_flip_rate(replace(SMALL, K2=1e3), method="flux")
+    with pytest.raises(InputError, match="harmonics of about degree"):
+        switching_probability(
+            replace(IN_PLANE, K_i=0.0, diameter=300 * nm, diameter_y=200 * nm, N=None), Pulse(voltage=0.1, width=1 * ns)
+        )
+    with pytest.raises(InputError, match="hours"):
+        switching_probability(replace(SMALL, line=LINE), Pulse(voltage=0.2, width=1e-3))
+    with pytest.raises(InputError, match="give volts"):
+        overview("arm-2021-stt", width=1 * ns, devices=10)

@@ -29,6 +29,9 @@ TURN_X, TURN_Y, FALL_X, FALL_Y, TURN_SHAPE, FALL_SHAPE, DIFFUSE, AXIAL = range(8
 class TermedJunction(DrivenJunction, EnergyParameters, Protocol):
     """The parameters of a junction on which its drive and its energy depend, in SI."""
 
+    @property
+    def xi(self) -> float: ...
+
 
 @dataclass(frozen=True)
 class Drive:
@@ -68,7 +71,8 @@ def drive(junction: TermedJunction, voltage: float, *, spin_torque: bool = False
     """
     middle = forces(junction, voltage, spin_torque=spin_torque)
     B_k, field, damping = np.array([middle.B_k]), np.array([middle.field[2]]), np.array([middle.damping[2]])
-    if junction.R_series > 0 and junction.TMR0 > 0 and voltage != 0:
+    felt = junction.xi != 0 or junction.spin_transfer is not None or spin_torque  # the voltage across the oxide
+    if felt and junction.R_series > 0 and junction.TMR0 > 0 and voltage != 0:
         side = junction.reference[2]
         if abs(side) < 1 - 1e-12:
             raise InputError(

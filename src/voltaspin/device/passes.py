@@ -127,8 +127,8 @@ def _with_torque(junction: Junction, voltage: float, well: Well, spin_torque: bo
             return math.log(mode.eigenvalue * share), max(mode.error, 1e-3)
     raise InputError(
         f"the rate out of the well {well!r} at {voltage:g} V with its torque is not resolved: a well holds a share "
-        f"below {LEAST_SHARE:g}, is hardly one or reaches beyond the reference plane, or its barrier is too high; lower "
-        "the voltage"
+        f"below {LEAST_SHARE:g}, is hardly one or reaches beyond the reference plane, or its barrier is too high; "
+        "lower the voltage"
     )
 
 

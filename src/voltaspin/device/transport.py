@@ -288,11 +288,11 @@ def _read_through(junction: Junction) -> Junction:
 def _cosines(junction: Junction, voltage: float) -> tuple[float, float] | None:
     """Cosines between the layers at the bottoms of the wells at a read voltage; None without two wells.
 
-    With further terms a torque of the read is left out: it moves a bottom by its field over that of the anisotropy.
+    With further terms the torque of the read is left out, and the oxide sees its share in the middle of both states.
     """
     if junction.terms:
-        calm = replace(junction, spin_transfer=None)
-        return Energy.of(calm, voltage, kT=k_B * (junction.temperature or 300.0)).bottoms()
+        calm, across = replace(junction, spin_transfer=None, R_series=0.0), oxide_voltage(junction, voltage)
+        return Energy.of(calm, across, kT=k_B * (junction.temperature or 300.0)).bottoms()
     from voltaspin.device.equilibrium import well_bottom
 
     if junction.barrier(voltage) == 0:
