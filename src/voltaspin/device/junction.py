@@ -26,7 +26,7 @@ from voltaspin.core.units import gamma_e, k_B, mu_0, parse_assignment, require_p
 from voltaspin.device.demagnetisation import cylinder_demagnetisation, ellipse_demagnetisation
 from voltaspin.device.energy import Energy
 from voltaspin.device.landscape import Landscape, Well, effective_B_z
-from voltaspin.device.parameters import IN_TERMS, OFF, PARAMETERS
+from voltaspin.device.parameters import AT_REST, IN_TERMS, OFF, PARAMETERS
 from voltaspin.device.preset_tables import PRESETS, entry
 from voltaspin.device.pulse import Pulse
 from voltaspin.device.terms import SelfHeating, SpinOrbitLine, SpinTransfer, Vector, unit_vector
@@ -355,6 +355,8 @@ class Junction:
         """
         if well not in (None, "up", "down"):
             raise InputError(f"well {well!r} is unknown; use 'up' (parallel, bit 0) or 'down' (bit 1)")
+        if voltage == 0 and set(self.terms) & set(AT_REST):
+            return replace(self, **AT_REST).barrier(well=well)
         if self.terms:
             return self._barrier_of_terms(voltage, well, spin_torque)
         B_z, B_k, h = effective_B_z(self, voltage, spin_torque=spin_torque), self.B_k(voltage), 0.0

@@ -116,10 +116,10 @@ class PresetList(Result):
     presets: tuple[PresetRow, ...]
 
     def __str__(self) -> str:
-        lines = [f"{'preset':<14}{'Delta':>6}{'barrier':>9}{'V_c (V)':>9}{'R_P (ohm)':>11}  what it is"]
+        lines = [f"{'preset':<17}{'Delta':>6}{'barrier':>9}{'V_c (V)':>9}{'R_P (ohm)':>11}  what it is"]
         for p in self.presets:
             V_c = "-" if p.V_c_V is None else f"{p.V_c_V:.2f}"
-            lines.append(f"{p.name:<14}{p.Delta:>6.1f}{p.barrier:>9.1f}{V_c:>9}{p.R_P_ohm:>11.3g}  {p.title}")
+            lines.append(f"{p.name:<17}{p.Delta:>6.1f}{p.barrier:>9.1f}{V_c:>9}{p.R_P_ohm:>11.3g}  {p.title}")
         return "\n".join(lines)
 
 

@@ -31,6 +31,7 @@ from voltaspin.device.escape import LEAST_SHARE, SlowMode, log_flux_rate, slow_m
 from voltaspin.device.junction import Junction, Well
 from voltaspin.device.landscape import Landscape
 from voltaspin.device.low_barrier import Relaxation, relaxation
+from voltaspin.device.parameters import AT_REST
 from voltaspin.device.passes import log_rate
 from voltaspin.device.torque import spin_torque_field
 from voltaspin.device.warming import settled
@@ -134,9 +135,7 @@ def log_flip_rate(
 
 def _acting(junction: Junction, voltage: float) -> Junction:
     """The junction without the terms that do nothing at zero volt, so that a plain one keeps all its methods."""
-    if voltage != 0 or not junction.terms:
-        return junction
-    return replace(junction, line=None, heating=None, spin_transfer=None, R_series=0.0)
+    return replace(junction, **AT_REST) if voltage == 0 and junction.terms else junction
 
 
 def _two_wells(junction: Junction, voltage: float, well: Well, spin_torque: bool) -> Landscape:
