@@ -9,6 +9,7 @@ remove them after a change of the physics.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,10 +23,11 @@ from voltaspin.core.format import duration, energies, number
 from voltaspin.core.spec import environment
 from voltaspin.cost.pricing import BOUNDARIES, CellPulse, Prices, bit_line, price
 from voltaspin.cost.table import CostTable, Draws
-from voltaspin.device import presets
+from voltaspin.device import log_flip_rate, presets
 from voltaspin.device.characterisation import Characterisation, PulseRecord
 from voltaspin.device.characterise import QUICK, Effort, characterise
 from voltaspin.device.fokker_planck import ROUNDING
+from voltaspin.device.low_barrier import relaxation
 from voltaspin.memory.variation import READ
 
 HEADINGS = (
@@ -43,7 +45,7 @@ Nothing here is measured: each row follows from the numbers of a preset, which a
 {table}
 
 {notes}
-
+{terms}
 - **Delta** is without the in-plane field, the **barrier** with it. **V_c** cancels the anisotropy. **Period**: of one
   turn about the in-plane field.
 - **Coin pulse**: the shortest rectangular pulse for which p01 and p10 stay within 0.01 of 1/2 over +-2 % of voltage,
@@ -127,8 +129,11 @@ class Notes:
         return "\n".join(f"{k}. {reason}" for k, reason in enumerate(self.reasons, 1))
 
 
-def document(records: Sequence[Characterisation], command: str, costs: CostTable) -> str:
-    """The page for these records; raises InputError where they were made under different conditions."""
+def document(records: Sequence[Characterisation], command: str, costs: CostTable, others: Sequence[str] = ()) -> str:
+    """The page for these records and for the names of presets with further terms.
+
+    Raises InputError where the records were made under different conditions.
+    """
     if len({(r.relax, r.spin_torque, r.line_capacitance) for r in records}) != 1:
         raise InputError("the records were made under different conditions; remove them and compute them again")
     notes, first = Notes(), records[0]
@@ -147,8 +152,35 @@ def document(records: Sequence[Characterisation], command: str, costs: CostTable
         prices=costs.name,
         relax=number(first.relax * 1e9),
         torque="on" if first.spin_torque else "off",
-        sources="\n\n".join(described(record.junction.name) for record in records),
+        terms=further(others),
+        sources="\n\n".join(described(name) for name in [*(record.junction.name for record in records), *others]),
     )
+
+
+def further(names: Sequence[str]) -> str:
+    """The junctions with further terms, which are not characterised."""
+    if not names:
+        return ""
+    lines = [
+        "",
+        "Junctions with further terms ([terms.md](terms.md)) have no row above, since their pulses differ:",
+        "",
+    ]
+    lines += [
+        "| preset | what it is | terms | barrier (k_B T) | how fast it forgets |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name in names:
+        junction = presets.get(name)
+        try:
+            pace = f"{number(math.exp(log_flip_rate(junction).value))} flips per second"
+        except InputError:
+            pace = "no rate"
+        if junction.barrier() < 5:
+            pace = f"a correlation time of {number(1e9 * relaxation(junction).correlation_time.value)} ns"
+        cells = [name, presets.entry(name).title, ", ".join(junction.terms), number(junction.barrier()), pace]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", ""])
 
 
 def described(name: str) -> str:
@@ -196,11 +228,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in args.presets:
         presets.entry(name)  # an unknown name is refused before the others take their minutes
     costs, effort = CostTable.default(), QUICK if args.quick else Effort()
-    records = [recorded(name, args.records, effort) for name in args.presets]
+    others = [name for name in args.presets if presets.get(name).terms]
+    records = [recorded(name, args.records, effort) for name in args.presets if name not in others]
     command = "python scripts/preset_table.py" + (" --quick" if args.quick else "")
     if args.presets != list(presets.names()):
         command += " --presets " + " ".join(args.presets)
-    write_text(args.out, document(records, command, costs))
+    write_text(args.out, document(records, command, costs, others))
     print(args.out)
 
 

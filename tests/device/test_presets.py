@@ -6,12 +6,16 @@ from scipy.integrate import dblquad
 from scipy.special import ellipe, ellipk
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.units import fJ_per_Vm, k_B, mT, mu_0, nm, ohm_um2
-from voltaspin.device import Junction, presets
+from voltaspin.core.units import e_charge, fJ_per_Vm, hbar, k_B, mT, mu_0, nm, ns, ohm_um2
+from voltaspin.device import Junction, Pulse, presets
+from voltaspin.device.fokker_planck import FokkerPlanck
 from voltaspin.device.junction import cylinder_demagnetisation
+from voltaspin.device.low_barrier import relaxation
 from voltaspin.device.parameters import OFF
+from voltaspin.device.protocol import Protocol
 
-PUBLISHED = [name for name in presets.names() if name not in ("generator", "storage")]
+WITH_TERMS = [name for name in presets.names() if presets.get(name).terms]
+PUBLISHED = [name for name in presets.names() if name not in ("generator", "storage", *WITH_TERMS)]
 
 
 def test_names_begin_with_our_two_and_hold_five_published_junctions() -> None:
@@ -42,6 +46,14 @@ def test_every_argument_of_a_preset_has_a_source(name: str) -> None:
     assert ("K_i" in sources) != ("Delta" in sources)
     for key, number in sources.items():
         assert number.source.strip()
+        if key in ("reference", "line.sigma"):
+            direction = junction.reference if key == "reference" else junction.line.sigma
+            assert math.degrees(math.atan2(direction[1], direction[0])) == pytest.approx(number.value)
+            continue
+        term, _, inner = key.rpartition(".")
+        if term:
+            assert getattr(getattr(junction, term), inner) == pytest.approx(number.value, rel=1e-9), key
+            continue
         held = {"B_bias": lambda: junction.B_bias[0], "N": lambda: junction.N[2], "Delta": junction.Delta}
         value = held.get(key, lambda key=key: getattr(junction, key))()
         assert value == pytest.approx(number.value, rel=1e-9), key
@@ -58,7 +70,7 @@ def test_a_published_junction_is_a_perpendicular_one(name: str) -> None:
     assert 15 < junction.barrier() <= junction.Delta() < 100
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", PUBLISHED + WITH_TERMS)
 def test_what_a_paper_does_not_give_is_marked_and_is_the_generator_s(name: str) -> None:
     ours = presets.sources("generator")
     for key, number in presets.sources(name).items():
@@ -163,3 +175,41 @@ def test_unknown_names_are_refused_with_the_known_ones() -> None:
 def test_sources_are_a_copy() -> None:
     presets.sources("liu-2022").clear()
     assert presets.sources("liu-2022")
+
+
+def test_the_spin_orbit_model_of_zhang_writes_at_the_currents_of_its_paper() -> None:
+    # The published figures: 2 ns of -85 uA do not write, and the error rate falls between -90 and -100 uA.
+    junction = presets.get("zhang-2020-sot")
+    assert junction.line is not None
+    assert junction.line.resistance == pytest.approx(278e-8 * 60e-9 / (50e-9 * 3e-9))
+
+    def written(current: float) -> float:
+        pulse = Pulse(voltage=current * junction.line.resistance, width=2 * ns)
+        return FokkerPlanck(48).once(junction, pulse, Protocol("down"))[0]
+
+    assert written(-60e-6) < 0.05
+    assert written(-100e-6) > 0.5
+
+
+def test_the_spin_transfer_model_writes_both_ways_by_the_sign_of_the_voltage() -> None:
+    junction = presets.get("arm-2021-stt")
+    # By hand, |a_J| = alpha B_k at the threshold, with a_J from the polarisation of 0.75 and B_k at that voltage.
+    P, alpha_G = 0.75, 0.01
+    a_J = hbar * P / (1 + P * P) / (2 * e_charge * junction.Ms * junction.t_F) / junction.RA
+    fall = 2 * junction.xi / (junction.Ms * junction.t_ox * junction.t_F)
+    plus = alpha_G * junction.B_k() / (a_J + alpha_G * fall)
+    minus = alpha_G * junction.B_k() / (a_J - alpha_G * fall)
+    for V, well in ((plus, "up"), (-minus, "down")):
+        assert junction.barrier(0.99 * V, well=well) > 0
+        assert junction.barrier(1.01 * V, well=well) == 0
+    assert 0.02 < plus < minus < 1.0
+
+
+def test_the_superparamagnetic_bit_is_as_fast_as_it_was_measured() -> None:
+    junction = presets.get("schnitzspan-2023")
+    assert junction.barrier() < 2
+    assert relaxation(junction).correlation_time.value == pytest.approx(5e-9, rel=0.02)
+    assert {key for key, n in presets.sources("schnitzspan-2023").items() if n.grade == "measured"} == {
+        "diameter",
+        "RA",
+    }

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from voltaspin.device.junction import Junction as Junction
     from voltaspin.device.junction import JunctionSpec as JunctionSpec
     from voltaspin.device.llg import LLG as LLG
+    from voltaspin.device.low_barrier import relaxation as relaxation
     from voltaspin.device.protocol import Protocol as Protocol
     from voltaspin.device.pulse import Pulse as Pulse
     from voltaspin.device.pulse_design import BestPulse as BestPulse

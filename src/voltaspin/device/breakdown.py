@@ -11,6 +11,7 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Sourced
 from voltaspin.core.units import require_positive
 from voltaspin.device.junction import Junction, Pulse
+from voltaspin.device.torque import oxide_voltage
 
 _NO_NUMBER = "; no source that gives the number could be read"
 
@@ -97,7 +98,7 @@ def lifetime(junction: Junction, *, voltage: float, model: Breakdown | None = No
 
     Args:
         junction: thickness of the oxide and area.
-        voltage: constant stress [V]; its sign does not matter here.
+        voltage: constant stress across the oxide [V]; its sign does not matter here.
         model: :class:`PowerLaw` or :class:`EModel`; the power law where absent.
         failure: share of junctions that have failed [1].
 
@@ -148,7 +149,9 @@ def check_breakdown(
         InputError: a pulse above the breakdown field, or a negative number of pulses.
     """
     require_positive("pulses", pulses, "", "give how many pulses a cell gets, e.g. 1e12", zero=True)
-    survived = lifetime(junction, voltage=pulse.voltage, model=model, failure=failure) / pulse.width
+    # The largest share of a divider is that of the antiparallel state.
+    stress = oxide_voltage(junction, pulse.voltage, cosine=-1.0)
+    survived = lifetime(junction, voltage=stress, model=model, failure=failure) / pulse.width
     if pulses > survived:
         warnings.warn(
             f"{pulses:.3g} pulses of {pulse.voltage:g} V and {pulse.width:.3g} s are more than the {survived:.3g} "

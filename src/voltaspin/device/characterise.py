@@ -90,8 +90,9 @@ def characterise(
         The record.
 
     Raises:
-        InputError: a temperature of zero, or a degree that does not resolve the barrier.
+        InputError: a junction with further terms, a temperature of zero, or a degree that does not resolve the barrier.
     """
+    junction.require_plain("the characterisation")
     require_positive("temperature", junction.temperature, "K", "at zero kelvin no bit is ever lost; give e.g. 300")
     effort = effort or Effort()
     reasons: dict[str, str] = {}

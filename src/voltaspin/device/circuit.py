@@ -42,6 +42,7 @@ class _Parameter:
 
 
 def _parameters(junction: Junction, spin_torque: bool, initial: Well) -> list[_Parameter]:
+    junction.require_plain("the exporter of circuits")
     B_x, B_y, B_z = junction.B_bias
     B_k = junction.B_k()
     start = well_bottom(junction, initial)

@@ -19,11 +19,12 @@ from scipy import sparse
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import k_B
-from voltaspin.device.density import COARSER, MAX_DEGREE, generator, least_degree, term_weights, well_indicator
+from voltaspin.device.density import COARSER, MAX_DEGREE, generator, least_degree, side_indicator, term_weights
 from voltaspin.device.junction import Junction, Well
 from voltaspin.device.landscape import Landscape
 from voltaspin.device.sphere import Floats, as_sparse, coordinates, latitude, occupied
 from voltaspin.device.torque import spin_torque_field
+from voltaspin.device.warming import settled
 
 RTOL = 0.01  #: admitted change of a rate between two degrees
 #: Eigenvalues below this share of the largest entry of the operator may be rounding: some 30 k_B T.
@@ -38,7 +39,8 @@ class SlowMode:
 
     Args:
         eigenvalue: sum of the rates out of both wells [1/s].
-        population_up: share of the upper half of the sphere in the stationary state.
+        population_up: share of the side of the reference layer, the upper half of the sphere for a perpendicular one,
+            in the stationary state.
         error: relative change of the eigenvalue between two degrees.
         degree: of the finer solution.
     """
@@ -74,8 +76,10 @@ def slow_mode(
     """Return the slowest eigenvalue of the Fokker-Planck operator and the stationary populations at ``voltage`` [V].
 
     Raises:
-        InputError: the degree, or the largest, does not resolve the barrier, or the eigenvalue is rounding.
+        InputError: the degree, or the largest, does not resolve the barrier, or the eigenvalue is rounding or no real
+            number.
     """
+    junction = settled(junction, voltage)
     fine = min(least_degree(junction), MAX_DEGREE) if degree is None else degree
     coarse, _, _ = _inverse_iteration(junction, voltage, spin_torque, int(COARSER * fine))
     while True:
@@ -89,8 +93,10 @@ def slow_mode(
                 if eigenvalue > floor
                 else f"is below {floor:.1g} per second, where it is rounding"
             )
+            barrier = f"a barrier of {junction.barrier(voltage):.3g} k_B T" if not junction.terms else ""
+            what = barrier or f"the slowest mode of {junction.name}"
             raise InputError(
-                f"degree {fine} does not resolve a barrier of {junction.barrier(voltage):.3g} k_B T: the rate {why}; "
+                f"degree {fine} does not resolve {what}: the rate {why}; "
                 "give a higher degree, or leave it out, or use log_flip_rate, which has methods for high barriers"
             )
         coarse, fine = eigenvalue, min(math.ceil(fine / COARSER), MAX_DEGREE)
@@ -103,19 +109,25 @@ def _inverse_iteration(
     operator = generator(junction, voltage, degree=degree, spin_torque=spin_torque)
     used = np.flatnonzero(occupied(degree))
     A = sparse.csc_array(as_sparse(operator.basis, operator.diagonals)[used][:, used])
-    up = well_indicator(degree, "up")[used]
+    up = side_indicator(degree, junction.reference)[used]
     # The first coefficient is the total probability, which never changes: what remains is regular.
     whole, inner = 1 / math.sqrt(4 * math.pi), sparse.csc_array(A[1:, 1:])
     solver = sparse.linalg.splu(inner)
     stationary = np.concatenate([[whole], solver.solve(-A[1:, [0]].toarray().ravel() * whole)])
     v: Floats = up[1:].copy()
     eigenvalue = 0.0
-    for _ in range(30):
+    for _ in range(30 if not junction.terms else 300):
         w = solver.solve(v)
         previous, eigenvalue = eigenvalue, -float(v @ v) / float(v @ w)
         v = w / np.linalg.norm(w)
         if abs(eigenvalue - previous) <= 1e-10 * abs(eigenvalue):
             break
+    else:
+        if junction.terms and abs(eigenvalue - previous) > 1e-4 * abs(eigenvalue):
+            raise InputError(
+                "the slowest mode turns or has an equal beside it, so it is no single rate; "
+                "voltaspin.device.relaxation gives the correlation time"
+            )
     return eigenvalue, float(up @ stationary), NOISE * float(np.abs(inner.data).max())
 
 
@@ -334,7 +346,7 @@ def _unchanging(
     more = degree + 6  # so that the cut of the products stays outside
     operator = generator(junction, voltage, degree=more, spin_torque=spin_torque)
     A = as_sparse(operator.basis, operator.diagonals)
-    x, z = coordinates(more)
+    x, _, z = coordinates(more)
     W = -(gauge.a * (z @ z) + gauge.b * x + gauge.c * z)
     once = W @ A - A @ W
     whole = A + once + (W @ once - once @ W) / 2

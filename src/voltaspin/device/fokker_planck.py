@@ -25,17 +25,17 @@ from voltaspin.core.units import require_positive
 from voltaspin.device.density import (
     COARSER,
     MAX_DEGREE,
-    boltzmann_exponents,
+    built,
     check_cost,
     first_degree,
     generator,
-    staircase,
-    well_density,
-    well_indicator,
+    side_indicator,
+    start_density,
+    steps,
 )
 from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.device.protocol import USUAL, Protocol
-from voltaspin.device.sphere import Floats, Generator, basis
+from voltaspin.device.sphere import Floats, basis
 
 Progress = Callable[[int, int], None]
 
@@ -203,6 +203,9 @@ class FokkerPlanck:
                     progress(done, max(passes, 2) * len(V))
                 return stays
 
+            if junction.heating is not None:  # every width has its own course of the temperature
+                pairs = [[_outcome(junction, pulse, degree, protocol) for pulse in row] for row in rows]
+                return np.array(pairs)[:, :, 1]
             with ThreadPoolExecutor(self.threads or os.cpu_count() or 1) as pool:
                 return np.stack(list(pool.map(row, rows)))
 
@@ -265,8 +268,8 @@ def switching_probability(
 ) -> FokkerPlanckResult:
     """Return the probability that one pulse flips the bit, down to write error rates of 1e-9 and below.
 
-    Begins in thermal equilibrium in the well ``initial`` at zero voltage; the sign of m_z is judged ``relax``
-    after the pulse.
+    Begins in thermal equilibrium in the well ``initial`` at zero voltage; the side of the reference plane on which m
+    lies (the sign of m_z for a perpendicular reference layer) is judged ``relax`` after the pulse.
 
     Args:
         junction: at a temperature above zero.
@@ -353,14 +356,13 @@ def _widths(pulse: Pulse) -> list[tuple[float, float]]:
 
 def _outcome(junction: Junction, pulse: Pulse, degree: int, protocol: Protocol) -> tuple[float, float]:
     """(P_sw, WER) at one degree."""
-    start = well_density(boltzmann_exponents(junction), degree=degree, well=protocol.initial)
-    tail = min(pulse.tail, protocol.relax)
+    start = start_density(junction, degree=degree, well=protocol.initial)
+    tail = min(pulse.tail, protocol.relax) if junction.heating is None else protocol.relax  # it cools meanwhile
     flips, stays = 0.0, 0.0
     for width, share in _widths(pulse):
         density, shaped = start, pulse.with_width(width)
-        for voltage, duration in staircase(shaped, junction, 0.0, shaped.duration + tail):
-            step = generator(junction, voltage, degree=degree, spin_torque=protocol.spin_torque)
-            density = step.propagate(density, duration)
+        for weights, duration in steps(shaped, junction, 0.0, shaped.duration + tail, spin_torque=protocol.spin_torque):
+            density = built(degree, weights).propagate(density, duration)
         left = protocol.relax - tail
         flips += share * float(_observable(junction, degree, protocol.other, left) @ density)
         stays += share * float(_observable(junction, degree, protocol.initial, left) @ density)
@@ -369,24 +371,22 @@ def _outcome(junction: Junction, pulse: Pulse, degree: int, protocol: Protocol) 
 
 def _along(junction: Junction, pulses: list[Pulse], degree: int, protocol: Protocol) -> Floats:
     """Probability to stay after each width: the density walks along the top, the observable back up the fall."""
-    last = pulses[-1]
+    last, torque = pulses[-1], protocol.spin_torque
     rise, fall = last.rise, last.fall
-
-    def at(voltage: float) -> Generator:
-        return generator(junction, voltage, degree=degree, spin_torque=protocol.spin_torque)
-
-    density = well_density(boltzmann_exponents(junction), degree=degree, well=protocol.initial)
+    density = start_density(junction, degree=degree, well=protocol.initial)
     seen = _observable(junction, degree, protocol.initial, protocol.relax)
-    for v, duration in reversed(list(staircase(last, junction, last.duration - fall, last.duration))):
-        seen = at(v).propagate(seen, duration, adjoint=True)
-    for v, duration in staircase(last, junction, 0.0, rise):
-        density = at(v).propagate(density, duration)
-    densities = at(last.voltage).walk(density, [pulse.duration - fall - rise for pulse in pulses])
+    falling = list(steps(last, junction, last.duration - fall, last.duration, spin_torque=torque))
+    for weights, duration in reversed(falling):
+        seen = built(degree, weights).propagate(seen, duration, adjoint=True)
+    for weights, duration in steps(last, junction, 0.0, rise, spin_torque=torque):
+        density = built(degree, weights).propagate(density, duration)
+    top = generator(junction, last.voltage, degree=degree, spin_torque=torque)
+    densities = top.walk(density, [pulse.duration - fall - rise for pulse in pulses])
     return np.array([seen @ density for density in densities])
 
 
 def _observable(junction: Junction, degree: int, well: Well, relax: float) -> Floats:
-    """Probability to be found in ``well`` after ``relax`` at zero voltage, as a function of the start."""
+    """Probability to be found on the side ``well`` after ``relax`` at zero voltage, as a function of the start."""
     up = _found_up(junction, degree, relax)
     return up if well == "up" else _one(degree) - up
 
@@ -394,7 +394,7 @@ def _observable(junction: Junction, degree: int, well: Well, relax: float) -> Fl
 @lru_cache(maxsize=32)
 def _found_up(junction: Junction, degree: int, relax: float) -> Floats:
     rest = generator(junction, 0.0, degree=degree)
-    function = rest.propagate(well_indicator(degree, "up"), relax, adjoint=True)
+    function = rest.propagate(side_indicator(degree, junction.reference), relax, adjoint=True)
     function.setflags(write=False)
     return function
 

@@ -24,8 +24,9 @@ from voltaspin.core.files import as_object, read_object, write_json
 from voltaspin.core.spec import built, without_head
 from voltaspin.core.units import gamma_e, k_B, mu_0, parse_assignment, require_positive
 from voltaspin.device.demagnetisation import cylinder_demagnetisation, ellipse_demagnetisation
+from voltaspin.device.energy import Energy
 from voltaspin.device.landscape import Landscape, Well, effective_B_z
-from voltaspin.device.parameters import IN_TERMS, OFF, PARAMETERS
+from voltaspin.device.parameters import AT_REST, IN_TERMS, OFF, PARAMETERS
 from voltaspin.device.preset_tables import PRESETS, entry
 from voltaspin.device.pulse import Pulse
 from voltaspin.device.terms import SelfHeating, SpinOrbitLine, SpinTransfer, Vector, unit_vector
@@ -336,7 +337,9 @@ class Junction:
 
         The energy knows the voltage through the anisotropy alone. The torque of its current enters only with
         ``spin_torque``, and only without an in-plane field, where it acts as the field a_J / alpha_G along z; with
-        one no energy exists, and :func:`voltaspin.device.flip_rate` gives the rate itself.
+        one no energy exists, and :func:`voltaspin.device.flip_rate` gives the rate itself. With further terms it is
+        the lowest pass between the deepest minima on the two sides of the reference plane, with the field-like
+        torques at that voltage.
 
         Args:
             voltage: constant [V].
@@ -344,13 +347,18 @@ class Junction:
             spin_torque: add the torque of the current at ``voltage``.
 
         Returns:
-            Zero where only one well is left. Delta (1 - h)^2 with h = in-plane field / B_k without a field along z.
+            Zero where only one well is left. Delta (1 - h)^2 with h = in-plane field / B_k without a field along z;
+            (K_eff + K2) volume / k_B T with K2, where K_eff > 0 and K_eff + 2 K2 > 0.
 
         Raises:
-            InputError: an unknown well, or torque together with an in-plane field.
+            InputError: an unknown well, or torque together with an in-plane field or shape.
         """
         if well not in (None, "up", "down"):
             raise InputError(f"well {well!r} is unknown; use 'up' (parallel, bit 0) or 'down' (bit 1)")
+        if voltage == 0 and set(self.terms) & set(AT_REST):
+            return replace(self, **AT_REST).barrier(well=well)
+        if self.terms:
+            return self._barrier_of_terms(voltage, well, spin_torque)
         B_z, B_k, h = effective_B_z(self, voltage, spin_torque=spin_torque), self.B_k(voltage), 0.0
         if B_k <= 0 or (h := self.B_in_plane / B_k) >= 1:
             return 0.0
@@ -362,9 +370,18 @@ class Junction:
         heights = [land.height(w) for w in get_args(Well) if well in (None, w)]
         return Delta * min(heights) if min(heights) > 0 else 0.0
 
+    def _barrier_of_terms(self, voltage: float, well: Well | None, spin_torque: bool) -> float:
+        kT = k_B * (self.temperature or 300.0)
+        heights = Energy.of(self, voltage, spin_torque=spin_torque, kT=kT).heights()
+        if heights is None:
+            return 0.0
+        least = min(height for w, height in heights.items() if well in (None, w))
+        return math.inf if self.temperature == 0 and least > 0 else max(least, 0.0)
+
     @property
     def V_c(self) -> float:
-        """Voltage at which K_eff vanishes [V]; raises InputError for a junction without VCMA."""
+        """Voltage at which K_eff vanishes [V]; raises InputError without VCMA or with further terms."""
+        self.require_plain("V_c")
         if self.xi == 0:
             raise InputError("xi = 0 J/(V m): no voltage cancels the anisotropy; give a VCMA coefficient")
         return self.K_eff() * self.t_F * self.t_ox / self.xi

@@ -37,6 +37,7 @@ class EnergyParameters(TorqueParameters, Protocol):
     def temperature(self) -> float: ...
 
     def Delta(self, voltage: float = 0.0) -> float: ...
+    def require_plain(self, what: str) -> None: ...
 
 
 def effective_B_z(junction: EnergyParameters, voltage: float, *, spin_torque: bool) -> float:
@@ -48,6 +49,7 @@ def effective_B_z(junction: EnergyParameters, voltage: float, *, spin_torque: bo
     Source: the drift of m_z is (1 - m_z^2) (alpha_G (B_k m_z + B_z) + a_J) gamma_e / (1 + alpha_G^2); see W. H.
     Butler et al., IEEE Trans. Magn. 48, 4684 (2012).
     """
+    junction.require_plain("the field that stands for a torque")
     B_z = junction.B_bias[2]
     if not spin_torque or (a_J := spin_torque_field(junction, voltage)) == 0:
         return B_z
@@ -75,7 +77,12 @@ class Landscape:
 
     @classmethod
     def of(cls, junction: EnergyParameters, voltage: float = 0.0, *, spin_torque: bool = False) -> Landscape:
-        """Return the landscape of a junction at a temperature above zero."""
+        """Return the landscape of a junction at a temperature above zero.
+
+        Raises:
+            InputError: a junction with further terms, whose energy is :class:`voltaspin.device.energy.Energy`.
+        """
+        junction.require_plain("the landscape of two wells")
         to_kT = junction.Ms * junction.volume / (k_B * junction.temperature)
         B_z = effective_B_z(junction, voltage, spin_torque=spin_torque)
         return cls(junction.Delta(voltage), junction.B_in_plane * to_kT, B_z * to_kT)

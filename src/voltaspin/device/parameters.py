@@ -42,3 +42,5 @@ for _term, _kind in TERMS.items():
 OFF: dict[str, Any] = {
     "diameter_y": None, "K2": 0.0, "R_series": 0.0, "reference": (0.0, 0.0, 1.0), **dict.fromkeys(TERMS)
 }  # fmt: skip
+#: What a junction has at zero volt of the terms that act under a voltage alone.
+AT_REST: dict[str, Any] = {name: OFF[name] for name in ("R_series", "spin_transfer", "line", "heating")}

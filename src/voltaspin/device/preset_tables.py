@@ -20,8 +20,18 @@ from typing import Any
 from voltaspin.core.errors import unknown
 from voltaspin.core.quantity import Sourced
 from voltaspin.core.units import fJ_per_Vm, mT, mu_0, nm, ohm_um2
+from voltaspin.device.terms import TERMS
 
 Numbers = dict[str, Sourced]
+
+
+_DIRECTIONS = {"reference", "line.sigma"}
+
+
+def _azimuth(degrees: float) -> tuple[float, float, float]:
+    """Direction in the plane; the axes exactly."""
+    angle = math.radians(degrees)
+    return round(math.cos(angle), 15) + 0.0, round(math.sin(angle), 15) + 0.0, 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +43,8 @@ class Preset:
         title: what it is, in a few words.
         citation: the publication.
         numbers: by argument of :class:`Junction`, SI; ``Delta`` may stand for ``K_i``, ``B_bias`` is along x, ``N``
-            is Nz alone (a true cylinder where absent).
+            is Nz alone (a true cylinder where absent). ``"line.width"`` is the width of the term ``line``; a direction
+            (``reference``, ``line.sigma``) is its azimuth in degrees, in the plane of the layer.
         notes: what a reader must know before comparing it with the others.
     """
 
@@ -48,6 +59,12 @@ class Preset:
         made: dict[str, Any] = {key: number.value for key, number in self.numbers.items()}
         if (Nz := made.pop("N", None)) is not None:
             made["N"] = ((1 - Nz) / 2, (1 - Nz) / 2, Nz)
+        for key in _DIRECTIONS & made.keys():
+            made[key] = _azimuth(made[key])
+        for term, kind in TERMS.items():
+            inner = {key.partition(".")[2]: made.pop(key) for key in list(made) if key.startswith(term + ".")}
+            if inner:
+                made[term] = kind(**inner)
         return {**made, "B_bias": (made["B_bias"], 0.0, 0.0), "name": self.name}
 
 
@@ -316,9 +333,109 @@ _LIU_2022 = Preset(
     "magnetisation into the plane and lets it fall back. The paper gives 20 pJ per bit at this low RA.",
 )
 
+# ---- published junctions with further terms ----
+
+_ZHANG_2020_SOT = Preset(
+    name="zhang-2020-sot",
+    title="model written by spin-orbit torque (Beihang)",
+    citation=_ZHANG_2020.citation,
+    numbers={
+        **_ZHANG_2020.numbers,
+        "line.width": Sourced(50 * nm, "m", _ZHANG, "assumed"),
+        "line.thickness": Sourced(3 * nm, "m", _ZHANG, "assumed"),
+        "line.length": Sourced(60 * nm, "m", _ZHANG, "assumed"),
+        "line.resistivity": Sourced(278e-8, "ohm m", "IrMn; " + _ZHANG, "assumed"),
+        "line.theta_SH": Sourced(0.25, "1", _ZHANG, "assumed"),
+        "line.field_like": Sourced(
+            0.0,
+            "1",
+            "zero for the figures of the paper; -0.83 in this sign in its manual; " + _ZHANG,
+            "assumed",
+            -0.83,
+            0.0,
+        ),
+        "line.sigma": Sourced(
+            -90.0,
+            "degrees from x",
+            "the model's frame turned so that its exchange bias lies along x; " + _ZHANG,
+            "assumed",
+        ),
+        "line.gate": Sourced(0.0, "1", "the junction unbiased, as in the figures without VCMA; " + _ZHANG, "assumed"),
+    },
+    notes="The device of zhang-2020 with its line of IrMn: 1.1 kohm, so that the paper's -85 to -100 uA of 2 ns, which "
+    "write a 1 into a 0, are -0.095 to -0.111 V. Its torque along z of the junction's own current is left out.",
+)
+
+_ARM_2021_STT = Preset(
+    name="arm-2021-stt",
+    title="model written by spin transfer (Arm)",
+    citation=_ARM_2021.citation,
+    numbers={
+        **_ARM_2021.numbers,
+        "spin_transfer.polarity": Sourced(
+            1.0, "1", "chosen: a positive voltage favours antiparallel; " + _ARM, "assumed"
+        ),
+        "spin_transfer.efficiency": Sourced(
+            0.75 / (1 + 0.75**2),
+            "1",
+            "P / (1 + P^2) at the model's polarisation of 0.75, Slonczewski's value at fixed voltage; " + _ARM,
+            "derived",
+        ),
+        "spin_transfer.field_like": Sourced(0.0, "1", "the model has none by default; " + _ARM, "assumed"),
+    },
+    notes="arm-2021 with the torque that it was made for. At 6 kohm a write takes several nanoseconds, and an even "
+    "longer pulse where m begins near its pole.",
+)
+
+_SCHNITZSPAN = "Schnitzspan et al. 2023, abstract (arXiv 2301.05694)"
+_NOT_IN_SCHNITZSPAN = "not in the abstract of Schnitzspan et al.: "
+
+_SCHNITZSPAN_2023 = Preset(
+    name="schnitzspan-2023",
+    title="in-plane superparamagnetic bit (p-bit)",
+    citation="L. Schnitzspan, M. Klaeui, G. Jakob, 'Nanosecond true random number generation with superparamagnetic "
+    "tunnel junctions' (2023), arXiv 2301.05694",
+    numbers={
+        **{key: _not_given(key) for key in ("t_ox", "Ms", "xi", "alpha_G", "temperature", "TMR0", "V_h")},
+        "diameter": Sourced(50 * nm, "m", _SCHNITZSPAN, "measured"),
+        "diameter_y": Sourced(
+            48.57 * nm,
+            "m",
+            "the junction is nominally round; this short axis gives the correlation time of 5 ns of " + _SCHNITZSPAN,
+            "derived",
+            48.0 * nm,
+            50.0 * nm,
+        ),
+        "t_F": Sourced(
+            1.8 * nm, "m", _NOT_IN_SCHNITZSPAN + "a usual in-plane CoFeB layer", "assumed", 1.5 * nm, 3 * nm
+        ),
+        "K_i": Sourced(
+            0.9e-3,
+            "J/m^2",
+            _NOT_IN_SCHNITZSPAN + "usual of CoFeB/MgO; 31 k_B T hold m in the plane",
+            "assumed",
+            0.0,
+            1e-3,
+        ),
+        "B_bias": Sourced(0.0, "T along x", _NOT_IN_SCHNITZSPAN + "a compensated stray field", "assumed"),
+        "RA": Sourced(15 * ohm_um2, "ohm m^2", _SCHNITZSPAN, "measured"),
+        "reference": Sourced(0.0, "degrees from x", _NOT_IN_SCHNITZSPAN + "along the long axis", "assumed"),
+        "spin_transfer.polarity": Sourced(
+            1.0, "1", _NOT_IN_SCHNITZSPAN + "a positive voltage favours antiparallel", "assumed"
+        ),
+    },
+    notes="Measured are the size, RA, dwell times below 10 ns and correlation times down to 5 ns. Everything else "
+    "stands for a layer that the abstract does not describe. The paper finds Joule heating, which is off here: no "
+    "thermal resistance could be read.",
+)
+
 PRESETS = {
-    p.name: p for p in (_GENERATOR, _STORAGE, _KANAI_2016, _WANG_2016, _SONG_2018, _ZHANG_2020, _ARM_2021, _LIU_2022)
-}
+    p.name: p
+    for p in (
+        _GENERATOR, _STORAGE, _KANAI_2016, _WANG_2016, _SONG_2018, _ZHANG_2020, _ARM_2021, _LIU_2022, _ZHANG_2020_SOT,
+        _ARM_2021_STT, _SCHNITZSPAN_2023,
+    )
+}  # fmt: skip
 
 
 def entry(name: str) -> Preset:

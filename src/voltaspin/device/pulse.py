@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import require_positive, require_voltage
-
-
-class Conductor(Protocol):
-    """The one answer of a junction that the energy of a pulse needs."""
-
-    def conductance(self, m_z: ArrayLike, voltage: float = 0.0) -> NDArray[np.float64]: ...
+from voltaspin.device.torque import DrivenJunction, oxide_voltage
 
 
 def _edge(time: NDArray[np.float64], duration: float, tau: float) -> NDArray[np.float64]:
@@ -26,6 +20,15 @@ def _edge(time: NDArray[np.float64], duration: float, tau: float) -> NDArray[np.
         return -np.expm1(-t / tau)
     late = np.maximum(time - duration, 0)
     return (t - late + tau * (np.expm1(-t / tau) - np.expm1(-late / tau))) / duration
+
+
+def _power(junction: DrivenJunction, voltage: float) -> float:
+    """Power that a pulse draws [W] at one of its voltages [V]."""
+    line = junction.line
+    applied = voltage if line is None else line.gate * voltage
+    across = oxide_voltage(junction, voltage)
+    through = applied * across * float(junction.conductance(0.0, across))
+    return through if line is None else through + voltage**2 / line.resistance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,17 +106,18 @@ class Pulse:
         begin, top, end, off = self.knots
         return self.voltage * (_edge(time - begin, top - begin, self.tau) - _edge(time - end, off - end, self.tau))
 
-    def energy(self, junction: Conductor) -> float:
+    def energy(self, junction: DrivenJunction) -> float:
         """Return the ohmic energy of the pulse in one cell [J], charging of lines and of the cell not included.
 
         The conductance is the mean of the parallel and the antiparallel state at each voltage: a cell
-        that is as often 0 as 1, or one that precesses through the plane.
+        that is as often 0 as 1, or one that precesses through the plane. With a spin-orbit line it is the heat of the
+        line and that of the junction under its gate voltage, with a series resistance that of the divider.
         """
         times = np.unique(np.clip([*self.knots, self.duration + self.tail], 0, None))
         nodes, weights = np.polynomial.legendre.leggauss(64)
         total = 0.0
         for a, b in pairwise(times):
             volts = self.voltage_at(a + (b - a) * (nodes + 1) / 2)
-            power = [v**2 * float(junction.conductance(0.0, v)) for v in map(float, volts)]
+            power = [_power(junction, v) for v in map(float, volts)]
             total += float(weights @ power) * (b - a) / 2
         return total

@@ -127,6 +127,7 @@ def check_fair_pulse(
         fit_error: of the switching model that goes on from here, for the record.
         progress: called as ``progress(done, total)`` with the corners of the box.
     """
+    junction.require_plain("the check of a fair pulse")
     found = fair_pulse(junction)
     assert found.tolerance is not None
     counter, sampler = (LLG(dt=STEP, devices=n, seed=seed) for n in (20_000, 2_500))

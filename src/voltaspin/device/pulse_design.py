@@ -119,7 +119,7 @@ class _Search:
     def __init__(self, junction: Junction, protocol: Protocol, threads: int | None) -> None:
         self.junction, self.threads = junction, threads
         # Without torque and field along z the junction is its own mirror image, and p10 at B_z is p01 at -B_z.
-        symmetric = junction.B_bias[2] == 0 and not protocol.spin_torque
+        symmetric = junction.B_bias[2] == 0 and not protocol.spin_torque and not junction.terms
         wells: tuple[Well, ...] = ("up", "down")
         self.protocols = [replace(protocol, initial=well) for well in wells[: 1 if symmetric else 2]]
 
@@ -202,9 +202,10 @@ def best_pulse(
     Args:
         junction: nominal cell, with a VCMA coefficient and, but for a fair pulse, an in-plane field.
         tolerance: the box; defaults where absent.
-        voltage_range: to search [V]; 0.7 to 1.4 V_c (0.9 to 1.6 for a fair pulse) where absent.
-        longest: longest width [s]; one period of the in-plane field to write, half of one for a fair pulse (20
-            relaxation times without a field), ten for a dephased one where absent.
+        voltage_range: to search [V], needed with further terms; 0.7 to 1.4 V_c (0.9 to 1.6 for a fair pulse) where
+            absent.
+        longest: longest width [s], needed with further terms; one period of the in-plane field to write, half of one
+            for a fair pulse (20 relaxation times without a field), ten for a dephased one where absent.
         relax, spin_torque: of the :class:`voltaspin.device.protocol.Protocol`.
         threads, progress: as :func:`voltaspin.device.fokker_planck.switching_map`.
 
@@ -216,7 +217,12 @@ def best_pulse(
     """
     if target not in _GRIDS:
         raise InputError(f"target {target!r} is unknown; use 'write', 'fair' or 'dephased'")
-    if target != "fair":
+    if junction.terms and (voltage_range is None or longest is None):
+        raise InputError(
+            f"the voltages and widths to search for {junction.name} with {', '.join(junction.terms)} do not follow "
+            "from V_c and the in-plane field; give voltage_range and longest"
+        )
+    if target != "fair" and not junction.terms:
         require_positive("in-plane field", junction.B_in_plane, "T", "a VCMA pulse turns the bit about it: set B_bias")
     box, search = tolerance or Tolerance(), _Search(junction, Protocol("up", relax, spin_torque), threads)
     ends, n_voltages, n_widths, periods = _GRIDS[target]

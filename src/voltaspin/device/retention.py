@@ -30,9 +30,21 @@ from voltaspin.device.density import MAX_DEGREE, least_degree, term_weights
 from voltaspin.device.escape import LEAST_SHARE, SlowMode, log_flux_rate, slow_mode
 from voltaspin.device.junction import Junction, Well
 from voltaspin.device.landscape import Landscape
+from voltaspin.device.low_barrier import Relaxation, relaxation
+from voltaspin.device.parameters import AT_REST
+from voltaspin.device.passes import log_rate
 from voltaspin.device.torque import spin_torque_field
+from voltaspin.device.warming import settled
 
-__all__ = ["SlowMode", "depopulation", "flip_rate", "log_flip_rate", "slow_mode"]
+__all__ = [
+    "Relaxation",
+    "SlowMode",
+    "depopulation",
+    "flip_rate",
+    "log_flip_rate",
+    "relaxation",
+    "slow_mode",
+]
 
 Method = Literal["mode", "eigenvalue", "flux", "saddle", "axial", "extrapolated"]
 
@@ -89,7 +101,9 @@ def log_flip_rate(
             ``"saddle"`` or, where the field turns the energy by less than 5 k_B T, ``"flux"`` (0.1 %, seconds).
             With torque and an in-plane field ``"eigenvalue"`` or ``"flux"``. ``"axial"`` is another definition of
             the rate, half the inverse mean first passage to the barrier's top; ``"extrapolated"`` goes up from
-            lower barriers in a field of less than 3 k_B T.
+            lower barriers in a field of less than 3 k_B T. With further terms ``"mode"`` where nothing distinguishes
+            the directions across z, torque included; else ``"eigenvalue"`` up to 22 k_B T, which is all there is with
+            torque, and above it ``"saddle"``, summed over the saddles. Self-heating counts as settled.
 
     Returns:
         The logarithm; ``low`` and ``high`` are bounds (``level`` 1).
@@ -108,10 +122,20 @@ def log_flip_rate(
         raise InputError(f"method {method!r} is unknown; use {', '.join(map(repr, get_args(Method)))}")
     if spin_torque and method in ("saddle", "extrapolated"):
         raise InputError(f"method {method!r} has no spin torque; leave it out, or use 'flux' or spin_torque=False")
-    spin_torque = spin_torque and spin_torque_field(junction, voltage) != 0
-    escape = _Escape(junction, voltage, well, spin_torque, _two_wells(junction, voltage, well, spin_torque))
-    value, error = _METHODS[method](escape)
+    junction = _acting(junction, voltage)
+    if junction.terms:
+        warm = settled(junction, voltage)
+        value, error = log_rate(warm, voltage, well, spin_torque=spin_torque, method=method)
+    else:
+        spin_torque = spin_torque and spin_torque_field(junction, voltage) != 0
+        escape = _Escape(junction, voltage, well, spin_torque, _two_wells(junction, voltage, well, spin_torque))
+        value, error = _METHODS[method](escape)
     return Estimate(value, value + math.log1p(-min(error, 0.999)), value + math.log1p(error), level=1.0)
+
+
+def _acting(junction: Junction, voltage: float) -> Junction:
+    """The junction without the terms that do nothing at zero volt, so that a plain one keeps all its methods."""
+    return replace(junction, **AT_REST) if voltage == 0 and junction.terms else junction
 
 
 def _two_wells(junction: Junction, voltage: float, well: Well, spin_torque: bool) -> Landscape:

@@ -112,8 +112,9 @@ def sensitivities(
         By name, in the order asked for.
 
     Raises:
-        InputError: an unknown parameter.
+        InputError: an unknown parameter, or a junction with further terms.
     """
+    junction.require_plain("sensitivities")
     unknown = [p for p in parameters if p not in PARAMETERS and p not in PULSE_PARAMETERS]
     if unknown:
         known = ", ".join([*PULSE_PARAMETERS, *PARAMETERS])

@@ -67,34 +67,38 @@ def _matrix(l: NDArray[np.int64], m: NDArray[np.int64], dl: int, dm: int, value:
     return sparse.csr_array((entries, (row, column)), shape=(len(l), len(l)))
 
 
-def _complex_coordinates(degree: int) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """Multiplication by x and by z in complex harmonics (Condon-Shortley phase), cut at ``degree``."""
+def _complex_coordinates(degree: int) -> tuple[sparse.csr_array, sparse.csr_array, sparse.csr_array]:
+    """Multiplication by x, y and z in complex harmonics (Condon-Shortley phase), cut at ``degree``."""
     l, m = _index(degree)
     raised = np.sqrt(np.maximum(((l + 1.0) ** 2 - m**2) / ((2 * l + 1) * (2 * l + 3)), 0))
     lowered = np.sqrt(np.maximum((l**2 - m**2) / ((2 * l - 1.0) * (2 * l + 1)), 0))
     z = _matrix(l, m, 1, 0, raised) + _matrix(l, m, -1, 0, lowered)
     up, down = (2.0 * l + 1) * (2 * l + 3), np.maximum((2.0 * l - 1) * (2 * l + 1), 1)
-    x = (
-        _matrix(l, m, 1, 1, -np.sqrt((l + m + 1.0) * (l + m + 2) / up))
-        + _matrix(l, m, -1, 1, np.sqrt(np.maximum((l - m) * (l - m - 1.0), 0) / down))
-        + _matrix(l, m, 1, -1, np.sqrt((l - m + 1.0) * (l - m + 2) / up))
-        + _matrix(l, m, -1, -1, -np.sqrt(np.maximum((l + m) * (l + m - 1.0), 0) / down))
-    ) / 2
-    return x, z
+    plus = _matrix(l, m, 1, 1, -np.sqrt((l + m + 1.0) * (l + m + 2) / up)) + _matrix(
+        l, m, -1, 1, np.sqrt(np.maximum((l - m) * (l - m - 1.0), 0) / down)
+    )
+    minus = _matrix(l, m, 1, -1, np.sqrt((l - m + 1.0) * (l - m + 2) / up)) + _matrix(
+        l, m, -1, -1, -np.sqrt(np.maximum((l + m) * (l + m - 1.0), 0) / down)
+    )
+    return (plus + minus) / 2, (plus - minus) / 2j, z
+
+
+def _complex_rotations(degree: int) -> tuple[sparse.csr_array, sparse.csr_array, sparse.csr_array]:
+    """The rotations m x grad about x, y and z in complex harmonics."""
+    l, m = _index(degree)
+    ladder = l * (l + 1.0) - m**2
+    raised = _matrix(l, m, 0, 1, np.sqrt(np.maximum(ladder - m, 0)))
+    lowered = _matrix(l, m, 0, -1, np.sqrt(np.maximum(ladder + m, 0)))
+    return 0.5j * (raised + lowered), 0.5 * (raised - lowered), _matrix(l, m, 0, 0, 1j * m)
 
 
 def _complex_operators(degree: int) -> tuple[sparse.csr_array, ...]:
     """The seven in complex harmonics (Condon-Shortley phase), exact up to ``degree``."""
     l, m = _index(degree + 2)
-    x, z = _complex_coordinates(degree + 2)
+    x, _, z = _complex_coordinates(degree + 2)
     laplacian = _matrix(l, m, 0, 0, -l * (l + 1.0))
     one = sparse.eye_array(len(l), format="csr")
-    around_z = _matrix(l, m, 0, 0, 1j * m)
-    ladder = l * (l + 1.0) - m**2
-    around_x = 0.5j * (
-        _matrix(l, m, 0, 1, np.sqrt(np.maximum(ladder - m, 0)))
-        + _matrix(l, m, 0, -1, np.sqrt(np.maximum(ladder + m, 0)))
-    )
+    around_x, _, around_z = _complex_rotations(degree + 2)
 
     def up_the_gradient(u: sparse.csr_array, laplacian_of_u: sparse.csr_array) -> sparse.csr_array:
         """-div(P grad u) = (u lap P - lap(u P) - P lap u) / 2."""
@@ -146,14 +150,24 @@ def basis(degree: int) -> Basis:
     return Basis(degree, offsets, data)
 
 
-def coordinates(degree: int) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """Return the multiplication by x and by z in the layout of a vector of coefficients, cut at ``degree``."""
+@lru_cache(maxsize=4)
+def coordinates(degree: int) -> tuple[sparse.csr_array, sparse.csr_array, sparse.csr_array]:
+    """Return the multiplication by x, y and z in the layout of a vector of coefficients, cut at ``degree``."""
+    x, y, z = (_in_layout(degree, operator) for operator in _complex_coordinates(degree))
+    return x, y, z
+
+
+@lru_cache(maxsize=4)
+def rotations(degree: int) -> tuple[sparse.csr_array, sparse.csr_array, sparse.csr_array]:
+    """Return the rotations m x grad about x, y and z in the layout of a vector of coefficients."""
+    x, y, z = (_in_layout(degree, operator) for operator in _complex_rotations(degree))
+    return x, y, z
+
+
+def _in_layout(degree: int, operator: sparse.csr_array) -> sparse.csr_array:
     size = 2 * (degree + 1) ** 2
-    x, z = (
-        sparse.csr_array((v, (r, c)), shape=(size, size))
-        for r, c, v in _real_entries(degree, _complex_coordinates(degree))
-    )
-    return x, z
+    ((row, column, value),) = _real_entries(degree, (operator,))
+    return sparse.csr_array((value, (row, column)), shape=(size, size))
 
 
 def transposed(basis: Basis, diagonals: Floats) -> tuple[NDArray[np.int64], Floats]:
@@ -258,10 +272,12 @@ class Generator:
     Args:
         basis: the operators.
         weights: float64 (7,) [1/s], in the order of TERMS.
+        bounds: what :meth:`extent` returns, for operators that are not those seven.
     """
 
     basis: Basis
     weights: Floats
+    bounds: tuple[float, float] | None = None
 
     @cached_property
     def diagonals(self) -> Floats:
@@ -274,6 +290,8 @@ class Generator:
         Rotation of degree l by the local field turns no faster than l times the tangential field, of which
         the largest on the sphere is taken; drift along gradients adds as much again of its own field.
         """
+        if self.bounds is not None:
+            return self.bounds
         turn_K, fall_K, turn_x, fall_x, turn_z, fall_z, diffuse = np.abs(self.weights)
         z = np.linspace(0, 1, 201)
         s = np.sqrt(1 - z**2)

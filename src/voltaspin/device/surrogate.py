@@ -27,6 +27,7 @@ Progress = Callable[[int, int], None]
 
 #: Budget of an order along each axis: cheap axes get high orders.
 _COST = {"field during the pulse": 1.0, "B_z": 1.6, "K_eff": 2.6, "volume": 4.0, "torque": 5.0}
+_COST |= {"K_eff_scale": 1.6, "xi_scale": 2.6, "diameter_scale": 2.6, "RA_scale": 2.6}
 _HELD_OUT = 0.2  #: share of the solutions that the fit never sees
 
 
@@ -106,7 +107,9 @@ def build(
 def _variables(
     junction: Junction, pulse: Pulse, half: dict[Quantity, float], used: list[Quantity], spin_torque: bool
 ) -> tuple[Variable, ...]:
-    """The axes on which the cells differ."""
+    """The axes on which the cells differ; with further terms each quantity is one."""
+    if junction.terms:
+        return tuple(Variable(q, ((q, 1, 1.0),), nominal(q), half[q]) for q in used)
     h = {q: half.get(q, 0.0) for q in QUANTITIES}
     cancelled = 1 - junction.B_k(pulse.voltage) / junction.B_k()  # share of K_eff that the pulse takes away
     out = []

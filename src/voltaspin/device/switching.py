@@ -236,7 +236,8 @@ class SwitchingModel(Spec):
         _check_range("B_z_range", B_z_range, 0.0)
         if K_eff_points < 3 or B_z_points < 3:
             raise InputError(f"{K_eff_points} x {B_z_points} grid points cannot carry a fit; give 3 x 3 or more")
-        mirrored = not spin_torque and junction.B_bias[2] == 0 and B_z_range[0] == -B_z_range[1]
+        bare = not spin_torque and not junction.terms and junction.B_bias[2] == 0
+        mirrored = bare and B_z_range[0] == -B_z_range[1]
         wells: tuple[Well, ...] = ("up",) if mirrored else ("up", "down")
         grid = [(float(s), float(b)) for s in _nodes(K_eff_range, K_eff_points) for b in _nodes(B_z_range, B_z_points)]
         if dt is None:

@@ -86,8 +86,9 @@ def at_temperature(junction: Junction, temperature: float, *, law: TemperatureLa
     """Return the junction at another temperature; its own values hold at its own temperature.
 
     Ms, K_i, xi and TMR0 change. Kept: the demagnetising factors (geometry), RA (the parallel resistance of MgO
-    junctions hardly moves), V_h, damping, and the bias field, although a stray field from reference layers
-    would fall with their magnetisation. TMR0 = 2 P^2 / (1 - P^2) with equal electrodes (Julliere).
+    junctions hardly moves), V_h, damping, K2 (whose law differs from layer to layer and is not known here), the
+    efficiencies of torques, the line, the series resistance, and the bias field, although a stray field from reference
+    layers would fall with their magnetisation. TMR0 = 2 P^2 / (1 - P^2) with equal electrodes (Julliere).
 
     Args:
         junction: at ``junction.temperature``.

@@ -19,7 +19,9 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Sourced
 from voltaspin.core.result import Part, Result, Unit
 from voltaspin.core.units import e_charge, k_B, require_positive
+from voltaspin.device.energy import Energy
 from voltaspin.device.junction import Junction, Pulse, Well
+from voltaspin.device.torque import oxide_voltage
 
 PERMITTIVITY = Sourced(9.7, "1", "relative permittivity of MgO", "textbook", 9.0, 10.0)
 
@@ -260,13 +262,10 @@ def read(junction: Junction, scheme: ReadScheme) -> ReadResult:
     Raises:
         InputError: the junction has no two wells at the read voltage.
     """
-    from voltaspin.device.equilibrium import well_bottom
-
-    voltage = scheme.voltage
-    if junction.barrier(voltage) == 0:
+    voltage, junction = scheme.voltage, _read_through(junction)
+    if (cosines := _cosines(junction, voltage)) is None:
         raise InputError(f"no two wells are left at the read voltage {voltage:g} V; lower it or turn its sign")
-    biased = replace(junction, K_i=junction.K_i - junction.xi * voltage / junction.t_ox)
-    P, AP = (_sensed(junction, scheme, float(well_bottom(biased, well)[2])) for well in ("up", "down"))
+    P, AP = (_sensed(junction, scheme, cosine) for cosine in cosines)
     TMR = junction.TMR(voltage)
     AP = AP.model_copy(update={"log_spread": math.hypot(P.log_spread, scheme.TMR_spread * TMR / (1 + TMR))})
     reference = (P.current + AP.current) / 2 if scheme.reference is None else scheme.reference
@@ -281,17 +280,39 @@ def read(junction: Junction, scheme: ReadScheme) -> ReadResult:
     )
 
 
+def _read_through(junction: Junction) -> Junction:
+    """The junction as a read sees it: its voltage lies across the pillar, whatever line writes it."""
+    return replace(junction, line=None) if junction.line is not None else junction
+
+
+def _cosines(junction: Junction, voltage: float) -> tuple[float, float] | None:
+    """Cosines between the layers at the bottoms of the wells at a read voltage; None without two wells.
+
+    With further terms the torque of the read is left out, and the oxide sees its share in the middle of both states.
+    """
+    if junction.terms:
+        calm, across = replace(junction, spin_transfer=None, R_series=0.0), oxide_voltage(junction, voltage)
+        return Energy.of(calm, across, kT=k_B * (junction.temperature or 300.0)).bottoms()
+    from voltaspin.device.equilibrium import well_bottom
+
+    if junction.barrier(voltage) == 0:
+        return None
+    biased = replace(junction, K_i=junction.K_i - junction.xi * voltage / junction.t_ox)
+    return float(well_bottom(biased, "up")[2]), float(well_bottom(biased, "down")[2])
+
+
 def _sensed(junction: Junction, scheme: ReadScheme, m_z: float) -> ReadState:
     """The cell and the amplifier's input resistance divide the voltage; the line delays the current."""
     from scipy.optimize import brentq
 
-    R_in, at_cell = scheme.input_resistance, scheme.voltage
+    R_amp, at_cell = scheme.input_resistance, scheme.voltage
+    R_in = R_amp + junction.R_series
     if R_in > 0:
         # The conductance grows with the voltage, so there is one root between zero and the full voltage.
         excess = lambda v: v * (1 + R_in * float(junction.conductance(m_z, v))) - scheme.voltage  # noqa: E731
         at_cell = float(brentq(excess, 0.0, scheme.voltage, xtol=1e-15, rtol=1e-13))
-    divider = 1 + R_in * float(junction.conductance(m_z, at_cell))
-    tau, window = scheme.line_capacitance * R_in / divider, scheme.integration_time
+    divider = 1 + R_in * (G := float(junction.conductance(m_z, at_cell)))
+    tau, window = scheme.line_capacitance * R_amp * (1 + junction.R_series * G) / divider, scheme.integration_time
     settled = 1.0
     if tau > 0:
         settled += tau / window * math.exp(-scheme.delay / tau) * math.expm1(-window / tau)
@@ -339,7 +360,7 @@ def read_disturb(
 
     Args:
         junction: parameters.
-        voltage: of the read, with its sign [V].
+        voltage: of the read, with its sign [V]; across the junction and its series resistance, not along a line.
         duration: of the read [s].
         well: the state that is read.
         spin_torque: add the torque of the read current to the rate.
@@ -357,7 +378,7 @@ def read_disturb(
     if rate is None:
         from voltaspin.device.retention import flip_rate
 
-        rate = flip_rate(junction, voltage=voltage, well=well, spin_torque=spin_torque)
+        rate = flip_rate(_read_through(junction), voltage=voltage, well=well, spin_torque=spin_torque)
     if not 0 <= rate < math.inf:  # a rate may be as small as it likes
         raise InputError(f"rate = {rate!r} 1/s must be finite and zero or more; give flips per second, or leave it out")
     return -math.expm1(-rate * duration)
@@ -374,6 +395,16 @@ def oxide_capacitance(junction: Junction, *, eps_r: float = PERMITTIVITY.value) 
     """
     require_positive("eps_r", eps_r, "", "give the oxide's relative permittivity, e.g. 9.7")
     return epsilon_0 * eps_r * junction.area / junction.t_ox
+
+
+def _squared_current(junction: Junction, voltage: float) -> float:
+    """Square of the current that a pulse draws, of the line included, as the mean of both states [A^2]."""
+    line = 0.0 if junction.line is None else junction.line.current(voltage)
+    currents = [
+        line + float(read_current(junction, voltage=oxide_voltage(junction, voltage, side), m_z=side))
+        for side in (1.0, -1.0)
+    ]
+    return float(np.mean(np.square(currents)))
 
 
 def pulse_energy(
@@ -408,12 +439,12 @@ def pulse_energy(
     capacitance = oxide_capacitance(junction, eps_r=eps_r)
 
     volts = abs(pulse.voltage) * np.arange(257) / 256
-    squares = [np.mean(read_current(junction, voltage=float(v), m_z=[1.0, -1.0]) ** 2) for v in volts]
+    squares = [_squared_current(junction, float(v)) for v in volts]
     end = pulse.duration + pulse.tail
     time = (np.arange(8192) + 0.5) / 8192 * end
     loss = line_resistance * end * float(np.mean(np.interp(np.abs(pulse.voltage_at(time)), volts, squares)))
     return PulseEnergy(
         ohmic=pulse.energy(junction),
-        capacitive=capacitance * pulse.voltage**2,
+        capacitive=capacitance * oxide_voltage(junction, pulse.voltage, -1.0) ** 2,
         line=line_capacitance * pulse.voltage**2 + loss,
     )

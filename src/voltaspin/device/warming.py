@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -25,6 +26,16 @@ def power(junction: Junction, voltage: float) -> float:
     across = oxide_voltage(junction, voltage)
     tunnel = across**2 * float(junction.conductance(0.0, across))
     return tunnel + (0.0 if junction.line is None else voltage**2 / junction.line.resistance)
+
+
+def settled(junction: Junction, voltage: float) -> Junction:
+    """Return the junction at the temperature that it takes on under a constant ``voltage`` [V] of the pulse."""
+    if junction.heating is None or voltage == 0:
+        return junction
+    warm = at_temperature(
+        junction, junction.temperature + junction.heating.thermal_resistance * power(junction, voltage)
+    )
+    return replace(warm, heating=None)
 
 
 def rise(junction: Junction, pulse: Pulse, times: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -175,6 +175,7 @@ class PulseLibrary:
         Raises:
             InputError: a junction without an in-plane field.
         """
+        junction.require_plain("the pulse library")
         if junction.B_in_plane == 0:
             raise InputError("in-plane field = 0 T: a VCMA pulse turns the bit about it; set B_bias")
         V: Any = VOLTAGES * junction.V_c if voltages is None else np.asarray(voltages, float)

@@ -160,6 +160,8 @@ def _cell(
         return {"model": fair}
     if width is None:
         raise InputError("memory: the width of the junction's pulse is missing; give width=0.3ns")
+    if voltage is None and cell.terms:
+        raise InputError("memory: a junction with further terms has no usual voltage; give voltage=0.4V")
     pulse = Pulse(voltage=cell.V_c if voltage is None else voltage, width=width)
     return {"model": SwitchingModel.from_fokker_planck(cell, pulse)}
 
