@@ -12,7 +12,7 @@ from scipy.integrate import dblquad
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import gamma_e, k_B, mT, nm, ns
-from voltaspin.device import Junction, Pulse, SwitchingModel, log_flip_rate
+from voltaspin.device import Junction, Pulse, SwitchingModel, llg, log_flip_rate
 from voltaspin.device.breakdown import check_breakdown
 from voltaspin.device.density import built, generator, side_indicator, start_density, steps
 from voltaspin.device.drive import diffusion, drive
@@ -276,7 +276,7 @@ def test_what_knows_plain_junctions_alone_refuses() -> None:
     pulse = Pulse(voltage=1.0, width=0.5 * ns)
     for ask in (
         circuit.ngspice, circuit.verilog_a, characterise, Landscape.of, lambda j: sensitivities(j, pulse),
-        lambda j: j.V_c, lambda j: j.relaxation_time, lambda j: best_pulse(j, target="write"),
+        lambda j: j.V_c, lambda j: best_pulse(j, target="write"),
     ):  # fmt: skip
         with pytest.raises(InputError, match="K2"):
             ask(junction)
@@ -289,6 +289,19 @@ def test_the_cases_of_both_solvers_are_resolved(name: str) -> None:
     assert 0.02 < found.value < 0.98  # so that the LLG can count it
     assert found.error < 5e-3
     assert sum(duration for _, duration in steps(pulse, junction, 0.0, pulse.duration)) == pytest.approx(pulse.duration)
+
+
+@pytest.mark.slow
+def test_both_solvers_agree():
+    """They share the junction, its forces and the temperature of a pulse, and nothing else."""
+    z = []
+    for junction, pulse, initial in CASES.values():
+        exact = switching_probability(junction, pulse, initial=initial, relax=2 * ns)
+        counted = llg.switching_probability(junction, pulse, initial=initial, relax=2 * ns, n_devices=20_000, seed=1)
+        assert exact.error < counted.error
+        z.append((counted.value - exact.value) / math.hypot(counted.error, exact.error))
+    # Nine independent counts: a sum of squares above 33.7 comes once in 10,000 times.
+    assert sum(value**2 for value in z) < 33.7, z
 
 
 def test_a_read_goes_through_the_pillar_and_its_series_resistance() -> None:
