@@ -272,8 +272,8 @@ def test_kinds_know_what_their_data_take():
     for kind in KINDS.values():
         known = set(getattr(measurements, kind.data).__dataclass_fields__)
         split = {f"{name}_{state}" for name in ("R", "error") for state in ("P", "AP")}
-        assert set(kind.names) - known <= split
-        assert known <= set(kind.names)
+        assert set(kind.names) - known <= split | {*kind.made_of, "device"}
+        assert known - {"counted"} <= set(kind.names)
 
 
 def test_joined_wants_errors_of_all_or_of_none():
@@ -310,8 +310,8 @@ GOOD = "voltage,width_ns,P_sw,trials\n1.1,0.3,0.47,500\n1.1,0.4,0.61,400\n1.2,0.
         ("", [], "is empty"),
         ("voltage,width,P_sw,trials\n", [], "no row of numbers"),
         ("voltage,width,P_sw,trials\n1,3e-10,0.4\n", [], "line 2: 3 cells where the header has 4"),
-        (GOOD.replace("0.47", "47"), [], "P_sw = 47 in row 1 must be from 0 to 1; give a share of pulses"),
-        (GOOD.replace("0.47", "-0.1"), [], "P_sw = -0.1 in row 1"),
+        (GOOD.replace("0.47", "47"), [], "P_sw = 47 in line 2 must be from 0 to 1; give a share of pulses"),
+        (GOOD.replace("0.47", "-0.1"), [], "P_sw = -0.1 in line 2"),
         (GOOD.replace("0.47", "much"), [], "'much', which is no number"),
         (GOOD.replace(",0.47", ","), [], "is empty; correct the cell"),
         (GOOD, [], "3 points cannot determine and test 4 parameters"),
@@ -331,13 +331,13 @@ GOOD = "voltage,width_ns,P_sw,trials\n1.1,0.3,0.47,500\n1.1,0.4,0.61,400\n1.2,0.
         (GOOD, ["--fixed", "colour=9"], "the name 'colour' is unknown; known: voltage, width"),
         (GOOD, ["--fixed", "initial=left"], "left"),
         (GOOD.replace("_ns", " (days)"), [], "unit 'days' of width (column 'width (days)') is unknown"),
-        (GOOD.replace("trials", "n"), [], "has no column for trials; name one with --columns trials=COLUMN, or give"),
+        (GOOD.replace("voltage", "x"), [], "has no column for voltage; name one with --columns voltage=COLUMN:V, or"),
         (GOOD.replace("trials", "width_s"), [], "'width_ns' and 'width_s' may both be width"),
         ("a,b\n1,2\n", [], "the columns 'a', 'b' tell no kind of measurement; give --kind switching or resistance"),
         ("voltage,R_P,R_AP\n0,1,2\n", [], "may be resistance or spread; give --kind resistance or spread"),
         ("voltage,R\n0,1\n", [], "has no column for state"),
-        ("voltage,R\n0,1\n", ["--fixed", "state=high"], "state 'HIGH' in row 1 is unknown; write P or AP"),
-        ("voltage,TMR\n0,120\n", [], "TMR = 120 in row 1 must be above 0 and at most 10"),
+        ("voltage,R\n0,1\n", ["--fixed", "state=high"], "state 'HIGH' in line 2 is unknown; write P or AP"),
+        ("voltage,TMR\n0,120\n", [], "TMR = 120 in line 2 must be above 0 and at most 10"),
         ("voltage,TMR\n0,1\n", ["--free", "V_h"], "a tmr fit has no choice of parameters"),
         ("voltage,TMR\n0,1\n", ["--degree", "9"], "--degree is of a switching fit"),
         ("voltage,TMR\n0,1\n", ["--spin-torque"], "--spin-torque is of a switching fit"),

@@ -82,7 +82,7 @@ def fit(
     from voltaspin.device.fit.tables import read_measurements
 
     start = chosen_junction(preset or "generator", changes)
-    found = read_measurements(files, kind=kind, columns=columns or (), fixed=fixed or ())
+    found = read_measurements(files, kind=kind, columns=columns or (), fixed=fixed or (), junction=start)
     if found.kind == "spread" and (preset is not None or changes):
         option = "--set" if changes else "--preset"
         raise InputError(f"{option}: a fit of a spread starts at no junction and gives none; leave it out")
@@ -130,8 +130,9 @@ def fit(
             bar = bars.add_task("figure", total=1)
             picture = png(fit_overlay(result, drawn, degree=degree, spin_torque=spin_torque))
             bars.update(bar, completed=1)
+        notes = dict.fromkeys([*found.notes, *result.notes, *(str(one.message) for one in told)])
         record = FitRecord.of(
-            result, found, start, notes=list(dict.fromkeys([*result.notes, *(str(one.message) for one in told)])),
+            result, found, start, notes=list(notes),
             fixed=tuple(fixed or ()), degree=degree, spin_torque=spin_torque, command=("voltaspin", *sys.argv[1:]),
             environment=environment(),
         )  # fmt: skip
