@@ -11,7 +11,7 @@ from pathlib import Path
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import Dimension, listed_units
-from voltaspin.device.fit.kinds import DIRECTION_COLUMNS, KINDS, SYNONYMS, Kind
+from voltaspin.device.fit.kinds import DIRECTION_COLUMNS, KINDS, STATED, SYNONYMS, Kind
 from voltaspin.device.fit.reading import hdf5_columns, is_hdf5, read_table
 
 
@@ -123,8 +123,8 @@ def mapping_of(
     found: dict[str, tuple[str, str, float]] = {}
     for name in kind.names:
         units, column, unit = kind.units.get(name), None, ""
-        if name == "set":
-            continue  # a word of the reader, no column
+        if name in STATED:
+            continue
         if name in asked:
             column, unit = explicit(header, asked[name], units)
         else:

@@ -27,6 +27,12 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
 DIRECTION_COLUMNS = ("direction", "switching_direction", "transition")
 
 
+#: Words of the models in :mod:`voltaspin.device.fit.models`, here for those who need the words alone.
+MODEL_WORDS = ("thermal", "thermal-field", "sot", "stt", "vcma")
+#: Quantities that no column has: what the word ``set`` means, and the times of models.
+STATED = ("set", "tau_0", "tau_D")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """The quantities of one kind of measurement.
@@ -62,10 +68,10 @@ KINDS = {
         units={
             "voltage": _VOLTAGE, "width": _TIME, "P_sw": _RATIO, "trials": _COUNT, "B_x": _FIELD, "B_z": _FIELD,
             "rise": _TIME, "fall": _TIME, "relax": _TIME, "flips": _COUNT, "current": units.CURRENT,
-            "resistance": _RESISTANCE,
+            "resistance": _RESISTANCE, "tau_0": _TIME, "tau_D": _TIME,
         },
         texts=("initial", "set"),
-        made_of=("flips", "current", "resistance", "set"),
+        made_of=("flips", "current", "resistance", *STATED),
         marks=(frozenset({"P_sw"}), frozenset({"flips", "trials"})),
         shared=("initial", "rise", "fall", "relax"),
     ),

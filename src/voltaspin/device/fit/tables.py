@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from voltaspin.core.units import parse_assignment
 from voltaspin.device.fit import data as measurements
 from voltaspin.device.fit.bench import switching_columns
 from voltaspin.device.fit.columns import by_quantity, column_names, delimiter_of, explicit, kind_of, mapping_of
-from voltaspin.device.fit.kinds import DIRECTION_COLUMNS, KINDS, Kind
+from voltaspin.device.fit.kinds import DIRECTION_COLUMNS, KINDS, STATED, Kind
 from voltaspin.device.fit.reading import Table, checked, is_hdf5, read_table
 from voltaspin.device.junction import Junction
 
@@ -33,6 +33,7 @@ class Measurements:
         files: name, SHA-256, points and columns of each file.
         device: which one was measured, where a column says it.
         notes: what a reader must know about the data.
+        constants: times of models that were stated [s].
     """
 
     kind: str
@@ -40,6 +41,7 @@ class Measurements:
     files: tuple[dict[str, Any], ...]
     device: str | None = None
     notes: tuple[str, ...] = ()
+    constants: dict[str, float] = field(default_factory=dict)
 
     @property
     def points(self) -> int:
@@ -112,7 +114,8 @@ def read_devices(
                 sets += here
                 notes += told
                 read.append(source.read | {"points": sum(map(len, here)), "sha256": sha256[source.path]})
-            found.append(Measurements(name, sets, tuple(read), device, tuple(dict.fromkeys(notes))))
+            constants = {n: v for n, v in parts[0][0].values.items() if n in ("tau_0", "tau_D")}
+            found.append(Measurements(name, sets, tuple(read), device, tuple(dict.fromkeys(notes)), constants))
         except InputError as error:
             found.append(BadDevice(str(device), str(error)))
             first = error
@@ -150,8 +153,9 @@ def _tables(
 ) -> list[tuple[_Source, Table]]:
     """Each file with the columns that its quantities need."""
     for name, text in asked.items():
-        if name not in kind.names or name == "set":
-            raise InputError(f"columns='{name}={text}': this kind of measurement has {', '.join(kind.names)}")
+        if name not in kind.names or name in STATED:
+            listed = ", ".join(one for one in kind.names if one not in STATED)
+            raise InputError(f"columns='{name}={text}': this kind of measurement has {listed}")
         if all(explicit(header, text, None)[0] is None for header in headers.values()):
             listed = ", ".join(map(repr, dict.fromkeys(c for header in headers.values() for c in header)))
             raise InputError(f"columns='{name}={text}': no file has that column; there are {listed}")
