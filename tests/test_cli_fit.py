@@ -368,3 +368,150 @@ def test_no_file_and_the_same_file_twice(capsys, tmp_path):
     assert "is no file" in call(capsys, tmp_path, "--out", tmp_path / "o")[2]
     (tmp_path / "binary.csv").write_bytes(b"\x89HDF\r\n\x1a\n\xff\xfe")
     assert "not readable as CSV" in call(capsys, tmp_path / "binary.csv", "--out", tmp_path / "o")[2]
+
+
+# --- models and devices --------------------------------------------------------------------------------
+
+
+def bench(path: Path, seeds: dict[str, int], *more: str) -> Path:
+    """Counts of several devices by the linear barrier, in both directions, with Delta and V_c of each device."""
+    rows = []
+    for device, seed in seeds.items():
+        rng = np.random.default_rng(seed)
+        Delta, V_c = 30 + 3 * rng.standard_normal(), 0.8 + 0.02 * rng.standard_normal()
+        for direction, sign in (("P->AP", 1), ("AP->P", -1)):
+            for t in (10, 1000):
+                for V in np.linspace(0.5, 0.8, 7):
+                    P = -np.expm1(-t * np.exp(-Delta * (1 - V / V_c)))
+                    rows.append(f"{device},{direction},{sign * V:.4f},{t},{rng.binomial(200, P)},200")
+    path.write_text("\n".join(["device_id,direction,V,t_p (ns),k,n", *rows, *more]) + "\n")
+    return path
+
+
+def test_models_are_compared(sweep, tmp_path, capsys):
+    out = tmp_path / "o"
+    status, text, err = call(capsys, sweep, *NEARBY, *SWEPT, "--model", "all", "--out", out)
+    assert (status, err) == (0, "")
+    record = json.loads((out / "fit.json").read_text())
+    assert record["model"] == "vcma"
+    assert "vcma describes these data" in record["comparison"]["conclusion"]
+    assert "Without support: " in record["comparison"]["conclusion"]
+    assert record["comparison"]["conclusion"] in text
+    assert [one["model"] for one in record["comparison"]["models"]] == [
+        "thermal",
+        "thermal-field",
+        "sot",
+        "stt",
+        "vcma",
+    ]
+    assert Junction.of(str(out / "fit.json")) == Junction.of(str(out / "junction.json"))
+    best = next(one for one in record["comparison"]["models"] if one["model"] == "vcma")
+    assert best["parameters"] == record["parameters"]
+
+
+def test_an_analytic_model_gives_no_junction(tmp_path, capsys):
+    path = bench(tmp_path / "t.csv", {"A": 1})
+    record = fitted(capsys, tmp_path / "o", path, "--model", "thermal")
+    assert (record["model"], record["junction"], record["device"]) == ("thermal", None, "A")
+    assert set(record["parameters"]) == {"Delta (P->AP)", "V_c (P->AP)", "Delta (AP->P)", "V_c (AP->P)"}
+    assert record["p_value"] > 1e-3
+    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["fit.json", "fit.png", "run.json"]
+    other = fitted(capsys, tmp_path / "p", path, "--model", "thermal", "--fixed", "tau_0=0.1ns")
+    assert other["parameters"]["Delta (P->AP)"]["value"] > record["parameters"]["Delta (P->AP)"]["value"]
+
+
+@pytest.fixture
+def devices(tmp_path) -> Path:
+    """Five devices, of which one never switches and one has a broken cell."""
+    dead = [f"dead,P->AP,{V},10,0,200" for V in (0.5, 0.6, 0.7)]
+    return bench(tmp_path / "t.csv", {"A1": 1, "B 2": 2, "c/3": 3}, *dead, "torn,AP->P,0.5,10,many,200")
+
+
+def test_devices_have_fits_of_their_own_and_a_spread(devices, tmp_path, capsys):
+    out = tmp_path / "o"
+    status, text, err = call(capsys, devices, "--model", "thermal,sot", "--out", out)
+    assert (status, err) == (0, "")
+    record = json.loads((out / "fit.json").read_text())
+    assert (record["kind"], record["model"]) == ("device-fits", "thermal")
+    assert [row["device"] for row in record["devices"]] == ["A1", "B 2", "c/3"]
+    assert {row["device"]: row["reason"][:60] for row in record["failed"]}.keys() == {"dead", "torn"}
+    assert "dead has no fit: P->AP: none of 600 pulses switched" in text
+    assert re.search(r"torn has no fit: .*column 'k' in line 89 is 'many', which is no number", text)
+    assert [row["file"] for row in record["devices"]] == ["devices/A1.json", "devices/B_2.json", "devices/c_3.json"]
+    one = json.loads((out / "devices" / "B_2.json").read_text())
+    assert (one["kind"], one["device"], one["points"]) == ("fit", "B 2", 28)
+    spread = next(s for s in record["spreads"] if s["parameter"] == "V_c (P->AP)")
+    assert spread["devices"] == 3
+    assert spread["between"]["low"] <= spread["between"]["value"] <= spread["between"]["high"]
+    assert "standard deviation between devices, without the errors of the fits" in text
+    assert Image.open(io.BytesIO((out / "fit.png").read_bytes())).size[0] > 500
+    assert set(json.loads((out / "run.json").read_text())["files"]) == {
+        "fit.json", "fit.png", "devices/A1.json", "devices/B_2.json", "devices/c_3.json"
+    }  # fmt: skip
+
+
+def test_many_devices_go_on_where_they_were_stopped(devices, tmp_path, capsys, monkeypatch):
+    from voltaspin.core.stopping import Stopped
+    from voltaspin.device.fit import record as module
+
+    out, begun, fit = tmp_path / "o", [], module.fit_measurements
+
+    def stopped(found, *rest, **how):
+        begun.append(found.device)
+        if len(begun) == 2:
+            raise Stopped(2)
+        return fit(found, *rest, **how)
+
+    monkeypatch.setattr(module, "fit_measurements", stopped)
+    status, _, err = call(capsys, devices, "--model", "thermal", "--out", out)
+    assert status == 130
+    assert "1 of 5 devices are in" in err
+    assert "start it again to go on" in err
+    first = (out / "devices" / "A1.json").read_bytes()
+    assert call(capsys, devices, "--model", "thermal", "--out", out)[0] == 0
+    assert begun == ["A1", "B 2", "B 2", "c/3", "dead"]
+    assert (out / "devices" / "A1.json").read_bytes() == first
+    assert len(json.loads((out / "fit.json").read_text())["devices"]) == 3
+
+
+def test_a_fitted_device_goes_into_other_commands(tmp_path, capsys):
+    rng, rows = np.random.default_rng(4), []
+    V, w = (x.ravel() for x in np.meshgrid([0.15, 0.25, 0.35], np.linspace(0.1, 0.9, 6) * 1e-9, indexing="ij"))
+    blank = SwitchingData(voltage=V, width=w, P_sw=0.0, trials=1000, relax=1e-9)  # type: ignore[arg-type]
+    P, _ = predict(truth_of(TRUTH), blank, degree=24)
+    for device in ("A1", "A2"):
+        rows += [(device, "P->AP", v, t, k, 1000) for v, t, k in zip(V, w, rng.binomial(1000, P), strict=True)]
+    path = write(tmp_path / "t.csv", "device,direction,V,t_p,k,n", *zip(*rows, strict=True))
+    status, text, err = call(
+        capsys, path, *NEARBY, "--free", "xi,B_x", "--fixed", "relax=1ns", "--degree", 24, "--out", tmp_path / "o"
+    )
+    assert (status, err) == (0, ""), err
+    assert "xi (fJ/(V m))" in text
+    made = Junction.of(f"{tmp_path / 'o' / 'devices' / 'A2.json'}, t_F=1.2nm")
+    assert made.t_F == 1.2e-9
+    assert made.name == "generator, Delta=7.8, B_x=20.5mT, xi=102fJ/Vm, fitted to t.csv (A2), t_F=1.2nm"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "says"),
+    [
+        (GOOD, ["--model", "sst"], "model 'sst' is unknown; did you mean 'stt'"),
+        (GOOD, ["--model", "stt", "--free", "xi"], "--free is of the macrospin, and --model stt has none; leave"),
+        (GOOD, ["--model", "stt", "--quick"], "--quick is of the macrospin"),
+        (GOOD, ["--model", "thermal"], "these data cannot tell Delta from V_c"),
+        ("voltage,TMR\n0,1\n", ["--model", "stt"], "--model stt is of switching probabilities, and these are of tmr"),
+        (GOOD, ["--columns", "tau_0=width_ns"], "this kind of measurement has voltage, width"),
+        (GOOD.replace("0.47", "47").replace("0.61", "61"), [], "say that it is percent with --columns P_sw=COLUMN:%"),
+        ("V,t_p_ns,P_sw,n,direction\n1,1,0.5,9,set\n", [], "say --fixed set=p2ap or --fixed set=ap2p"),
+        ("I_uA,t_p_ns,P_sw,n\n1,1,0.5,9\n", [], "give its value with --fixed resistance=1.2kohm, or say"),
+        ("die,V,t_p_ns,P_sw,n\nA,1,1,0,9\nB,1,1,0,9\n", ["--model", "stt"], "none of the 2 devices could be fitted; A"),
+        ("device,V,t_p_ns,P_sw,n\nA,1,1,0,9\n,1,1,0,9\n", [], "t.csv, line 3: the column 'device' names no device"),
+    ],
+)  # fmt: skip
+def test_bad_benches_are_one_line_and_status_two(capsys, tmp_path, monkeypatch, text, options, says):
+    monkeypatch.chdir(tmp_path)
+    Path("t.csv").write_text(text)
+    status, out, err = call(capsys, "t.csv", *options, "--out", "o")
+    assert (status, out, err.count("\n")) == (2, "", 1), err
+    assert says in err
+    assert not Path("o").exists()

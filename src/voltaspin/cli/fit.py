@@ -146,7 +146,9 @@ class _Asked:
             warnings.simplefilter("always")
             of_switching: dict[str, Any] = {"degree": self.degree, "spin_torque": self.spin_torque, "quick": self.quick}
             made = fit_measurements(found, self.start, free=self.free, models=self.models, **of_switching, **reports)
-        notes = dict.fromkeys([*found.notes, *made.result.notes, *(str(one.message) for one in told)])
+        warned = [str(one.message) for one in told if str(one.message) not in made.result.notes]
+        of_model = "vcma: " if made.comparison is not None else ""
+        notes = dict.fromkeys([*found.notes, *made.result.notes, *(of_model + text for text in warned)])
         return made, FitRecord.of(
             made, found, self.start, notes=list(notes), fixed=self.fixed, degree=self.degree,
             spin_torque=self.spin_torque, command=("voltaspin", *sys.argv[1:]), environment=environment(),

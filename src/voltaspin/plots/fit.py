@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.device.density import COARSER, least_degree
+from voltaspin.device.fit.compare import chance
 from voltaspin.device.fit.data import (
     ResistanceData,
     ResistanceSpread,
@@ -101,7 +102,7 @@ def _write_parameters(axes: Axes, result: FitResult) -> None:
     if result.chi2 is not None and result.dof > 0:
         lines += ["", rf"$\chi^2$ = {result.chi2:.3g} for {result.dof} d.o.f."]
     if result.p_value is not None:
-        lines.append(f"probability {result.p_value:.2g}")
+        lines.append(f"probability {chance(result.p_value)}")
     axes.text(0, 1, "Fitted, ± 1 σ", va="top", fontweight="bold", fontsize=10.5, transform=axes.transAxes)
     axes.text(0, 0.9, "\n".join(lines), va="top", linespacing=1.7, fontsize=9, transform=axes.transAxes)
 

@@ -12,7 +12,7 @@ from voltaspin.device.fit.parameters import printed
 from voltaspin.plots.drawing import BLUE, GREEN, GREY, ORANGE, figure, mathtext, split
 
 if TYPE_CHECKING:
-    from voltaspin.device.fit.devices import DeviceFits
+    from voltaspin.device.fit.devices import DeviceFits, DeviceRow
 
 _NAMED = 30  #: devices up to which each is named
 _NAMES = {
@@ -36,6 +36,12 @@ def _size(result: DeviceFits) -> tuple[float, float]:
 
 def _names(result: DeviceFits) -> list[str]:
     return list(dict.fromkeys(name for row in result.devices for name in row.parameters))
+
+
+def _label(number: int, row: DeviceRow) -> str:
+    """The name of a device, or its number where the font lacks a letter of it."""
+    known = all(letter.isprintable() and ord(letter) < 0x250 for letter in row.device)
+    return row.device[:24].replace("$", r"\$") if known else f"device {number}"
 
 
 @figure(_size)
@@ -79,7 +85,9 @@ def device_fits(result: DeviceFits, *, ax: Axes) -> Axes:
         panel.locator_params(axis="x", nbins=4)
     first = panels[0]
     if len(result.devices) <= _NAMED:
-        first.set_yticks(range(len(result.devices)), [mathtext(row.device) for row in result.devices])
+        first.set_yticks(
+            range(len(result.devices)), list(map(_label, range(1, 1 + len(result.devices)), result.devices))
+        )
         first.set_ylim(len(result.devices) - 0.4, -0.6)
     else:
         first.set_ylabel(f"{len(result.devices)} devices, by value")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.spec import shown
 from voltaspin.core.units import JUNCTION_VOLTAGE, PULSE_WIDTH
 from voltaspin.device.fit.reading import Floats, RowError
 from voltaspin.device.junction import Junction, Well
@@ -26,7 +27,7 @@ _PAIR = re.compile(rf"({_STATE})\s*(?:[-=_]*>|[-_/:]|to|2)\s*({_STATE})")
 DIRECTIONS = {"up": "P->AP", "down": "AP->P"}  #: the direction of a switch, by the well that it leaves
 UNCOUNTED = (
     "no column tells how many pulses there were: errors come from the scatter around the model, and chi-squared cannot "
-    "judge whether the model is right; give the number with fixed='trials=VALUE'"
+    "judge whether the model is right; give the number as trials"
 )
 WEIGHT = 1000  #: stands for the number of pulses where nobody knows it; the errors then come from the scatter
 
@@ -49,25 +50,27 @@ def transition(word: str, *, starts: bool, set_is: Well | None = None) -> Well:
     plain = re.sub(r"anti[-_ ]?parallel", "ap", plain)
     if plain in ("set", "reset"):
         if set_is is None:
-            raise InputError(f"{word!r} has no common meaning; say fixed='set=p2ap' or fixed='set=ap2p'")
+            raise InputError(f"{shown(word)} has no common meaning; say fixed='set=p2ap' or fixed='set=ap2p'")
         return set_is if (plain == "set") else ("down" if set_is == "up" else "up")
     if pair := _PAIR.fullmatch(plain):
         begin, end = (_STATES[part] for part in pair.groups())
         if begin == end:
-            raise InputError(f"{word!r} begins and ends in the same state; write the state before the pulse first")
+            raise InputError(f"{shown(word)} begins and ends in the same state; write the state before the pulse first")
         return begin
     if not _ALONE.fullmatch(plain):
-        raise InputError(f"{word!r} is no direction; write AP->P or P->AP (up is parallel and stores 0), set or reset")
+        raise InputError(
+            f"{shown(word)} is no direction; write AP->P or P->AP (up is parallel and stores 0), set or reset"
+        )
     if not starts:
         raise InputError(
-            f"{word!r} may be the state before or after the pulse; if it is the one before, say "
+            f"{shown(word)} may be the state before or after the pulse; if it is the one before, say "
             "columns='initial=COLUMN', else write AP->P or P->AP"
         )
     return _STATES[plain]
 
 
 def switching_columns(
-    given: Mapping[str, Any], n: int, *, starts: bool, stated: Mapping[str, bool], junction: Junction | None
+    given: Mapping[str, Any], n: int, *, starts: bool, stated: Mapping[str, str], junction: Junction | None
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the columns that :class:`voltaspin.device.fit.data.SwitchingData` takes, and what a reader must know.
 
@@ -75,7 +78,7 @@ def switching_columns(
         given: quantities in SI and words, each a column (n,) or one value.
         n: rows.
         starts: as :func:`transition`.
-        stated: whether the unit of a quantity was stated, for those that came in a column.
+        stated: the unit of each quantity that came in a column, empty where it was not stated.
         junction: whose conductance makes a voltage of a current where ``resistance`` is ``"junction"``.
 
     Raises:
@@ -97,7 +100,7 @@ def switching_columns(
         out["initial"] = np.array([known[word] for word in words])
     else:
         notes.append("no column tells the direction: all pulses are taken to begin up (parallel)")
-    _slips(out, stated)
+    notes += _slips(out, stated)
     notes += _counts(out, n)
     _voltage(out, n, junction)
     return out, notes
@@ -111,12 +114,12 @@ def _refuse(bad: Any, n: int, say: Callable[[int], tuple[str, str]]) -> None:
         raise RowError(before, (int(rows[0]),), after)
 
 
-def _slips(given: Mapping[str, Any], stated: Mapping[str, bool]) -> None:
-    """Refuse what no junction has where the unit was not stated, and shares that look like percent."""
+def _slips(given: Mapping[str, Any], stated: Mapping[str, str]) -> list[str]:
+    """Refuse what no junction has where the unit was not stated, and shares that look like percent; and the reverse."""
     for name, dimension, unit in (("width", PULSE_WIDTH, "s"), ("voltage", JUNCTION_VOLTAGE, "V")):
         x = np.abs(np.atleast_1d(given.get(name, dimension.low)))
         odd = np.flatnonzero((x > dimension.high) | ((x > 0) & (x < dimension.low)))
-        if len(odd) and not stated.get(name, True):
+        if len(odd) and not stated.get(name, "?"):
             raise RowError(
                 f"{name} = {x[odd[0]]:g} {unit} in", (int(odd[0]),),
                 f"is outside the {dimension.low:g} to {dimension.high:g} {unit} of pulses; state its unit with "
@@ -125,11 +128,14 @@ def _slips(given: Mapping[str, Any], stated: Mapping[str, bool]) -> None:
     if "P_sw" in given:
         P = np.atleast_1d(given["P_sw"])
         remedy = "give a share of pulses"
-        if not stated.get("P_sw", True) and (P >= 0).all() and (P <= 100).all():
+        if not stated.get("P_sw", "?") and (P >= 0).all() and (P <= 100).all():
             remedy += ", or say that it is percent with columns='P_sw=COLUMN:%'; is the column swapped with another?"
         else:
             remedy += ", not percent or counts; is the column swapped with another?"
         _refuse((P < 0) | (P > 1), len(P), lambda row: (f"P_sw = {P[row]:g} in", f"must be from 0 to 1; {remedy}"))
+        if stated.get("P_sw") == "%" and 0 < P.max() <= 0.01:
+            return ["P_sw never exceeds 1 %; if its column holds fractions, give that column the unit 1"]
+    return []
 
 
 def _counts(out: dict[str, Any], n: int) -> list[str]:
@@ -154,14 +160,14 @@ def _counts(out: dict[str, Any], n: int) -> list[str]:
     if "P_sw" in out and "trials" not in out:
         out["trials"], out["counted"] = WEIGHT, False
         return [UNCOUNTED]
-    if "P_sw" in out:
+    if "P_sw" in out and np.max(out["trials"]) < 1e15:
         k, trials = (np.broadcast_to(x, n) for x in (out["P_sw"] * np.asarray(out["trials"]), out["trials"]))
         between = (k > 0.5) & (k < trials - 0.5)
         whole = np.round(k[between]).astype(np.int64)
-        step = (
-            int(np.gcd.reduce(np.concatenate([whole, np.round(trials[between]).astype(np.int64)]))) if len(whole) else 1
-        )
-        if step > 1 and step ** -float(len(whole)) < 1e-4 and np.abs(k[between] - whole).max() < 1e-6 * trials.max():
+        pulses = np.round(trials[between]).astype(np.int64)
+        step = int(np.gcd.reduce(np.concatenate([whole, pulses]))) if len(whole) else 1
+        exact = len(whole) > 0 and np.abs(k[between] - whole).max() < 1e-6 * trials.max()
+        if exact and step > 1 and step ** -float(len(whole)) < 1e-3:  # by chance once in a thousand files
             notes.append(f"all counts and numbers of pulses are multiples of {step}: if there were {step} times fewer "
                          f"pulses than stated, the errors are {math.sqrt(step):.2g} times too small")  # fmt: skip
     return notes

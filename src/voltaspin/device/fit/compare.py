@@ -14,6 +14,7 @@ from typing import Any
 
 from voltaspin.core.errors import InputError, unknown
 from voltaspin.core.result import Part
+from voltaspin.core.units import format_quantity
 from voltaspin.device.fit.data import SwitchingData
 from voltaspin.device.fit.likelihood import P_VALUE
 from voltaspin.device.fit.models import MODELS, FittedModel, Settings
@@ -79,7 +80,9 @@ class Comparison(Part):
             lines += [(one.model, *row) for row in parameter_rows(one.parameters)[1:]]
         failed = [f"{one.model} could not be fitted: {one.reason}" for one in self.models if one.reason]
         fixed = [
-            f"{one.model}: " + ", ".join(f"{name} fixed at {value:.3g}" for name, value in one.fixed.items())
+            f"{one.model}: " + ", ".join(
+                f"{n} fixed at {format_quantity(x, '' if n == 'Delta' else 's')}" for n, x in one.fixed.items()
+            )
             for one in self.models if one.fixed
         ]  # fmt: skip
         return "\n".join([*table(rows), "", *table(lines, words=2), *fixed, *failed, self.conclusion])

@@ -103,8 +103,8 @@ class SwitchingData:
         _refuse("P_sw", P, (P < 0) | (P > 1), "", "from 0 to 1", "give a share of pulses, not percent or counts")
         _refuse("width", columns["width"], columns["width"] <= 0, "s", "positive", "give the width at half height")
         _refuse(
-            "trials", trials, (trials < 1) | (trials != np.round(trials)), "", "a whole number from 1 on",
-            "give the number of pulses behind the probability",
+            "trials", trials, (trials < 1) | (trials != np.round(trials)) | (trials > 1e15), "",
+            "a whole number from 1 on", "give the number of pulses behind the probability, at most 1e15",
         )  # fmt: skip
         well_sign(self.initial)
         for name in ("rise", "fall", "relax"):

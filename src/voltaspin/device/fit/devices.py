@@ -15,6 +15,8 @@ from voltaspin.device.fit.compare import DESCRIBES, chance
 from voltaspin.device.fit.parameters import FittedParameter, parameter_rows, shown_estimate, table
 from voltaspin.device.fit.record import FitRecord
 
+_SHOWN = 40  #: devices that are printed
+
 
 class DeviceRow(Part):
     """One device: its file, the model with the lowest criterion, and the parameters of the common model."""
@@ -93,7 +95,7 @@ class DeviceFits(Result):
         units = {name: some[name].texts()[4] if name in some else "" for name in names}
         head = ["device", *(f"{n} ({units[n]})" if units[n] else n for n in names), "probability", "lowest criterion"]
         rows = [head]
-        for row in self.devices:
+        for row in self.devices[:_SHOWN]:
             cells = {r[0]: f"{r[1]} ({r[3]})" for r in parameter_rows(row.parameters)[1:]}
             rows.append(
                 [row.device, *(cells.get(n, "") for n in names), chance(row.p_value), row.best_model or ""]
@@ -104,6 +106,7 @@ class DeviceFits(Result):
         ]
         lines = [f"model: {self.model}"] if self.model else []
         lines += table(rows)
+        lines += [f"... and {len(self.devices) - _SHOWN} more"] if len(self.devices) > _SHOWN else []
         if self.spreads:
             lines += ["", "standard deviation between devices, without the errors of the fits (95 % intervals):"]
             lines += table(spread)

@@ -18,6 +18,7 @@ from scipy.special import expit
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Z95, Estimate
+from voltaspin.core.units import require_positive
 from voltaspin.device.density import least_degree
 from voltaspin.device.fit import switching
 from voltaspin.device.fit.bench import DIRECTIONS
@@ -29,6 +30,7 @@ from voltaspin.device.junction import Junction
 
 TAU_0 = 1e-9  #: attempt time of thermal activation [s], the convention; a factor of e in it moves Delta by 1
 _LEAST_BARRIER = 3.0  # k_B T below which no rate exists
+_UNKNOWN = 25.0  # variance of a logarithm
 _PREFERRED = 10.0  # in log-likelihood
 _SMOOTH = 0.05  # in V / V_c
 _LEAST_DRIVE, _SURE_DRIVE = 1.3, 1.5  # V / V_c from which the curve rises by itself, and from which it is trusted
@@ -187,7 +189,8 @@ class Analytic(Model):
         known = known or self.known(start, len(np.unique(rows.width)))
         free = np.array([kind not in known for kind in kinds])
         fitted = [name for name, one in zip(names, free, strict=True) if one]
-        enough(len(rows.k), fitted, "rows")
+        for name, value in known.items():
+            require_positive(name, value, "" if name == "Delta" else "s", "give e.g. 40 for Delta, 1 ns for a time")
         first = self._start(rows, len(wells), known)
 
         def whole(theta: Floats) -> Floats:
@@ -211,7 +214,16 @@ class Analytic(Model):
             X, P = slopes(theta), expit(logits(theta))
             return X.T @ (rows.k - rows.trials * P), (X.T * (rows.trials * P * (1 - P))) @ X
 
-        theta, covariance = climb(first[free], fitted, likelihood=likelihood, slope=slope)
+        try:
+            enough(len(rows.k), fitted, "rows")
+            theta, covariance = climb(first[free], fitted, likelihood=likelihood, slope=slope)
+            if np.diag(covariance).max() > _UNKNOWN:
+                raise InputError(f"these data do not determine {fitted[int(np.argmax(np.diag(covariance)))]}")
+        except InputError as error:
+            reason = str(error).partition(";")[0]
+            raise InputError(
+                f"{reason}; measure P_sw from 0.05 to 0.95 at several voltages, and at more than one width"
+            ) from None
         judged = judge(sets, expit(logits(theta)), slopes(theta))
         counted = judged.log_likelihood is not None
         if not counted:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.spec import shown
 from voltaspin.core.units import Dimension, parse_quantity
 
 Floats = NDArray[np.float64]
@@ -118,11 +119,11 @@ class Table:
             return float(plain) * factor, False
         except ValueError:
             pass
-        if dimension is not None and plain[:1] in "+-.0123456789":
+        if dimension is not None and "," not in plain and plain[:1] in "+-.0123456789":
             return parse_quantity(plain, dimension, name=f"{self.path}: column {column!r} in {self.where(row)}:",
                                   signed=True), True  # fmt: skip
         remedy = "write a decimal point" if "," in cell else "correct the cell or leave the row out"
-        raise self._error(column, row, f"is {cell!r}, which is no number; {remedy}")
+        raise self._error(column, row, f"is {shown(cell)}, which is no number; {remedy}")
 
     def _error(self, column: str, row: int, what: str) -> InputError:
         return InputError(f"{self.path}: column {column!r} in {self.where(row)} {what}")

@@ -68,7 +68,7 @@ def fit_measurements(
     if kind == "switching":
         if "vcma" not in models and any(asked.values()):
             option = next(name for name, given in asked.items() if given)
-            raise InputError(f"{option}= is of the macrospin, and models={','.join(models)} has none; leave it out")
+            raise InputError(f"{option}= is of the macrospin, and model={','.join(models)} has none; leave it out")
         settings = Settings(constants=found.constants, free=free, **of_switching)
         compared = fit_models(sets, start, models, settings, on_fit=on_fit)
         best = compared.fitted[0]

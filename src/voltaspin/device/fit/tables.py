@@ -257,7 +257,7 @@ def _sets(kind: Kind, source: _Source, table: Table, junction: Junction | None) 
     columns |= {name: table.texts(source.mapping[name][0]) for name in kind.texts if name in source.mapping}
     values = {name: value for name, value in source.values.items() if name != "device"}
     if kind.data == "SwitchingData":
-        stated = {name: bool(unit) or _has_units(table, column) for name, (column, unit, _) in source.mapping.items()}
+        stated = {name: unit or _unit_of_cells(table, column) for name, (column, unit, _) in source.mapping.items()}
         made, notes = checked(lambda: switching_columns(
             columns | values, len(table), starts=source.starts, stated=stated, junction=junction), table)  # fmt: skip
         columns = {name: x for name, x in made.items() if name in columns or np.ndim(x)}
@@ -284,9 +284,9 @@ def _sets(kind: Kind, source: _Source, table: Table, junction: Junction | None) 
     return sets, notes
 
 
-def _has_units(table: Table, column: str) -> bool:
-    """Whether the first cell brings its own unit; then all do."""
-    return table.texts(column)[0][-1:].isalpha()
+def _unit_of_cells(table: Table, column: str) -> str:
+    """The letters behind the number in the first cell; where it has some, all cells have."""
+    return table.texts(column)[0].lstrip("+-.,eE0123456789 ")
 
 
 def joined(sets: Sequence[Any]) -> Any:
