@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import chdtrc, chdtri, expit
-from scipy.stats import kstest
+from scipy.stats import binom, kstest
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import gamma_e
@@ -17,7 +17,7 @@ from voltaspin.device.fit.bench import WEIGHT
 from voltaspin.device.fit.compare import Comparison, chosen_models, fit_models
 from voltaspin.device.fit.data import SwitchingData
 from voltaspin.device.fit.devices import between_devices, file_names
-from voltaspin.device.fit.goodness import deviances, judge
+from voltaspin.device.fit.goodness import _quantiles, deviances, judge
 from voltaspin.device.fit.kinds import MODEL_WORDS
 from voltaspin.device.fit.models import MODELS, Analytic, Precessional, Settings, SpinOrbitBarrier
 from voltaspin.device.fokker_planck import switching_probability
@@ -234,6 +234,14 @@ def test_deviance_by_hand() -> None:
     k, trials, P = np.array([3.0, 0.0, 10.0]), np.full(3, 10.0), np.array([0.5, 0.1, 0.9])
     by_hand = [2 * (3 * math.log(0.6) + 7 * math.log(1.4)), 20 * math.log(1 / 0.9), 20 * math.log(1 / 0.9)]
     assert deviances(k, trials, P) == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize(("n", "p"), [(1, 0.3), (10, 1e-12), (200, 0.02), (10**5, 0.9999), (10**9, 0.4)])
+def test_drawn_counts_are_binomial(n: int, p: float) -> None:
+    (count,) = _quantiles(np.array([float(n)]), np.array([p]))
+    u = (np.arange(2001) + 0.5) / 2001
+    assert np.abs(count(u) - binom.ppf(u, n, p)).max() <= (0 if n < 10**6 else 2)
+    assert 0 <= count(np.array([1e-16]))[0] <= count(np.array([1 - 1e-16]))[0] <= n
 
 
 @pytest.mark.parametrize(("trials", "slope"), [(10, 1.0), (10, 3.0), (100, 3.0)])

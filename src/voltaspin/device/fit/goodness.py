@@ -11,17 +11,19 @@ R. J. Tibshirani, An Introduction to the Bootstrap (1993), section 6.5.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, gammaln, logit, xlogy
+from scipy.special import bdtr, expit, gammaln, logit, ndtri, xlogy
 
 from voltaspin.device.fit.bench import DIRECTIONS
 from voltaspin.device.fit.data import Floats, SwitchingData
+from voltaspin.random.streams import Stream
 
 _FIRST, _ALL = 1000, 20_000  #: draws; all of them only where the first leave the probability below 1 %
 _BLOCK = 2_000_000  # counts that are held at once
+_WIDE = 1000.0  # standard deviation of a count from which single counts no longer matter
 
 
 @dataclass(frozen=True)
@@ -84,19 +86,34 @@ def judge(sets: Sequence[SwitchingData], P: Floats, logit_slopes: Floats, *, see
 
 
 def _p_value(observed: float, trials: Floats, P: Floats, X: Floats, seed: int) -> float:
-    rng, larger, done = np.random.default_rng(seed), 0, 0
+    stream, larger, done = Stream.of(seed, "goodness of fit"), 0, 0
     weight = trials * P * (1 - P)
     to_step = np.linalg.pinv((X.T * weight) @ X, hermitian=True) @ X.T
-    numbers, eta = np.round(trials).astype(np.int64), logit(P)
+    count_of, eta = _quantiles(trials, P), logit(P)
+    draws = min(_FIRST, max(_BLOCK // len(P), 10))
     while done < _FIRST or (done < _ALL and larger < 0.01 * done):
-        draws = min(_FIRST, max(_BLOCK // len(P), 10))
-        k = rng.binomial(numbers, P, (draws, len(P))).astype(np.float64)
+        u = stream.uniforms(draws * len(P), start=done * len(P)).reshape(draws, len(P))
+        k = np.stack([count(column) for count, column in zip(count_of, u.T, strict=True)], axis=1)
         # One step of the fit in the logit; the deviance is a minimum, so no step may raise it.
         refitted = np.clip(expit(eta + (k - trials * P) @ to_step.T @ X.T), 1e-12, 1 - 1e-12)
         simulated = np.minimum(deviances(k, trials, P).sum(axis=1), deviances(k, trials, refitted).sum(axis=1))
         larger += int(np.sum(simulated >= observed * (1 - 1e-12)))
         done += draws
     return (larger + 1) / (done + 1)
+
+
+def _quantiles(trials: Floats, P: Floats) -> list[Callable[[Floats], Floats]]:
+    """The binomial count of each row for given probabilities; by the normal law where it is wide."""
+    made: list[Callable[[Floats], Floats]] = []
+    for n, p in zip(trials.tolist(), P.tolist(), strict=True):
+        mean, std = n * p, float(np.sqrt(n * p * (1 - p)))
+        low, high = max(np.floor(mean - 12 * std - 40), 0.0), min(np.ceil(mean + 12 * std + 40), n)
+        if std > _WIDE:
+            made.append(lambda u, m=mean, s=std, n=n: np.clip(np.round(m + s * ndtri(u)), 0, n))  # type: ignore[misc]
+        else:
+            law = bdtr(np.arange(low, high), round(n), p)
+            made.append(lambda u, low=low, law=law: low + np.searchsorted(law, u))  # type: ignore[misc]
+    return made
 
 
 def _where(sets: Sequence[SwitchingData], k: Floats, trials: Floats, P: Floats, deviance: Floats) -> str:
