@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from voltaspin.device.fit.devices import between_devices, file_names
 from voltaspin.device.fit.goodness import _quantiles, deviances, judge
 from voltaspin.device.fit.kinds import MODEL_WORDS
 from voltaspin.device.fit.models import MODELS, Analytic, Precessional, Settings, SpinOrbitBarrier
+from voltaspin.device.fit.tables import Measurements, read_devices
 from voltaspin.device.fokker_planck import switching_probability
 from voltaspin.device.torque import spin_torque_field
 
@@ -225,6 +227,23 @@ def test_without_numbers_of_pulses_nothing_is_judged() -> None:
         assert b.parameters[name].value == pytest.approx(estimate.value, rel=1e-3)
         # The scatter over 50 degrees of freedom is known to 10 %; a third is three sigma.
         assert b.parameters[name].standard_error == pytest.approx(estimate.standard_error, rel=0.33)
+
+
+def test_the_example_is_spin_transfer() -> None:
+    """The example comes from the Fokker-Planck solution, not from any of these laws."""
+    found = read_devices([Path(__file__).parents[2] / "examples" / "data" / "switching.csv"])
+    assert len(found) == 6
+    for one in found[::2]:
+        assert isinstance(one, Measurements)
+        compared = fit_models(one.sets, START, QUICK, Settings())
+        assert compared.fitted[0].word == "stt"
+        assert compared.fitted[0].result.p_value is not None
+        assert compared.fitted[0].result.p_value > 0.01
+        # V_c of the nominal junction, of which each barrier is within 10 %.
+        upright = replace(START, B_bias=(0, 0, 0), xi=0.0, RA=20e-12)
+        V_c = upright.alpha_G * upright.B_k() / abs(spin_torque_field(upright, 1.0))
+        mine = compared.fitted[0].result.parameters["V_c (P->AP)"]
+        assert abs(mine.value - V_c) < 4 * mine.standard_error + 0.1 * V_c
 
 
 # --- judgement -----------------------------------------------------------------------------------------
