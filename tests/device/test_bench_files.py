@@ -1,5 +1,6 @@
 """Files as benches write them: direction words, counts, currents, units in cells, several devices, and bad days."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from voltaspin.core.errors import InputError
 from voltaspin.device import presets
 from voltaspin.device.fit.bench import own_voltages, transition
+from voltaspin.device.fit.measured_pulse import switching_model_from_measurements
 from voltaspin.device.fit.tables import BadDevice, Measurements, read_devices, read_measurements
 
 HEAD = "device_id,direction,V,t_p,P_sw,n_reps"
@@ -156,6 +158,9 @@ def test_unknown_numbers_of_pulses_are_said(tmp_path: Path) -> None:
     found = read(tmp_path, "V,t_p_ns,P_sw", "0.9,0.75,0.4", "1,0.75,0.5")
     assert not found.sets[0].counted
     assert any("chi-squared cannot judge" in note for note in found.notes)
+    up, down = found.sets[0], replace(found.sets[0], initial="down")
+    with pytest.raises(InputError, match="nobody counted its pulses"):
+        switching_model_from_measurements(up, down)
 
 
 def test_counts_that_are_all_even_are_suspected(tmp_path: Path) -> None:
@@ -174,6 +179,8 @@ def test_counts_that_are_all_even_are_suspected(tmp_path: Path) -> None:
     [
         ("0.75e-9,0.9,0.4,100", r"width = 0\.9 s in line 3 is outside the 1e-12 to 0\.001 s of pulses; .*swapped"),
         ("7.5e-10,7.5e-10,0.4,100", r"voltage = 7\.5e-10 V in line 3 is outside the 1e-06 to 20 V"),
+        ("0.9,1e308 ns,0.4,100", r"column 't_p' in line 3: 1e308 ns is 1e\+299 s, which is no time"),
+        ("1e5 V,7.5e-10,0.4,100", r"column 'V' in line 3: 1e5 V is 100000 V, which is no voltage"),
         ("0.9,7.5e-10,100,0.4", r"P_sw = 100 in line 3 must be from 0 to 1; .*swapped"),
         ("0.9,7.5e-10,0.4,0", r"trials = 0 in line 3 must be a whole number from 1 on"),
         ("0.9,7.5e-10,0.4,-5", r"trials = -5 in line 3"),

@@ -12,7 +12,7 @@ import numpy as np
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.spec import shown
-from voltaspin.core.units import JUNCTION_VOLTAGE, PULSE_WIDTH
+from voltaspin.core.units import JUNCTION_VOLTAGE, PULSE_WIDTH, TIME, VOLTAGE
 from voltaspin.device.fit.reading import Floats, RowError
 from voltaspin.device.junction import Junction, Well
 
@@ -116,13 +116,16 @@ def _refuse(bad: Any, n: int, say: Callable[[int], tuple[str, str]]) -> None:
 
 def _slips(given: Mapping[str, Any], stated: Mapping[str, str]) -> list[str]:
     """Refuse what no junction has where the unit was not stated, and shares that look like percent; and the reverse."""
-    for name, dimension, unit in (("width", PULSE_WIDTH, "s"), ("voltage", JUNCTION_VOLTAGE, "V")):
-        x = np.abs(np.atleast_1d(given.get(name, dimension.low)))
-        odd = np.flatnonzero((x > dimension.high) | ((x > 0) & (x < dimension.low)))
-        if len(odd) and not stated.get(name, "?"):
+    for name, unit, usual, possible in (
+        ("width", "s", PULSE_WIDTH, TIME.within(1e-15, 1e7)), ("voltage", "V", JUNCTION_VOLTAGE, VOLTAGE)
+    ):  # fmt: skip
+        limits = possible if stated.get(name, "?") else usual  # a unit that was stated is believed, within reason
+        x = np.abs(np.atleast_1d(given.get(name, limits.low)))
+        odd = np.flatnonzero((x > limits.high) | ((x > 0) & (x < limits.low)))
+        if len(odd):
             raise RowError(
                 f"{name} = {x[odd[0]]:g} {unit} in", (int(odd[0]),),
-                f"is outside the {dimension.low:g} to {dimension.high:g} {unit} of pulses; state its unit with "
+                f"is outside the {limits.low:g} to {limits.high:g} {unit} of pulses; state its unit with "
                 f"columns='{name}=COLUMN:UNIT', or exchange swapped columns",
             )  # fmt: skip
     if "P_sw" in given:

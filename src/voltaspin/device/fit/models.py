@@ -203,9 +203,10 @@ class Analytic(Model):
             return np.clip(log_P - log_Q, -500.0, 500.0)
 
         def likelihood(theta: Floats) -> float:
-            eta = logits(theta) if np.abs(theta).max() < 60 else np.full(len(rows.k), np.nan)
-            value = float(np.sum(rows.k * eta - rows.trials * np.logaddexp(0, eta)))
-            return value if math.isfinite(value) else -math.inf
+            if not np.abs(theta).max() < 60:
+                return -math.inf
+            eta = logits(theta)
+            return float(np.sum(rows.k * eta - rows.trials * np.logaddexp(0, eta)))
 
         def slopes(theta: Floats) -> Floats:
             return np.stack([(logits(theta + h) - logits(theta - h)) / 2e-5 for h in 1e-5 * np.eye(len(theta))], axis=1)
