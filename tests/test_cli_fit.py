@@ -272,8 +272,8 @@ def test_kinds_know_what_their_data_take():
     for kind in KINDS.values():
         known = set(getattr(measurements, kind.data).__dataclass_fields__)
         split = {f"{name}_{state}" for name in ("R", "error") for state in ("P", "AP")}
-        assert set(kind.names) - known <= split
-        assert known <= set(kind.names)
+        assert set(kind.names) - known <= split | {*kind.made_of, "device"}
+        assert known - {"counted"} <= set(kind.names)
 
 
 def test_joined_wants_errors_of_all_or_of_none():
@@ -310,8 +310,8 @@ GOOD = "voltage,width_ns,P_sw,trials\n1.1,0.3,0.47,500\n1.1,0.4,0.61,400\n1.2,0.
         ("", [], "is empty"),
         ("voltage,width,P_sw,trials\n", [], "no row of numbers"),
         ("voltage,width,P_sw,trials\n1,3e-10,0.4\n", [], "line 2: 3 cells where the header has 4"),
-        (GOOD.replace("0.47", "47"), [], "P_sw = 47 in row 1 must be from 0 to 1; give a share of pulses"),
-        (GOOD.replace("0.47", "-0.1"), [], "P_sw = -0.1 in row 1"),
+        (GOOD.replace("0.47", "47"), [], "P_sw = 47 in line 2 must be from 0 to 1; give a share of pulses"),
+        (GOOD.replace("0.47", "-0.1"), [], "P_sw = -0.1 in line 2"),
         (GOOD.replace("0.47", "much"), [], "'much', which is no number"),
         (GOOD.replace(",0.47", ","), [], "is empty; correct the cell"),
         (GOOD, [], "3 points cannot determine and test 4 parameters"),
@@ -331,13 +331,13 @@ GOOD = "voltage,width_ns,P_sw,trials\n1.1,0.3,0.47,500\n1.1,0.4,0.61,400\n1.2,0.
         (GOOD, ["--fixed", "colour=9"], "the name 'colour' is unknown; known: voltage, width"),
         (GOOD, ["--fixed", "initial=left"], "left"),
         (GOOD.replace("_ns", " (days)"), [], "unit 'days' of width (column 'width (days)') is unknown"),
-        (GOOD.replace("trials", "n"), [], "has no column for trials; name one with --columns trials=COLUMN, or give"),
+        (GOOD.replace("voltage", "x"), [], "has no column for voltage; name one with --columns voltage=COLUMN:V, or"),
         (GOOD.replace("trials", "width_s"), [], "'width_ns' and 'width_s' may both be width"),
         ("a,b\n1,2\n", [], "the columns 'a', 'b' tell no kind of measurement; give --kind switching or resistance"),
         ("voltage,R_P,R_AP\n0,1,2\n", [], "may be resistance or spread; give --kind resistance or spread"),
         ("voltage,R\n0,1\n", [], "has no column for state"),
-        ("voltage,R\n0,1\n", ["--fixed", "state=high"], "state 'HIGH' in row 1 is unknown; write P or AP"),
-        ("voltage,TMR\n0,120\n", [], "TMR = 120 in row 1 must be above 0 and at most 10"),
+        ("voltage,R\n0,1\n", ["--fixed", "state=high"], "state 'HIGH' in line 2 is unknown; write P or AP"),
+        ("voltage,TMR\n0,120\n", [], "TMR = 120 in line 2 must be above 0 and at most 10"),
         ("voltage,TMR\n0,1\n", ["--free", "V_h"], "a tmr fit has no choice of parameters"),
         ("voltage,TMR\n0,1\n", ["--degree", "9"], "--degree is of a switching fit"),
         ("voltage,TMR\n0,1\n", ["--spin-torque"], "--spin-torque is of a switching fit"),
@@ -368,3 +368,150 @@ def test_no_file_and_the_same_file_twice(capsys, tmp_path):
     assert "is no file" in call(capsys, tmp_path, "--out", tmp_path / "o")[2]
     (tmp_path / "binary.csv").write_bytes(b"\x89HDF\r\n\x1a\n\xff\xfe")
     assert "not readable as CSV" in call(capsys, tmp_path / "binary.csv", "--out", tmp_path / "o")[2]
+
+
+# --- models and devices --------------------------------------------------------------------------------
+
+
+def bench(path: Path, seeds: dict[str, int], *more: str) -> Path:
+    """Counts of several devices by the linear barrier, in both directions, with Delta and V_c of each device."""
+    rows = []
+    for device, seed in seeds.items():
+        rng = np.random.default_rng(seed)
+        Delta, V_c = 30 + 3 * rng.standard_normal(), 0.8 + 0.02 * rng.standard_normal()
+        for direction, sign in (("P->AP", 1), ("AP->P", -1)):
+            for t in (10, 1000):
+                for V in np.linspace(0.5, 0.8, 7):
+                    P = -np.expm1(-t * np.exp(-Delta * (1 - V / V_c)))
+                    rows.append(f"{device},{direction},{sign * V:.4f},{t},{rng.binomial(200, P)},200")
+    path.write_text("\n".join(["device_id,direction,V,t_p (ns),k,n", *rows, *more]) + "\n")
+    return path
+
+
+def test_models_are_compared(sweep, tmp_path, capsys):
+    out = tmp_path / "o"
+    status, text, err = call(capsys, sweep, *NEARBY, *SWEPT, "--model", "all", "--out", out)
+    assert (status, err) == (0, "")
+    record = json.loads((out / "fit.json").read_text())
+    assert record["model"] == "vcma"
+    assert "vcma describes these data" in record["comparison"]["conclusion"]
+    assert "Without support: " in record["comparison"]["conclusion"]
+    assert record["comparison"]["conclusion"] in text
+    assert [one["model"] for one in record["comparison"]["models"]] == [
+        "thermal",
+        "thermal-field",
+        "sot",
+        "stt",
+        "vcma",
+    ]
+    assert Junction.of(str(out / "fit.json")) == Junction.of(str(out / "junction.json"))
+    best = next(one for one in record["comparison"]["models"] if one["model"] == "vcma")
+    assert best["parameters"] == record["parameters"]
+
+
+def test_an_analytic_model_gives_no_junction(tmp_path, capsys):
+    path = bench(tmp_path / "t.csv", {"A": 1})
+    record = fitted(capsys, tmp_path / "o", path, "--model", "thermal")
+    assert (record["model"], record["junction"], record["device"]) == ("thermal", None, "A")
+    assert set(record["parameters"]) == {"Delta (P->AP)", "V_c (P->AP)", "Delta (AP->P)", "V_c (AP->P)"}
+    assert record["p_value"] > 1e-3
+    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["fit.json", "fit.png", "run.json"]
+    other = fitted(capsys, tmp_path / "p", path, "--model", "thermal", "--fixed", "tau_0=0.1ns")
+    assert other["parameters"]["Delta (P->AP)"]["value"] > record["parameters"]["Delta (P->AP)"]["value"]
+
+
+@pytest.fixture
+def devices(tmp_path) -> Path:
+    """Five devices, of which one never switches and one has a broken cell."""
+    dead = [f"dead,P->AP,{V},10,0,200" for V in (0.5, 0.6, 0.7)]
+    return bench(tmp_path / "t.csv", {"A1": 1, "B 2": 2, "c/3": 3}, *dead, "torn,AP->P,0.5,10,many,200")
+
+
+def test_devices_have_fits_of_their_own_and_a_spread(devices, tmp_path, capsys):
+    out = tmp_path / "o"
+    status, text, err = call(capsys, devices, "--model", "thermal,sot", "--out", out)
+    assert (status, err) == (0, "")
+    record = json.loads((out / "fit.json").read_text())
+    assert (record["kind"], record["model"]) == ("device-fits", "thermal")
+    assert [row["device"] for row in record["devices"]] == ["A1", "B 2", "c/3"]
+    assert {row["device"]: row["reason"][:60] for row in record["failed"]}.keys() == {"dead", "torn"}
+    assert "dead has no fit: P->AP: none of 600 pulses switched" in text
+    assert re.search(r"torn has no fit: .*column 'k' in line 89 is 'many', which is no number", text)
+    assert [row["file"] for row in record["devices"]] == ["devices/A1.json", "devices/B_2.json", "devices/c_3.json"]
+    one = json.loads((out / "devices" / "B_2.json").read_text())
+    assert (one["kind"], one["device"], one["points"]) == ("fit", "B 2", 28)
+    spread = next(s for s in record["spreads"] if s["parameter"] == "V_c (P->AP)")
+    assert spread["devices"] == 3
+    assert spread["between"]["low"] <= spread["between"]["value"] <= spread["between"]["high"]
+    assert "standard deviation between devices, without the errors of the fits" in text
+    assert Image.open(io.BytesIO((out / "fit.png").read_bytes())).size[0] > 500
+    assert set(json.loads((out / "run.json").read_text())["files"]) == {
+        "fit.json", "fit.png", "devices/A1.json", "devices/B_2.json", "devices/c_3.json"
+    }  # fmt: skip
+
+
+def test_many_devices_go_on_where_they_were_stopped(devices, tmp_path, capsys, monkeypatch):
+    from voltaspin.core.stopping import Stopped
+    from voltaspin.device.fit import record as module
+
+    out, begun, fit = tmp_path / "o", [], module.fit_measurements
+
+    def stopped(found, *rest, **how):
+        begun.append(found.device)
+        if len(begun) == 2:
+            raise Stopped(2)
+        return fit(found, *rest, **how)
+
+    monkeypatch.setattr(module, "fit_measurements", stopped)
+    status, _, err = call(capsys, devices, "--model", "thermal", "--out", out)
+    assert status == 130
+    assert "1 of 5 devices are in" in err
+    assert "start it again to go on" in err
+    first = (out / "devices" / "A1.json").read_bytes()
+    assert call(capsys, devices, "--model", "thermal", "--out", out)[0] == 0
+    assert begun == ["A1", "B 2", "B 2", "c/3", "dead"]
+    assert (out / "devices" / "A1.json").read_bytes() == first
+    assert len(json.loads((out / "fit.json").read_text())["devices"]) == 3
+
+
+def test_a_fitted_device_goes_into_other_commands(tmp_path, capsys):
+    rng, rows = np.random.default_rng(4), []
+    V, w = (x.ravel() for x in np.meshgrid([0.15, 0.25, 0.35], np.linspace(0.1, 0.9, 6) * 1e-9, indexing="ij"))
+    blank = SwitchingData(voltage=V, width=w, P_sw=0.0, trials=1000, relax=1e-9)  # type: ignore[arg-type]
+    P, _ = predict(truth_of(TRUTH), blank, degree=24)
+    for device in ("A1", "A2"):
+        rows += [(device, "P->AP", v, t, k, 1000) for v, t, k in zip(V, w, rng.binomial(1000, P), strict=True)]
+    path = write(tmp_path / "t.csv", "device,direction,V,t_p,k,n", *zip(*rows, strict=True))
+    status, text, err = call(
+        capsys, path, *NEARBY, "--free", "xi,B_x", "--fixed", "relax=1ns", "--degree", 24, "--out", tmp_path / "o"
+    )
+    assert (status, err) == (0, ""), err
+    assert "xi (fJ/(V m))" in text
+    made = Junction.of(f"{tmp_path / 'o' / 'devices' / 'A2.json'}, t_F=1.2nm")
+    assert made.t_F == 1.2e-9
+    assert made.name == "generator, Delta=7.8, B_x=20.5mT, xi=102fJ/Vm, fitted to t.csv (A2), t_F=1.2nm"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "says"),
+    [
+        (GOOD, ["--model", "sst"], "model 'sst' is unknown; did you mean 'stt'"),
+        (GOOD, ["--model", "stt", "--free", "xi"], "--free is of the macrospin, and --model stt has none; leave"),
+        (GOOD, ["--model", "stt", "--quick"], "--quick is of the macrospin"),
+        (GOOD, ["--model", "thermal"], "these data cannot tell Delta from V_c"),
+        ("voltage,TMR\n0,1\n", ["--model", "stt"], "--model stt is of switching probabilities, and these are of tmr"),
+        (GOOD, ["--columns", "tau_0=width_ns"], "this kind of measurement has voltage, width"),
+        (GOOD.replace("0.47", "47").replace("0.61", "61"), [], "say that it is percent with --columns P_sw=COLUMN:%"),
+        ("V,t_p_ns,P_sw,n,direction\n1,1,0.5,9,set\n", [], "say --fixed set=p2ap or --fixed set=ap2p"),
+        ("I_uA,t_p_ns,P_sw,n\n1,1,0.5,9\n", [], "give its value with --fixed resistance=1.2kohm, or say"),
+        ("die,V,t_p_ns,P_sw,n\nA,1,1,0,9\nB,1,1,0,9\n", ["--model", "stt"], "none of the 2 devices could be fitted; A"),
+        ("device,V,t_p_ns,P_sw,n\nA,1,1,0,9\n,1,1,0,9\n", [], "t.csv, line 3: the column 'device' names no device"),
+    ],
+)  # fmt: skip
+def test_bad_benches_are_one_line_and_status_two(capsys, tmp_path, monkeypatch, text, options, says):
+    monkeypatch.chdir(tmp_path)
+    Path("t.csv").write_text(text)
+    status, out, err = call(capsys, "t.csv", *options, "--out", "o")
+    assert (status, out, err.count("\n")) == (2, "", 1), err
+    assert says in err
+    assert not Path("o").exists()

@@ -343,3 +343,23 @@ def test_a_file_without_a_junction_or_a_field_is_refused(tmp_path) -> None:
     del data["RA"]
     with pytest.raises(InputError, match="field 'RA' is missing"):
         Junction.from_json(data)
+
+
+def test_one_of_several_fitted_devices_is_picked_by_its_name(tmp_path: Path) -> None:
+    other = replace(GENERATOR, xi=2 * GENERATOR.xi, name="B 2")
+    (tmp_path / "devices").mkdir()
+    for name, junction in (("A1", GENERATOR), ("B_2", other)):
+        junction.save(tmp_path / "devices" / f"{name}.json")
+    rows = [{"device": "A1", "file": "devices/A1.json"}, {"device": "B 2", "file": "devices/B_2.json"}]
+    fits = tmp_path / "fit.json"
+    write_json(fits, {"kind": "device-fits", "schema_version": 1, "devices": rows})
+    assert Junction.of(f"{fits}#B 2") == other
+    assert Junction.of(f"{fits}#A1, t_F=1.2nm").t_F == pytest.approx(1.2 * nm)
+    for wrong in (fits, f"{fits}#C3"):
+        with pytest.raises(InputError, match=r"give one, .*fit\.json#NAME: A1, B 2"):
+            Junction.of(str(wrong))
+    with pytest.raises(InputError, match=r"holds one junction, and no device 'A1'; leave #A1 out"):
+        Junction.load(tmp_path / "devices" / "A1.json#A1")
+    # A name with the sign in it is a file first.
+    GENERATOR.save(tmp_path / "a#b.json")
+    assert Junction.of(str(tmp_path / "a#b.json")) == GENERATOR

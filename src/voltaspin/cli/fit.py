@@ -5,20 +5,30 @@ from __future__ import annotations
 import math
 import sys
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from voltaspin.cli.device import chosen_junction
 from voltaspin.cli.options import AsJson, Changes, Force, Out, SpinTorque, count
-from voltaspin.cli.terminal import now_and_then, progress_bars, run_record, show
+from voltaspin.cli.terminal import now_and_then, progress_bars, progress_of, run_record, show
 from voltaspin.core.errors import InputError
 from voltaspin.core.folders import OutputFolder
-from voltaspin.device.fit.kinds import KINDS
+from voltaspin.core.spec import environment
+from voltaspin.core.stopping import Stopped
+from voltaspin.device.fit.kinds import KINDS, MODEL_WORDS
 
 if TYPE_CHECKING:
+    from voltaspin.core.result import Result
+    from voltaspin.device.fit.devices import DeviceFits
     from voltaspin.device.fit.likelihood import FitResult
+    from voltaspin.device.fit.models import FittedModel
+    from voltaspin.device.fit.record import FitRecord, Fitted
+    from voltaspin.device.fit.tables import BadDevice, Measurements
+    from voltaspin.device.junction import Junction
 
 
 def fit(
@@ -61,84 +71,193 @@ def fit(
         bool,
         typer.Option("--quick", help="Of a switching fit: stop at the approximate answer of the first seconds."),
     ] = False,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            help=f"Of a switching fit: {', '.join(MODEL_WORDS)}, several with commas, or all: their comparison.",
+        ),
+    ] = "vcma",
     as_json: AsJson = False,
 ) -> None:
     """Parameters of a junction from measurements, with their errors.
 
-    switching: P_sw against voltage, width, B_x, B_z; trials; initial (up or down).
+    switching: P_sw or flips against voltage or current, width, B_x, B_z; trials; initial or direction (AP->P, 0->1).
     resistance: R and state (P or AP), or R_P and R_AP, against voltage; error.
     tmr: TMR against voltage; error.
     field: switching fields up_to_down and down_to_up; ramp_rate; voltages for xi.
     spread: R_P and R_AP of many devices.
 
+    A column device (device_id, die, ...) makes a fit for each device, and the spread between devices.
     The fit starts at the preset with its changes.
-    Writes junction.json (the fitted junction), fit.json (all numbers), fit.png.
+    Writes junction.json (the fitted junction), fit.json (all numbers), fit.png; of several devices devices/NAME.json.
 
     Example: [bold]voltaspin device fit sweep.csv --preset generator --fixed trials=1000 --out fitted[/bold]
     """
-    from voltaspin.core.spec import environment
-    from voltaspin.device.fit import switching
-    from voltaspin.device.fit.record import FitRecord, fit_measurements, in_short
-    from voltaspin.device.fit.tables import read_measurements
+    from voltaspin.device.fit.compare import chosen_models
+    from voltaspin.device.fit.tables import Measurements, read_devices
 
     start = chosen_junction(preset or "generator", changes)
-    found = read_measurements(files, kind=kind, columns=columns or (), fixed=fixed or ())
-    if found.kind == "spread" and (preset is not None or changes):
+    models = chosen_models(model)
+    found = read_devices(files, kind=kind, columns=columns or (), fixed=fixed or (), junction=start)
+    of_kind = next(one.kind for one in found if isinstance(one, Measurements))
+    if of_kind == "spread" and (preset is not None or changes):
         option = "--set" if changes else "--preset"
         raise InputError(f"{option}: a fit of a spread starts at no junction and gives none; leave it out")
-    if found.kind == "spread" and (out / "junction.json").exists():
+    if of_kind == "spread" and (out / "junction.json").exists():
         raise InputError(f"{out} holds the junction of another fit, and a spread gives none; choose another --out")
-    parameters = None if free is None else [part.strip() for part in free.split(",")]
+    asked = _Asked(
+        start=start, models=models, free=None if free is None else tuple(part.strip() for part in free.split(",")),
+        degree=degree, spin_torque=spin_torque, quick=quick, fixed=tuple(fixed or ()),
+    )  # fmt: skip
     arguments = {
-        "sha256": sorted(file["sha256"] for file in found.files), "kind": found.kind, "preset": preset or "generator",
-        "set": changes, "free": free, "columns": columns, "fixed": fixed, "degree": degree, "spin_torque": spin_torque,
-        "quick": quick,
+        "sha256": sorted({file["sha256"] for one in found if isinstance(one, Measurements) for file in one.files}),
+        "kind": of_kind, "preset": preset or "generator", "set": changes, "free": free, "columns": columns,
+        "fixed": fixed, "degree": degree, "spin_torque": spin_torque, "quick": quick, "model": model,
     }  # fmt: skip
     with OutputFolder.claim(out, command="device fit", arguments=arguments, force=force) as folder:
-        folder.plan(["fit.json", "fit.png"])
-        with progress_bars() as bars, warnings.catch_warnings(record=True) as told:
+        if len(found) == 1:
+            assert isinstance(found[0], Measurements)  # a single bad device is an error
+            result: Result = _fit_one(folder, found[0], asked)
+        else:
+            result = _fit_many(folder, found, asked)
+    made = [f"junction: {(out / 'junction.json').resolve()}"] if (out / "junction.json").exists() else []
+    made += [f"fits: {(out / 'devices').resolve()}"] if (out / "devices").is_dir() else []
+    show(result, as_json, *made, f"picture: {(out / 'fit.png').resolve()}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What the command was told about every fit."""
+
+    start: Junction
+    models: tuple[str, ...]
+    free: tuple[str, ...] | None
+    degree: int | None
+    spin_torque: bool
+    quick: bool
+    fixed: tuple[str, ...]
+
+    def fitted(self, found: Measurements, **reports: Any) -> tuple[Fitted, FitRecord]:
+        """Fit one device; its notes are those of the data and the warnings of the fit."""
+        from voltaspin.device.fit.record import FitRecord, fit_measurements
+
+        with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
-            bar, say, rough = bars.add_task("fit", total=None), now_and_then(), ""
-            if found.kind == "switching" and not quick:
-                seconds = switching.expected_seconds(
-                    found.sets, start, degree, parameters=len(parameters or switching.DEFAULT)
-                )
-                if seconds > 60:
-                    line = f"the fit may take {seconds:.0f} s of one core; --quick ends before"
-                    bars.console.print(line, highlight=False)
-
-            def show_step(done: int, left: float) -> None:
-                there = f"fit, step {done}" + (f", {left**0.5:.2g} sigma to go" if math.isfinite(left) else "")
-                bars.update(bar, completed=done, description=there)
-                say(there + rough)
-
-            def show_quick(answer: FitResult) -> None:
-                nonlocal rough
-                rough = f"; approximately {in_short(answer)}"
-                if bars.console.is_terminal:
-                    bars.console.print(rough[2:], highlight=False)
-
-            result, drawn = fit_measurements(
-                found, start, free=parameters, degree=degree, spin_torque=spin_torque, quick=quick, progress=show_step,
-                on_quick=show_quick,
-            )  # fmt: skip
-            bars.update(bar, total=1, completed=1, description="fit")
-            say("fit done, the picture follows")
-            from voltaspin.plots.drawing import png
-            from voltaspin.plots.fit import fit_overlay
-
-            bar = bars.add_task("figure", total=1)
-            picture = png(fit_overlay(result, drawn, degree=degree, spin_torque=spin_torque))
-            bars.update(bar, completed=1)
-        record = FitRecord.of(
-            result, found, start, notes=list(dict.fromkeys([*result.notes, *(str(one.message) for one in told)])),
-            fixed=tuple(fixed or ()), degree=degree, spin_torque=spin_torque, command=("voltaspin", *sys.argv[1:]),
-            environment=environment(),
+            of_switching: dict[str, Any] = {"degree": self.degree, "spin_torque": self.spin_torque, "quick": self.quick}
+            made = fit_measurements(found, self.start, free=self.free, models=self.models, **of_switching, **reports)
+        warned = [str(one.message) for one in told if str(one.message) not in made.result.notes]
+        of_model = "vcma: " if made.comparison is not None else ""
+        notes = dict.fromkeys([*found.notes, *made.result.notes, *(of_model + text for text in warned)])
+        return made, FitRecord.of(
+            made, found, self.start, notes=list(notes), fixed=self.fixed, degree=self.degree,
+            spin_torque=self.spin_torque, command=("voltaspin", *sys.argv[1:]), environment=environment(),
         )  # fmt: skip
-        if record.junction is not None:
-            folder.write_json("junction.json", record.junction)
-        folder.write_bytes("fit.png", picture)
-        folder.write_json("fit.json", record.to_json())
-        folder.finish(run_record())
-    made = [] if record.junction is None else [f"junction: {(out / 'junction.json').resolve()}"]
-    show(record, as_json, *made, f"picture: {(out / 'fit.png').resolve()}")
+
+    def seconds(self, found: Measurements) -> float:
+        """Processor time of a fit [s]; zero where it is short."""
+        from voltaspin.device.fit import switching
+
+        if found.kind != "switching" or self.quick or "vcma" not in self.models:
+            return 0.0
+        parameters = len(self.free or switching.DEFAULT)
+        return switching.expected_seconds(found.sets, self.start, self.degree, parameters=parameters)
+
+
+def _fit_one(folder: OutputFolder, found: Measurements, asked: _Asked) -> FitRecord:
+    """Fit one device, and write its junction, numbers and picture."""
+    from voltaspin.device.fit.parameters import in_short
+    from voltaspin.plots.drawing import png
+    from voltaspin.plots.fit import fit_overlay
+
+    folder.plan(["fit.json", "fit.png"])
+    with progress_bars() as bars:
+        bar, say, rough = bars.add_task("fit", total=None), now_and_then(), ""
+        if (seconds := asked.seconds(found)) > 60:
+            bars.console.print(f"the fit may take {seconds:.0f} s of one core; --quick ends before", highlight=False)
+
+        def show_step(done: int, left: float) -> None:
+            there = f"fit, step {done}" + (f", {left**0.5:.2g} sigma to go" if math.isfinite(left) else "")
+            bars.update(bar, completed=done, description=there)
+            say(there + rough)
+
+        def show_quick(answer: FitResult) -> None:
+            nonlocal rough
+            rough = f"; approximately {in_short(answer)}"
+            if bars.console.is_terminal:
+                bars.console.print(rough[2:], highlight=False)
+
+        def show_model(word: str, made: FittedModel | None) -> None:
+            if made is not None and len(asked.models) > 1 and bars.console.is_terminal:
+                bars.console.print(f"{word}: {in_short(made.result)}", highlight=False)
+
+        made, record = asked.fitted(found, on_fit=show_model, progress=show_step, on_quick=show_quick)
+        bars.update(bar, total=1, completed=1, description="fit")
+        say("fit done, the picture follows")
+        bar = bars.add_task("figure", total=1)
+        predict = None if made.model is None or made.model.word == "vcma" else made.model.predict
+        picture = png(
+            fit_overlay(made.result, made.data, degree=asked.degree, spin_torque=asked.spin_torque, predict=predict)
+        )
+        bars.update(bar, completed=1)
+    if record.junction is not None:
+        folder.write_json("junction.json", record.junction)
+    folder.write_bytes("fit.png", picture)
+    folder.write_json("fit.json", record.to_json())
+    folder.finish(run_record())
+    return record
+
+
+def _fit_many(folder: OutputFolder, found: Sequence[Measurements | BadDevice], asked: _Asked) -> DeviceFits:
+    """Fit each device and keep its fit at once; a run that was stopped goes on with the devices that are left."""
+    from voltaspin.core.files import read_object
+    from voltaspin.device.fit.devices import DeviceFits, file_names
+    from voltaspin.device.fit.record import FitRecord
+    from voltaspin.device.fit.tables import BadDevice
+    from voltaspin.plots.drawing import png
+    from voltaspin.plots.fit_devices import device_fits
+
+    names = file_names([str(one.device) for one in found])
+    goes_on = folder.same_run and not folder.record.get("finished", True)
+    kept = {n for n in names.values() if goes_on and folder.owns(n) and (folder.path / n).is_file()}
+    folder.plan(["fit.json", "fit.png", *names.values()])
+    records: dict[str, FitRecord] = {}
+    failed: dict[str, str] = {}
+    try:
+        with progress_of("devices") as report:
+            say = now_and_then()
+            seconds = sum(asked.seconds(one) for one in found if not isinstance(one, BadDevice))
+            if seconds > 60:
+                print(f"voltaspin: {len(found)} fits may take {seconds:.0f} s of one core; --quick ends before, and a "
+                      "run that is stopped goes on when it is started again", file=sys.stderr)  # fmt: skip
+            for done, one in enumerate(found):
+                report(done, len(found))
+                say(f"{done} of {len(found)} devices are fitted")
+                device, name = str(one.device), names[str(one.device)]
+                if isinstance(one, BadDevice):
+                    failed[device] = one.reason
+                elif name in kept:
+                    records[name] = FitRecord.from_json(read_object(folder.path / name), where=str(folder.path / name))
+                else:
+                    try:
+                        _, records[name] = asked.fitted(one)
+                        folder.write_json(name, records[name].to_json())
+                    except InputError as error:
+                        failed[device] = str(error)
+            report(len(found), len(found))
+    except Stopped as stopped:
+        folder.finish(run_record(), finished=False)
+        stopped.kept = (
+            f"{len(records)} of {len(found)} devices are in {folder.path / 'devices'}; start it again to go on"
+        )
+        raise
+    if not records:
+        raise InputError(
+            f"none of the {len(found)} devices could be fitted; {next(iter(failed))}: {next(iter(failed.values()))}"
+        )
+    result = DeviceFits.of(records, failed, command=("voltaspin", *sys.argv[1:]), environment=environment())
+    folder.forget([name for name in names.values() if name not in records])
+    folder.write_bytes("fit.png", png(device_fits(result)))
+    folder.write_json("fit.json", result.to_json())
+    folder.finish(run_record())
+    return result

@@ -26,7 +26,7 @@ from voltaspin.core.units import gamma_e, k_B, mu_0, parse_assignment, require_p
 from voltaspin.device.demagnetisation import cylinder_demagnetisation, ellipse_demagnetisation
 from voltaspin.device.energy import Energy
 from voltaspin.device.landscape import Landscape, Well, effective_B_z
-from voltaspin.device.parameters import AT_REST, IN_TERMS, OFF, PARAMETERS
+from voltaspin.device.parameters import AT_REST, IN_TERMS, OFF, PARAMETERS, as_lists, is_on
 from voltaspin.device.preset_tables import PRESETS, entry
 from voltaspin.device.pulse import Pulse
 from voltaspin.device.terms import SelfHeating, SpinOrbitLine, SpinTransfer, Vector, unit_vector
@@ -128,7 +128,7 @@ class Junction:
 
     def __repr__(self) -> str:
         """The arguments; a term that is off is left out."""
-        given = [f for f in fields(self) if f.name not in OFF or _is_on(self, f.name)]
+        given = [f for f in fields(self) if f.name not in OFF or is_on(self, f.name)]
         return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in given)})"
 
     def _shape_factors(self) -> Vector:
@@ -139,7 +139,7 @@ class Junction:
     @property
     def terms(self) -> tuple[str, ...]:
         """The fields that switch on more than VCMA in a round pillar with a perpendicular reference layer."""
-        return tuple(name for name in OFF if _is_on(self, name))
+        return tuple(name for name in OFF if is_on(self, name))
 
     def require_plain(self, what: str) -> None:
         """Raise InputError where a term is on that ``what`` does not know."""
@@ -171,7 +171,7 @@ class Junction:
         if Path(text).is_file():
             return cls.load(text)
         base, *changes = (part.strip() for part in text.split(","))
-        if base not in PRESETS and (Path(base).is_file() or base.endswith(".json")):
+        if base not in PRESETS and (Path(base).is_file() or base.partition("#")[0].endswith(".json")):
             junction = cls.load(base)
         else:
             numbers = entry(base).arguments()
@@ -234,7 +234,7 @@ class Junction:
     def to_json(self) -> dict[str, Any]:
         """Return the parameters in SI as versioned JSON data, which :meth:`from_json` reads."""
         off = OFF.keys() - set(self.terms)
-        return {**_HEAD, **_as_lists({key: value for key, value in asdict(self).items() if key not in off})}
+        return {**_HEAD, **as_lists({key: value for key, value in asdict(self).items() if key not in off})}
 
     @classmethod
     def from_json(cls, data: dict[str, Any], *, where: str = "junction") -> Self:
@@ -250,12 +250,23 @@ class Junction:
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
-        """Return the read a junction from its own file, from one of a fit or from one of a characterisation.
+        """Read a junction from its own file, from one of a fit or of a characterisation.
+
+        Of the fits of several devices ``fit.json#NAME`` is one.
 
         Raises:
             InputError: a file of another kind, version or field, a bad value, or a fit that gives no junction.
         """
-        data, where = read_object(path), str(path)
+        whole = Path(path).is_file()
+        file, _, device = (str(path), "", "") if whole else str(path).partition("#")
+        data, where = read_object(file), str(path)
+        if data.get("kind") == "device-fits":
+            files = {row["device"]: row["file"] for row in data["devices"]}
+            if device not in files:
+                raise InputError(f"{where} holds fits of several devices; give one, {file}#NAME: {', '.join(files)}")
+            return cls.load(Path(file).parent / files[device])
+        if device:
+            raise InputError(f"{file} holds one junction, and no device {device!r}; leave #{device} out")
         if data.get("kind") in _HOLDERS:
             data = data.get("junction")  # type: ignore[assignment]
             if data is None:
@@ -424,17 +435,6 @@ class Junction:
         field = max(abs(self.B_k()), math.hypot(*self.B_bias), abs(4 * self.K2 / self.Ms), 2 * self.K_shape / self.Ms)
         require_positive("field", field, "T", "a junction without anisotropy and field does not relax")
         return (1 + self.alpha_G**2) / (self.alpha_G * gamma_e * field)
-
-
-def _is_on(junction: Junction, term: str) -> bool:
-    return bool(getattr(junction, term) != OFF[term])
-
-
-def _as_lists(value: Any) -> Any:
-    """JSON data with lists for tuples, as a file has them."""
-    if isinstance(value, dict):
-        return {key: _as_lists(part) for key, part in value.items()}
-    return list(value) if isinstance(value, tuple) else value
 
 
 class JunctionSpec(Junction):

@@ -44,3 +44,15 @@ OFF: dict[str, Any] = {
 }  # fmt: skip
 #: What a junction has at zero volt of the terms that act under a voltage alone.
 AT_REST: dict[str, Any] = {name: OFF[name] for name in ("R_series", "spin_transfer", "line", "heating")}
+
+
+def is_on(junction: Any, term: str) -> bool:
+    """Whether a junction has what a field switches on."""
+    return bool(getattr(junction, term) != OFF[term])
+
+
+def as_lists(value: Any) -> Any:
+    """JSON data with lists for tuples, as a file has them."""
+    if isinstance(value, dict):
+        return {key: as_lists(part) for key, part in value.items()}
+    return list(value) if isinstance(value, tuple) else value

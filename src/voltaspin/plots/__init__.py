@@ -34,6 +34,7 @@ FIGURES: dict[str, Callable[..., Any]] = {
         "workload": ("cost", "image_energies"),
         "frontier": ("frontier", "quality_and_energy"),
         "device-characterisation": ("device", "switching_curves"),
+        "device-fits": ("fit_devices", "device_fits"),
         "noise-specification": ("requirements", "every_axis"),
         "randomness": ("noise", "examined_bits"),
         "telegraph": ("waveform", "dwell_times"),

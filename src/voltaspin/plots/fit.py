@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.device.density import COARSER, least_degree
+from voltaspin.device.fit.compare import chance
 from voltaspin.device.fit.data import (
     ResistanceData,
     ResistanceSpread,
@@ -22,19 +23,17 @@ from voltaspin.device.fit.data import (
 )
 from voltaspin.device.fit.field import switched
 from voltaspin.device.fit.likelihood import FitResult
+from voltaspin.device.fit.parameters import fitted_parameters
 from voltaspin.device.fit.predictions import predictions
-from voltaspin.device.fit.record import fitted_parameters
 from voltaspin.device.fit.resistance import resistance
 from voltaspin.device.junction import Junction, Well
-from voltaspin.plots.drawing import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, figure, mathtext, split
+from voltaspin.plots.drawing import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, figure, split
+from voltaspin.plots.fit_devices import symbol
 
 Measured = SwitchingData | ResistanceData | TMRData | SwitchingFieldData | ResistanceSpread
+Predict = Callable[[Sequence[SwitchingData]], NDArray[np.float64]]
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#56b4e9", "#cc79a7", "#e69f00", INK)
 _PRINTED = (("ohm", "Ω"), ("um", "µm"), ("^2", "²"), ("^3", "³"))
-_NAMES = {
-    "xi": r"$\xi$", "Delta": r"$\Delta$", "alpha_G": r"$\alpha_{\mathrm{G}}$", "TMR0": "TMR$_0$",
-    "B_z_per_volt": r"d$B_{\mathrm{z}}$/d$V$", "resistance_spread": "spread of R", "TMR_spread": "spread of TMR",
-}  # fmt: skip
 #: Quantity of switching data that may run along the axis: SI to shown, label, how a curve is named after it.
 _AXES = {
     "width": (1e9, "pulse width (ns)", "{:.3g} ns"),
@@ -52,6 +51,7 @@ def fit_overlay(
     ax: Axes,
     degree: int | None = None,
     spin_torque: bool = False,
+    predict: Predict | None = None,
 ) -> Axes:
     """Draw data with error bars, the fitted model through them, the residuals, and the parameters.
 
@@ -60,6 +60,7 @@ def fit_overlay(
         data: what was fitted; several data sets of one kind together.
         ax: to draw into.
         degree, spin_torque: as in the fit of switching probabilities.
+        predict: P_sw of every row of data sets; where absent, by the fitted junction.
 
     Raises:
         InputError: no data, data of several kinds, or a result without the junction that its data need.
@@ -69,7 +70,7 @@ def fit_overlay(
         raise InputError("give data sets of one kind, those that were fitted")
     kind = type(sets[0])
     junction = result.junction
-    if junction is None and kind is not ResistanceSpread:
+    if junction is None and kind is not ResistanceSpread and predict is None:
         raise InputError(f"{kind.__name__} are drawn with the fitted junction, and this result has none; give its own")
     place, words = split(ax, 1, 2, width_ratios=(3.4, 1))[0]
     if kind is ResistanceSpread:
@@ -81,10 +82,10 @@ def fit_overlay(
     else:
         above, below = split(place, 2, 1, height_ratios=(3, 1), sharex=True)[:, 0]
         below.axhline(0, color=GREY, lw=1)
-        assert junction is not None  # a result without one was refused
         if kind is SwitchingData:
-            _draw_switching(above, below, junction, sets, degree, spin_torque)
+            _draw_switching(above, below, sets, predict or _by_junction(junction, degree, spin_torque))
         else:
+            assert junction is not None  # a result without one was refused
             _draw_curves(above, below, junction, sets)
     _write_parameters(words, result)
     return ax
@@ -97,21 +98,32 @@ def _write_parameters(axes: Axes, result: FitResult) -> None:
         value, error, _, _, unit = parameter.texts()
         for plain, printed in _PRINTED:
             unit = unit.replace(plain, printed)
-        lines.append(f"{_NAMES.get(name, mathtext(name))} = {value} ± {error} {unit}".rstrip())
+        lines.append(f"{symbol(name)} = {value} ± {error} {unit}".rstrip())
     if result.chi2 is not None and result.dof > 0:
         lines += ["", rf"$\chi^2$ = {result.chi2:.3g} for {result.dof} d.o.f."]
     if result.p_value is not None:
-        lines.append(f"probability {result.p_value:.2g}")
+        lines.append(f"probability {chance(result.p_value)}")
     axes.text(0, 1, "Fitted, ± 1 σ", va="top", fontweight="bold", fontsize=10.5, transform=axes.transAxes)
     axes.text(0, 0.9, "\n".join(lines), va="top", linespacing=1.7, fontsize=9, transform=axes.transAxes)
+
+
+def _by_junction(junction: Junction | None, degree: int | None, spin_torque: bool) -> Predict:
+    """Predictions of a fitted macrospin."""
+    assert junction is not None  # a result without one was refused
+    fine = least_degree(junction) if degree is None else degree
+
+    def predict(sets: Sequence[SwitchingData]) -> NDArray[np.float64]:
+        # 80 % of the harmonics are true to less than the width of a line; residuals take all of them.
+        share = COARSER if not any(one.P_sw.any() for one in sets) else 1.0
+        return predictions([junction], sets, degree=max(int(share * fine), 4), spin_torque=spin_torque)[0]
+
+    return predict
 
 
 # --- switching probabilities ---------------------------------------------------------------------------
 
 
-def _draw_switching(
-    above: Axes, below: Axes, junction: Junction, sets: Sequence[Any], degree: int | None, spin_torque: bool
-) -> None:
+def _draw_switching(above: Axes, below: Axes, sets: Sequence[Any], predict: Predict) -> None:
     """One curve for each setting of what does not run along the axis; at most as many as there are colours."""
     along = max(_AXES, key=lambda name: len(np.unique(np.concatenate([getattr(one, name) for one in sets]))))
     others = [name for name in _AXES if name != along]
@@ -120,8 +132,7 @@ def _draw_switching(
     spaced = np.linspace(0, len(settings) - 1, min(len(settings), len(_COLOURS))).round().astype(int)
     shown = settings[np.unique(spaced)]
     factor, label, _ = _AXES[along]
-    fine = least_degree(junction) if degree is None else degree
-    (every,) = predictions([junction], sets, degree=fine, spin_torque=spin_torque)
+    every = predict(sets)
     for data in sets:
         up = data.initial == "up"
         model, every = every[: len(data)], every[len(data) :]
@@ -138,11 +149,7 @@ def _draw_switching(
             below.plot(x * factor, off[here], ls="", **marks)
             dense = np.linspace(x.min(), x.max(), 80 if along == "width" else 40 if along == "voltage" else 17)
             query = dict(zip(others, setting, strict=True)) | {along: dense}
-            # 80 % of the harmonics are true to less than the width of a line.
-            (curve,) = predictions(
-                [junction], [replace(data, P_sw=np.zeros(len(dense)), trials=1, **query)],
-                degree=max(int(COARSER * fine), 4), spin_torque=spin_torque,
-            )  # fmt: skip
+            curve = predict([replace(data, P_sw=np.zeros(len(dense)), trials=1, **query)])
             above.plot(dense * factor, curve, color=colour, lw=1.4, ls="-" if up else (0, (4, 1.6)))
     above.set_ylim(0, 1)
     above.set_ylabel("switching probability")

@@ -1,19 +1,16 @@
 """Measurements on real junctions: tables in CSV or HDF5, and the four data sets that a fit takes.
 
-A data set is one thing measured under stated conditions, in SI. :func:`load` reads it from a file by a mapping
-from quantity to column, with a factor where the column is not in SI; every row is checked on the way in, so
-that a fit never meets a probability of 57.
+A data set is one thing measured under stated conditions, in SI. :func:`load` reads it from a file by a mapping from
+quantity to column (:mod:`voltaspin.device.fit.reading`); every row is checked on the way in, so that a fit never meets
+a probability of 57.
 """
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from importlib import import_module
-from pathlib import Path
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,12 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import require_positive
 from voltaspin.device.equilibrium import well_sign
+from voltaspin.device.fit.reading import RowError
+from voltaspin.device.fit.reading import load as load
 from voltaspin.device.junction import Well
 
 Floats = NDArray[np.float64]
-#: Quantity to column name, or to (column name, factor that makes SI of it).
-Columns = Mapping[str, str | tuple[str, float]]
-Data = TypeVar("Data")
 
 # --- checks --------------------------------------------------------------------------------------------
 
@@ -41,7 +37,7 @@ def _column(name: str, values: ArrayLike, unit: str) -> Floats:
         raise InputError(f"{name} has the shape {column.shape}; give a list of at least one value in {unit}")
     if not np.isfinite(column).all():
         row = int(np.flatnonzero(~np.isfinite(column))[0])
-        raise InputError(f"{name} = {column[row]} {unit} in row {row + 1} is not finite; leave that row out")
+        raise RowError(f"{name} = {column[row]} {unit} in", (row,), "is not finite; leave that row out")
     column.setflags(write=False)
     return column
 
@@ -49,7 +45,7 @@ def _column(name: str, values: ArrayLike, unit: str) -> Floats:
 def _refuse(name: str, column: Floats, bad: NDArray[np.bool_], unit: str, limit: str, remedy: str) -> None:
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        raise InputError(f"{name} = {column[row]:g} {unit}".rstrip() + f" in row {row + 1} must be {limit}; {remedy}")
+        raise RowError(f"{name} = {column[row]:g} {unit}".rstrip() + " in", (row,), f"must be {limit}; {remedy}")
 
 
 def _same_length(owner: str, columns: Mapping[str, NDArray[Any]]) -> int:
@@ -80,6 +76,8 @@ class SwitchingData:
         initial: ``"up"`` (parallel, bit 0) or ``"down"``.
         rise, fall: full durations of the linear edges [s].
         relax: from the end of the pulse to the read [s].
+        counted: false where nobody knows how many pulses there were. Then ``trials`` are only weights: a fit takes its
+            errors from the scatter, and cannot judge itself.
 
     Raises:
         InputError: an entry that is not finite or out of range, columns of different lengths, or the same
@@ -96,6 +94,7 @@ class SwitchingData:
     rise: float = 0.0
     fall: float = 0.0
     relax: float = 10e-9
+    counted: bool = True
 
     def __post_init__(self) -> None:
         units = {"voltage": "V", "width": "s", "P_sw": "", "trials": "", "B_x": "T", "B_z": "T"}
@@ -104,8 +103,8 @@ class SwitchingData:
         _refuse("P_sw", P, (P < 0) | (P > 1), "", "from 0 to 1", "give a share of pulses, not percent or counts")
         _refuse("width", columns["width"], columns["width"] <= 0, "s", "positive", "give the width at half height")
         _refuse(
-            "trials", trials, (trials < 1) | (trials != np.round(trials)), "", "a whole number from 1 on",
-            "give the number of pulses behind the probability",
+            "trials", trials, (trials < 1) | (trials != np.round(trials)) | (trials > 1e15), "",
+            "a whole number from 1 on", "give the number of pulses behind the probability, at most 1e15",
         )  # fmt: skip
         well_sign(self.initial)
         for name in ("rise", "fall", "relax"):
@@ -121,11 +120,12 @@ class SwitchingData:
         _, first, counts = np.unique(settings, axis=0, return_index=True, return_counts=True)
         if (counts > 1).any():
             V, w, B_x, B_z = settings[first[int(np.argmax(counts > 1))]]
-            rows = np.flatnonzero((settings == (V, w, B_x, B_z)).all(axis=1)) + 1
-            raise InputError(
-                f"rows {rows[0]} and {rows[1]} hold the same pulse ({V:g} V, {w:g} s, B_x {B_x:g} T, B_z {B_z:g} T); "
-                "add repeated counts up in one row, or make two data sets of them"
-            )
+            rows = np.flatnonzero((settings == (V, w, B_x, B_z)).all(axis=1))
+            raise RowError(
+                "", (int(rows[0]), int(rows[1])),
+                f"hold the same pulse ({V:g} V, {w:g} s, B_x {B_x:g} T, B_z {B_z:g} T); add repeated counts up in one "
+                "row, or make two data sets of them",
+            )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.P_sw)
@@ -172,7 +172,7 @@ class ResistanceData:
         unknown = ~np.isin(columns["state"], ("P", "AP"))
         if unknown.any():
             row = int(np.flatnonzero(unknown)[0])
-            raise InputError(f"state {str(columns['state'][row])!r} in row {row + 1} is unknown; write P or AP")
+            raise RowError(f"state {str(columns['state'][row])!r} in", (row,), "is unknown; write P or AP")
         n = _same_length("resistance data", columns)
         for name, column in columns.items():
             object.__setattr__(self, name, np.broadcast_to(column, n))
@@ -286,164 +286,10 @@ class ResistanceSpread:
         bad = self.R_AP <= self.R_P
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
-            raise InputError(
-                f"R_AP = {self.R_AP[row]:g} ohm in row {row + 1} must be above R_P = {self.R_P[row]:g} ohm; "
-                "leave broken devices out, or exchange the columns"
-            )
+            raise RowError(
+                f"R_AP = {self.R_AP[row]:g} ohm in", (row,),
+                f"must be above R_P = {self.R_P[row]:g} ohm; leave broken devices out, or exchange the columns",
+            )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.R_P)
-
-
-# --- files ---------------------------------------------------------------------------------------------
-
-
-def load(kind: type[Data], path: Path | str, columns: Columns, *, delimiter: str = ",", **fixed: Any) -> Data:
-    """Read a data set from a CSV or HDF5 file.
-
-    ``load(SwitchingData, "sweep.csv", {"width": ("t_ns", 1e-9), "P_sw": "p"}, voltage=1.2, trials=1000)``
-
-    A CSV file has one line of column names, then rows of numbers with a decimal point; lines that begin with #
-    and empty ones are skipped. In HDF5 (``.h5``, ``.hdf5``; needs h5py) a column name is the path of a
-    one-dimensional data set.
-
-    Args:
-        kind: class of the data set.
-        path: of the file.
-        columns: from the name of an argument of ``kind`` to its column, or to (column, factor that makes SI).
-        delimiter: between the cells of a CSV file.
-        fixed: arguments of ``kind`` that no column gives.
-
-    Returns:
-        The data set, checked.
-
-    Raises:
-        InputError: a file that does not exist, is empty, broken or truncated; a missing column; a cell that is
-            no number; or as ``kind``.
-    """
-    path = Path(path)
-    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
-    for name in [*columns, *fixed]:
-        if name not in known:
-            raise InputError(f"{kind.__name__} has no quantity {name!r}; it takes {', '.join(known)}")
-        if name in columns and name in fixed:
-            raise InputError(f"{name} is given by a column and by a value; leave one of them out")
-    needed = [n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
-    if absent := [name for name in needed if name not in columns and name not in fixed]:
-        raise InputError(
-            f"{kind.__name__} needs {absent[0]}; map it to a column of {path.name} or give {absent[0]}=..."
-        )
-    sources = {name: (column, 1.0) if isinstance(column, str) else column for name, column in columns.items()}
-    for name, (column, factor) in sources.items():
-        if not math.isfinite(factor) or factor == 0:
-            raise InputError(f"the factor {factor!r} of {name} (column {column!r}) must be finite and not zero")
-    read = _read_hdf5 if path.suffix.lower() in (".h5", ".hdf5", ".hdf") else _read_csv
-    table = read(path, {column for column, _ in sources.values()}, delimiter)
-    values = {
-        name: table[column] if name == "state" else _numbers(path, column, table[column]) * factor
-        for name, (column, factor) in sources.items()
-    }
-    try:
-        return kind(**values, **fixed)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-
-
-Cells = NDArray[Any]  #: a column as read
-_MOST_ROWS = 10**8
-
-
-def _numbers(path: Path, column: str, cells: Cells) -> Floats:
-    out = np.empty(len(cells))
-    for row, cell in enumerate(cells):
-        try:
-            out[row] = float(cell)
-        except (TypeError, ValueError):  # TypeError: a record of several fields, which HDF5 has
-            remedy = "write a decimal point" if "," in str(cell) else "correct the cell or leave the row out"
-            what = f"{str(cell)!r}, which is no number" if str(cell).strip() else "empty"
-            raise InputError(f"{path}: column {column!r} in row {row + 1} is {what}; {remedy}") from None
-        if not math.isfinite(out[row]):
-            raise InputError(f"{path}: column {column!r} in row {row + 1} is {cell}; leave the row out")
-    return out
-
-
-def _missing(path: Path, column: str, present: list[str]) -> InputError:
-    listed = ", ".join(map(repr, present)) or "none"
-    return InputError(f"{path} has no column {column!r}; it has {listed}: name one of them in the mapping")
-
-
-def _read_csv(path: Path, wanted: set[str], delimiter: str) -> dict[str, Cells]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = [
-                (number, [cell.strip() for cell in cells])
-                for number, cells in enumerate(csv.reader(file, delimiter=delimiter, strict=True), start=1)
-                if any(cell.strip() for cell in cells) and not cells[0].lstrip().startswith("#")
-            ]
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; give the path of a CSV or HDF5 file") from None
-    except (OSError, ValueError, csv.Error, TypeError) as error:
-        raise InputError(f"{path} is not readable as CSV ({error}); export the table as CSV in UTF-8") from None
-    if not lines:
-        raise InputError(f"{path} is empty; it needs a line of column names and a row of numbers per point")
-    (_, header), rows = lines[0], lines[1:]
-    for column in sorted(wanted):
-        if column not in header:
-            other = next((d for d in ";\t ,|" if d != delimiter and all(d in name for name in header[:1])), None)
-            if len(header) == 1 and other is not None:
-                raise InputError(
-                    f"{path} has one column {header[0]!r}; its cells seem to be separated by {other!r}: "
-                    f"give delimiter={other!r}"
-                )
-            raise _missing(path, column, header)
-        if header.count(column) > 1:
-            raise InputError(f"{path} has {header.count(column)} columns {column!r}; give each a name of its own")
-    if not rows:
-        raise InputError(f"{path} has column names but no row of numbers; it may be truncated")
-    for number, cells in rows:
-        if len(cells) != len(header):
-            raise InputError(
-                f"{path}, line {number}: {len(cells)} cells where the header has {len(header)}; the file may be "
-                "truncated there, or a cell may hold the delimiter"
-            )
-    return {column: np.array([cells[header.index(column)] for _, cells in rows]) for column in wanted}
-
-
-def hdf5_columns(file: Any) -> list[str]:
-    """Paths of all data sets of an open HDF5 file, sorted."""
-    found: list[str] = []
-    file.visititems(lambda name, item: found.append(name) if hasattr(item, "shape") else None)
-    return sorted(found)
-
-
-def _read_hdf5(path: Path, wanted: set[str], _delimiter: str) -> dict[str, Cells]:
-    try:
-        h5py = import_module("h5py")
-    except ImportError:
-        raise InputError(f"{path} is HDF5, which needs h5py: pip install h5py, or export the table as CSV") from None
-    if not path.exists():
-        raise InputError(f"{path} does not exist; give the path of a CSV or HDF5 file")
-    table: dict[str, Cells] = {}
-    try:
-        with h5py.File(path, "r") as file:
-            present = hdf5_columns(file)
-            for column in sorted(wanted):
-                if column.strip("/") not in present:
-                    raise _missing(path, column, present)
-                if file[column].size > _MOST_ROWS:
-                    raise InputError(f"{path}: {column!r} says that it has {file[column].size} values, more than "
-                                     f"the {_MOST_ROWS} that are read; it may be damaged")  # fmt: skip
-                cells = np.asarray(file[column][()])
-                if cells.ndim != 1 or not len(cells):
-                    raise InputError(f"{path}: {column!r} has the shape {cells.shape}; a column is one-dimensional")
-                table[column] = np.char.decode(cells.astype("S"), "utf-8") if cells.dtype.kind in "SO" else cells
-    except InputError:
-        raise
-    except (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
-        # h5py has no error of its own: what it raises depends on which byte is wrong.
-        raise InputError(f"{path} is not readable HDF5 ({error}); it may be truncated: export it again") from None
-    lengths = {column: len(cells) for column, cells in table.items()}
-    if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{column!r} {n}" for column, n in lengths.items())
-        raise InputError(f"{path}: the columns differ in length ({told}); they must be rows of one table")
-    return table

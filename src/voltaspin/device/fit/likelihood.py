@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Estimate
 from voltaspin.device.junction import Junction
 from voltaspin.device.sphere import Floats
+
+if TYPE_CHECKING:
+    from voltaspin.device.fit.goodness import Goodness
 
 Data = TypeVar("Data")
 
@@ -33,12 +36,14 @@ class FitResult:
     Args:
         parameters: by name, in the order of the rows of ``covariance``.
         covariance: float64 (n, n), in the units of the parameters.
-        chi2: squared deviations over their variances; None where the data brought no errors to measure by.
+        chi2: squared deviations over their variances, of counts the deviance; None where the data brought no errors.
         dof: points less parameters.
         junction: the starting junction with the fitted values; None where no parameter of a junction was fitted.
         notes: what a reader must know; each was also issued as a warning.
         numerical: numerical error of each parameter by name, where the model is solved numerically.
         approximate: whether this is a quick answer, whose errors contain the numerical ones.
+        probability: of a larger chi2 if the model holds, where it does not follow the chi-squared law.
+        log_likelihood: of counts; None for other data, and where nobody counted.
     """
 
     parameters: dict[str, Estimate]
@@ -49,6 +54,8 @@ class FitResult:
     notes: tuple[str, ...] = ()
     numerical: dict[str, float] | None = None
     approximate: bool = False
+    probability: float | None = None
+    log_likelihood: float | None = None
 
     @property
     def correlation(self) -> Floats:
@@ -61,7 +68,9 @@ class FitResult:
         """Probability of a chi2 at least as large if the model holds; None without a chi2 to judge."""
         from scipy.special import chdtrc
 
-        return None if self.chi2 is None or self.dof < 1 else float(chdtrc(self.dof, self.chi2))
+        if self.probability is not None or self.chi2 is None or self.dof < 1:
+            return self.probability
+        return float(chdtrc(self.dof, self.chi2))
 
     def __str__(self) -> str:
         lines = [f"{name} = {estimate}" for name, estimate in self.parameters.items()]
@@ -73,33 +82,52 @@ class FitResult:
 def result(
     names: Sequence[str], values: Floats, covariance: Floats, units: Sequence[str], *,
     chi2: float | None, dof: int, junction: Junction | None, notes: Sequence[str] = (),
-    numerical: Floats | None = None, approximate: bool = False, warn: bool = True,
+    numerical: Floats | None = None, approximate: bool = False, warn: bool = True, judged: Goodness | None = None,
 ) -> FitResult:  # fmt: skip
-    """Put a result together and warn of what its reader must know; that an answer is approximate is no warning."""
+    """Put a result together and warn of what its reader must know; that an answer is approximate is no warning.
+
+    A judgement of counts takes the place of ``chi2``; where nobody counted, the scatter scales the covariance.
+    """
+    probability, likelihood = (None, None) if judged is None else (judged.p_value, judged.log_likelihood)
+    if judged is not None:
+        chi2, dof = judged.total, judged.dof
+        if likelihood is None:
+            covariance, chi2 = covariance * (chi2 / max(dof, 1)), None
     errors = np.sqrt(np.diag(covariance))
     found = zip(names, values, errors, units, strict=True)
     estimates = {name: Estimate.normal(float(v), float(e), unit=unit) for name, v, e, unit in found}
-    told = (*notes, *poor_fit(chi2, dof))
+    told = (*notes, *poor_fit(chi2, dof, probability, "" if judged is None else judged.where))
     for note in told if warn else ():
         if not (approximate and note.startswith("approximate")):
             warnings.warn(note, UserWarning, stacklevel=3)
     return FitResult(
         parameters=estimates, covariance=covariance, chi2=chi2, dof=dof, junction=junction, notes=told,
         numerical=None if numerical is None else dict(zip(names, map(float, numerical), strict=True)),
-        approximate=approximate,
+        approximate=approximate, probability=probability, log_likelihood=likelihood,
     )  # fmt: skip
 
 
-def poor_fit(chi2: float | None, dof: int) -> tuple[str, ...]:
-    """A note where data scatter more around their model than chance allows, and none otherwise."""
+def poor_fit(chi2: float | None, dof: int, probability: float | None = None, where: str = "") -> tuple[str, ...]:
+    """A note where data scatter more around their model than chance allows, and none otherwise.
+
+    Args:
+        chi2, dof: of the fit.
+        probability: of a larger chi2; by the chi-squared law where absent.
+        where: the model is off most, in words.
+    """
     from scipy.special import chdtrc
 
-    if chi2 is None or dof < 1 or chdtrc(dof, chi2) >= P_VALUE:
+    if chi2 is None or dof < 1:
         return ()
+    chance = float(chdtrc(dof, chi2)) if probability is None else probability
+    if chance >= P_VALUE:
+        return ()
+    other = "compare other models, " if where else ""
     return (
-        f"chi2 = {chi2:.4g} for {dof} degrees of freedom: the model does not describe these data within their "
-        "errors, so the errors of the parameters are too small; look at the overlay, free more parameters or "
-        "start from another junction",
+        f"chi2 = {chi2:.4g} for {dof} degrees of freedom (probability below "
+        f"{P_VALUE:g}): the model does not describe these data within their errors, so the errors of the parameters "
+        f"are too small; look at the overlay, {other}free more parameters or start from another junction"
+        + (f"; {where}" if where else ""),
     )
 
 

@@ -82,6 +82,8 @@ def switching_model_from_measurements(p01: SwitchingData, p10: SwitchingData, *,
     for name, data, initial in (("p01", p01, "up"), ("p10", p10, "down")):
         if data.initial != initial:
             raise InputError(f"{name} must begin in the well {initial!r}, not {data.initial!r}; exchange p01 and p10")
+        if not data.counted:
+            raise InputError(f"{name}: nobody counted its pulses, and a curve needs their errors; give trials")
         flips, pulses = float(data.counts.sum()), float(data.trials.sum())
         if flips in (0, pulses):
             raise InputError(

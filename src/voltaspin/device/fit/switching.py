@@ -19,6 +19,7 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.units import k_B
 from voltaspin.device.density import COARSER, MAX_DEGREE, first_degree, term_weights
 from voltaspin.device.fit.data import Floats, SwitchingData
+from voltaspin.device.fit.goodness import judge
 from voltaspin.device.fit.likelihood import (
     FitResult,
     as_list,
@@ -76,7 +77,8 @@ def fit_switching(
         threads: has no effect any more; the solution of all pulses is one computation.
 
     Returns:
-        The parameters and the junction with them; chi2 is Pearson's.
+        The parameters and the junction with them; chi2 is the deviance, its probability that of
+        :mod:`voltaspin.device.fit.goodness`.
 
     Raises:
         InputError: too few points, an unknown parameter, data that do not determine one, no maximum, or a degree
@@ -320,7 +322,7 @@ class _Fit:
         values = [_parameter(found, name) for name in self.free]
         return result(
             self.free, np.array([v[0] for v in values]), covariance, [v[2] for v in values],
-            chi2=float(np.sum((self.P - p) ** 2 / (p * (1 - p) / self.trials))), dof=len(p) - len(self.free),
+            chi2=None, dof=len(p) - len(self.free), judged=judge(self.sets, p, self.J / (p * (1 - p))[:, None]),
             junction=found, notes=notes, numerical=shift, approximate=approximate, warn=warn,
         )  # fmt: skip
 
