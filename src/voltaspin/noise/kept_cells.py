@@ -64,8 +64,8 @@ class KeptCells:
                 path = Path(name)
             if not path.is_file():
                 raise InputError(
-                    f"leave_out={str(leave_out)!r} is neither a list of cells such as 3,17,40-47 nor a file that "
-                    "`voltaspin cells --out` wrote"
+                    f"leave_out={str(leave_out)!r} is neither a list of cells such as 3,17,40-47 nor the "
+                    "file of an examination of cells"
                 )
             found = CellExamination.load(path)
             origin, cells = path.name, (*found.left_out, *(cells_of_text(more, "leave_out") if more else ()))
