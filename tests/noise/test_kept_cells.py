@@ -146,7 +146,7 @@ def test_what_arrived_before_a_stream_ended_is_kept(tmp_path):
 @pytest.mark.parametrize(("leave_out", "n_cells", "said"), [
     (range(23), 23, "leaves none of the 23 cells"), ("0-22", 23, "leaves none"), ([23], 23, "leave_out=23 is no cell"),
     ("40-47", 23, "leave_out=40 is no cell of n_cells=23; give cells from 0 to 22"), ([-1], 23, "leave_out=-1"),
-    ("3,x", 23, "neither a list of cells such as 3,17,40-47 nor a file"), ("3,,4", 23, "'' is no cell"),
+    ("3,x", 23, "neither a list of cells such as 3,17,40-47 nor"), ("3,,4", 23, "'' is no cell"),
     ("7-3", 23, "'7-3' is no cell and no range"), ("3", None, "needs n_cells="), ([2.5], 23, "whole numbers"),
     ([True], 23, "whole numbers"), ("missing.json", 23, "'missing.json' is neither"),
     ("1-99999999999", 23, "2\\*\\*24"),
