@@ -8,6 +8,8 @@ from the seed. The template of profiles is its profile:
     voltaspin template instrument > lab.toml
     voltaspin device measure --profile lab.toml --widths 0.2:0.6:0.1ns --voltages 1.1:1.3:0.1V --out sweep.csv
     voltaspin bits --profile lab.toml --count 8M --out lab.bin
+
+docs/tutorial-lab.md goes from here to images.
 """
 
 import argparse
@@ -26,8 +28,8 @@ READ_NOISE = 0.01  # of a resistance
 class Bench:
     """What the instrument holds: a junction, a pulse, a state (0 is parallel), and its errors."""
 
-    def __init__(self, junction: Junction, seed: int = 0):
-        self.junction, self.rng = junction, np.random.default_rng(seed)
+    def __init__(self, junction: Junction, seed: int = 0, pulses: float = np.inf):
+        self.junction, self.rng, self.pulses = junction, np.random.default_rng(seed), pulses
         self.width, self.voltage, self.state, self.errors = 0.3e-9, junction.V_c, 0, []
         self.probability = cache(self._probability)
 
@@ -62,6 +64,9 @@ class Bench:
                 case "PULS:RES":
                     self.state = ("P", "AP").index(given)
                 case "PULS:TRIG":
+                    if self.pulses == 0:
+                        raise SystemExit("the power failed")
+                    self.pulses -= 1
                     self.state ^= int(self.rng.random() < self.probability(self.voltage, self.width, self.state))
                 case "MEAS:RES?":
                     return f"{self.read(self.state):+.6E}"
@@ -99,7 +104,10 @@ if __name__ == "__main__":
     parser.add_argument("--junction", default="generator", help="a preset, with changes, or a file of device fit")
     parser.add_argument("--port", type=int, default=5025, help="0 takes any that is free")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pulses", type=int, default=np.inf, help="after which the power fails; default: never")
     given = parser.parse_args()
-    with Server(Bench(Junction.of(given.junction), given.seed), given.port) as server:
+    bench = Bench(Junction.of(given.junction), given.seed, given.pulses)
+    bench.probability(bench.voltage, bench.width, 0)  # compiles, so that no answer takes seconds
+    with Server(bench, given.port) as server:
         print(f"TCPIP0::127.0.0.1::{server.server_address[1]}::SOCKET", flush=True)
         server.serve_forever()

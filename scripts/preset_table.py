@@ -41,6 +41,7 @@ TEXT = """\
 
 Made by `{command}` with {versions}.
 Nothing here is measured: each row follows from the numbers of a preset, which are listed below with their sources.
+[From the bench to images](tutorial-lab.md) fits a junction that is no preset, and uses it.
 
 {table}
 

@@ -1,6 +1,7 @@
 """Recorded bits: the same numbers as their origin, once, in order, and not one more."""
 
 import hashlib
+import io
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.noise import PseudoSource, RecordedSource
+from voltaspin.noise.recorded import write_bits
 
 
 @pytest.fixture
@@ -101,3 +103,15 @@ def test_a_file_that_cannot_serve_is_refused(tmp_path, recording):
     recording.write_bytes(bytes(10))
     with pytest.raises(InputError, match="became shorter"):
         source.bits(100)
+
+
+@pytest.mark.parametrize("at_once", [1, 13, 2014, 4096])
+def test_bits_are_written_without_gaps_however_many_come_at_once(at_once):
+    class Slow(PseudoSource):
+        @property
+        def bits_at_once(self):
+            return at_once
+
+    file = io.BytesIO()
+    assert write_bits(Slow(seed=3), file, count=10_001) == 10_001
+    assert file.getvalue() == PseudoSource(seed=3).bits(10_001).tobytes()

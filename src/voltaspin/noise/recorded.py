@@ -231,7 +231,7 @@ class BitsWritten(Result):
 
 
 def blocks(source: NoiseSource, count: int | None) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Yield the next bits in blocks: (how many, packed).
+    """Yield the next bits in blocks: (how many, packed). All but the last one are of whole bytes and can be joined.
 
     Args:
         source: any.
@@ -244,7 +244,8 @@ def blocks(source: NoiseSource, count: int | None) -> Iterator[tuple[int, NDArra
     if count is not None:
         source.expect(count)
     while left is None or left > 0:
-        n = source.bits_at_once if left is None else min(source.bits_at_once, left)
+        n = max(8, source.bits_at_once // 8 * 8)
+        n = n if left is None else min(n, left)
         try:
             packed = source.bits(n)
         except (NoiseStoppedError, Stopped) as stopped:
