@@ -169,7 +169,7 @@ def test_train_sample_and_evaluate_in_colour(tmp_path, capsys):
         (["sample", "--model", "model.ckpt", "--out", "o"], "pickle"),
         (["train", "--data", "none.parquet", "--out", "o"], "none.parquet does not exist"),
         (["sample", "--noise", "none.bin", "--out", "o"], "is unknown and no file of recorded bits"),
-        (["sample", "--sampler", "euler", "--out", "o"], "use ddpm or ddim"),
+        (["sample", "--sampler", "leapfrog", "--out", "o"], "heun, dpm++, dpm++-sde or unipc"),
         (["sample", "--steps", "5000", "--out", "o"], "5000 sampling steps"),
         (["train", "--data", "cifar", "--out", "o"], "unknown: use fashion-mnist"),
         (["train", "--data", ".", "--out", "o"], "has no images"),
