@@ -26,7 +26,6 @@ from voltaspin.device.fokker_planck import (
     FokkerPlanckResult,
     SwitchingMap,
     sufficient_degree,
-    switching_pair,
 )
 from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.device.protocol import Protocol
@@ -35,9 +34,6 @@ from voltaspin.device.sphere import Floats
 Target = Literal["write", "fair", "dephased"]
 Progress = Callable[[int, int], None]
 WAITS, WAITED = 5.0, 10  #: barrier [k_B T] up to which a bit is made by waiting, and for how many relaxation times
-#: Relaxation times of a pulse by torque: near twice the threshold, where a torque writes with the least energy.
-TORQUE_WIDTH = 3
-_TORQUES = (0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)  # over the threshold, to search
 FORGETTING = 20  #: relaxation times after which a bit is forgotten where no in-plane field sets a period
 
 #: Of each target: the ends of the voltages in V_c, how many voltages and widths, the longest width in periods.
@@ -150,7 +146,7 @@ class _Search:
         worst = (-1.0, "")
         for name, cell, shot in box.cells(self.junction, pulse):
             once = FokkerPlanck(self.degree(cell, shot))
-            for protocol in self.protocols[: 1 if self.reset else 2]:
+            for protocol in self.protocols:
                 worst = max(worst, (abs(once.once(cell, shot, protocol)[0] - 0.5), name))
             if worst[0] > give_up:
                 break
@@ -167,19 +163,21 @@ class _Search:
             )
         return max(self._degrees[pulse.width], first_degree(cell))
 
-    def found(self, pulse: Pulse, target: Target, box: Tolerance | None, where: tuple[float, str]) -> BestPulse:
+    def found(
+        self, pulse: Pulse, target: Target, box: Tolerance | None, where: tuple[float, str],
+        corners: tuple[Corner, ...] = (),
+    ) -> BestPulse:  # fmt: skip
         """Return the answer for a chosen pulse, with the two degrees that give its error."""
         results = self.both(self.junction, pulse, FokkerPlanck())
         p01, p10 = results[0].value, results[-1].value
         WER = max(result.WER or result.WER_high for result in results)
-        corners: tuple[Corner, ...] = ()
         meets, (worst, case) = True, where
         if box is None:
             rate = f"of {WER:.2g}" if WER > ROUNDING else f"below {ROUNDING:.0e}, which rounding hides"
             verdict = f"{named(pulse)} writes with an error rate {rate}."
             worst, case = max(abs(p01 - 0.5), abs(p10 - 0.5)), "nominal"
         else:
-            corners = tuple(self._corner(*case) for case in box.cells(self.junction, pulse))
+            corners = corners or tuple(self._corner(*case) for case in box.cells(self.junction, pulse))
             meets = worst <= box.probability
             after = " after a reset" if self.reset else ""
             verdict = (
@@ -205,7 +203,9 @@ class _Search:
 
     def judged(self, pulse: Pulse, box: Tolerance) -> BestPulse:
         """Return the answer for a pulse that is fair by itself."""
-        return self.found(pulse, "fair", box, self.worst_over(box, pulse, math.inf))
+        corners = tuple(self._corner(*case) for case in box.cells(self.junction, pulse))
+        worst = max((abs(p - 0.5), c.name) for c in corners for p in ((c.p01,) if self.reset else (c.p01, c.p10)))
+        return self.found(pulse, "fair", box, worst, corners)
 
     @property
     def _directions(self) -> list[Protocol]:
@@ -299,8 +299,8 @@ def fair_pulse(
 
     A junction with further terms takes another way where another one needs less voltage
     (:func:`voltaspin.device.threshold.threshold`). Below a barrier of ``WAITS`` k_B T it is left alone for
-    ``WAITED`` relaxation times. Spin transfer and a spin-orbit line get a pulse of ``TORQUE_WIDTH`` relaxation
-    times: twice the threshold where that forgets the bit, else the voltage at which p01 is 1/2. A torque of one sign
+    ``WAITED`` relaxation times. Spin transfer and a spin-orbit line get a pulse of three relaxation times:
+    twice the threshold where that forgets the bit, else the voltage at which p01 is 1/2. A torque of one sign
     seldom takes a 1 back, so the bit must then be reset before each pulse, ``reset`` says so, and p01 alone is judged.
 
     The answer follows from the junction's values alone, and it is kept in the user's cache folder; that of the
@@ -339,7 +339,7 @@ def _fair(
     if junction.terms:
         from voltaspin.device.breakdown import lifetime, stress
         from voltaspin.device.low_barrier import relaxation
-        from voltaspin.device.threshold import threshold
+        from voltaspin.device.threshold import half_pulse, threshold
 
         if junction.barrier() <= WAITS:
             alone = relaxation(junction)
@@ -347,7 +347,7 @@ def _fair(
             return _Search(junction, asked, threads).judged(Pulse(voltage=0.0, width=WAITED * time), box)
         scale = threshold(junction)
         if scale.way != "VCMA":
-            pulse, reset = _by_torque(junction, scale.voltage, box, asked)
+            pulse, reset = half_pulse(junction, scale.voltage, box.probability, asked)
             lifetime(junction, voltage=stress(junction, pulse))  # refuses what breaks the oxide at once
             return _Search(junction, asked, threads, reset=reset).judged(pulse, box)
         (low, high), _, _, turns = _GRIDS["fair"]
@@ -359,33 +359,6 @@ def _fair(
         junction, target="fair", tolerance=box, relax=asked.relax, spin_torque=asked.spin_torque, threads=threads,
         progress=progress, **span,
     )  # fmt: skip
-
-
-def _by_torque(junction: Junction, scale: float, box: Tolerance, asked: Protocol) -> tuple[Pulse, bool]:
-    """The pulse of a torque that makes a fair bit, and whether the bit must be reset before it."""
-    from scipy.optimize import brentq
-
-    width = TORQUE_WIDTH * junction.relaxation_time
-    strong = Pulse(voltage=2 * scale, width=width)
-    degree = sufficient_degree(junction, strong, relax=asked.relax, spin_torque=asked.spin_torque)
-
-    def flips(voltage: float) -> tuple[float, float]:
-        pulse = Pulse(voltage=voltage, width=width)
-        return switching_pair(junction, pulse, relax=asked.relax, spin_torque=asked.spin_torque, degree=degree)
-
-    if max(abs(p - 0.5) for p in flips(strong.voltage)) <= box.probability:
-        return strong, False
-    low = 0.5 * scale
-    for k in _TORQUES:
-        high = k * scale
-        if flips(high)[0] >= 0.5:
-            voltage = brentq(lambda V: flips(V)[0] - 0.5, low, high, xtol=1e-5 * abs(scale))
-            return Pulse(voltage=float(voltage), width=width), True
-        low = high
-    raise InputError(
-        f"no voltage up to {low:.3g} V for {1e9 * width:.3g} ns takes a 0 of {junction.name} to a 1 with a probability "
-        "of 1/2; give the voltage and width of its pulse"
-    )
 
 
 def named(pulse: Pulse) -> str:

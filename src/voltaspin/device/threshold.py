@@ -13,10 +13,15 @@ import numpy as np
 
 from voltaspin.core.errors import InputError
 from voltaspin.device.energy import Energy
-from voltaspin.device.junction import Junction
+from voltaspin.device.fokker_planck import sufficient_degree, switching_pair
+from voltaspin.device.junction import Junction, Pulse
 from voltaspin.device.parameters import AT_REST
+from voltaspin.device.protocol import Protocol
 from voltaspin.device.torque import oxide_voltage, spin_orbit_field, spin_torque_field
 
+#: Relaxation times of a pulse by torque: near twice the threshold, where a torque writes with the least energy.
+TORQUE_WIDTH = 3
+_MULTIPLES = (0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)  # over the threshold, to search
 Way = Literal["VCMA", "spin transfer", "spin-orbit torque"]
 _ALONG = 0.7  # cosine between a torque's polarisation and m from which it acts against the damping
 
@@ -113,3 +118,40 @@ def _applied(junction: Junction, across: float) -> float:
         seen = oxide_voltage(junction, across * ratio / gate)
         ratio *= across / seen
     return across * ratio / (1.0 if junction.line is None else junction.line.gate)
+
+
+def half_pulse(junction: Junction, scale: float, near: float, asked: Protocol) -> tuple[Pulse, bool]:
+    """Return the pulse of a torque that makes a fair bit, and whether the bit must be reset before it.
+
+    Args:
+        junction: nominal cell.
+        scale: voltage of its :func:`threshold` [V].
+        near: distance of p01 and p10 from 1/2 at which the bit counts as forgotten [1].
+        asked: its time of relaxation and its torque.
+
+    Raises:
+        InputError: no voltage up to five thresholds makes a fair bit.
+    """
+    from scipy.optimize import brentq
+
+    width = TORQUE_WIDTH * junction.relaxation_time
+    strong = Pulse(voltage=2 * scale, width=width)
+    degree = sufficient_degree(junction, strong, relax=asked.relax, spin_torque=asked.spin_torque)
+
+    def flips(voltage: float) -> tuple[float, float]:
+        pulse = Pulse(voltage=voltage, width=width)
+        return switching_pair(junction, pulse, relax=asked.relax, spin_torque=asked.spin_torque, degree=degree)
+
+    if max(abs(p - 0.5) for p in flips(strong.voltage)) <= near:
+        return strong, False
+    low = 0.5 * scale
+    for k in _MULTIPLES:
+        high = k * scale
+        if flips(high)[0] >= 0.5:
+            voltage = brentq(lambda V: flips(V)[0] - 0.5, low, high, xtol=1e-5 * abs(scale))
+            return Pulse(voltage=float(voltage), width=width), True
+        low = high
+    raise InputError(
+        f"no voltage up to {low:.3g} V for {1e9 * width:.3g} ns takes a 0 of {junction.name} to a 1 with a probability "
+        "of 1/2; give the voltage and width of its pulse"
+    )
