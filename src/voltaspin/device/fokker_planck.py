@@ -342,7 +342,7 @@ def switching_pair(
 
 
 def sufficient_degree(
-    junction: Junction, pulse: Pulse, *, relax: float = 10e-9, spin_torque: bool = False, atol: float = 2e-3
+    junction: Junction, pulse: Pulse, *, relax: float = 10e-9, spin_torque: bool = False, atol: float = 5e-3
 ) -> int:
     """Return a degree at which p01 and p10 have settled to ``atol``: for fits that take one degree for many cells.
 

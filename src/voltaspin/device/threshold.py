@@ -135,8 +135,8 @@ def half_pulse(junction: Junction, scale: float, near: float, asked: Protocol) -
     from scipy.optimize import brentq
 
     width = TORQUE_WIDTH * junction.relaxation_time
-    strong = Pulse(voltage=2 * scale, width=width)
-    degree = sufficient_degree(junction, strong, relax=asked.relax, spin_torque=asked.spin_torque)
+    weak, strong = (Pulse(voltage=k * scale, width=width) for k in (1, 2))
+    degree = sufficient_degree(junction, weak, relax=asked.relax, spin_torque=asked.spin_torque)
 
     def flips(voltage: float) -> tuple[float, float]:
         pulse = Pulse(voltage=voltage, width=width)
