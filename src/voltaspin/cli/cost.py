@@ -30,7 +30,10 @@ def cost(
         count("--cells-per-bit", most=16, why="the most that are priced",
               help="Cells combined by XOR into a bit; more where the pulse needs it."),
     ] = 2,
-    reset: Annotated[bool, typer.Option("--reset/--no-reset", help="Whether a write precedes every pulse.")] = True,
+    reset: Annotated[
+        bool | None,
+        typer.Option("--reset/--no-reset", help="Whether a write precedes every pulse; default: unless it waits."),
+    ] = None,
     samples: Annotated[
         int,
         count("--samples", least=100, most=10**6, why="which take hours",
@@ -86,6 +89,7 @@ def cost(
         pulse = Pulse(voltage=voltage, width=width)
     else:
         pulse = fair_pulse(chosen).pulse
+    reset = pulse.voltage != 0 if reset is None else reset
     with contextlib.nullcontext() if out is None else claimed_file(out, force=force):
         prices = Prices.of(chosen, pulse, draws=Draws(samples=samples, seed=seed))
         found = figure_of_merit(

@@ -197,7 +197,10 @@ def spec(
             "--deviation", help="To tolerate, repeated: voltage=5%, width=5%, B_z=1mT, temperature=20K (defaults)."
         ),
     ] = None,
-    reset: Annotated[bool, typer.Option("--reset", help="The cells are reset before every pulse.")] = False,
+    reset: Annotated[
+        bool,
+        typer.Option("--reset", help="The cells are reset before every pulse, as the fair pulse of a torque needs."),
+    ] = False,
     specification: Annotated[
         Path | None, typer.Option("--specification", help="Another one than the package's: JSON.")
     ] = None,
@@ -270,20 +273,25 @@ def spec(
         read = {}
         cell = chosen_junction(junction, changes)
         given = dict(parse_assignment(text, _DEVIATIONS, name="deviations") for text in deviations or ())
+        pulse, needed = _pulse_of(cell, voltage, width)
+        reset = reset or needed
         around: dict[str, Any] = {
             **given, "reset": reset,
             "K_eff_spread": spread, "stray_field_spread": stray, "temperature_drift": drift,
         }  # fmt: skip
         conditions = OperatingConditions(**{name: value for name, value in around.items() if value is not None})
-        found = judge_junction(kept, cell, _pulse_of(cell, voltage, width), around=conditions)
+        found = judge_junction(kept, cell, pulse, around=conditions)
     show(found.model_copy(update=read), as_json)
     if kept.reduced and not as_json:
         print("the specification is a trial of few images and steps: no result", file=sys.stderr)
 
 
-def _pulse_of(junction: Junction, voltage: float | None, width: float | None) -> Pulse:
-    """The pulse of the options; for what they leave out, that of the junction's fair pulse."""
+def _pulse_of(junction: Junction, voltage: float | None, width: float | None) -> tuple[Pulse, bool]:
+    """The pulse of the options, with that of the fair pulse for what they leave out, and whether it needs a reset."""
     from voltaspin.device import Pulse, fair_pulse
 
     stated = {k: v for k, v in {"voltage": voltage, "width": width}.items() if v is not None}
-    return Pulse(**stated) if len(stated) == 2 else replace(fair_pulse(junction).pulse, **stated)
+    if len(stated) == 2:
+        return Pulse(**stated), False
+    found = fair_pulse(junction)
+    return replace(found.pulse, **stated), found.reset

@@ -158,13 +158,13 @@ def oxide_pulses(junction: Junction, pulse: Pulse, draws: Draws, *, failure: flo
     Raises:
         InputError: a pulse above the field at which the barrier breaks at once.
     """
-    from voltaspin.device.breakdown import PowerLaw, lifetime
+    from voltaspin.device.breakdown import PowerLaw, lifetime, stress
 
-    nominal = PowerLaw()
+    nominal, across = PowerLaw(), stress(junction, pulse)
     drawn = {f.name: draws.of(replace(getattr(nominal, f.name), unit="1"), "breakdown", f.name)
              for f in fields(nominal) if f.name != "limit"}  # fmt: skip
     lives = [
-        lifetime(junction, voltage=pulse.voltage, failure=failure, model=PowerLaw(**{
+        lifetime(junction, voltage=across, failure=failure, model=PowerLaw(**{
             name: replace(getattr(nominal, name), value=float(values[i]), low=None, high=None)
             for name, values in drawn.items()
         }))

@@ -123,7 +123,9 @@ class FigureOfMerit(Result):
             how = "raw bits" if k == 1 else f"XOR of {k} cells: {k} bits of the pulse per bit"
             rows.append(("randomness", f"p01 {self.p01:.3f}, p10 {self.p10:.3f}; {how}, at most "
                          f"{self.residual_bias:.2g} from 1/2 whatever the cells held before"))  # fmt: skip
-        for m in METRICS:
+        if "area" not in self.own["cell"]:
+            rows.append(("area", "not priced: the cost table knows cells of two terminals, and this one has three"))
+        for m in (m for m in METRICS if m in self.own["cell"]):
             for b in BOUNDARIES:
                 e = self.own[b][m]
                 rows.append((f"{m}, {b}", energies(e) if m == "energy" else spread(e, unit=UNITS[m])))
@@ -214,11 +216,12 @@ def figure_of_merit(
     sources = _sources(draws.table, against)
     quality = randomness(junction, pulse, cells_per_bit=cells_per_bit, reset=float(reset))
     bit = bit_counts(cells_per_bit=quality.cells_per_bit, resets=float(reset))
-    own = {b: metrics(prices.total(bit, b), prices.area[b]) for b in BOUNDARIES}
+    # The table's cell has two terminals. One with a spin-orbit line has three, and no area here.
+    own = {b: metrics(prices.total(bit, b), None if junction.line else prices.area[b]) for b in BOUNDARIES}
     readings = []
     for source in sources:
         for metric, other in metrics(*drawn_source(source, draws)).items():
-            for b in BOUNDARIES:
+            for b in BOUNDARIES if metric in own["cell"] else ():
                 ratio = other / own[b][metric]
                 about = float(((ratio > ABOUT_A_THOUSAND[0]) & (ratio < ABOUT_A_THOUSAND[1])).mean())
                 readings.append(Ratio(
@@ -289,10 +292,13 @@ def randomness(junction: Junction, pulse: Pulse, *, cells_per_bit: int = 1, rese
     for k in range(cells_per_bit, max(MOST_CELLS, cells_per_bit) + 1):
         if (left := xor_bias(worst, k)) <= FAIR:
             return Randomness(up.value, down.value, k, left)
+    remedy = "give the pulse that 'voltaspin device characterise' finds"
+    if junction.terms:
+        remedy = "give the pulse of fair_pulse" + (", and reset the cells before it" if reset < 1 else "")
     raise InputError(
         f"p01 = {up.value:.3g} and p10 = {down.value:.3g} of {junction.name} at {pulse.voltage:g} V for "
         f"{pulse.width:.3g} s: the XOR of {MOST_CELLS} cells is still further than {FAIR:g} from 1/2, so its bits "
-        "are not random and have no price; give the pulse that 'voltaspin device characterise' finds"
+        f"are not random and have no price; {remedy}"
     )
 
 

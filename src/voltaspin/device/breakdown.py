@@ -128,6 +128,11 @@ def lifetime(junction: Junction, *, voltage: float, model: Breakdown | None = No
     return math.exp(log_life) if log_life < 709 else math.inf
 
 
+def stress(junction: Junction, pulse: Pulse) -> float:
+    """Return the largest voltage across the oxide under a pulse [V]: of a divider, that where antiparallel."""
+    return oxide_voltage(junction, pulse.voltage, cosine=-1.0)
+
+
 def check_breakdown(
     junction: Junction, pulse: Pulse, *, pulses: float = 1, model: Breakdown | None = None, failure: float = 1e-6
 ) -> float:
@@ -149,9 +154,7 @@ def check_breakdown(
         InputError: a pulse above the breakdown field, or a negative number of pulses.
     """
     require_positive("pulses", pulses, "", "give how many pulses a cell gets, e.g. 1e12", zero=True)
-    # The largest share of a divider is that of the antiparallel state.
-    stress = oxide_voltage(junction, pulse.voltage, cosine=-1.0)
-    survived = lifetime(junction, voltage=stress, model=model, failure=failure) / pulse.width
+    survived = lifetime(junction, voltage=stress(junction, pulse), model=model, failure=failure) / pulse.width
     if pulses > survived:
         warnings.warn(
             f"{pulses:.3g} pulses of {pulse.voltage:g} V and {pulse.width:.3g} s are more than the {survived:.3g} "

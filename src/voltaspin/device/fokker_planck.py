@@ -341,6 +341,32 @@ def switching_pair(
     return min(max(p01, 0.0), 1.0), min(max(p10, 0.0), 1.0)
 
 
+def sufficient_degree(
+    junction: Junction, pulse: Pulse, *, relax: float = 10e-9, spin_torque: bool = False, atol: float = 5e-3
+) -> int:
+    """Return a degree at which p01 and p10 have settled to ``atol``: for fits that take one degree for many cells.
+
+    The width of the wells says it where no further term is on. A torque makes the density narrower than they are.
+
+    Raises:
+        InputError: as :func:`voltaspin.device.density.first_degree`, or no degree is enough.
+    """
+    degree = first_degree(junction)
+    if not junction.terms:
+        return degree
+    coarse = switching_pair(junction, pulse, relax=relax, spin_torque=spin_torque, degree=degree)
+    while degree < MAX_DEGREE:
+        finer = min(math.ceil(degree / COARSER), MAX_DEGREE)
+        fine = switching_pair(junction, pulse, relax=relax, spin_torque=spin_torque, degree=finer)
+        if max(abs(a - b) for a, b in zip(coarse, fine, strict=True)) <= atol:
+            return degree
+        degree, coarse = finer, fine
+    raise InputError(
+        f"{pulse.voltage:g} V for {pulse.width:g} s on {junction.name}: p01 and p10 still change by more than {atol:g} "
+        f"at degree {degree}, the largest; take a weaker or shorter pulse, or llg.switching_probability"
+    )
+
+
 # --- one pulse, and all widths of one voltage ----------------------------------------------------------
 
 

@@ -320,6 +320,11 @@ def _cell_fields(
     """Return the parameters of each device for the kernels: (7, n), or (8, n) with further terms."""
     own: dict[Quantity, Any] = {q: 0.0 if q == "B_z" else 1.0 for q in QUANTITIES}
     own.update(own_values(cells, n))
+    if junction.in_plane and np.any(own["B_z"]):
+        raise InputError(
+            "B_z of cells with a reference layer in the plane lies along that layer, and this solver gives each device "
+            "a field along z alone; give junction.with_variation(B_z=...) one by one, or take fokker_planck"
+        )
     thermal = thermal_field_std(
         alpha_G=junction.alpha_G, Ms=junction.Ms, volume=junction.volume, temperature=junction.temperature, dt=dt
     )

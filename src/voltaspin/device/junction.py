@@ -141,6 +141,11 @@ class Junction:
         """The fields that switch on more than VCMA in a round pillar with a perpendicular reference layer."""
         return tuple(name for name in OFF if is_on(self, name))
 
+    @property
+    def in_plane(self) -> bool:
+        """Whether the reference layer is."""
+        return abs(self.reference[2]) < 1e-6
+
     def require_plain(self, what: str) -> None:
         """Raise InputError where a term is on that ``what`` does not know."""
         if self.terms:
@@ -283,20 +288,20 @@ class Junction:
         diameter_scale: float = 1.0,
         RA_scale: float = 1.0,
     ) -> Self:
-        """Return the same junction as another cell of an array has it.
+        """Return the same junction as another cell has it.
 
         Args:
             K_eff_scale: factor on K_eff at zero voltage [1]; what the voltage takes away stays.
-            B_z: stray field along z [T], added to ``B_bias``.
-            xi_scale: factor on the VCMA coefficient [1].
+            B_z: stray field [T], added to ``B_bias``: along z, or along a reference layer that lies in the plane.
             diameter_scale: factor on the diameter [1]; K_eff and the demagnetising factors stay as stated.
-            RA_scale: factor on the resistance-area product [1].
+            xi_scale, RA_scale: factors on the VCMA coefficient and on the resistance-area product [1].
         """
-        x, y, z = self.B_bias
+        along = self.reference if self.in_plane else (0, 0, 1)
+        x, y, z = (b + B_z * part for b, part in zip(self.B_bias, along, strict=True))
         return replace(
             self,
             K_i=self.K_i + (K_eff_scale - 1) * self.K_eff() * self.t_F,
-            B_bias=(x, y, z + B_z),
+            B_bias=(x, y, z),
             xi=self.xi * xi_scale,
             diameter=self.diameter * diameter_scale,
             diameter_y=None if self.diameter_y is None else self.diameter_y * diameter_scale,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -20,13 +20,20 @@ from voltaspin.core.result import Part, Result, Unit
 from voltaspin.core.spec import environment
 from voltaspin.core.units import gamma_e, require_positive
 from voltaspin.device.density import first_degree
-from voltaspin.device.fokker_planck import ROUNDING, FokkerPlanck, FokkerPlanckResult, SwitchingMap
+from voltaspin.device.fokker_planck import (
+    ROUNDING,
+    FokkerPlanck,
+    FokkerPlanckResult,
+    SwitchingMap,
+    sufficient_degree,
+)
 from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.device.protocol import Protocol
 from voltaspin.device.sphere import Floats
 
 Target = Literal["write", "fair", "dephased"]
 Progress = Callable[[int, int], None]
+WAITS, WAITED = 5.0, 10  #: barrier [k_B T] up to which a bit is made by waiting, and for how many relaxation times
 FORGETTING = 20  #: relaxation times after which a bit is forgotten where no in-plane field sets a period
 
 #: Of each target: the ends of the voltages in V_c, how many voltages and widths, the longest width in periods.
@@ -94,6 +101,7 @@ class BestPulse(Result):
         energy: ohmic, in one cell [J].
         verdict: the outcome in one sentence.
         tolerance, corners: of a fair pulse, the box and what the pulse does in each of its cases.
+        reset: whether 1/2 holds only for bits that are reset to 0 before the pulse, which a torque of one sign needs.
     """
 
     KIND: ClassVar[str] = "best-pulse"
@@ -111,16 +119,18 @@ class BestPulse(Result):
     verdict: str
     tolerance: Tolerance | None = None
     corners: tuple[Corner, ...] = ()
+    reset: bool = False
 
 
 class _Search:
     """A junction under one protocol: how its pulses are mapped and judged."""
 
-    def __init__(self, junction: Junction, protocol: Protocol, threads: int | None) -> None:
-        self.junction, self.threads = junction, threads
+    def __init__(self, junction: Junction, protocol: Protocol, threads: int | None, *, reset: bool = False) -> None:
+        self.junction, self.threads, self.reset = junction, threads, reset
         # Without torque and field along z the junction is its own mirror image, and p10 at B_z is p01 at -B_z.
         symmetric = junction.B_bias[2] == 0 and not protocol.spin_torque and not junction.terms
         wells: tuple[Well, ...] = ("up", "down")
+        self._degrees: dict[float, int] = {}
         self.protocols = [replace(protocol, initial=well) for well in wells[: 1 if symmetric else 2]]
 
     def maps(self, voltages: Floats, widths: Floats, progress: Progress | None) -> list[SwitchingMap]:
@@ -135,44 +145,67 @@ class _Search:
         """Largest distance from 1/2 over the box and the name of its case, or the first that is above ``give_up``."""
         worst = (-1.0, "")
         for name, cell, shot in box.cells(self.junction, pulse):
-            once = FokkerPlanck(first_degree(cell))
+            once = FokkerPlanck(self.degree(cell, shot))
             for protocol in self.protocols:
                 worst = max(worst, (abs(once.once(cell, shot, protocol)[0] - 0.5), name))
             if worst[0] > give_up:
                 break
         return worst
 
-    def found(self, pulse: Pulse, target: Target, box: Tolerance | None, where: tuple[float, str]) -> BestPulse:
+    def degree(self, cell: Junction, pulse: Pulse) -> int:
+        """The degree for one case of a box; under further terms that of the nominal cell serves them all."""
+        if not self.junction.terms:
+            return first_degree(cell)
+        if pulse.width not in self._degrees:
+            own = self.protocols[0]
+            self._degrees[pulse.width] = sufficient_degree(
+                self.junction, pulse, relax=own.relax, spin_torque=own.spin_torque
+            )
+        return max(self._degrees[pulse.width], first_degree(cell))
+
+    def found(
+        self, pulse: Pulse, target: Target, box: Tolerance | None, where: tuple[float, str],
+        corners: tuple[Corner, ...] = (),
+    ) -> BestPulse:  # fmt: skip
         """Return the answer for a chosen pulse, with the two degrees that give its error."""
         results = self.both(self.junction, pulse, FokkerPlanck())
         p01, p10 = results[0].value, results[-1].value
         WER = max(result.WER or result.WER_high for result in results)
-        corners: tuple[Corner, ...] = ()
         meets, (worst, case) = True, where
         if box is None:
             rate = f"of {WER:.2g}" if WER > ROUNDING else f"below {ROUNDING:.0e}, which rounding hides"
             verdict = f"{named(pulse)} writes with an error rate {rate}."
             worst, case = max(abs(p01 - 0.5), abs(p10 - 0.5)), "nominal"
         else:
-            corners = tuple(
-                Corner(name=name, p01=found[0].value, p10=found[1].value)
-                for name, cell, shot in box.cells(self.junction, pulse)
-                for found in [
-                    [FokkerPlanck(first_degree(cell), 1e9).switching(cell, shot, p) for p in self._directions]
-                ]
-            )
+            corners = corners or tuple(self._corner(*case) for case in box.cells(self.junction, pulse))
             meets = worst <= box.probability
+            after = " after a reset" if self.reset else ""
             verdict = (
-                f"{named(pulse)} gives 1/2 within {box.probability:g} over the box (worst {worst:.4f}: {case})."
+                f"{named(pulse)}{after} gives 1/2 within {box.probability:g} over the box (worst {worst:.4f}: {case})."
                 if meets
-                else f"No pulse found gives 1/2 within {box.probability:g} over the box; the best, {named(pulse)}, "
-                f"deviates by {worst:.4f} ({case}), so its bits need conditioning, a trim, or a feedback."
+                else f"No pulse found gives 1/2 within {box.probability:g} over the box; the best, "
+                f"{named(pulse)}{after}, deviates by {worst:.4f} ({case}), so its bits need conditioning, a trim, or a "
+                "feedback."
             )
         return BestPulse(
             pulse=pulse, target=target, p01=p01, p10=p10, WER=WER, error=max(r.error for r in results), meets=meets,
             worst_deviation=worst, worst_case=case, energy=pulse.energy(self.junction), verdict=verdict,
-            tolerance=box, corners=corners,
+            tolerance=box, corners=corners, reset=self.reset,
         )  # fmt: skip
+
+    def _corner(self, name: str, cell: Junction, pulse: Pulse) -> Corner:
+        solver = FokkerPlanck(self.degree(cell, pulse), 1e9)
+        if self.junction.terms:  # where a probability may be too small to be resolved, which matters to none here
+            p01, p10 = (min(max(solver.once(cell, pulse, p)[0], 0.0), 1.0) for p in self._directions)
+        else:
+            p01, p10 = (solver.switching(cell, pulse, p).value for p in self._directions)
+        return Corner(name=name, p01=p01, p10=p10)
+
+    def judged(self, pulse: Pulse, box: Tolerance) -> BestPulse:
+        """Return the answer for a pulse that is fair by itself."""
+        corners = tuple(self._corner(*case) for case in box.cells(self.junction, pulse))
+        worst = max((abs(p - 0.5), c.name) for c in corners for p in ((c.p01,) if self.reset else (c.p01, c.p10)))
+        return self.found(pulse, "fair", box, worst, corners)
 
     @property
     def _directions(self) -> list[Protocol]:
@@ -262,12 +295,19 @@ def fair_pulse(
     It is the shortest rectangular pulse for which p01 and p10 stay within ``tolerance.probability`` of 1/2 in every
     case of the box of ``tolerance``; where no pulse does, the one with the least worst deviation. Searched are 15
     voltages from 0.9 to 1.6 V_c and 50 widths up to half a period of the in-plane field (20 relaxation times without
-    one), of them the 8 to 24 that lie flattest around 1/2 in the width, by the Fokker-Planck equation. The answer
-    follows from the junction's values alone, and it is kept in the user's cache folder; that of the generator preset
-    is shipped.
+    one), of them the 8 to 24 that lie flattest around 1/2 in the width, by the Fokker-Planck equation.
+
+    A junction with further terms takes another way where another one needs less voltage
+    (:func:`voltaspin.device.threshold.threshold`). Below a barrier of ``WAITS`` k_B T it is left alone for
+    ``WAITED`` relaxation times. Spin transfer and a spin-orbit line get a pulse of three relaxation times:
+    twice the threshold where that forgets the bit, else the voltage at which p01 is 1/2. A torque of one sign
+    seldom takes a 1 back, so the bit must then be reset before each pulse, ``reset`` says so, and p01 alone is judged.
+
+    The answer follows from the junction's values alone, and it is kept in the user's cache folder; that of the
+    generator preset is shipped.
 
     Args:
-        junction: nominal cell, with a VCMA coefficient and two wells.
+        junction: nominal cell, with two wells and VCMA, spin transfer or a spin-orbit line, or with a low barrier.
         tolerance: the box; :class:`Tolerance` where absent.
         protocol: its time of relaxation and its torque; both directions are always judged.
         threads, progress: as :func:`voltaspin.device.fokker_planck.switching_map`.
@@ -276,7 +316,8 @@ def fair_pulse(
         The pulse with its evidence; ``meets`` and ``verdict`` say whether it holds the tolerance.
 
     Raises:
-        InputError: no voltage acts on the junction, or as :func:`best_pulse`.
+        InputError: no voltage acts on the junction, none makes a fair bit, it breaks the oxide, or as
+            :func:`best_pulse`.
     """
     box, asked = tolerance or Tolerance(), protocol or Protocol()
     bare = replace(junction, name="")
@@ -287,10 +328,36 @@ def fair_pulse(
     ]  # fmt: skip
     return cached(
         "fair-pulse", inputs, suffix=".json", read=BestPulse.load, write=lambda path, found: found.save(path),
-        make=lambda: best_pulse(
-            junction, target="fair", tolerance=box, relax=asked.relax, spin_torque=asked.spin_torque,
-            threads=threads, progress=progress,
-        ),
+        make=lambda: _fair(junction, box, asked, threads, progress),
+    )  # fmt: skip
+
+
+def _fair(
+    junction: Junction, box: Tolerance, asked: Protocol, threads: int | None, progress: Progress | None
+) -> BestPulse:
+    span: dict[str, Any] = {}
+    if junction.terms:
+        from voltaspin.device.breakdown import lifetime, stress
+        from voltaspin.device.low_barrier import relaxation
+        from voltaspin.device.threshold import half_pulse, threshold
+
+        if junction.barrier() <= WAITS:
+            alone = relaxation(junction)
+            time = max(alone.correlation_time.value, 0.0 if alone.rate is None else 1 / alone.rate.value)
+            return _Search(junction, asked, threads).judged(Pulse(voltage=0.0, width=WAITED * time), box)
+        scale = threshold(junction)
+        if scale.way != "VCMA":
+            pulse, reset = half_pulse(junction, scale.voltage, box.probability, asked)
+            lifetime(junction, voltage=stress(junction, pulse))  # refuses what breaks the oxide at once
+            return _Search(junction, asked, threads, reset=reset).judged(pulse, box)
+        (low, high), _, _, turns = _GRIDS["fair"]
+        low, high = sorted((low * scale.voltage, high * scale.voltage))
+        turn = period(junction)
+        span = {"voltage_range": (low, high),
+                "longest": turns * turn if turn else FORGETTING * junction.relaxation_time}  # fmt: skip
+    return best_pulse(
+        junction, target="fair", tolerance=box, relax=asked.relax, spin_torque=asked.spin_torque, threads=threads,
+        progress=progress, **span,
     )  # fmt: skip
 
 

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.device.density import first_degree
-from voltaspin.device.fokker_planck import switching_pair
+from voltaspin.device.fokker_planck import sufficient_degree, switching_pair
 from voltaspin.device.junction import Junction, Pulse
 from voltaspin.device.response import QUANTITIES, Quantity, Response, Variable, design, logistic, nominal
 
@@ -86,7 +85,7 @@ def build(
     for column, q in enumerate(used):
         cells[q] = nominal(q) + half_ranges[q] * spread[:, column]
     stiffest = junction.with_variation(K_eff_scale=1 + half_ranges.get("K_eff_scale", 0.0))
-    L = first_degree(stiffest) if degree is None else degree
+    L = sufficient_degree(stiffest, pulse, relax=relax, spin_torque=spin_torque) if degree is None else degree
     answers = np.empty((solutions, 2))
     done = 0
 
@@ -107,9 +106,12 @@ def build(
 def _variables(
     junction: Junction, pulse: Pulse, half: dict[Quantity, float], used: list[Quantity], spin_torque: bool
 ) -> tuple[Variable, ...]:
-    """The axes on which the cells differ; with further terms each quantity is one."""
+    """The axes on which the cells differ; with further terms each quantity is one that acts under this pulse."""
     if junction.terms:
-        return tuple(Variable(q, ((q, 1, 1.0),), nominal(q), half[q]) for q in used)
+        biased = pulse.voltage != 0 and (junction.line is None or junction.line.gate != 0)
+        divided = junction.spin_transfer is not None or junction.R_series > 0 or spin_torque
+        acts = {"xi_scale": biased and junction.xi != 0, "RA_scale": biased and divided}
+        return tuple(Variable(q, ((q, 1, 1.0),), nominal(q), half[q]) for q in used if acts.get(q, True))
     h = {q: half.get(q, 0.0) for q in QUANTITIES}
     cancelled = 1 - junction.B_k(pulse.voltage) / junction.B_k()  # share of K_eff that the pulse takes away
     out = []

@@ -309,12 +309,12 @@ class Cells:
     @cached_property
     def _sound(self) -> float:
         """Pulses up to which no oxide can have broken down; infinite where nothing says."""
-        from voltaspin.device.breakdown import lifetime
+        from voltaspin.device.breakdown import lifetime, stress
 
         pulse = getattr(self.model, "pulse", None)
         if self.junction is None or pulse is None:
             return np.inf
-        return _FIRST_FAILURES * lifetime(self.junction, voltage=pulse.voltage) / pulse.width
+        return _FIRST_FAILURES * lifetime(self.junction, voltage=stress(self.junction, pulse)) / pulse.width
 
     def _hold(self) -> None:
         """Restore the stuck and broken cells."""

@@ -14,8 +14,8 @@ Every effect is a function of the time and of a seed, so any draw can be compute
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -85,6 +85,8 @@ def _solved_slopes(junction: Junction, pulse: Pulse) -> Slopes:
     from voltaspin.device.sensitivity import sensitivities
     from voltaspin.device.temperature import at_temperature
 
+    if junction.terms:
+        return _differences(junction, pulse)
     wells: tuple[Well, ...] = ("up", "down")
     of = [sensitivities(junction, pulse, parameters=("voltage", "width", "B_z"), initial=w) for w in wells]
     warm = [at_temperature(junction, junction.temperature + step) for step in (-_KELVIN, _KELVIN)]
@@ -92,6 +94,29 @@ def _solved_slopes(junction: Junction, pulse: Pulse) -> Slopes:
     kelvin = ((p[0][1] - p[0][0]) / (2 * _KELVIN), (p[1][1] - p[1][0]) / (2 * _KELVIN))
     pair = {n: (of[0][n].derivative, of[1][n].derivative) for n in ("voltage", "width", "B_z")}
     return Slopes(temperature=kelvin, voltage=pair["voltage"], width=pair["width"], B_z=pair["B_z"])
+
+
+def _differences(junction: Junction, pulse: Pulse) -> Slopes:
+    """Central differences of solutions at one degree, for a junction whose operators have no derivatives here."""
+    from voltaspin.device.fokker_planck import sufficient_degree, switching_pair
+    from voltaspin.device.temperature import at_temperature
+
+    degree = sufficient_degree(junction, pulse)
+
+    def slope(of: Callable[[float], tuple[Junction, Pulse]], step: float) -> tuple[float, float]:
+        low, high = (
+            np.array(switching_pair(*of(s * step), relax=10e-9, spin_torque=False, degree=degree)) for s in (-1, 1)
+        )
+        p01, p10 = (high - low) / (2 * step)
+        return float(p01), float(p10)
+
+    V, w = pulse.voltage, pulse.width
+    return Slopes(
+        temperature=slope(lambda x: (at_temperature(junction, junction.temperature + x), pulse), _KELVIN),
+        voltage=slope(lambda x: (junction, replace(pulse, voltage=V + x)), 1e-3 * max(abs(V), 0.1)),
+        width=slope(lambda x: (junction, replace(pulse, width=w + x)), 1e-3 * w),
+        B_z=slope(lambda x: (junction.with_variation(B_z=x), pulse), 1e-5),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +257,12 @@ class Disturbance:
                 "Imperfections(neighbour_field=...) [T] or pitch=0"
             )
         j = model.junction
-        moment = j.Ms * np.pi * j.diameter**2 / 4 * j.t_F
+        if j.in_plane or j.K_eff() <= 0:
+            raise InputError(
+                f"the field of a neighbour is that of a moment along z, and {j.name} lies in the plane; give "
+                "Imperfections(neighbour_field=...) [T] or pitch=0"
+            )
+        moment = j.Ms * j.volume
         return float(_MU0_4PI * moment / (im.pitch * j.diameter) ** 3)
 
     def common(self, time: float, *, stream: int, at: int) -> dict[str, float]:

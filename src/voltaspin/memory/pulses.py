@@ -24,6 +24,7 @@ from voltaspin.core.units import gamma_e
 from voltaspin.device import Junction, Pulse
 from voltaspin.device.junction import Well
 from voltaspin.device.response import logistic, logit, nominal
+from voltaspin.device.torque import oxide_voltage
 
 Floats = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -327,7 +328,10 @@ class Line:
 
     def shifts(self, junction: Junction, pulse: Pulse, columns: int) -> tuple[Floats, Floats]:
         """Return the shift of the logits of p01 and p10 of each column, solved at five places along the line."""
-        cell = 1 / float(junction.conductance(0.0, pulse.voltage))
+        across = oxide_voltage(junction, pulse.voltage)
+        cell = junction.R_series + 1 / float(junction.conductance(0.0, across))
+        if junction.line is not None:  # which the pulse drives; what its gate adds is left out
+            cell = junction.line.resistance
         droop, delay = self.droop(columns, cell), self.delay(columns)
         at = np.unique(np.linspace(0, columns - 1, min(_LINE_NODES, columns)).round().astype(int))
         here = []

@@ -193,6 +193,11 @@ class Access:
         from voltaspin.device.fokker_planck import switching_probability
         from voltaspin.device.pulse_design import best_pulse
 
+        if write is None and junction.terms:
+            raise InputError(
+                f"write: the pulse that turns a bit of {junction.name} with {', '.join(junction.terms)} over is not "
+                "searched; give write=Pulse(voltage=..., width=...)"
+            )
         if write is None:
             write = best_pulse(junction, target="write").pulse
         found = [switching_probability(junction, write, initial=w) for w in ("up", "down")]

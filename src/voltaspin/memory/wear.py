@@ -14,7 +14,7 @@ from pydantic import Field
 from voltaspin.core.errors import InputError
 from voltaspin.core.result import Result, Unit
 from voltaspin.device import Junction, Pulse
-from voltaspin.device.breakdown import PowerLaw, lifetime
+from voltaspin.device.breakdown import PowerLaw, lifetime, stress
 from voltaspin.device.retention import log_flip_rate
 from voltaspin.device.temperature import at_temperature
 from voltaspin.random.streams import Stream
@@ -95,7 +95,7 @@ def after(rate_0: Floats, rate_1: Floats, seconds: float) -> tuple[Floats, Float
 
 def oxide_lives(junction: Junction, pulse: Pulse, cells: int, *, seed: int) -> NDArray[np.float32]:
     """Pulses until the oxide of each cell breaks down: Weibull, as in ``device.breakdown``; float32 (cells,)."""
-    typical = lifetime(junction, voltage=pulse.voltage, failure=-math.expm1(-1.0)) / pulse.width
+    typical = lifetime(junction, voltage=stress(junction, pulse), failure=-math.expm1(-1.0)) / pulse.width
     u = Stream.of(seed, "memory", "breakdown").uniforms(cells)
     with np.errstate(over="ignore"):
         return (typical * (-np.log(u)) ** (1 / PowerLaw().slope.value)).astype(np.float32)

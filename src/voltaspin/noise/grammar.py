@@ -29,7 +29,7 @@ from voltaspin.core.units import (
     parse_count,
     parse_quantity,
 )
-from voltaspin.device import Junction, Pulse, SwitchingModel
+from voltaspin.device import Junction, Pulse, SwitchingModel, fair_pulse
 from voltaspin.memory import Imperfections, MagnetoelectricMemory
 from voltaspin.noise.conditioning import Peres, VonNeumann, Xor
 from voltaspin.noise.endpoint import is_address
@@ -136,6 +136,9 @@ class Word:
         raise InputError(f"{where} is an object: give it in Python")
 
 
+_TERMS_SOLUTIONS = 128  # of a switching model with further terms, each a second or more
+
+
 def _kinds(annotation: Any) -> tuple[set[type], list[str]]:
     """Return the types that a text can give and the words of an annotation; neither for one of objects."""
     parts = [annotation] if get_origin(annotation) is Literal else [*(get_args(annotation) or [annotation])]
@@ -143,11 +146,21 @@ def _kinds(annotation: Any) -> tuple[set[type], list[str]]:
     return {part for part in parts if part in (bool, int, float, str)}, words
 
 
+def _terms_pulse(cell: Junction, voltage: float | None, width: float | None) -> tuple[Pulse, bool]:
+    """The pulse of a junction with further terms: as given, or its fair one, and whether that needs a reset."""
+    if voltage is not None and width is not None:
+        return Pulse(voltage=voltage, width=width), False
+    if voltage is not None or width is not None:
+        raise InputError("memory: voltage and width make a pulse together; give both, or neither for the fair pulse")
+    fair = fair_pulse(cell)
+    return fair.pulse, fair.reset
+
+
 def _cell(
     *, model: SwitchingModel | str | None = None, junction: Junction | str | None = None, voltage: float | None = None,
     width: float | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Return the switching model of an array's cells, as an argument, where one is given."""
+    """Return the switching model of an array's cells, as an argument, where one is given, and ``reset`` if needed."""
     if junction is None:
         if voltage is not None or width is not None:
             raise InputError("memory: voltage and width are of the pulse of a junction; give junction as well")
@@ -158,10 +171,12 @@ def _cell(
     cell, fair = Junction.of(junction) if isinstance(junction, str) else junction, SwitchingModel.shipped()
     if cell == fair.junction and voltage is None and width is None:
         return {"model": fair}
+    if cell.terms:
+        pulse, reset = _terms_pulse(cell, voltage, width)
+        model = SwitchingModel.from_fokker_planck(cell, pulse, solutions=_TERMS_SOLUTIONS)
+        return {"model": model} | ({"reset": True} if reset else {})
     if width is None:
         raise InputError("memory: the width of the junction's pulse is missing; give width=0.3ns")
-    if voltage is None and cell.terms:
-        raise InputError("memory: a junction with further terms has no usual voltage; give voltage=0.4V")
     pulse = Pulse(voltage=cell.V_c if voltage is None else voltage, width=width)
     return {"model": SwitchingModel.from_fokker_planck(cell, pulse)}
 
@@ -173,8 +188,10 @@ def _memory(*, normals: int = 0, imperfect: bool = False, **given: Any) -> Noise
         return {name: given.pop(name) for name in inspect.signature(call).parameters if name in given}
 
     seed = given["seed"]
-    options = taken(MemorySource)
-    array = _cell(**taken(_cell)) | given
+    options, cell = taken(MemorySource), _cell(**taken(_cell))
+    if cell.pop("reset", False) and not options.setdefault("reset", True):
+        raise InputError("memory: the fair pulse of this junction takes a 0 to a 1 and not back; leave reset=no out")
+    array = cell | given
     if imperfect:
         options["imperfections"] = Imperfections()
     if "memory" not in options:

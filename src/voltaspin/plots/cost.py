@@ -39,8 +39,9 @@ def _against(found: FigureOfMerit) -> list[str]:
 def ratios(found: FigureOfMerit, *, ax: Axes) -> Axes:
     """Draw conventional generators over the memory, a panel for each metric, a colour for each boundary."""
     names = _against(found)
-    panels = split(ax, 1, len(METRICS), sharey=True)[0]
-    for panel, metric in zip(panels, METRICS, strict=True):
+    priced = [metric for metric in METRICS if metric in found.own["cell"]]
+    panels = split(ax, 1, len(priced), sharey=True)[0]
+    for panel, metric in zip(panels, priced, strict=True):
         panel.axvspan(*ABOUT_A_THOUSAND, color=GREEN, alpha=0.18, lw=0)
         panel.axvline(1, color=GREY, lw=0.8)
         for r in found.readings:

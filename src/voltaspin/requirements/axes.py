@@ -282,9 +282,10 @@ def _generator() -> tuple[Junction, Pulse]:
     return model.junction, model.pulse
 
 
-def pair(junction: Junction, pulse: Pulse, *, finer: int = _FINER) -> tuple[float, float]:
+def pair(junction: Junction, pulse: Pulse, *, finer: int = _FINER, least: int = 0) -> tuple[float, float]:
     """(p01, p10) under a pulse, from the Fokker-Planck equation, ``finer`` degrees above the least that resolves it."""
-    return switching_pair(junction, pulse, relax=_RELAX, spin_torque=False, degree=first_degree(junction) + finer)
+    degree = max(first_degree(junction), least) + finer
+    return switching_pair(junction, pulse, relax=_RELAX, spin_torque=False, degree=degree)
 
 
 def bias_and_correlation(p01: float, p10: float) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from voltaspin.core.errors import InputError
 from voltaspin.device import Junction, Pulse
-from voltaspin.device.fokker_planck import switching_probability
+from voltaspin.device.fokker_planck import sufficient_degree, switching_probability
 from voltaspin.device.temperature import at_temperature
 from voltaspin.requirements.axes import bias_and_correlation, pair
 from voltaspin.requirements.compliance import MAPPINGS, TREATMENTS, Compliance, Row, absolute, row_of, signed_limit
@@ -93,8 +93,10 @@ def judge_junction(
     around = around or OperatingConditions()
     reset, K_eff, stray = around.reset, around.K_eff_spread, around.stray_field_spread
 
+    least = sufficient_degree(junction, pulse)
+
     def does(j: Junction, p: Pulse) -> tuple[float, float]:
-        p01, p10 = pair(j, p, finer=0)
+        p01, p10 = pair(j, p, finer=0, least=least)
         return (p01 - 0.5, 0.0) if reset else bias_and_correlation(p01, p10)
 
     exact = [switching_probability(junction, pulse, initial=w) for w in ("up", "down")]
@@ -162,7 +164,7 @@ def _curves(
     for name in ("voltage", "width", "B_z", "temperature"):
         one, whole = getattr(around, name), abs(getattr(pulse, name)) if name in ("voltage", "width") else 1.0
         curve: Curve = [(0.0, [does(junction, pulse)] * 2)]
-        for k in _MULTIPLES[name] if one else ():
+        for k in _MULTIPLES[name] if one and whole else ():  # a bit that only waits has no voltage to deviate
             if name in ("voltage", "width") and k * one >= 1:
                 break
             try:
