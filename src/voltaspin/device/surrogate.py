@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
+from voltaspin.device.density import first_degree
 from voltaspin.device.fokker_planck import sufficient_degree, switching_pair
 from voltaspin.device.junction import Junction, Pulse
 from voltaspin.device.response import QUANTITIES, Quantity, Response, Variable, design, logistic, nominal
@@ -85,7 +86,11 @@ def build(
     for column, q in enumerate(used):
         cells[q] = nominal(q) + half_ranges[q] * spread[:, column]
     stiffest = junction.with_variation(K_eff_scale=1 + half_ranges.get("K_eff_scale", 0.0))
-    L = sufficient_degree(stiffest, pulse, relax=relax, spin_torque=spin_torque) if degree is None else degree
+    L = first_degree(stiffest) if degree is None else degree
+    if degree is None and junction.terms:  # at a threshold the cells in the middle need the most
+        softest = junction.with_variation(K_eff_scale=1 - half_ranges.get("K_eff_scale", 0.0))
+        ends = (softest, junction, stiffest)
+        L = max(sufficient_degree(cell, pulse, relax=relax, spin_torque=spin_torque) for cell in ends)
     answers = np.empty((solutions, 2))
     done = 0
 

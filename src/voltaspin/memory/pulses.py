@@ -176,7 +176,11 @@ class PulseLibrary:
         Raises:
             InputError: a junction without an in-plane field.
         """
-        junction.require_plain("the pulse library")
+        if junction.terms:
+            raise InputError(
+                f"a pulse library flips both bits with any probability, by VCMA alone, and {junction.name} has "
+                f"{', '.join(junction.terms)}; take a junction without, such as 'generator'"
+            )
         if junction.B_in_plane == 0:
             raise InputError("in-plane field = 0 T: a VCMA pulse turns the bit about it; set B_bias")
         V: Any = VOLTAGES * junction.V_c if voltages is None else np.asarray(voltages, float)
