@@ -81,7 +81,7 @@ def test_options_go_before_changes_and_changes_before_the_file() -> None:
         ("", ["steps=many"], "steps"),
         ("", ["steps.more=1"], "steps"),
         ("", ["cells.junction=ideal"], "cells"),
-        ("", ["channels=[33]"], "multiple of norm_groups"),
+        ("", ["channels=[]"], "channels is empty"),
     ],
 )
 def test_a_recipe_that_is_none_is_refused(config: str, changes: list[str], words: str) -> None:

@@ -243,7 +243,7 @@ def answer(monkeypatch):
     nominal = SwitchingModel.shipped()
     solved = []
 
-    def pair(junction, pulse, *, finer=0):
+    def pair(junction, pulse, *, finer=0, least=0):
         solved.append(junction)
         B = junction.B_bias[2]
         off = pulse.voltage / nominal.pulse.voltage - 1

@@ -101,11 +101,8 @@ class TrainSpec(Spec):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if not self.channels or any(c <= 0 or c % self.norm_groups for c in self.channels):
-            raise ValueError(
-                f"channels = {self.channels} must each be a multiple of norm_groups = {self.norm_groups}, such as "
-                f"{tuple(self.norm_groups * (k + 2) for k in range(3))}"
-            )
+        if not self.channels:
+            raise ValueError("channels is empty; give one number for each resolution, such as (32, 64, 96)")
         if wrong := [level for level in self.attention if not 0 <= level < len(self.channels)]:
             raise ValueError(
                 f"attention = {self.attention}: resolution {wrong[0]} is none of 0 to {len(self.channels) - 1}, "
@@ -188,8 +185,13 @@ def make_model(spec: TrainSpec, *, channels: int, size: int, classes: int = 0) -
         classes: that the network is told, beside one for an image without; 0 for none.
 
     Raises:
-        InputError: a size that it cannot halve.
+        InputError: a size that it cannot halve, or channels that do not divide into ``norm_groups``.
     """
+    if any(c <= 0 or c % spec.norm_groups for c in spec.channels):
+        fitting = tuple(spec.norm_groups * (k + 2) for k in range(3))
+        raise InputError(
+            f"channels = {spec.channels} must each be a multiple of norm_groups = {spec.norm_groups}, such as {fitting}"
+        )
     halvings = 2 ** (len(spec.channels) - 1)
     if size % halvings:
         raise InputError(
