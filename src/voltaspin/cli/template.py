@@ -8,23 +8,25 @@ from typing import Annotated, Any
 
 import typer
 
+from voltaspin.cli.training import recipe_of
 from voltaspin.core.errors import InputError, unknown
 
 
 def _train(name: str) -> dict[str, Any]:
-    from voltaspin.diffusion.recipe import recipe
-
-    return recipe(name or "fashion-mnist-small").every_field()
+    return recipe_of(_recipe_named(name), [], {}, "gaussian").every_field()
 
 
 def _train_in_place(name: str) -> dict[str, Any]:
-    from voltaspin.diffusion.inplace import InPlaceTrainSpec
+    return recipe_of(_recipe_named(name), [], {}, "in-place").every_field()
+
+
+def _recipe_named(name: str) -> str:
+    """The name of a recipe; raises InputError for any other, a file too."""
     from voltaspin.diffusion.recipe import recipe
 
-    shared = {k: v for k, v in recipe(name or "fashion-mnist-small").to_json().items() if k not in _HEAD}
-    return InPlaceTrainSpec.from_json(
-        {"kind": InPlaceTrainSpec.KIND, "schema_version": InPlaceTrainSpec.VERSION, **shared, "noise": "array"}
-    ).every_field()
+    if name:
+        recipe(name)
+    return name
 
 
 def _instrument(name: str) -> str:
@@ -41,7 +43,6 @@ def _array(name: str) -> dict[str, Any]:
     return array_spec(name or "analog").to_json()
 
 
-_HEAD = ("kind", "schema_version")
 #: By the kind of file: how it is made from the name of an example, as its text or as JSON data.
 TEMPLATES: dict[str, Callable[[str], str | dict[str, Any]]] = {
     "train": _train, "train-in-place": _train_in_place, "array": _array, "instrument": _instrument,

@@ -52,20 +52,18 @@ def recipe_of(config: str, changes: list[str], options: dict[str, Any], diffusio
     from voltaspin.diffusion import TrainSpec, inplace
     from voltaspin.diffusion.recipe import RECIPES, recipe
 
-    if not config or config in RECIPES or not Path(config).is_file():
-        data = recipe(config).to_json() if config else {}
-    else:
-        data = read_object(config)
     kinds: dict[str, type[TrainSpec]] = {_GAUSSIAN: TrainSpec, _IN_PLACE: inplace.InPlaceTrainSpec}
-    named = next((word for word, kind in kinds.items() if data.get("kind") == kind.KIND), _GAUSSIAN)
-    chosen = kinds[diffusion or named]
-    if config and diffusion and named != diffusion:
-        if config not in RECIPES:
+    if config and config not in RECIPES and Path(config).is_file():
+        data = read_object(config)
+        named = next((word for word, kind in kinds.items() if data.get("kind") == kind.KIND), _GAUSSIAN)
+        if diffusion and named != diffusion:
             raise InputError(f"{config} is a recipe of --diffusion {named}; give that, or leave --diffusion out")
-        data.pop("noise")
-    data = {**data, "kind": chosen.KIND, "schema_version": data.get("schema_version", chosen.VERSION)}
-    if config in RECIPES:
-        data["schema_version"] = chosen.VERSION
+        chosen = kinds[named]
+    else:  # a name says nothing of the kind of diffusion, nor of its source
+        known = recipe(config).to_json() if config else {}
+        data = {name: value for name, value in known.items() if name not in ("kind", "schema_version", "noise")}
+        chosen = kinds[diffusion or _GAUSSIAN]
+    data = {"schema_version": chosen.VERSION, **data, "kind": chosen.KIND}
     for change in changes:
         name, equals, text = change.partition("=")
         if not equals:
@@ -162,7 +160,11 @@ def train(
         if diffusion != _IN_PLACE and not config:
             refuse_cells(cells_per_pixel, cells, "--diffusion in-place")
     spec = recipe_of(config, changes or [], given, diffusion)
-    in_place = spec.KIND != "train"
+    from voltaspin.diffusion import inplace, load_images
+    from voltaspin.diffusion import train as run_training
+    from voltaspin.diffusion.loop import classes_of
+
+    in_place = isinstance(spec, inplace.InPlaceTrainSpec)
     if in_place:
         refuse_recording(recording, "--diffusion in-place draws in its own array")
         refuse_streaming(streaming, "--diffusion in-place")
@@ -172,10 +174,6 @@ def train(
     name = noise or spec.noise
     check_recording(name, recording)
     check_writable(out)
-    from voltaspin.diffusion import inplace, load_images
-    from voltaspin.diffusion import train as run_training
-    from voltaspin.diffusion.loop import classes_of
-
     with progress_of("decode") as progress:
         images = load_images(spec.data, split="train", background=background, progress=progress)
     classes_of(images, spec)  # before any work

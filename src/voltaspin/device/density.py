@@ -46,11 +46,10 @@ def term_weights(junction: Junction, voltage: float, *, spin_torque: bool = Fals
     rate = gamma_e / (1 + alpha**2)
     B_k, B_x, B_z = junction.B_k(voltage), junction.B_in_plane, junction.B_bias[2]
     a_J = spin_torque_field(junction, voltage) if spin_torque else 0.0
-    diffusion = alpha * rate * k_B * junction.temperature / (junction.Ms * junction.volume)
     return np.array(
         [
             rate * B_k, alpha * rate * B_k, rate * B_x, alpha * rate * B_x, rate * (B_z - alpha * a_J),
-            rate * (alpha * B_z + a_J), diffusion,
+            rate * (alpha * B_z + a_J), drive.diffusion(junction),
         ]
     )  # fmt: skip
 
@@ -169,17 +168,24 @@ def staircase(pulse: Pulse, junction: Junction, begin: float, end: float) -> Ite
 
     Source: S. Blanes and P. C. Moan, Appl. Numer. Math. 56, 1519 (2006).
     """
-    plus, minus = 0.5 + 1 / math.sqrt(3), 0.5 - 1 / math.sqrt(3)
-    for a, b, steps, flat in _stretches(pulse, junction, begin, end):
-        if steps == 0:
+    for a, b, count, flat in _stretches(pulse, junction, begin, end):
+        if count == 0:
             yield flat, b - a
-            continue
-        h = (b - a) / steps
-        for k in range(steps):
-            middle = a + (k + 0.5) * h
-            V1, V2 = pulse.voltage_at(np.array([middle - h / math.sqrt(12), middle + h / math.sqrt(12)]))
-            yield float(plus * V1 + minus * V2), h / 2
-            yield float(minus * V1 + plus * V2), h / 2
+        for h, (V1, V2) in _pairs(pulse, a, b, count):
+            yield float(_PLUS * V1 + _MINUS * V2), h / 2
+            yield float(_MINUS * V1 + _PLUS * V2), h / 2
+
+
+#: Weights of the two voltages of a step in each half of it, by the commutator-free Magnus scheme of fourth order.
+_PLUS, _MINUS = 0.5 + 1 / math.sqrt(3), 0.5 - 1 / math.sqrt(3)
+
+
+def _pairs(pulse: Pulse, a: float, b: float, count: int) -> Iterator[tuple[float, Floats]]:
+    """(length [s], the two voltages (2,)) of each of ``count`` steps between two times."""
+    for k in range(count):
+        h = (b - a) / count
+        middle = a + (k + 0.5) * h
+        yield h, pulse.voltage_at(np.array([middle - h / math.sqrt(12), middle + h / math.sqrt(12)]))
 
 
 def steps(
@@ -194,19 +200,15 @@ def steps(
         for voltage, duration in staircase(pulse, junction, begin, end):
             yield term_weights(junction, voltage, spin_torque=spin_torque), duration
         return
-    plus, minus = 0.5 + 1 / math.sqrt(3), 0.5 - 1 / math.sqrt(3)
     for first, last, warm in stretches(junction, pulse, end):
         for a, b, count, flat in _stretches(pulse, warm, max(first, begin), max(last, begin)):
             at = lambda V, cell=warm: drive.weights(cell, float(V), spin_torque=spin_torque)  # noqa: E731
             if count == 0:
                 yield at(flat), b - a
-                continue
-            h = (b - a) / count
-            for k in range(count):
-                middle = a + (k + 0.5) * h
-                w1, w2 = map(at, pulse.voltage_at(np.array([middle - h / math.sqrt(12), middle + h / math.sqrt(12)])))
-                yield drive.mixed(plus, w1, minus, w2), h / 2
-                yield drive.mixed(minus, w1, plus, w2), h / 2
+            for h, volts in _pairs(pulse, a, b, count):
+                w1, w2 = map(at, volts)
+                yield drive.mixed(_PLUS, w1, _MINUS, w2), h / 2
+                yield drive.mixed(_MINUS, w1, _PLUS, w2), h / 2
 
 
 def _stretches(pulse: Pulse, junction: Junction, begin: float, end: float) -> Iterator[tuple[float, float, int, float]]:

@@ -121,8 +121,8 @@ def weights(junction: TermedJunction, voltage: float, *, spin_torque: bool = Fal
 
 def diffusion(junction: TermedJunction) -> float:
     """Return the diffusion constant of m on the sphere [1/s]."""
-    alpha = junction.alpha_G
-    return alpha * gamma_e / (1 + alpha**2) * k_B * junction.temperature / (junction.Ms * junction.volume)
+    rate = gamma_e / (1 + junction.alpha_G**2)
+    return junction.alpha_G * rate * k_B * junction.temperature / (junction.Ms * junction.volume)
 
 
 def mixed(a: float, first: Floats, b: float, second: Floats) -> Floats:

@@ -81,6 +81,8 @@ class NoisePrediction:
         self.say = say
         self.spec, self.source, self.scheduler = spec, source, make_scheduler(spec)
         self.alpha_bar = self.scheduler.alphas_cumprod
+        weights = loss_weights(spec, self.alpha_bar.double().numpy())
+        self.weights = None if spec.weighting == "uniform" else torch.from_numpy(weights).float()
 
     def network(self, *, channels: int, size: int, classes: int = 0) -> UNet2DModel:
         return network_of(self.spec, channels=channels, size=size, classes=classes)
@@ -104,12 +106,11 @@ class NoisePrediction:
                 tuple(x0.shape), streams=context.images, step=context.step if self.source.addressable else None
             )
         ).to(device)
-        alpha_bar = self.alpha_bar.double().numpy()
-        t = timesteps(spec, batch.step, alpha_bar)[batch.slots]
-        weight = None if spec.weighting == "uniform" else torch.from_numpy(loss_weights(spec, alpha_bar)[t])
+        t = torch.from_numpy(timesteps(spec, batch.step, self.alpha_bar.double().numpy())[batch.slots]).to(device)
+        weight = None if self.weights is None else self.weights.to(device)[t]
         return diffusion_loss(
-            model, x0, noise, torch.from_numpy(t).to(device), self.alpha_bar.to(device), spec.prediction_type,
-            weight=None if weight is None else weight.float().to(device), labels=on_device(batch.labels, device),
+            model, x0, noise, t, self.alpha_bar.to(device), spec.prediction_type,
+            weight=weight, labels=on_device(batch.labels, device),
         )  # fmt: skip
 
     def state(self) -> dict[str, Any]:
