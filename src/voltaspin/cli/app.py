@@ -15,6 +15,7 @@ from voltaspin.cli.cells import cells
 from voltaspin.cli.cost import cost
 from voltaspin.cli.design import design
 from voltaspin.cli.device import app as device_app
+from voltaspin.cli.explore import explore
 from voltaspin.cli.fit import fit
 from voltaspin.cli.images import evaluate, sample
 from voltaspin.cli.measure import measure
@@ -79,7 +80,8 @@ def demo(
 
 
 for command in (
-    bits, randomness, cells, waveform, study, design, frontier, spec, cost, train, sample, evaluate, schema, template,
+    bits, randomness, cells, waveform, study, design, frontier, spec, cost, train, sample, evaluate, explore, schema,
+    template,
 ):  # fmt: skip
     app.command()(command)
 

@@ -37,6 +37,7 @@ FIGURES: dict[str, Callable[..., Any]] = {
         "device-fits": ("fit_devices", "device_fits"),
         "noise-specification": ("requirements", "every_axis"),
         "randomness": ("noise", "examined_bits"),
+        "switching-view": ("explorer", "switching_curve"),
         "telegraph": ("waveform", "dwell_times"),
         "waveform": ("waveform", "trace_and_levels"),
     }.items()
