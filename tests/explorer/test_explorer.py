@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import shutil
 import socket
 import subprocess
 import sys
@@ -199,23 +198,6 @@ def test_the_page_in_a_browser(address, browser):
         " !e.closest('pre') && e.getBoundingClientRect().width > 0).map(e => e.tagName + ' ' + e.className).slice(0, 5)"
     )
     assert wide == []
-
-
-@pytest.fixture
-def browser():
-    """Debian's Chromium, without a screen."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if (chromium := shutil.which("chromium")) is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("chromium is missing: apt-get install chromium")
-        pytest.skip("chromium is missing: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        made = playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
-        )  # fmt: skip
-        yield made
-        made.close()
 
 
 def test_a_description_names_the_same_array(tmp_path, monkeypatch):

@@ -126,6 +126,8 @@ def write_error_map(result: Characterisation, *, ax: Axes) -> Axes:
     (*widths, _), unit = prefixed([*grid.widths, grid.widths[-1]], "s")
     scale = widths[0] / grid.widths[0]
     lowest, colours = min(float(log_WER.min()), -1.0), matplotlib.colormaps["Blues_r"]
+    if result.write is not None:  # the scale reaches the pulse that the figure marks, which lies between the points
+        lowest = min(lowest, math.log10(max(result.write.WER, _FLOOR)))
     mesh = ax.pcolormesh(widths, grid.voltages, log_WER, cmap=colours, shading="gouraud", vmin=lowest, vmax=0)
     ax.grid(False)
     # The probabilities themselves, not their distance from 1/2, whose kink a coarse map would tear apart.
