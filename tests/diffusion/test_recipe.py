@@ -15,7 +15,7 @@ from scipy import stats
 from voltaspin.core.errors import InputError
 from voltaspin.diffusion import TrainSpec, inplace, load_pipeline, train
 from voltaspin.diffusion.data import ImageSet
-from voltaspin.diffusion.loop import Batch, classes_of
+from voltaspin.diffusion.objective import Batch, classes_of
 from voltaspin.diffusion.recipe import (
     RECIPES,
     learning_rate,
