@@ -162,9 +162,8 @@ def train(
         if diffusion != _IN_PLACE and not config:
             refuse_cells(cells_per_pixel, cells, "--diffusion in-place")
     spec = recipe_of(config, changes or [], given, diffusion)
-    from voltaspin.diffusion import inplace, load_images
+    from voltaspin.diffusion import inplace, load_images, log_lines
     from voltaspin.diffusion import train as run_training
-    from voltaspin.diffusion import log_lines
     from voltaspin.diffusion.objective import classes_of
     from voltaspin.diffusion.ranks import Ranks
 
