@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.files import read_object
 from voltaspin.core.folders import RECORD
 from voltaspin.core.result import Result
-from voltaspin.metrics.distance import Score, fd_difference, kid, kid_difference, least_images
+from voltaspin.metrics.distance import Score, least_images
 from voltaspin.metrics.evaluation import Metric, paired_difference, score_features, single_images
 from voltaspin.metrics.moments import AnyExtractor, ImageParts, Progress, features_of
 from voltaspin.metrics.shipped import Reference
@@ -113,30 +113,19 @@ def compare_folders(
         features.append(features_of(parts, extractor, show)[0])
     shared, differing = shared_by(_record(a), _record(b))
     x, z = features
-    labels = {"extractor": extractor.name, "extractor_sha256": extractor.sha256, "shared": shared}
-    reason = ""
-    if isinstance(against, Reference):
-        own_scores = [(score_features(f, against).kid,) for f in (x, z)]
-        enough = count >= least_images(x.shape[1], extrapolate=True)
-        metrics: tuple[Metric, ...] = ("KID", "FD", "precision", "recall") if enough else ("KID",)
-        differences = [paired_difference(x, z, against, metric=m, shared=shared) for m in metrics]
-        n_reference = len(against.target)
-    else:
-        y = against.features
-        own_scores = [(Score.of(kid(f, y), name="KID", **labels),) for f in (x, z)]
-        enough = min(count, len(y)) >= least_images(x.shape[1], extrapolate=True)
-        of: dict[str, Callable[[], Any]] = {"KID difference": lambda: kid_difference(x, z, y)}
-        if enough:
-            of[f"{extractor.frechet} difference"] = lambda: fd_difference(x, z, y)
-        differences = [Score.of(make(), name=name, **labels) for name, make in of.items()]
-        n_reference = len(y)
-    if not enough:
-        least = least_images(x.shape[1], extrapolate=True)
-        reason = f"No difference of {extractor.frechet}: {count} pairs are too few; give at least {least}."
+    real = against if isinstance(against, Reference) else against.reference()
+    own_scores = [(score_features(f, real).kid,) for f in (x, z)]
+    least, reason = least_images(x.shape[1], extrapolate=True), ""
+    metrics: tuple[Metric, ...] = ("KID", "FD", "precision", "recall")
+    if min(count, len(real.target)) < least:
+        metrics = metrics[:1]
+        few = f"{count} pairs against {len(real.target)} are too few"
+        reason = f"No difference of {extractor.frechet}: {few}; give at least {least}."
+    differences = [paired_difference(x, z, real, metric=m, shared=shared) for m in metrics]
     return FolderComparison(
         a=str(a), b=str(b), pairs=count, left_out=sum(map(len, files)) - 2 * count, scores_a=own_scores[0],
         scores_b=own_scores[1], differences=tuple(differences), shared=shared, differing=tuple(differing),
-        reference=against.name, n_reference=n_reference, reason=reason,
+        reference=against.name, n_reference=len(real.target), reason=reason,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from voltaspin.metrics.distance import Array
 from voltaspin.metrics.features import Extractor
 from voltaspin.metrics.fidelity import EXTRACTORS, FidelityExtractor
 from voltaspin.metrics.moments import AnyExtractor, ImageParts, Moments, Progress, features_of
+from voltaspin.metrics.shipped import Reference
 
 KIND, VERSION = "feature-statistics", 1
 SHIPPED = "shipped"  #: word of the package's own extractor
@@ -114,6 +115,14 @@ class FeatureStatistics:
         found = Moments()
         found._join(len(self.features), self.mean, self.covariance * (len(self.features) - 1))
         return found
+
+    def reference(self) -> Reference:
+        """The same as a reference of :func:`voltaspin.metrics.score_features`; nothing is standardised."""
+        d = self.features.shape[1]
+        return Reference(
+            self.name, self.extractor, self.extractor_sha256, {"reference": self.features}, np.zeros(0, np.uint8),
+            np.zeros(d), np.ones(d), {},
+        )  # fmt: skip
 
     def save(self, path: Path | str) -> StatisticsResult:
         """Write the file, whole or not at all."""
