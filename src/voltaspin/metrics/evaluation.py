@@ -176,13 +176,13 @@ def score_features(
     n, contrast, why = len(x), [(1.0, x)], ""
     width = y.shape[1]
     found = {"KID": kernel_estimate(contrast, y, against.target_sums)}
-    least = least_images(width, extrapolate=True)
-    if n < 2 * width:
-        why = f"No FD, precision or recall: {n} images are too few; score at least {2 * width}."
+    least, fewest = least_images(width, extrapolate=True), min(n, len(y))
+    if fewest < 2 * width:
+        why = f"No FD, precision or recall: {fewest} images are too few; score at least {2 * width}."
     else:
         found["FD"] = fd(x, y)
-        if n < least:
-            why = f"No FD extrapolated: {n} images are too few to deal out; score at least {least}."
+        if fewest < least:
+            why = f"No FD extrapolated: {fewest} images are too few to deal out; score at least {least}."
         else:
             found["FD extrapolated"] = fd_extrapolated(x, y, seed=seed)
         found |= {"precision": precision_of(contrast, against.manifold), "recall": recall_of(contrast, y)}

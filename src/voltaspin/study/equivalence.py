@@ -192,7 +192,8 @@ def judge(spec: StudySpec, out: Path, *, against: Reference | None = None) -> St
             own.append((a_kid, b_kid))
             n = min(len(a), len(b))
             images += n
-            for metric in _METRICS if n >= least_images(a.shape[1], extrapolate=True) else _METRICS[:1]:
+            enough = min(n, len(against.target)) >= least_images(a.shape[1], extrapolate=True)
+            for metric in _METRICS if enough else _METRICS[:1]:
                 score = paired_difference(a[:n], b[:n], against, metric=metric)
                 scores.setdefault(metric, []).append((score.value, score.standard_error))
         more: dict[str, float] = {}
