@@ -18,17 +18,16 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
-from diffusers import UNet2DModel
 from pydantic import Field
 
-from voltaspin.core.capacity import check_memory, memory_errors
+from voltaspin.core.capacity import memory_errors
 from voltaspin.core.errors import InputError, NoiseStoppedError
 from voltaspin.core.files import read_object
 from voltaspin.core.folders import RECORD, OutputFolder
 from voltaspin.core.result import Result, Unit
 from voltaspin.core.stopping import Stopped, on_signal
 from voltaspin.diffusion import checkpoints, train_log
-from voltaspin.diffusion.backend import check_compiler, keep_freed_memory, outputs_per_image
+from voltaspin.diffusion.backend import check_compiler, keep_freed_memory
 from voltaspin.diffusion.data import ImageSet
 from voltaspin.diffusion.objective import Objective
 from voltaspin.diffusion.ranks import Ranks
@@ -119,7 +118,6 @@ def run(
     _, channels, size, _ = images.images.shape
     state = TrainState(objective, images, Path(out), folder, spec=spec, ranks=ranks, held_out=held_out)
     model = state.prepare(channels=channels, size=size)
-    _check_batch(state.network, spec, ranks, size=size)
     started, losses = time.monotonic(), list[float]()
     stop: list[int] = []  # the signal that asked for it: a step is finished and saved, a second signal ends at once
     halted = False
@@ -270,18 +268,6 @@ def _check_parts(spec: TrainSpec, ranks: Ranks) -> None:
             f"batch = {spec.batch} does not divide into {spec.accumulate} part(s) for each of {ranks.count} processes; "
             f"give a multiple of {parts}"
         )
-
-
-def _check_batch(model: UNet2DModel, spec: TrainSpec, ranks: Ranks, *, size: int) -> None:
-    """Refuse a batch whose activations, which the backward pass needs, surely do not fit into memory."""
-    part = spec.batch // spec.accumulate // ranks.count
-    outputs, _ = outputs_per_image(model, (model.config.in_channels, size, size))
-    per_image = outputs * (2 if spec.precision == "bf16" else 4)
-    check_memory(
-        per_image * part,
-        what=f"a training step of {part} images of {size}x{size} pixels",
-        remedy=f"use a smaller batch, or divide it with accumulate; an image takes about {per_image / 1e6:.1f} MB",
-    )
 
 
 def _same_run(spec: S, record: dict[str, Any], images: ImageSet, out: Path) -> S:

@@ -10,10 +10,12 @@ import torch
 from diffusers import UNet2DModel
 from diffusers.training_utils import EMAModel
 
+from voltaspin.core.capacity import check_memory
 from voltaspin.core.folders import OutputFolder
 from voltaspin.core.ledger import Ledger
 from voltaspin.core.spec import environment
 from voltaspin.diffusion import checkpoints, train_log
+from voltaspin.diffusion.backend import outputs_per_image
 from voltaspin.diffusion.data import ImageSet
 from voltaspin.diffusion.objective import Batch, Objective, classes_of
 from voltaspin.diffusion.ranks import Ranks
@@ -75,6 +77,7 @@ class TrainState:
             if "ledger" in record:
                 self._spent = Ledger.from_dict(record["ledger"])
         self.objective.check(spec.steps - self.step, channels=channels, size=size)
+        _check_batch(self.network, spec, self.ranks, size=size)
         self._begin(new=checkpoint is None)
         self.log = TrainLog(self.folder, step=self.step, state=record.get("log"))
         model, self.optimizer = self.accelerator.prepare(self.network, optimizer)
@@ -157,3 +160,15 @@ class TrainState:
             checkpoints.export(self.folder, self.network, self.ema, self.objective.export)
         self.ranks.told(None)  # nobody goes on, or ends, before it is written
         return spent
+
+
+def _check_batch(model: UNet2DModel, spec: TrainSpec, ranks: Ranks, *, size: int) -> None:
+    """Refuse a batch whose activations, which the backward pass needs, surely do not fit into memory."""
+    part = spec.batch // spec.accumulate // ranks.count
+    outputs, _ = outputs_per_image(model, (model.config.in_channels, size, size))
+    per_image = outputs * (2 if spec.precision == "bf16" else 4)
+    check_memory(
+        per_image * part,
+        what=f"a training step of {part} images of {size}x{size} pixels",
+        remedy=f"use a smaller batch, or divide it with accumulate; an image takes about {per_image / 1e6:.1f} MB",
+    )

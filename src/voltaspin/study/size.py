@@ -190,5 +190,5 @@ def check_fit(condition: Condition) -> None:
         channels, height, width = shape
         raise InputError(
             f"images of {width}x{height} pixels in {channels} channel(s), and the shipped extractor takes grey ones of "
-            f"{SIDE}x{SIDE}; give reference, a file that `voltaspin reference DATA --extractor inception` makes"
+            f"{SIDE}x{SIDE}; give reference, a file of `voltaspin reference` by another extractor, such as inception"
         )

@@ -9,7 +9,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     "conditions": {
         "name": "Every kind of condition",
         "question": "A file to be cut down: each condition changes one thing of the base. Write the margin before you "
-        "run; `voltaspin study FILE --out FOLDER --dry-run` says what it takes.",
+        "run; a dry run of `voltaspin study` says what it takes.",
         "margin": 0.015,
         "baseline": "software",
         "base": {"images": 256, "steps": 25},
@@ -45,8 +45,8 @@ STUDIES: dict[str, dict[str, Any]] = {
     },
     "own-images": {
         "name": "Hardware noise on images of one's own",
-        "question": "Give data, a folder of square pictures, and reference, the file that `voltaspin reference "
-        "pictures --extractor inception --out pictures.safetensors` makes.",
+        "question": "Give data, a folder of square pictures, and reference, a file that `voltaspin reference` makes of "
+        "other real ones by the extractor inception.",
         "margin": 0.01,
         "baseline": "software",
         "base": {
