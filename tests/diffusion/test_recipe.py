@@ -107,6 +107,14 @@ def test_the_class_of_some_images_is_withheld(images: ImageSet) -> None:
         classes_of(replace(images, labels=None), spec)
 
 
+@pytest.mark.parametrize(
+    ("labels", "words"), [([-1, 0], "has a label below 0"), ([0, 10**9], "a label 1000000000 and 64 images")]
+)
+def test_labels_out_of_range_are_refused(images: ImageSet, labels: list[int], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        classes_of(replace(images, labels=np.array(labels * 32)), TrainSpec(**SMALL, labels=True))
+
+
 def test_a_divided_batch_has_the_gradient_of_the_whole(images: ImageSet) -> None:
     gradients = []
     for parts in (1, 4):

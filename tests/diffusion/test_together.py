@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[2]
@@ -129,3 +130,20 @@ def test_what_processes_cannot_share_is_refused_in_every_one(tmp_path: Path) -> 
     ):
         found = trained(tmp_path / words[:5].strip(), 2, **job)
         assert all(words in p["error"] for p in found), found
+
+
+@pytest.mark.slow
+def test_the_command_of_the_help_trains_in_two_processes_and_prints_once(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    for k in range(8):
+        Image.new("L", (8, 8), 20 * k).save(tmp_path / "pictures" / f"{k}.png")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--rdzv_backend", "c10d",
+         "--rdzv_endpoint", "localhost:0", "-m", "voltaspin", "train", "--data", str(tmp_path / "pictures"),
+         "--noise", "memory", "--set", "channels=[16]", "--steps", "2", "--batch", "4", "--out", str(tmp_path / "m"),
+         "--json"],
+        check=True, capture_output=True, text=True, timeout=300, env=environment,
+    )  # fmt: skip
+    result = json.loads(done.stdout)
+    assert (result["processes"], result["step"], result["ledger"]["normal"]) == (2, 2, 2 * 4 * 64)

@@ -149,6 +149,14 @@ def test_a_table_that_goes_on_has_every_row_once(
     assert {"samples/00000003.png", "samples/00000006.png", "train.csv"} <= set(listed)
 
 
+def test_a_run_that_goes_on_is_watched_as_it_is_asked_now(images: ImageSet, others: ImageSet, tmp_path: Path) -> None:
+    train(images, PseudoSource(seed=1), tmp_path / "m", spec=TrainSpec(**FIELDS), progress=_stop_at(3))
+    spec = TrainSpec(**FIELDS, validate_every=5)
+    result = train(images, PseudoSource(seed=1), tmp_path / "m", spec=spec, resume=True, held_out=others)
+    assert [row["step"] for row in rows(tmp_path / "m")] == ["5", "6"]
+    assert result.validation_loss is not None
+
+
 def test_counts_of_an_array_are_validated_without_disturbing_it(
     images: ImageSet, others: ImageSet, tmp_path: Path
 ) -> None:

@@ -127,4 +127,8 @@ def classes_of(images: ImageSet, spec: TrainSpec) -> int:
         raise InputError(f"labels = true, and {images.name} has no labels; leave it out, or give images with classes")
     if not len(images.labels) or images.labels.min() < 0:
         raise InputError(f"{images.name} has a label below 0; number the classes from 0")
-    return int(images.labels.max()) + 1
+    if (top := int(images.labels.max())) >= len(images):
+        raise InputError(
+            f"{images.name} has a label {top} and {len(images)} images; number the classes from 0 without gaps"
+        )
+    return top + 1

@@ -92,7 +92,7 @@ def _work_and_memory(spec: StudySpec, trainings: list[TrainSpec]) -> tuple[float
     for t in trainings:
         model = _network(t)
         work += 3 * t.steps * t.batch * _operations(model) / unit  # forward, and twice that backward
-        outputs, _ = outputs_per_image(model, shape_of(model))
+        outputs, _ = _outputs(model)
         weights = sum(p.numel() for p in model.parameters())
         pixels = _images_of(t.data).images.nbytes if t.data != _USUAL else _BYTES_OF_USUAL
         memory = max(memory, 4.0 * (_COPIES * weights + outputs * t.batch // t.accumulate) + pixels)
@@ -104,7 +104,7 @@ def _work_and_memory(spec: StudySpec, trainings: list[TrainSpec]) -> tuple[float
         if (training := run.training) is not None:
             model = _network(training_spec(training))
         work += (c.images + 2 * c.correct) * c.steps * _operations(model) / unit
-        _, largest = outputs_per_image(model, shape_of(model))
+        _, largest = _outputs(model)
         at_once = 8.0 * _AT_ONCE * largest + 4 * sum(p.numel() for p in model.parameters())
         memory = max(memory, at_once + 2.0 * c.images * _numbers(model))
     return work, memory
@@ -140,6 +140,11 @@ def _network(spec: TrainSpec) -> UNet2DModel:
 def _numbers(model: UNet2DModel) -> int:
     channels, height, width = shape_of(model)
     return channels * height * width
+
+
+@lru_cache(maxsize=64)
+def _outputs(model: UNet2DModel) -> tuple[int, int]:
+    return outputs_per_image(model, shape_of(model))
 
 
 @lru_cache(maxsize=64)
