@@ -11,6 +11,7 @@ from PIL import Image
 
 from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError
+from voltaspin.memory import ArraySpec
 from voltaspin.metrics import FeatureStatistics, ImageParts
 from voltaspin.study import Condition, Run, StudySpec, contents
 from voltaspin.study.check import check, idle
@@ -18,7 +19,7 @@ from voltaspin.study.contents import recipe_fields
 from voltaspin.study.runner import folder_of
 from voltaspin.study.specification import Training
 from voltaspin.study.template import STUDIES
-from voltaspin.study.work import training_source, training_spec
+from voltaspin.study.work import built_spec, training_source, training_spec
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 #: SHA-256 of the keys of all runs and trainings, as they were before conditions could set all of this.
@@ -134,6 +135,16 @@ def test_fields_of_a_training_that_is_none_do_not_act(path: str, fields: dict[st
 )
 def test_fields_of_a_training_act(path: str, fields: dict[str, Any]) -> None:
     assert not idle(Condition(**fields), path)
+
+
+def test_arrays_begin_with_a_preset() -> None:
+    spec = built_spec(Condition(compute={"preset": "analog", "adc_bits": 5}))
+    assert spec is not None
+    expected = {**ArraySpec.preset("analog").model_dump(), "adc_bits": 5}
+    assert spec.model_dump() == expected
+    assert not idle(Condition(compute={"preset": "analog", "adc_bits": 5}), "compute.preset")
+    with pytest.raises(InputError, match="array preset 'analogue' is unknown"):
+        built_spec(Condition(compute={"preset": "analogue"}))
 
 
 def test_the_templates_are_studies_and_the_first_one_runs_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,7 +44,8 @@ class Condition(Spec):
             ``imperfections``, ``cells`` and ``source`` are of the sampling.
         memory: fields of ``MagnetoelectricMemory`` that differ, such as ``K_eff_spread``.
         imperfections: fields of ``Imperfections`` that differ from none; empty: none at all.
-        compute: fields of an ``ArraySpec`` for the network; absent: floating point.
+        compute: fields of an ``ArraySpec`` for the network, beside a ``preset`` such as ``analog`` if that is given;
+            absent: floating point.
         cells: what one cell of the memory does, in place of a junction's model: fields of
             :class:`voltaspin.study.cells.Cells`.
         source: fields of ``MemorySource`` that differ (``mapping``, ``reset``, ``settled``), ``shaping`` as a pair such

@@ -34,7 +34,7 @@ STUDIES: dict[str, dict[str, Any]] = {
             },
             "another sampler": {"sampling": {"sampler": "dpm++"}},
             "few draws": {"sampling": {"sampler": "ddim", "churn": 4}},
-            "network in crossbars": {"compute": {"weight_bits": 6, "adc_bits": 8}, "calibrate": True},
+            "network in crossbars": {"compute": {"preset": "analog", "adc_bits": 6}, "calibrate": True},
             "pixels in an array": {"diffusion": "in-place", "sampling": {"cells_per_pixel": 31}},
             "steps halved": {"steps": 12},
         },

@@ -109,8 +109,10 @@ def built_spec(condition: Condition) -> ArraySpec | None:
     """The arrays of a condition; None where its network computes in floating point."""
     if condition.compute is None:
         return None
-    _check_types(condition.compute, ArraySpec, "compute")
-    return ArraySpec(**condition.compute)
+    fields = dict(condition.compute)
+    preset = fields.pop("preset", None)
+    _check_types(fields, ArraySpec, "compute")
+    return ArraySpec(**fields) if preset is None else ArraySpec(**ArraySpec.preset(preset).model_dump() | fields)
 
 
 def _check_types(fields: dict[str, Any], kind: type | Callable[..., Any], where: str) -> None:
