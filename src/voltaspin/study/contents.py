@@ -28,9 +28,7 @@ def recipe_fields(recipe: str, *, in_place: bool) -> dict[str, Any]:
     return found | {"steps": spec.steps, "channels": list(spec.channels)}
 
 
-def contents(
-    *, noises: Iterable[str], data: str = "", reference: str = "", start: str = ""
-) -> dict[str, str]:
+def contents(*, noises: Iterable[str], data: str = "", reference: str = "", start: str = "") -> dict[str, str]:
     """Return hashes of what is read from files, so that a key names their contents and not their paths."""
     recorded = [noise for noise in noises if words_of(noise)[0] == "recorded"]
     paths = {token.strip() for noise in recorded for token in re.split(r"[,|=]|^recorded:", noise)}
