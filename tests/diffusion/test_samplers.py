@@ -14,6 +14,7 @@ from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError
 from voltaspin.diffusion.pipelines import Pipeline
 from voltaspin.diffusion.published import open_model, sample_unmodified
+from voltaspin.diffusion.recipe import make_model, make_scheduler
 from voltaspin.diffusion.samplers import NAMES, SAMPLERS, by_name, generate
 from voltaspin.diffusion.sampling import drawing_steps, normals_per_image, sample
 from voltaspin.diffusion.stepping import steps_for
@@ -147,3 +148,18 @@ def test_the_command_takes_every_name(capsys: pytest.CaptureFixture[str], tmp_pa
     assert not ended.value.code
     assert '"sampler": "dpm++"' in capsys.readouterr().out
     assert set(NAMES) == {"ddpm", "ddim", *SAMPLERS}
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize("sampler", NAMES)
+def test_a_sampler_serves_a_kind_of_prediction_or_says_so_before_any_work(spec, tmp_path, sampler, kind):
+    fitting = spec.model_copy(update={"prediction_type": kind})
+    model = make_model(fitting, channels=1, size=8).eval()
+    pipeline = Pipeline(model, make_scheduler(fitting), tmp_path, "0" * 64)
+    source = PseudoSource(seed=1)
+    if (sampler, kind) == ("euler-ancestral", "sample"):
+        with pytest.raises(InputError, match="cannot step a network that predicts 'sample'; use euler, dpm"):
+            generate(pipeline, source, sampler=sampler, steps=5, count=1)
+        assert source.ledger.totals() == {}
+        return
+    assert generate(pipeline, source, sampler=sampler, steps=5, count=1).images.shape == (1, 1, 8, 8)

@@ -15,9 +15,10 @@ from voltaspin.cli.cells import cells
 from voltaspin.cli.cost import cost
 from voltaspin.cli.design import design
 from voltaspin.cli.device import app as device_app
+from voltaspin.cli.evaluate import evaluate, merge, reference
 from voltaspin.cli.explore import explore
 from voltaspin.cli.fit import fit
-from voltaspin.cli.images import evaluate, sample
+from voltaspin.cli.images import sample
 from voltaspin.cli.measure import measure
 from voltaspin.cli.memory import app as memory_app
 from voltaspin.cli.noise import bits, randomness
@@ -80,8 +81,8 @@ def demo(
 
 
 for command in (
-    bits, randomness, cells, waveform, study, design, frontier, spec, cost, train, sample, evaluate, explore, schema,
-    template,
+    bits, randomness, cells, waveform, study, design, frontier, spec, cost, train, sample, evaluate, reference,
+    merge, explore, schema, template,
 ):  # fmt: skip
     app.command()(command)
 

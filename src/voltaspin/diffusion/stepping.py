@@ -62,6 +62,18 @@ SAMPLERS: dict[str, tuple[str, dict[str, Any], tuple[int, int]]] = {
 }  # fmt: skip
 
 
+#: Samplers whose step is not written for every kind of prediction.
+_NOT_FOR = {"euler-ancestral": ("sample",)}
+
+
+def check_prediction(sampler: str, prediction_type: str) -> None:
+    """Refuse a sampler that cannot step a network of that kind of prediction."""
+    if prediction_type in _NOT_FOR.get(sampler, ()):
+        raise InputError(
+            f"sampler = {sampler!r} cannot step a network that predicts {prediction_type!r}; use euler, dpm++ or ddpm"
+        )
+
+
 def steps_for(sampler: str, evaluations: int) -> int:
     """Return how many steps of a named sampler take so many evaluations of the network.
 
@@ -82,13 +94,14 @@ def stepped(unet: UNet2DModel, scheduler: Any, sampler: str) -> SteppedPipeline:
     """Return a network in the loop of a named sampler with the betas and the prediction of its schedule.
 
     Raises:
-        InputError: a network that learned a variance, or a schedule that the sampler refuses.
+        InputError: a network that learned a variance, a kind of prediction or a schedule that the sampler refuses.
     """
     import diffusers
 
     name, settings, _ = SAMPLERS[sampler]
     if unet.config.out_channels != unet.config.in_channels:
         raise InputError(f"sampler = {sampler!r} takes no learned variance; use ddpm")
+    check_prediction(sampler, scheduler.config.prediction_type)
     kind = getattr(diffusers, name)
     taken = inspect.signature(kind.__init__).parameters
     config = {k: v for k, v in scheduler.config.items() if k in taken and k != "timestep_spacing"}
