@@ -10,7 +10,8 @@ from voltaspin.core.errors import InputError
 from voltaspin.device import Pulse, SwitchingModel, presets
 from voltaspin.device.fokker_planck import switching_probability
 from voltaspin.memory import MagnetoelectricMemory, PulseLibrary, Variation
-from voltaspin.memory.pulses import _orders, coefficients, designs_of, response
+from voltaspin.memory.pulses import response
+from voltaspin.memory.responses import PulseResponse, _orders, coefficients, designs_of
 
 JUNCTION = presets.get("generator")
 HALVES = (("K_eff_scale", 0.15), ("B_z", 1.5e-3))
@@ -72,8 +73,6 @@ def test_the_library_agrees_with_single_solutions(library, at):
     pulse = Pulse(voltage=float(library.voltages[at[0]]), width=float(library.widths[at[1]]))
     cell = {"K_eff_scale": 1.05, "B_z": -0.7e-3}
     found = library.logits[at]
-    from voltaspin.memory.pulses import PulseResponse
-
     p01, p10 = PulseResponse(pulse, HALVES, found).probabilities({k: np.float64(v) for k, v in cell.items()})
     for p, well in ((p01, "up"), (p10, "down")):
         exact = switching_probability(JUNCTION.with_variation(**cell), pulse, initial=well).value
