@@ -315,6 +315,11 @@ GOOD = "voltage,width_ns,P_sw,trials\n1.1,0.3,0.47,500\n1.1,0.4,0.61,400\n1.2,0.
         (GOOD.replace("0.47", "much"), [], "'much', which is no number"),
         (GOOD.replace(",0.47", ","), [], "is empty; correct the cell"),
         (GOOD.replace("400", "500")[:-2], [], "line 4: the last line has no line break, and its last cell '50' may be"),
+        (
+            GOOD,
+            ["--preset", "arm-2021-stt", "--free", "xi"],
+            "arm-2021-stt has spin_transfer; fit a closed formula to it, --model stt for spin transfer or --model sot",
+        ),
         (GOOD, [], "3 points cannot determine and test 4 parameters"),
         (GOOD, ["--free", "xi,colour"], "--free xi,colour must name each parameter once, out of xi, K_eff"),
         (GOOD, ["--free", "xi", "--degree", "2"], "degree"),
