@@ -301,7 +301,7 @@ def _check_end(file: Content) -> None:
     """Refuse a text whose last line has no end and is shorter than those before it: half a number is another one."""
     with file.path.open("rb") as text:
         text.seek(max(file.path.stat().st_size - _TAIL, 0))
-        lines = text.read().split(b"\n")
+        lines = text.read().replace(b"\0", b"").split(b"\n")  # of two or four bytes a character as well
     last, before = lines[-1].strip(), [len(line.strip()) for line in lines[-_LAST:-1]]
     if last and len(before) == _LAST - 1 and len(last) < min(before):
         raise FileError(
