@@ -40,7 +40,7 @@ from voltaspin.diffusion.training import (
 )
 from voltaspin.diffusion.validation import trial_source
 from voltaspin.memory import MagnetoelectricMemory
-from voltaspin.memory.pulses import Driven
+from voltaspin.memory.responses import Driven
 from voltaspin.random.streams import derive_key
 
 #: Weight of a pulse's variance over the cells: of two pulses as near to a time, take the one whose cells agree.
@@ -202,12 +202,8 @@ def forward_pulses(
     wanted = np.array([process.flip_probability(t) for t in range(len(process))])
     if isinstance(memory, SourceCells) or memory.junction is None:
         return [float(p) for p in wanted], np.arange(len(process))
-    library = memory.library
-    mean, variance = library.moments(memory.spreads, of_mean=True)
-    cost = (mean - wanted[:, None, None]) ** 2 + VARIANCE_WEIGHT * variance
-    rows, columns = np.unravel_index(cost.reshape(len(process), -1).argmin(1), mean.shape)
-    reached = np.abs(wanted - mean[rows, columns][:, None]).argmin(1)
-    pulses: list[Driven] = [library.at(int(i), int(j)) for i, j in zip(rows, columns, strict=True)]
+    pulses, mean = memory.library.nearest(wanted, memory.spreads, VARIANCE_WEIGHT)
+    reached = np.abs(wanted - mean.mean(-1)[:, None]).argmin(1)
     at = {int(t): k for k, t in enumerate(reached)}
     return [pulses[at.get(t, t)] for t in range(len(process))], reached
 
