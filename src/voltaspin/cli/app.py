@@ -149,7 +149,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point of the ``voltaspin`` command: bad input is one line on standard error and status 2."""
     take_anything()
     with _errors_in_one_line(arguments), stoppable():
-        for word in arguments or ():
+        for word in sys.argv[1:] if arguments is None else arguments:
             check_argument(word)
         status = typer.main.get_command(app).main(args=arguments, prog_name="voltaspin", standalone_mode=False)
         sys.stdout.flush()  # here, where a full disk or a reader that went away is an error with a name
