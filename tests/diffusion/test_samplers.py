@@ -159,6 +159,13 @@ def test_a_first_step_that_averaged_slopes_do_not_carry_over_is_refused(
         sample_unmodified(open_model(tmp_path / "even"), PseudoSource(), count=1, steps=20)  # type: ignore[arg-type]
 
 
+def test_heun_needs_some_steps_of_a_steep_schedule(pipeline: Pipeline) -> None:
+    steep = DDPMScheduler(num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2")
+    with pytest.raises(InputError, match=r"the first of 2 steps .* give more steps"):
+        generate(replace(pipeline, scheduler=steep), PseudoSource(), sampler="heun", steps=3, count=1)
+    generate(replace(pipeline, scheduler=steep), PseudoSource(), sampler="heun", steps=9, count=1)
+
+
 def test_evaluations_that_a_sampler_cannot_have_are_refused(pipeline: Pipeline) -> None:
     assert steps_for("heun", 49) == 25
     with pytest.raises(InputError, match="50 evaluations: heun takes 2 n -1 for n steps; give 49 or 51"):

@@ -58,14 +58,18 @@ def as_options(message: str, options: Mapping[str, str]) -> str:
     return re.sub(rf"(?<![\w.(=-])({names}) ?= ?({values})?(?![\w(=])", option, message)
 
 
-def check_argument(word: str) -> None:
+def check_argument(word: str, before: str = "") -> None:
     """Refuse a text that the system could not have given, and an empty one, which would be taken for no text at all.
+
+    Args:
+        word: of a command line; before: the one before it, which an option's value follows.
 
     Raises:
         InputError: it is empty, or an option's value is; it holds a null character, or half of a surrogate pair.
     """
     if not word or (found := _EMPTY.fullmatch(word)):
-        where = f"the value of {found[1]}" if word and found else "one of the arguments"
+        option = found[1] if word and found else before if before.startswith("--") else ""
+        where = f"the value of {option}" if option else "one of the arguments"
         raise InputError(f"{where} is empty (a variable without a value?); give one, or leave it out")
     try:
         encoded = os.fsencode(word)
