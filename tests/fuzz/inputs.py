@@ -72,7 +72,6 @@ ACCEPTED: list[list[str]] = [
     ["waveform", "trace.csv", "--column", "1", "--threshold", "0.1V", "--json"],
     ["sample", "--model", "model", "--noise", "software", "--sampler", "heun", "--count", "1", "--steps", "9",
      "--out", "new"],
-    ["train", "--from", "model", "--data", "images", "--steps", "1", "--batch", "2", "--out", "new"],
     ["design", "space.json", "--dry-run", "--out", "new"],
     ["study", "--help"],
 ]  # fmt: skip
