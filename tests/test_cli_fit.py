@@ -532,3 +532,15 @@ def test_bad_benches_are_one_line_and_status_two(capsys, tmp_path, monkeypatch, 
     assert (status, out, err.count("\n")) == (2, "", 1), err
     assert says in err
     assert not Path("o").exists()
+
+
+@pytest.mark.parametrize("told", ["tau_0=2", "tau_0=1e3", "tau_D=5", "tau_0=1as"])
+def test_a_time_of_a_model_that_no_junction_has_is_refused(told, tmp_path, capsys):
+    # A bare number is in SI: 2 for 2 ns would be two seconds, and the fit answered with half the barrier.
+    volts, k = np.linspace(0.3, 0.6, 12), [1, 2, 4, 10, 25, 60, 130, 260, 450, 700, 900, 990]
+    table = write(tmp_path / "t.csv", "voltage (V),width (s),switched,trials", volts, [1e-6] * 12, k, [1000] * 12)
+    status, _, err = call(capsys, table, "--model", "thermal", "--fixed", told, "--out", tmp_path / "new")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "which is no time of this kind" in err
+    assert not (tmp_path / "new").exists()
+    assert call(capsys, table, "--model", "thermal", "--fixed", "tau_0=2ns", "--out", tmp_path / "new")[0] == 0

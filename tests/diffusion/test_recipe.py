@@ -215,3 +215,16 @@ def test_a_field_that_does_not_fit_is_named(fields: dict[str, Any], words: str) 
 def test_channels_that_do_not_divide_make_no_network() -> None:
     with pytest.raises(InputError, match="multiple of norm_groups = 16"):
         make_model(TrainSpec(channels=(30, 64)), channels=1, size=8)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"channels": [0, 32]}, r"channels = \(0, 32\): each is at least 1"),
+        ({"stepz": 3}, "'stepz' is unknown; did you mean 'steps'"),
+        ({"colour": 3}, "'colour' is unknown; leave it out"),
+    ],
+)
+def test_a_field_that_cannot_be_is_named(fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        TrainSpec.from_json(recipe("cifar10").to_json() | fields)

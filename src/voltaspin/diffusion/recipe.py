@@ -119,6 +119,8 @@ class TrainSpec(Spec):
     def _fits(self) -> Self:
         if not self.channels:
             raise ValueError("channels is empty; give one number for each resolution, such as (32, 64, 96)")
+        if min(self.channels) < 1:
+            raise ValueError(f"channels = {self.channels}: each is at least 1, such as (32, 64, 96)")
         if wrong := [level for level in self.attention if not 0 <= level < len(self.channels)]:
             raise ValueError(
                 f"attention = {self.attention}: resolution {wrong[0]} is none of 0 to {len(self.channels) - 1}, "
