@@ -39,8 +39,8 @@ PIN := pip-compile --quiet --strip-extras --no-header --no-annotate --no-emit-in
        --no-emit-trusted-host --constraint .cache/torch.txt
 lock:
 	mkdir -p .cache && echo 'torch==2.13.0' > .cache/torch.txt
-	$(PIN) --output-file requirements.lock pyproject.toml
-	$(PIN) --constraint requirements.lock --extra test --output-file requirements-test.lock pyproject.toml
+	$(PIN) --extra diffusion --output-file requirements.lock pyproject.toml
+	$(PIN) --constraint requirements.lock --extra diffusion --extra docs --extra test --output-file requirements-test.lock pyproject.toml
 	sed -i -e 's/^torch==2.13.0+.*/torch==2.13.0/' -e '/^$$/d' -e '/^# /d' requirements.lock requirements-test.lock
 
 clean:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.extras import NeedsExtra
 from voltaspin.core.format import duration
 from voltaspin.core.result import Result, Unit
 from voltaspin.study.specification import Condition, Run, StudySpec
@@ -65,6 +66,7 @@ class Size(Result):
         )
 
     @classmethod
+    @NeedsExtra("a study")
     def of(cls, spec: StudySpec) -> Size:
         from voltaspin.metrics.features import FEATURES
         from voltaspin.study.arrays import tuning_of
@@ -82,6 +84,7 @@ class Size(Result):
         )  # fmt: skip
 
 
+@NeedsExtra("a study")
 def check(spec: StudySpec) -> Size:
     """Build every condition and refuse fields that act on none of what it does.
 
