@@ -1,4 +1,4 @@
-# Two commands: `make demo` and `make test`. Everything they cache stays inside the checkout.
+# Two commands: `make demo` and `make test`; `make docs` builds the site. Everything they cache stays inside the checkout.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,13 +8,17 @@ export VOLTASPIN_CACHE := $(CURDIR)/.cache/voltaspin
 export HF_HUB_OFFLINE := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: demo test lint clean lock
+.PHONY: demo test docs lint clean lock
 
 demo: $(VENV)/.demo
 	$(BIN)/voltaspin demo --out demo-report
 
 test: $(VENV)/.test lint
 	$(BIN)/python -m pytest
+
+# The site: pages are executed, a warning is an error. Its start page is build/site/index.html.
+docs: $(VENV)/.test
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs build/site
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ if os.environ.get("CI"):
 
 
 def pytest_ignore_collect(collection_path, config):
-    if config.option.markexpr == "installed" and collection_path.suffix == ".py":
-        return "pytest.mark.installed" not in collection_path.read_text(encoding="utf-8") or None
-    return None
+    if config.option.markexpr != "installed":
+        return None
+    files = collection_path.rglob("test_*.py") if collection_path.is_dir() else [collection_path]
+    return not any("pytest.mark.installed" in file.read_text(encoding="utf-8") for file in files) or None
