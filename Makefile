@@ -1,4 +1,4 @@
-# Two commands: `make demo` and `make test`. Everything they cache stays inside the checkout.
+# Two commands: `make demo` and `make test`; `make docs` builds the site. Everything they cache stays inside the checkout.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,13 +8,17 @@ export VOLTASPIN_CACHE := $(CURDIR)/.cache/voltaspin
 export HF_HUB_OFFLINE := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: demo test lint clean lock
+.PHONY: demo test docs lint clean lock
 
 demo: $(VENV)/.demo
 	$(BIN)/voltaspin demo --out demo-report
 
 test: $(VENV)/.test lint
 	$(BIN)/python -m pytest
+
+# The site: pages are executed, a warning is an error. Its start page is build/site/index.html.
+docs: $(VENV)/.test
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs build/site
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -39,8 +43,8 @@ PIN := pip-compile --quiet --strip-extras --no-header --no-annotate --no-emit-in
        --no-emit-trusted-host --constraint .cache/torch.txt
 lock:
 	mkdir -p .cache && echo 'torch==2.13.0' > .cache/torch.txt
-	$(PIN) --output-file requirements.lock pyproject.toml
-	$(PIN) --constraint requirements.lock --extra test --output-file requirements-test.lock pyproject.toml
+	$(PIN) --extra diffusion --output-file requirements.lock pyproject.toml
+	$(PIN) --constraint requirements.lock --extra diffusion --extra docs --extra test --output-file requirements-test.lock pyproject.toml
 	sed -i -e 's/^torch==2.13.0+.*/torch==2.13.0/' -e '/^$$/d' -e '/^# /d' requirements.lock requirements-test.lock
 
 clean:

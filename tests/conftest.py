@@ -1,4 +1,7 @@
-"""In CI every property is tried on the same inputs each time, so that a run can be repeated; elsewhere on new ones."""
+"""In CI every property is tried on the same inputs each time, so that a run can be repeated; elsewhere on new ones.
+
+``pytest -m installed`` reads only the files with tests of that mark, so that it runs where no extra is installed.
+"""
 
 import os
 import shutil
@@ -26,3 +29,10 @@ def browser():
         )  # fmt: skip
         yield made
         made.close()
+
+
+def pytest_ignore_collect(collection_path, config):
+    if config.option.markexpr != "installed":
+        return None
+    files = collection_path.rglob("test_*.py") if collection_path.is_dir() else [collection_path]
+    return not any("pytest.mark.installed" in file.read_text(encoding="utf-8") for file in files) or None

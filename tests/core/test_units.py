@@ -8,6 +8,8 @@ from voltaspin.core import units
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import format_quantity, parse_quantity, parse_range
 
+pytestmark = pytest.mark.installed
+
 
 @pytest.mark.parametrize(
     ("text", "dimension", "value"),

@@ -14,6 +14,8 @@ from voltaspin.cost.comparison import CostRow, compare, conventional_rows
 from voltaspin.cost.pricing import CellPulse, Prices, price
 from voltaspin.cost.table import CostTable, Draws, weakest
 
+pytestmark = pytest.mark.installed
+
 # 1.2 V over 0.5 ns through 720 kOhm is 1.44 * 0.5e-9 / 7.2e5 = 1.0e-15 J; 0.125 fF * 1.44 = 0.18e-15 J.
 PULSE = CellPulse.rectangular(voltage=1.2, width=0.5e-9, resistance=720e3, capacitance=0.125e-15)
 # 0.1 V over 25 ns through 500 kOhm is 0.01 * 25e-9 / 5e5 = 0.5e-15 J; no charging of the cell.

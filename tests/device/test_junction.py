@@ -21,6 +21,8 @@ from voltaspin.device.terms import SelfHeating, SpinOrbitLine, SpinTransfer
 from voltaspin.device.torque import forces, oxide_voltage
 from voltaspin.device.warming import rise, stretches
 
+pytestmark = pytest.mark.installed
+
 GENERATOR = presets.generator
 
 

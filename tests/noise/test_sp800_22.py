@@ -9,6 +9,8 @@ from voltaspin.core.errors import InputError
 from voltaspin.noise import PseudoSource, assess, sp800_22
 from voltaspin.noise.examination import kernels
 
+pytestmark = pytest.mark.installed
+
 N = 10**6
 
 # P-values of NIST's program with its defaults on the first 10^6 bits of pi and e, integer part included

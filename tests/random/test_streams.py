@@ -13,6 +13,8 @@ from voltaspin.core.errors import InputError
 from voltaspin.random.philox import philox4x32, philox4x32_7, philox4x32_7_block, philox4x32_7_stream
 from voltaspin.random.streams import Stream, derive_key
 
+pytestmark = pytest.mark.installed
+
 # Random123, file tests/kat_vectors, philox 4x32 with 10 rounds, and with 7 below: counter, key, answer.
 KNOWN = [
     ([0, 0, 0, 0], [0, 0], [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),

@@ -32,6 +32,7 @@ from voltaspin.cli.training import train
 from voltaspin.cli.waveform import waveform
 from voltaspin.core.console import abandon_output, as_options, check_argument, one_line, take_anything
 from voltaspin.core.errors import InputError
+from voltaspin.core.extras import missing_package
 from voltaspin.core.stopping import Stopped, stoppable
 
 INTERRUPTED = 130  #: exit status after Ctrl-C, as shells have it
@@ -95,6 +96,10 @@ def _errors_in_one_line(arguments: list[str] | None) -> Iterator[None]:
         yield
     except OptionError as error:
         _fail(str(error))
+    except ImportError as error:
+        if (missing := missing_package(error, "this command")) is None:
+            raise
+        _fail(str(missing))
     except InputError as error:
         _fail(as_options(str(error), _options_of(given)))
     except Stopped as stopped:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +13,7 @@ from voltaspin.cli.device import JUNCTION_HELP, chosen_junction
 from voltaspin.cli.options import AsJson, Changes, Force, Model, Seed, Voltage, Width, count, word
 from voltaspin.cli.terminal import show
 from voltaspin.core.errors import InputError
+from voltaspin.core.extras import MissingPackageError, missing_package
 from voltaspin.core.files import write_bytes
 from voltaspin.core.folders import claimed_file
 
@@ -61,8 +63,12 @@ def cost(
         ),
     ] = None,
     work: Annotated[
-        bool, typer.Option("--work/--no-work", help="Whether an image and a training run are priced too.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--work/--no-work",
+            help="Whether an image and a training run are priced too; default: where the extra diffusion is installed.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="A figure of every ratio, and of an image.")] = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -72,11 +78,11 @@ def cost(
 
     Example: [bold]voltaspin cost --junction generator --against intel-14[/bold]
     """
-    if not work:
-        of_work = {"image_steps": image_steps, "training_steps": training_steps, "training_batch": batch}
-        given = [k for k, v in {**of_work, "model": model, "measure": measure}.items() if v is not None]
-        if given:
-            raise InputError(f"--no-work prices no image; leave out --{given[0].replace('_', '-')}")
+    of_work = {"image_steps": image_steps, "training_steps": training_steps, "training_batch": batch}
+    asked = [k for k, v in {**of_work, "model": model}.items() if v is not None]
+    given = asked + ["measure"] * (measure is not None)
+    if work is False and given:
+        raise InputError(f"--no-work prices no image; leave out --{given[0].replace('_', '-')}")
     from voltaspin.cost.merit import figure_of_merit
     from voltaspin.cost.pricing import Prices
     from voltaspin.cost.table import Draws
@@ -95,15 +101,21 @@ def cost(
         found = figure_of_merit(
             chosen, pulse, cells_per_bit=cells_per_bit, reset=reset, against=tuple(against or ()), prices=prices
         )
-        if work:
+        if work is not False:
             from voltaspin.cost.jobs import workload_of_model
 
             assert found.cells_per_bit is not None
-            priced = workload_of_model(
-                model, prices, image_steps=image_steps or 50, training_steps=training_steps, batch=batch,
-                cells_per_bit=found.cells_per_bit, resets=float(reset), measure=measure or "auto",
-            )  # fmt: skip
-            found = found.model_copy(update={"work": priced})
+            try:
+                priced = workload_of_model(
+                    model, prices, image_steps=image_steps or 50, training_steps=training_steps, batch=batch,
+                    cells_per_bit=found.cells_per_bit, resets=float(reset), measure=measure or "auto",
+                )  # fmt: skip
+                found = found.model_copy(update={"work": priced})
+            except MissingPackageError as missing:
+                if work or asked:
+                    raise
+                why = missing_package(missing, "the price of an image")
+                print(f"voltaspin: only the random bit is priced; {why}", file=sys.stderr)
         if out is not None:
             from voltaspin.plots.cost import image_energies, ratios
             from voltaspin.plots.drawing import stacked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib import import_module
 from pkgutil import walk_packages
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 
 import voltaspin
 from voltaspin.core.errors import InputError, nearest
+from voltaspin.core.extras import MissingPackageError, missing_package
 
 
 def schema(
@@ -22,15 +24,24 @@ def schema(
     """
     from voltaspin.core.result import kinds
 
+    absent: MissingPackageError | None = None
     for module in walk_packages(voltaspin.__path__, "voltaspin."):
         if not module.name.endswith("__main__"):
-            import_module(module.name)
+            try:
+                import_module(module.name)
+            except ImportError as error:
+                if (absent := missing_package(error, "the rest")) is None:
+                    raise
     known = {name: result for name, result in kinds().items() if result.__module__.startswith("voltaspin.")}
     if not kind:
         wide = max(map(len, known))
         for name, result in known.items():
             print(f"{name:<{wide}}  {(result.__doc__ or '').splitlines()[0]}")
+        if absent is not None:
+            print(f"voltaspin: not every kind is listed; {absent}", file=sys.stderr)
         return
     if kind not in known:
+        if absent is not None:
+            raise InputError(f"KIND {kind!r} is not among the kinds that are installed; {absent}")
         raise InputError(f"KIND {kind!r} is unknown{nearest(kind, known)}; `voltaspin schema` lists them")
     print(json.dumps(known[kind].schema_of(), indent=1))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.extras import NeedsExtra
 
 MAX_JSON = 64 << 20  #: bytes of the largest JSON file that is read
 MAX_DEPTH = 64  #: how deep its lists and objects may be nested
@@ -297,7 +298,8 @@ def fetched(
     Raises:
         InputError: it cannot be fetched, or is another file.
     """
-    import pooch
+    with NeedsExtra(f"fetching {file}"):
+        import pooch
 
     logger = pooch.get_logger()
     level = logger.level

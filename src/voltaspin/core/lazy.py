@@ -19,6 +19,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from voltaspin.core.extras import NeedsExtra
+
 
 def attach(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """``__getattr__``, ``__dir__`` and ``__all__`` of a package whose ``__init__`` lists its names for type checkers.
@@ -34,10 +36,11 @@ def attach(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], 
         if name not in home:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module, original = home[name]
-        if module == package:
-            return import_module(f"{module}.{original}")
-        home_of = import_module(module)
-        return getattr(home_of, original) if hasattr(home_of, original) else import_module(f"{module}.{original}")
+        with NeedsExtra(f"{package}.{name}"):
+            if module == package:
+                return import_module(f"{module}.{original}")
+            home_of = import_module(module)
+            return getattr(home_of, original) if hasattr(home_of, original) else import_module(f"{module}.{original}")
 
     return get, lambda: list(names), names
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.extras import NeedsExtra
 from voltaspin.core.quantity import Estimate
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def weight_cycles(mapping: Mapping, evaluations: float) -> Estimate:
     return Estimate(min(evaluations * mapping.reloaded / built, most), 0.0, most, level=1.0)
 
 
+@NeedsExtra("voltaspin.cost.cycles.inplace_cycles")
 def inplace_cycles(
     pipeline: Pipeline, *, steps: int, cells_per_pixel: int, images: NDArray[np.uint8] | None = None, seed: int = 0
 ) -> Estimate:

@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.extras import NeedsExtra
 from voltaspin.core.files import read_object
 from voltaspin.core.format import energies, spread
 from voltaspin.core.quantity import Estimate, Sourced
@@ -140,6 +141,7 @@ def job(name: str, what: str, normals: int, *, bits: int = BITS, cells_per_bit: 
     return Job(name=name, what=what, normals=normals, bits=normals * bits, pulses=pulses, resets=round(pulses * resets))
 
 
+@NeedsExtra("voltaspin.cost.jobs.image_job")
 def image_job(pipeline: Pipeline, steps: int, *, cells_per_bit: int = 2, resets: float = 1.0) -> Job:
     """Count an image of ancestral sampling: its first latent, and one draw a step but the last, which adds no noise."""
     from voltaspin.diffusion.sampling import normals_per_image
@@ -175,6 +177,7 @@ def _pixels(pipeline: Pipeline) -> str:
     return f"{height} x {width} pixels" + (f" in {channels} channels" if channels > 1 else "")
 
 
+@NeedsExtra("voltaspin.cost.jobs.network_seconds")
 def network_seconds(pipeline: Pipeline, steps: int, *, batch: int = 8, repeats: int = 3) -> Sourced:
     """Measure the processor time [s] that the network takes for an image here, float32; 90 % interval over repeats."""
     import torch
@@ -191,6 +194,7 @@ def network_seconds(pipeline: Pipeline, steps: int, *, batch: int = 8, repeats: 
     return Sourced(measured.value, "s", measured.source, "measured", low, measured.high)
 
 
+@NeedsExtra("voltaspin.cost.jobs.workload_of_model")
 def workload_of_model(
     folder: Path | None,
     prices: Prices,

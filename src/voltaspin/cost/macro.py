@@ -24,6 +24,7 @@ import numpy as np
 from pydantic import ValidationError, model_validator
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.extras import NeedsExtra
 from voltaspin.core.format import energies, quantity
 from voltaspin.core.quantity import Estimate
 from voltaspin.core.result import Boundary, Result, Unit
@@ -140,7 +141,8 @@ class Macro:
     @cached_property
     def readout(self) -> Readout:
         """The circuit behind the columns."""
-        from voltaspin.memory.crossbar.converted import readout_of
+        with NeedsExtra("the circuit of a macro"):
+            from voltaspin.memory.crossbar.converted import readout_of
 
         return readout_of(self.array, where="the macro")
 
@@ -163,7 +165,8 @@ class Macro:
     @cached_property
     def timing(self) -> Timing:
         """How long its circuits take."""
-        from voltaspin.memory.crossbar.readout import Timing
+        with NeedsExtra("the timing of a macro"):
+            from voltaspin.memory.crossbar.readout import Timing
 
         spec, base = self.spec, self._base
         averaging = self.readout.averaging_time

@@ -404,8 +404,11 @@ def lasting(work: Callable[[], int], seconds: float) -> Callable[[], int]:
 
 def _on_card(meter: NvidiaMeter, notes: list[str], *, repeats: int) -> ProcessorRng | None:
     """Gaussian numbers that torch draws on the first card, above its idle power."""
-    import torch
-
+    try:
+        import torch
+    except ImportError:
+        notes.append(f"{meter.name}: its energy was not measured, which needs torch")
+        return None
     if not torch.cuda.is_available():
         notes.append(f"{meter.name}: this build of torch does not see the card; its energy was not measured")
         return None

@@ -30,7 +30,7 @@ from voltaspin.device.junction import Junction, Well
 from voltaspin.device.torque import spin_torque_field
 from voltaspin.device.transport import PERMITTIVITY, oxide_capacitance
 
-LENGTH_FIELD = 1.0  #: strength of the current that restores |m| = 1 [T]: 1 / (2 gamma' T) = 3 ps
+LENGTH_FIELD = 1.0  #: strength of the current that restores ``|m| = 1`` [T]: 1 / (2 gamma' T) = 3 ps
 
 
 @dataclass(frozen=True)

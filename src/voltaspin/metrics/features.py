@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.extras import NeedsExtra
 from voltaspin.core.files import read_object, sha256_of
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ CLASSES = 10
 _WIDTHS = ((32, 1), (32, 2), (64, 1), (64, 2), (96, 1), (96, 1))
 
 
+@NeedsExtra("voltaspin.metrics.features.network")
 def network() -> nn.Module:
     """The classifier, with random weights: (n, 1, 28, 28) in [-1, 1] to ((n, 64) features, (n, 10) logits).
 
@@ -83,6 +85,7 @@ class Extractor:
         return f"Extractor({self.name}, sha256 {self.sha256[:12]}...)"
 
     @classmethod
+    @NeedsExtra("voltaspin.metrics.Extractor")
     def load(cls, folder: Path | str | None = None) -> Extractor:
         """Load an extractor, the shipped one by default.
 

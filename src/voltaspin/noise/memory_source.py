@@ -58,7 +58,7 @@ class MemorySource(AddressableSource):
       ``PseudoSource(precision=bits)``;
     * ``PseudoSource(precision="full")``: the same to within the width of one of the 65,536 levels;
     * k = 1 and other probabilities: the bits differ from the software's exactly where ``w`` lies between
-      32768 and the threshold of the cell, a fraction |p - 1/2| of them;
+      32768 and the threshold of the cell, a fraction ``|p - 1/2|`` of them;
     * k > 1 and other probabilities: a bit differs where an odd number of its cells differ from 1/2 in this
       way.
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.extras import NeedsExtra
 from voltaspin.core.ledger import Ledger
 from voltaspin.noise.base import SEQUENCE as SEQUENCE
 from voltaspin.noise.base import WHOLE, BitSource, checked_streams, sizes_of
@@ -57,6 +58,7 @@ class NoiseSource(BitSource):
         """
         return BitGenerator(self, words=words)
 
+    @NeedsExtra("drive_torch")
     def drive_torch(self, *, allow: Collection[str] = ()) -> DrivenTorch:
         """Return a context in which PyTorch's random numbers come from this source.
 

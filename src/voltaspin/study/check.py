@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.extras import NeedsExtra
 from voltaspin.study.specification import ARRAY, SHIPPED, SOURCE_PARTS, Condition, Run, StudySpec
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _ARRAYS = ("compute", "calibrate", "tune", "correct")
 Probe = Callable[[dict[str, Any]], str | None]
 
 
+@NeedsExtra("a study")
 def check(spec: StudySpec) -> Size:
     """Build every condition and refuse fields that act on none of what it does.
 
