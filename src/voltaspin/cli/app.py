@@ -16,6 +16,7 @@ from voltaspin.cli.cost import cost
 from voltaspin.cli.design import design
 from voltaspin.cli.device import app as device_app
 from voltaspin.cli.evaluate import evaluate, merge, reference
+from voltaspin.cli.explore import explore
 from voltaspin.cli.fit import fit
 from voltaspin.cli.images import sample
 from voltaspin.cli.measure import measure
@@ -65,8 +66,8 @@ def demo(
 
     Example: [bold]voltaspin demo --out demo-report --images 256 --steps 50[/bold]
     """
-    from voltaspin.demo import run_demo
     from voltaspin.report.demo_page import summary_table
+    from voltaspin.whole_chain import run_demo
 
     with progress_of() as progress:
         results = run_demo(out=out, images=images, steps=steps, seed=seed, force=force, progress=progress)
@@ -81,7 +82,7 @@ def demo(
 
 for command in (
     bits, randomness, cells, waveform, study, design, frontier, spec, cost, train, sample, evaluate, reference,
-    merge, schema, template,
+    merge, explore, schema, template,
 ):  # fmt: skip
     app.command()(command)
 

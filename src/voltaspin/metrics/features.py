@@ -62,7 +62,7 @@ def extractor_folder(name: str = DEFAULT_EXTRACTOR) -> Path:
     return Path(str(resources.files("voltaspin"))) / "data" / f"extractor-{name}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Extractor:
     """A frozen extractor: weights whose hash was checked, and the card that tells their story.
 
@@ -78,6 +78,9 @@ class Extractor:
     card: dict[str, Any]
     model: nn.Module
     frechet: ClassVar[str] = "FD"
+
+    def __repr__(self) -> str:
+        return f"Extractor({self.name}, sha256 {self.sha256[:12]}...)"
 
     @classmethod
     def load(cls, folder: Path | str | None = None) -> Extractor:
