@@ -130,7 +130,7 @@ def tolerances(piece):
         found[match.span()] = 0.0 if whole else 1.001 * digit
     for pattern, of in STATED:
         for match in re.finditer(pattern, piece):
-            for k in range(1, 1 + match.re.groups):
+            for k in (1,) if "+-" in match[0] else range(1, 1 + match.re.groups):
                 if match.span(k) in found:
                     found[match.span(k)] = max(found[match.span(k)], of(*map(float, match.groups())))
     for match in re.finditer(r"(\d+) min (\d+) s", piece):  # a life follows from a fit, and depends exponentially
