@@ -146,13 +146,14 @@ def was_printed(piece, printed):
         pattern += re.escape(piece[at:start]) + rf"({NUMBER})"
         at = end
     pattern += re.escape(piece[at:])
+    alone = r"(?<![\w.])" if piece[:1].isdigit() else ""  # no 15 in 115
     shown = [(float(piece[start:end]), tolerance) for start, end, tolerance in numbers]
     return any(
         all(
             abs(float(there) - here) <= tolerance
             for there, (here, tolerance) in zip(match.groups(), shown, strict=True)
         )
-        for match in re.finditer(rf"(?=(?<![\w.]){pattern})" if numbers else pattern, printed)
+        for match in re.finditer(rf"(?={alone}{pattern})", printed)
     )
 
 
