@@ -6,6 +6,7 @@ import contextlib
 import errno
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -27,7 +28,7 @@ from voltaspin.cli.options import AsJson, Force, OptionError, Out, Seed, count
 from voltaspin.cli.schema import schema
 from voltaspin.cli.study import frontier, spec, study
 from voltaspin.cli.template import template
-from voltaspin.cli.terminal import progress_of, show
+from voltaspin.cli.terminal import QUIET_WORD, progress_of, set_quiet, show
 from voltaspin.cli.training import train
 from voltaspin.cli.waveform import waveform
 from voltaspin.core.console import abandon_output, as_options, check_argument, one_line, take_anything
@@ -43,14 +44,38 @@ app = typer.Typer(
     name="voltaspin",
     help="Diffusion models on voltage-controlled magnetic memory.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"voltaspin {version('voltaspin')}")
+        raise typer.Exit
+
+
 device_app.command()(fit)
 device_app.command()(measure)
 app.add_typer(device_app, name="device")
 app.add_typer(memory_app, name="memory")
+
+
+@app.callback()
+def voltaspin(
+    show_version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and end.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option(QUIET_WORD, help="No progress and no remarks; errors stay. Also behind a command.")
+    ] = False,
+) -> None:
+    """Diffusion models on voltage-controlled magnetic memory.
+
+    Exit status: 0, done; 2, bad input, in one line on standard error; 3, a verdict that --fail-on names; 130, 143 and
+    129, stopped by Ctrl-C, SIGTERM and SIGHUP.
+    """
 
 
 @app.command()
@@ -159,9 +184,11 @@ def _fail(message: str) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the ``voltaspin`` command: bad input is one line on standard error and status 2."""
     take_anything()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    set_quiet(QUIET_WORD in given)
+    arguments = [word for word in given if word != QUIET_WORD]
     with _errors_in_one_line(arguments), stoppable():
-        words = sys.argv[1:] if arguments is None else arguments
-        for before, word in pairwise(["", *words]):
+        for before, word in pairwise(["", *arguments]):
             check_argument(word, before)
         status = typer.main.get_command(app).main(args=arguments, prog_name="voltaspin", standalone_mode=False)
         sys.stdout.flush()  # here, where a full disk or a reader that went away is an error with a name

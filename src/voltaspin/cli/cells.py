@@ -12,7 +12,7 @@ import typer
 from voltaspin.cli.files import Given, Streaming, file_options, input_of, say_read
 from voltaspin.cli.noise import Imperfect, Raw, chosen_source, make_source
 from voltaspin.cli.options import AsJson, Force, Seed, count, ratio
-from voltaspin.cli.terminal import progress_of, show
+from voltaspin.cli.terminal import check_fail_on, end_on, progress_of, show
 from voltaspin.core.files import write_bytes
 from voltaspin.core.folders import claimed_file
 
@@ -64,6 +64,9 @@ def cells(
     raw: Raw = False,
     imperfect: Imperfect = False,
     seed: Seed = 0,
+    fail_on: Annotated[
+        str | None, typer.Option("--fail-on", help="bad-cells: end with status 3 where a cell must be left out.")
+    ] = None,
     force: Force = False,
     as_json: AsJson = False,
     *,
@@ -78,6 +81,7 @@ def cells(
     Example: [bold]voltaspin cells lab.bin --n-cells 1024 --out cells.json --figure map.png[/bold], and then
     [bold]voltaspin bits lab.bin --leave-out cells.json --out clean.bin[/bold]
     """
+    check_fail_on(fail_on, {"bad-cells": "a cell must be left out"})
     noise = chosen_source(file, noise)
     from voltaspin.noise.examination.cell_result import CellCriteria, cells_of_text
     from voltaspin.noise.examination.cells import examine_cells
@@ -114,3 +118,4 @@ def cells(
             write_bytes(figure, png(found.plot()))
     say_read(source)
     show(found, as_json)
+    end_on(fail_on, {"bad-cells": bool(found.left_out)})

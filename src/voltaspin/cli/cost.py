@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,7 +10,7 @@ import typer
 
 from voltaspin.cli.device import JUNCTION_HELP, chosen_junction
 from voltaspin.cli.options import AsJson, Changes, Force, Model, Seed, Voltage, Width, count, word
-from voltaspin.cli.terminal import show
+from voltaspin.cli.terminal import remark, show
 from voltaspin.core.errors import InputError
 from voltaspin.core.extras import MissingPackageError, missing_package
 from voltaspin.core.files import write_bytes
@@ -115,7 +114,7 @@ def cost(
                 if work or asked:
                     raise
                 why = missing_package(missing, "the price of an image")
-                print(f"voltaspin: only the random bit is priced; {why}", file=sys.stderr)
+                remark(f"voltaspin: only the random bit is priced; {why}")
         if out is not None:
             from voltaspin.plots.cost import image_energies, ratios
             from voltaspin.plots.drawing import stacked

@@ -11,7 +11,7 @@ import typer
 
 from voltaspin.cli.options import AsJson, Force, count
 from voltaspin.cli.study import Certificates
-from voltaspin.cli.terminal import print_json, progress_of, run_record, show
+from voltaspin.cli.terminal import print_json, progress_of, remark, run_record, show
 from voltaspin.core.errors import InputError
 from voltaspin.core.folders import OutputFolder
 
@@ -71,7 +71,7 @@ def design(
         if (parquet := table_parquet(result)) is not None:
             folder.write_bytes("points.parquet", parquet)
         else:
-            print(f"voltaspin: {NO_PARQUET}", file=sys.stderr)
+            remark(f"voltaspin: {NO_PARQUET}")
         folder.write_bytes("pareto.png", png(result.plot()))
         folder.write_bytes("index.html", design_page(result, command).encode())
         folder.write_json("design.json", result.to_json())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from voltaspin.cli.options import AsJson, Changes, Force, Out, Seed, SpinTorque, Voltage, Width, count, word
-from voltaspin.cli.terminal import progress_of, run_record, show
+from voltaspin.cli.terminal import progress_of, remark, run_record, show
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import opened_whole
 from voltaspin.core.folders import OutputFolder, claimed_file
@@ -89,7 +89,7 @@ def characterise(
     arguments = {"preset": preset, "set": changes, "quick": quick, "spin_torque": spin_torque}
     effort = QUICK if quick else Effort()
     if (seconds := expected_seconds(junction, effort=effort, spin_torque=spin_torque)) >= 2:
-        print(f"about {duration(seconds)} on one core", file=sys.stderr)
+        remark(f"about {duration(seconds)} on one core")
     with OutputFolder.claim(out, command="device characterise", arguments=arguments, force=force) as folder:
         folder.plan(["device.json", "index.html"])
         with progress_of() as progress:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from voltaspin.cli.options import quantity
+from voltaspin.cli.terminal import remark
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
 
@@ -168,4 +168,4 @@ def say_read(source: NoiseSource) -> None:
     if (found := input_of(source)) is not None:
         name = "".join(c if c.isprintable() else "?" for c in found.get("file") or found["stream"])
         taken = f", {_read_in(source).taken} bits taken" if is_live(source) else ""
-        print(f"{name}: read as {found['sentence']}{taken}", file=sys.stderr)
+        remark(f"{name}: read as {found['sentence']}{taken}")

@@ -14,7 +14,7 @@ import typer
 
 from voltaspin.cli.device import chosen_junction
 from voltaspin.cli.options import AsJson, Changes, Force, Out, SpinTorque, count
-from voltaspin.cli.terminal import now_and_then, progress_bars, progress_of, run_record, show
+from voltaspin.cli.terminal import now_and_then, progress_bars, progress_of, remark, run_record, show
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_bytes
 from voltaspin.core.folders import OutputFolder
@@ -246,8 +246,8 @@ def _fit_many(folder: OutputFolder, found: Sequence[Measurements | BadDevice], a
             say = now_and_then()
             seconds = sum(asked.seconds(one) for one in found if not isinstance(one, BadDevice))
             if seconds > 60:
-                print(f"voltaspin: {len(found)} fits may take {seconds:.0f} s of one core; --quick ends before, and a "
-                      "run that is stopped goes on when it is started again", file=sys.stderr)  # fmt: skip
+                remark(f"voltaspin: {len(found)} fits may take {seconds:.0f} s of one core; --quick ends before, and a "
+                      "run that is stopped goes on when it is started again")  # fmt: skip
             for done, one in enumerate(found):
                 report(done, len(found))
                 say(f"{done} of {len(found)} devices are fitted")
@@ -299,6 +299,5 @@ def _draw_overlays(
         for one in ordered[:MOST_PANELS]
     ]
     if len(ordered) > len(panels):
-        print(f"voltaspin: {path} shows {len(panels)} of {len(ordered)} devices, those with the lowest probability",
-              file=sys.stderr)  # fmt: skip
+        remark(f"voltaspin: {path} shows the {len(panels)} of {len(ordered)} devices with the lowest probability")
     write_bytes(path, png(device_overlays(panels)))

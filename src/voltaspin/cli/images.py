@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +19,7 @@ from voltaspin.cli.files import (
 from voltaspin.cli.memory import array_spec
 from voltaspin.cli.noise import Chain, Noise, make_source
 from voltaspin.cli.options import AsJson, Force, Out, Resume, Seed, count, ratio, word
-from voltaspin.cli.terminal import progress_of, show
+from voltaspin.cli.terminal import progress_of, remark, show
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import parse_share
 
@@ -185,7 +183,7 @@ def sample(
             settings={**settings, "seed": seed}, label=label, guidance=guidance, churn=churn,
         )  # fmt: skip
     with progress_of() as progress:
-        result = sample_into(out, run, progress=progress, say=partial(print, file=sys.stderr))
+        result = sample_into(out, run, progress=progress, say=remark)
     if source is not None:
         say_read(source)
     show(result, as_json)

@@ -23,7 +23,16 @@ from voltaspin.cli.files import (
 )
 from voltaspin.cli.options import AsJson, Force, Seed, word
 from voltaspin.cli.options import count as number
-from voltaspin.cli.terminal import bar_per_part, print_json, progress_bars, progress_of, show, waits_shown
+from voltaspin.cli.terminal import (
+    bar_per_part,
+    check_fail_on,
+    end_on,
+    print_json,
+    progress_bars,
+    progress_of,
+    show,
+    waits_shown,
+)
 from voltaspin.core.console import abandon_output, as_options
 from voltaspin.core.context import progress_of_wait
 from voltaspin.core.errors import InputError, NoiseExhaustedError, NoiseStoppedError
@@ -331,6 +340,9 @@ def randomness(
     imperfect: Imperfect = False,
     condition: Chain = "",
     seed: Seed = 0,
+    fail_on: Annotated[
+        str | None, typer.Option("--fail-on", help="faults: end with status 3 where the bits are not ideal.")
+    ] = None,
     force: Force = False,
     as_json: AsJson = False,
     *,
@@ -347,6 +359,7 @@ def randomness(
 
     Of a stream: [bold]cat /dev/urandom | voltaspin randomness - --bits 100M[/bold]
     """
+    check_fail_on(fail_on, {"faults": "the bits are not ideal"})
     noise = chosen_source(file, noise)
     from voltaspin.noise.examination.randomness import examine
     from voltaspin.noise.examination.sp800_22 import LONGEST
@@ -390,3 +403,4 @@ def randomness(
             write_bytes(figure, png(found.plot()))
     say_read(source)
     show(found.model_copy(update={"input": input_of(source)}), as_json)
+    end_on(fail_on, {"faults": not found.ideal})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from importlib import import_module
 from pkgutil import walk_packages
 from typing import Annotated
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 import voltaspin
+from voltaspin.cli.terminal import remark
 from voltaspin.core.errors import InputError, nearest
 from voltaspin.core.extras import MissingPackageError, missing_package
 
@@ -38,7 +38,7 @@ def schema(
         for name, result in known.items():
             print(f"{name:<{wide}}  {(result.__doc__ or '').splitlines()[0]}")
         if absent is not None:
-            print(f"voltaspin: not every kind is listed; {absent}", file=sys.stderr)
+            remark(f"voltaspin: not every kind is listed; {absent}")
         return
     if kind not in known:
         if absent is not None:

@@ -24,7 +24,17 @@ from voltaspin.cli.files import (
 )
 from voltaspin.cli.noise import Chain, chosen_source, make_source
 from voltaspin.cli.options import AsJson, Changes, Force, Voltage, Width, count, quantity, ratio
-from voltaspin.cli.terminal import print_json, progress_bars, progress_of, run_record, show, waits_shown
+from voltaspin.cli.terminal import (
+    check_fail_on,
+    end_on,
+    print_json,
+    progress_bars,
+    progress_of,
+    remark,
+    run_record,
+    show,
+    waits_shown,
+)
 from voltaspin.core import units
 from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.core.folders import OutputFolder
@@ -55,6 +65,14 @@ def study(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the study, print its size and an estimate of its time, do nothing.")
     ] = False,
+    fail_on: Annotated[
+        str | None,
+        typer.Option(
+            "--fail-on",
+            help="different, not-equivalent or controls: end with status 3 where a condition is found "
+            "different, is not shown equivalent, or a control is not found different.",
+        ),
+    ] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -105,9 +123,7 @@ def study(
             )  # fmt: skip
     left = sum(not finished(out, r) for r in runs)
     if left:
-        print(
-            f"{out}: {len(runs) - left} of {len(runs)} runs are done; the other shards have the rest", file=sys.stderr
-        )
+        remark(f"{out}: {len(runs) - left} of {len(runs)} runs are done; the other shards have the rest")
         return
     result = judge(spec, out)
     command = " ".join(["voltaspin", *sys.argv[1:]])
@@ -122,10 +138,16 @@ def study(
         folder.finish(run_record())
     if as_json:
         print_json(result.to_json())
-        return
-    if text := str(result):
-        print(text)
-    print(f"{out / 'index.html'}: {len(runs)} runs")
+    else:
+        if text := str(result):
+            print(text)
+        print(f"{out / 'index.html'}: {len(runs)} runs")
+    judged = [v for v in result.verdicts if v.name not in (*spec.controls, spec.yardstick)]
+    end_on(fail_on, {
+        "different": any(v.said == "different" for v in judged),
+        "not-equivalent": any(v.said != "equivalent" for v in judged),
+        "controls": not all(v.detected for v in result.verdicts if v.name in spec.controls),
+    })  # fmt: skip
 
 
 def frontier(
@@ -205,6 +227,10 @@ def spec(
         Path | None, typer.Option("--specification", help="Another one than the package's: JSON.")
     ] = None,
     condition: Chain = "",
+    fail_on: Annotated[
+        str | None,
+        typer.Option("--fail-on", help="raw or xor: end with status 3 unless raw bits, or their XOR, meet it."),
+    ] = None,
     as_json: AsJson = False,
     force: Force = False,
     *,
@@ -213,12 +239,13 @@ def spec(
 ) -> None:
     """Whether a junction or recorded bits meet the specification of a noise device, and where they fail first.
 
-    A verdict ends with status 0 whatever it says; bad input, such as too few bits, with 2.
+    A verdict ends with status 0 whatever it says, unless --fail-on names it; bad input, such as too few bits, with 2.
 
     Example: [bold]voltaspin spec --junction generator --set B_x=20mT --voltage 1.5 --width 0.28[/bold], or
     [bold]voltaspin spec --bits bits.bin --n-cells 64[/bold], or of a stream
     [bold]nc lab 5000 | voltaspin spec --bits - --count 8M --n-cells 64[/bold]
     """
+    check_fail_on(fail_on, {"raw": "raw bits do not meet it", "xor": "the XOR of two cells does not"})
     if bool(junction) == (bits is not None):
         raise InputError("give either --junction or --bits, a file")
     from voltaspin.requirements.specification import NoiseSpecification
@@ -283,7 +310,8 @@ def spec(
         found = judge_junction(kept, cell, pulse, around=conditions)
     show(found.model_copy(update=read), as_json)
     if kept.reduced and not as_json:
-        print("the specification is a trial of few images and steps: no result", file=sys.stderr)
+        remark("the specification is a trial of few images and steps: no result")
+    end_on(fail_on, {name: not verdict.meets for name, verdict in found.treatments.items()})
 
 
 def _pulse_of(junction: Junction, voltage: float | None, width: float | None) -> tuple[Pulse, bool]:

@@ -51,16 +51,46 @@ def _study(name: str) -> dict[str, Any]:
     return {"kind": "study", "schema_version": 1, **STUDIES[name or "conditions"]}
 
 
+def _nameless(kind: str, name: str) -> None:
+    if name:
+        raise InputError(f"{name!r}: there is one template of a {kind}; leave the name out")
+
+
+def _macro(name: str) -> dict[str, Any]:
+    from voltaspin.cost.macro import MacroSpec
+
+    _nameless("macro", name)
+    return MacroSpec().to_json()
+
+
+def _cost_table(name: str) -> dict[str, Any]:
+    from voltaspin.cost import CostTable
+
+    _nameless("cost table", name)
+    return CostTable.default().to_json()
+
+
+def _design(name: str) -> dict[str, Any]:
+    from voltaspin.design.space import DesignSpace
+
+    _nameless("design space", name)
+    axes: dict[str, Any] = {"array.rows,array.columns": [128, 256], "array.adc_bits": {"low": 5, "high": 9}}
+    return DesignSpace(name="My designs", question="Which array is best?", axes=axes).to_json()
+
+
 #: By the kind of file: how it is made from the name of an example, as its text or as JSON data.
 TEMPLATES: dict[str, Callable[[str], str | dict[str, Any]]] = {
     "train": _train, "train-in-place": _train_in_place, "array": _array, "instrument": _instrument,
-    "study": _study,
+    "study": _study, "design": _design, "macro": _macro, "cost-table": _cost_table,
 }  # fmt: skip
 
 
 def template(
     kind: Annotated[
-        str, typer.Argument(help="train, train-in-place, array, instrument or study; without one, list them.")
+        str,
+        typer.Argument(
+            help="train, train-in-place, array, instrument, study, design, macro or cost-table; without one, list them."
+        ),
     ] = "",
     name: Annotated[
         str,

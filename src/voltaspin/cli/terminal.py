@@ -5,18 +5,56 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import typer
+
+from voltaspin.cli.options import OptionError
 from voltaspin.core.context import waits_told_to
+from voltaspin.core.errors import nearest
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 
+QUIET_WORD = "--quiet"
+VERDICT = 3  #: exit status where --fail-on names what a verdict says
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+    """Leave out progress and remarks on standard error; errors stay."""
+    global _quiet
+    _quiet = quiet
+
+
+def remark(text: str) -> None:
+    """Print a line on standard error, unless the command is quiet."""
+    if not _quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
+def check_fail_on(asked: str | None, words: Mapping[str, str]) -> None:
+    """Refuse a word of --fail-on that a command does not know, before any work.
+
+    Raises:
+        OptionError: with the words that it knows and what they mean.
+    """
+    if asked is not None and asked not in words:
+        known = "; ".join(f"{word}: {meaning}" for word, meaning in words.items())
+        raise OptionError(f"--fail-on {asked!r} is unknown{nearest(asked, words)}; give {known}")
+
+
+def end_on(asked: str | None, verdicts: Mapping[str, bool]) -> None:
+    """End with status :data:`VERDICT` where --fail-on names what holds."""
+    if asked is not None and verdicts[asked]:
+        raise typer.Exit(VERDICT)
+
+
 def progress_bars() -> Progress:
-    """Return the bars of a terminal; elsewhere they are disabled."""
+    """Return the bars of a terminal; elsewhere, and where the command is quiet, they are disabled."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -26,7 +64,7 @@ def progress_bars() -> Progress:
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
         console=(console := Console(stderr=True)),
-        disable=not console.is_terminal,
+        disable=_quiet or not console.is_terminal,
     )
 
 
@@ -84,7 +122,7 @@ def now_and_then(every: float = 5.0) -> Callable[[str], None]:
         nonlocal last
         if time.monotonic() - last >= every and not sys.stderr.isatty():
             last = time.monotonic()
-            print(f"voltaspin: {text}", file=sys.stderr, flush=True)
+            remark(f"voltaspin: {text}")
 
     return say
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +23,7 @@ from voltaspin.cli.files import (
 from voltaspin.cli.images import MOST_AT_ONCE, CellsPerPixel, JunctionOfCells, refuse_cells
 from voltaspin.cli.noise import NOISE, Chain, make_source
 from voltaspin.cli.options import AsJson, Background, Force, Out, Resume, count, word
-from voltaspin.cli.terminal import progress_of, show
+from voltaspin.cli.terminal import progress_of, remark, show
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import read_object
 from voltaspin.core.folders import check_writable
@@ -186,7 +185,7 @@ def train(
     ranks = Ranks.here()
     source: NoiseSource | None = None
     with progress_of("train, loss {:.4f}") as progress:
-        lines = log_lines(spec.batch, say=lambda line: print(f"voltaspin: {line}", file=sys.stderr, flush=True))
+        lines = log_lines(spec.batch, say=lambda line: remark(f"voltaspin: {line}"))
         shown = None if not ranks.first else progress if sys.stderr.isatty() else lines
         how: dict[str, Any] = {"resume": resume, "force": force, "progress": shown, "held_out": held_out}
         if isinstance(spec, inplace.InPlaceTrainSpec):
@@ -197,7 +196,7 @@ def train(
                 numbers=images.images[0].size,
             )  # fmt: skip
             spec = spec.model_copy(update={"noise": f"{name} | {condition}" if condition else name})
-            result = run_training(images, source, out, spec=spec, say=partial(print, file=sys.stderr), **how)
+            result = run_training(images, source, out, spec=spec, say=remark, **how)
     if not result.finished:
         stopped = Stopped(result.signum or signal.SIGINT)
         stopped.kept = f"step {result.step} of {spec.steps} is saved in {out}; continue with --resume"

@@ -73,18 +73,18 @@ class ExplorerState(Spec):
     def commands(self) -> list[str]:
         """Return command lines that do in full what the views do quickly."""
         cell, noise = shlex.quote(self.junction), shlex.quote(self.noise)
-        pulse = f"--voltage {self.voltage:.12g}V --width {self.width * 1e9:.12g}ns"
-        lines = [f"voltaspin device --junction {cell} {pulse}"]
+        volts, width = f"{self.voltage:.12g}V", f"{self.width * 1e9:.12g}ns"
+        lines = [f"voltaspin device --junction {cell} --voltage {volts} --width {width}"]
         if "," in self.junction:
             lines.append(f"voltaspin device export --junction {cell} --format json --out {JUNCTION_FILE}")
         return [
             *lines,
             f"voltaspin bits --noise {noise} --count 8M --seed {self.seed} --out bits.bin",
             "voltaspin randomness bits.bin",
-            f"voltaspin cost --junction {cell} {pulse} --cells-per-bit {self.k}",
-            f"voltaspin sample --noise {noise} --count {self.images} --steps {self.steps} --sampler {self.sampler} "
-            f"--seed {self.seed} --out images",
-        ]  # fmt: skip
+            f"voltaspin cost --junction {cell} --voltage {volts} --width {width} --cells-per-bit {self.k}",
+            f"voltaspin sample --noise {noise} --count {self.images} --steps {self.steps} "
+            f"--sampler {self.sampler} --seed {self.seed} --out images",
+        ]
 
     def condition(self) -> dict[str, Any]:
         """Return the condition of a study (``conditions`` of its file) with this noise in sampling."""

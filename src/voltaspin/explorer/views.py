@@ -161,8 +161,8 @@ def _model(junction: str, voltage: float, width: float, K_eff: float, B_z: float
     state = ExplorerState(junction=junction, voltage=voltage, width=width)
     if state.cell.terms:
         raise InputError(
-            f"{junction}: the model of cells with {', '.join(state.cell.terms)} takes minutes; use voltaspin bits "
-            "--noise 'memory:junction=...' for it"
+            f"{junction}: the model of cells with {', '.join(state.cell.terms)} takes minutes; take bits of "
+            "noise.build('memory:junction=...') in its place"
         )
     return SwitchingModel.from_fokker_planck(
         state.cell, state.pulse, K_eff=K_eff, B_z=B_z, xi=0, diameter=0, RA=0, solutions=_SOLUTIONS, cached=False

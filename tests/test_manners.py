@@ -1,0 +1,100 @@
+"""Manners of the command line: version, help, quiet, completion, statuses of verdicts, templates that are read again."""
+
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+
+import numpy as np
+import pytest
+
+from voltaspin.cli import terminal
+from voltaspin.cli.app import main
+from voltaspin.cli.template import TEMPLATES
+from voltaspin.cost import CostTable
+from voltaspin.cost.macro import MacroSpec
+from voltaspin.design.space import DesignSpace
+from voltaspin.memory import ArraySpec
+from voltaspin.study.specification import StudySpec
+
+
+def run(capsys, *arguments):
+    with pytest.raises(SystemExit) as end:
+        main([str(a) for a in arguments])
+    return end.value.code, capsys.readouterr()
+
+
+@pytest.fixture
+def bits(tmp_path):
+    """Files of ideal bits, of biased ones, and of two cells of which one is stuck."""
+    rng = np.random.default_rng(3)
+    fair, biased = rng.integers(0, 2, 80_000, np.uint8), (rng.random(80_000) < 0.6).astype(np.uint8)
+    cells = rng.integers(0, 2, (40_000, 2), np.uint8)
+    cells[:, 1] = 1
+    for name, values in {"fair": fair, "biased": biased, "cells": cells.ravel()}.items():
+        (tmp_path / f"{name}.bin").write_bytes(np.packbits(values).tobytes())
+    return tmp_path
+
+
+def test_the_version_and_a_short_help(capsys):
+    assert run(capsys, "--version") == (0, (f"voltaspin {version('voltaspin')}\n", ""))
+    for line in (["-h"], ["bits", "-h"], ["device", "-h"], ["device", "fit", "-h"], ["memory", "cost", "-h"]):
+        code, said = run(capsys, *line)
+        assert (code, "Usage:" in said.out) == (0, True)
+
+
+def test_completion_can_be_installed():
+    made = subprocess.run(
+        [sys.executable, "-m", "voltaspin", "--show-completion", "bash"], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0
+    assert "complete" in made.stdout
+
+
+def test_quiet_leaves_out_remarks_and_keeps_errors(bits, capsys):
+    loud = run(capsys, "randomness", bits / "fair.bin")
+    for line in (["--quiet", "randomness", bits / "fair.bin"], ["randomness", bits / "fair.bin", "--quiet"]):
+        code, said = run(capsys, *line)
+        assert (code, said.err) == (0, "")
+        assert said.out == loud[1].out
+    assert "read as" in loud[1].err
+    code, said = run(capsys, "--quiet", "randomness", bits / "none.bin")
+    assert code == 2
+    assert said.err.count("\n") == 1
+    assert run(capsys, "randomness", bits / "fair.bin")[1].err == loud[1].err  # it does not last
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (["randomness", "fair.bin", "--fail-on", "faults"], 0),
+        (["randomness", "biased.bin", "--fail-on", "faults"], terminal.VERDICT),
+        (["randomness", "biased.bin"], 0),
+        (["randomness", "biased.bin", "--fail-on", "anything"], 2),
+        (["cells", "cells.bin", "--n-cells", "2", "--fail-on", "bad-cells"], terminal.VERDICT),
+        (["cells", "cells.bin", "--n-cells", "2"], 0),
+        (["spec", "--bits", "biased.bin", "--fail-on", "raw"], terminal.VERDICT),
+        (["spec", "--bits", "biased.bin"], 0),
+        (["spec", "--bits", "biased.bin", "--fail-on", "both"], 2),
+    ],
+)
+def test_a_pipeline_can_stop_on_a_verdict(bits, capsys, monkeypatch, line, status):
+    monkeypatch.chdir(bits)
+    code, said = run(capsys, *line)
+    assert code == status
+    assert bool(said.out) is (status != 2)  # the verdict itself is printed all the same
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+def test_every_template_is_a_file_that_its_command_reads(kind, capsys):
+    code, said = run(capsys, "template", kind)
+    assert (code, said.err) == (0, "")
+    read = {
+        "array": ArraySpec.from_json, "design": DesignSpace.from_json, "macro": MacroSpec.from_json,
+        "cost-table": CostTable.from_json, "study": StudySpec.from_json,
+    }  # fmt: skip
+    if kind in read:
+        read[kind](json.loads(said.out))
+    code, said = run(capsys, "template", kind, "nosuchname")
+    assert code == 2
+    assert said.err.count("\n") == 1
