@@ -1,4 +1,4 @@
-"""Manners of the command line: version, help, quiet, completion, statuses of verdicts, templates that are read again."""
+"""Manners of the command line: version, help, quiet, completion, statuses of verdicts, and templates."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ def run(capsys, *arguments):
 def bits(tmp_path):
     """Files of ideal bits, of biased ones, and of two cells of which one is stuck."""
     rng = np.random.default_rng(3)
-    fair, biased = rng.integers(0, 2, 80_000, np.uint8), (rng.random(80_000) < 0.6).astype(np.uint8)
+    fair, biased = rng.integers(0, 2, 80_000, np.uint8), (rng.random(2_000_000) < 0.6).astype(np.uint8)
     cells = rng.integers(0, 2, (40_000, 2), np.uint8)
     cells[:, 1] = 1
     for name, values in {"fair": fair, "biased": biased, "cells": cells.ravel()}.items():

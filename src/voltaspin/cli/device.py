@@ -88,10 +88,11 @@ def characterise(
 
     arguments = {"preset": preset, "set": changes, "quick": quick, "spin_torque": spin_torque}
     effort = QUICK if quick else Effort()
-    if (seconds := expected_seconds(junction, effort=effort, spin_torque=spin_torque)) >= 2:
-        remark(f"about {duration(seconds)} on one core")
+    seconds = expected_seconds(junction, effort=effort, spin_torque=spin_torque)  # refuses what takes hours
     with OutputFolder.claim(out, command="device characterise", arguments=arguments, force=force) as folder:
         folder.plan(["device.json", "index.html"])
+        if seconds >= 2:
+            remark(f"about {duration(seconds)} on one core")
         with progress_of() as progress:
             result = run(
                 junction,

@@ -345,14 +345,11 @@ def claim_file(
         path: of the file to come. A device or FIFO is written into and needs no leave.
         force: overwrite it.
         command, arguments: of this run; a file whose sidecar names the same ones may be replaced.
-        sidecar: where that is. One that is not of this product is never overwritten.
-        kind: of the sidecar, as its ``kind`` says.
-        suffix: of what is written, such as ``.png``; a name may also have none.
-        inputs: files that the run reads, which nothing may replace.
+        sidecar: where that is, and ``kind``: its own. One that is not of this product is never overwritten.
+        suffix: of what is written, such as ``.png``, if any; inputs: files that the run reads, which stay.
 
     Raises:
-        InputError: ``path`` is a folder, is called like another kind of file, is one of the inputs, or exists and may
-            not be replaced.
+        InputError: ``path`` is a folder, an input, called like another kind of file, or may not be replaced.
     """
     path = Path(path)
     if is_stream(path):
