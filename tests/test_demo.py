@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from voltaspin import demo
+from voltaspin import whole_chain
 from voltaspin.core.files import read_json
 from voltaspin.diffusion import sampling
 from voltaspin.diffusion.conditions import sampled_condition
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo")
     seen: dict[str, list[tuple[int, int]]] = {}
-    results = demo.run_demo(
+    results = whole_chain.run_demo(
         out=out, images=6, steps=3, seed=3, progress=lambda part, a, b: seen.setdefault(part, []).append((a, b))
     )
     return out, results, seen
@@ -89,13 +89,13 @@ def test_a_second_run_takes_finished_conditions_over_and_finds_the_same(run, mon
     settings = {"key": "control", "name": "Control", "images": 6, "folder": out / "samples",
                 "progress": lambda *a: None}  # fmt: skip
     pipeline = load_pipeline(shipped_model())
-    control = sampled_condition(pipeline, demo.control_source(3), steps=3, **settings)
+    control = sampled_condition(pipeline, whole_chain.control_source(3), steps=3, **settings)
     assert control.images.shape == (6, 1, 28, 28)
     assert control.ledger.total("pulse") == 6 * 3 * 784 * 16
     with pytest.raises(AssertionError, match="sampled again"):
-        sampled_condition(pipeline, demo.control_source(3), steps=4, **settings)
+        sampled_condition(pipeline, whole_chain.control_source(3), steps=4, **settings)
     with pytest.raises(AssertionError, match="sampled again"):
-        sampled_condition(pipeline, demo.control_source(4), steps=3, **settings)
+        sampled_condition(pipeline, whole_chain.control_source(4), steps=3, **settings)
 
 
 def test_the_study_that_ships_is_of_the_model_that_ships():
@@ -107,6 +107,6 @@ def test_the_study_that_ships_is_of_the_model_that_ships():
     assert study.control is not None
     assert study.control.detected
     assert study.control.difference.kid.low > 0
-    card = read_json(Path(demo.__file__).parent / "data" / "study-card.json")
+    card = read_json(Path(whole_chain.__file__).parent / "data" / "study-card.json")
     assert card["model_sha256"] == load_pipeline(shipped_model()).sha256
     assert card["command"] == study.command

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from voltaspin.noise import MemorySource as MemorySource
     from voltaspin.noise import PseudoSource as PseudoSource
     from voltaspin.noise import RecordedSource as RecordedSource
+    from voltaspin.whole_chain import demo as demo
 
     __version__: str
 else:

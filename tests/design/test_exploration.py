@@ -136,6 +136,29 @@ def test_two_workers_give_the_result_of_one(toy, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_dask_cluster_gives_the_result_of_one_process(toy, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    space = toy(axes={"array.rows,array.columns": [32, 64], "array.weight_bits": [2, 4]})
+    with (
+        distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster,
+        crew_of(scheduler=cluster.scheduler_address) as crew,
+    ):
+        found = explore(space, tmp_path / "cluster", crew=crew)
+    assert found == explored(space, tmp_path / "here")
+    assert files(tmp_path / "cluster").keys() != set()
+
+
+def test_designs_that_differ_in_fields_without_effect_are_one(toy, tmp_path):
+    axes = {"array.mode": ["digital", "analog"], "array.adc_bits": [5, 7], "macro.node": [2.2e-8]}
+    found = explored(toy(array={"mode": "digital", "weight_bits": 4}, axes=axes), tmp_path / "out")
+    assert [(p.choices["array.mode"], p.equal_to) for p in found.points] == [
+        ("digital", None), ("digital", 1), ("analog", None), ("analog", None),
+    ]  # fmt: skip
+    assert [p.front for p in found.points][1] is False
+    assert dict(found.summary())["equal designs"].startswith("1 differ")
+
+
+@pytest.mark.slow
 def test_a_search_finds_most_of_the_front_of_the_grid(toy, tmp_path):
     axes = {"array.rows,array.columns": [32, 64, 128], "array.weight_bits": [2, 3, 4, 5, 6, 8],
             "macro.node": [2.2e-8, 2.8e-8, 4.5e-8], "macro.digital_units": [1, 64, 1024]}  # fmt: skip

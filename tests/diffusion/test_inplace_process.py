@@ -194,3 +194,39 @@ def test_an_uncertain_pixel_has_the_variance_of_the_mixture():
 def test_bad_input(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:diffusers")
+def test_a_step_of_second_order_is_that_of_diffusers():
+    torch, diffusers = pytest.importorskip("torch"), pytest.importorskip("diffusers")
+    scheduler = diffusers.DPMSolverMultistepScheduler(
+        num_train_timesteps=1000, beta_schedule="linear", algorithm_type="sde-dpmsolver++", solver_order=2,
+        prediction_type="sample", lower_order_final=False, timestep_spacing="leading",
+    )  # fmt: skip
+    scheduler.set_timesteps(20)
+    process = inplace.Process(scheduler.alphas_cumprod.double().numpy(), 31)
+    times = [int(t) for t in scheduler.timesteps]
+    draw, quiet = torch.Generator().manual_seed(0), torch.zeros(1, 64, dtype=torch.float64)
+    x = torch.randn(1, 64, generator=draw, dtype=torch.float64)
+    outputs = [torch.rand(1, 64, generator=draw, dtype=torch.float64) - 0.5 for _ in range(8)]
+    for i, output in enumerate(outputs):
+        t, u = times[i], times[i + 1]
+        theirs = scheduler.step(output, t, x, variance_noise=quiet).prev_sample
+        aim = output.numpy()
+        if i:
+            aim = process.extrapolated(aim, outputs[i - 1].numpy(), times[i - 1], t, u)
+        counts = 31 * (1 + x.numpy() / process.scale(t)) / 2
+        ours = process.scale(u) * (2 * process.posterior_mean(counts, aim, t, u) / 31 - 1)
+        assert np.abs(ours - theirs.numpy()).max() < 1e-5  # diffusers keeps its schedule in single precision
+        x = theirs
+
+
+def test_a_solver_of_another_order_and_times_that_do_not_fall_are_refused():
+    process = inplace.Process([0.9, 0.5, 0.2], 3)
+    one = np.zeros(1)
+    assert process.extrapolated(one + 0.9, one, 2, 1, 0) == 1.0  # no pixel lies beyond white
+    for times in ((1, 2, 0), (2, 1, -1), (3, 1, 0)):
+        with pytest.raises(InputError, match="falling times"):
+            process.extrapolated(one, one, *times)
+    with pytest.raises(InputError, match="order=3"):
+        inplace.InPlaceOptions(order=3)

@@ -28,11 +28,15 @@ class Loads(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
-        if tag not in ("meta", "img", "br"):
+        if tag not in ("meta", "img", "br", "source"):
             self.open.append(tag)
         for name, value in attrs:
             if tag == "img" and name == "src":
                 self.images.append(value)
+            elif tag == "source" and name == "srcset":
+                assert value.startswith("data:image/png;base64,")
+            elif tag == "a" and name == "href":
+                assert value.startswith("#part-")
             elif name in ("src", "href", "srcset", "data", "action", "poster"):
                 self.other.append((tag, value))
 
@@ -65,7 +69,7 @@ def test_page_stands_alone(html, pictures):
     assert all(src.startswith("data:image/png;base64,") for src in page.images)
     assert page.other == []
     assert not {"script", "link", "iframe", "object", "embed"} & set(page.tags)
-    assert not re.search(r"https?:|//[a-z]|url\(|@import", re.sub(r'src="data:[^"]*"', "", html))
+    assert not re.search(r"https?:|//[a-z]|url\(|@import", re.sub(r'src(set)?="data:[^"]*"', "", html))
     assert page.open == []
     assert page.tags.count("section") == 7
 

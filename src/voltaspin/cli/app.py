@@ -15,6 +15,7 @@ from voltaspin.cli.cells import cells
 from voltaspin.cli.cost import cost
 from voltaspin.cli.design import design
 from voltaspin.cli.device import app as device_app
+from voltaspin.cli.explore import explore
 from voltaspin.cli.fit import fit
 from voltaspin.cli.images import evaluate, sample
 from voltaspin.cli.measure import measure
@@ -65,8 +66,8 @@ def demo(
 
     Example: [bold]voltaspin demo --out demo-report --images 256 --steps 50[/bold]
     """
-    from voltaspin.demo import run_demo
     from voltaspin.report.demo_page import summary_table
+    from voltaspin.whole_chain import run_demo
 
     with progress_of() as progress:
         results = run_demo(out=out, images=images, steps=steps, seed=seed, force=force, progress=progress)
@@ -80,7 +81,8 @@ def demo(
 
 
 for command in (
-    bits, randomness, cells, waveform, study, design, frontier, spec, cost, train, sample, evaluate, schema, template,
+    bits, randomness, cells, waveform, study, design, frontier, spec, cost, train, sample, evaluate, explore, schema,
+    template,
 ):  # fmt: skip
     app.command()(command)
 

@@ -12,7 +12,6 @@ a JSON schema need no table of their own::
 
 from __future__ import annotations
 
-import html
 import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
+from voltaspin.core.display import table_html
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import as_object
 from voltaspin.core.quantity import Estimate, Sourced
@@ -97,11 +97,7 @@ class Part(Spec):
         return "\n".join(f"{name:<{wide}}  {text}" for name, text in rows)
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
-            for name, text in self.summary()
-        )
-        return f"<table><caption>{html.escape(type(self).__name__)}</caption>{rows}</table>"
+        return table_html(type(self).__name__, self.summary())
 
 
 class Result(Part):

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from voltaspin.core.display import short, table_html
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import as_object, read_object, write_json
 
@@ -32,6 +33,16 @@ class Spec(BaseModel):
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.KIND, "schema_version": self.VERSION, **self.model_dump(mode="json")}
+
+    def __repr__(self) -> str:
+        """The fields that differ from their defaults; a long value is cut."""
+        fields = type(self).model_fields.items()
+        values = [(name, getattr(self, name), info.get_default(call_default_factory=True)) for name, info in fields]
+        given = [f"{name}={short(value)}" for name, value, default in values if value != default]
+        return f"{type(self).__name__}({', '.join(given)})"
+
+    def _repr_html_(self) -> str:
+        return table_html(type(self).__name__, ((name, short(getattr(self, name))) for name in type(self).model_fields))
 
     def save(self, path: Path | str) -> None:
         write_json(path, self.to_json())

@@ -128,7 +128,7 @@ def bit_line(draws: Draws, cells: int) -> Floats:
     return circuits.line(cells**0.5, "drain load", np.sqrt(draws.cell_area))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prices:
     """The energy of one count of each action, and the memory's area, draw by draw.
 
@@ -143,6 +143,9 @@ class Prices:
     energy: ActionPrices
     area: dict[Boundary, Floats]
     grades: dict[Boundary, Grade]
+
+    def __repr__(self) -> str:
+        return f"Prices({', '.join(self.energy['macro'])}; {self.draws!r})"
 
     @classmethod
     def of(

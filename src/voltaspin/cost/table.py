@@ -171,6 +171,9 @@ class CostTable(Spec):
     software_over_mtj: dict[str, Sourced]
     circuits: dict[str, CircuitNumber]
 
+    def __repr__(self) -> str:
+        return f"CostTable({self.name!r}, {len(self.sources)} generators, {len(self.operations)} operations)"
+
     @classmethod
     def default(cls) -> Self:
         """The table that ships with the package."""
@@ -251,6 +254,9 @@ class Draws:
             raise InputError(f"samples = {samples} must be at least 100 for an interval of 90 %")
         self.table, self.samples, self.seed = table or CostTable.default(), samples, seed
         self._known: dict[str, Floats] = {}
+
+    def __repr__(self) -> str:
+        return f"Draws({self.table.name!r}, {self.samples:,} samples, seed {self.seed})"
 
     def of(self, number: Sourced, *name: str) -> Floats:
         """Return draws of ``number`` in SI units; float64 (samples,)."""

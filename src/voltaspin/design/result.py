@@ -36,7 +36,9 @@ class DesignPoint(Part):
         energy: [pJ] by component; area: [mm^2] by component.
         arrays, cells: of the chip; utilisation: share of the arrays' cells that hold weights.
         warnings: what a designer should know.
-        front: whether no other design of its setting is better in one objective and no worse in all others.
+        front: whether no other design of its setting is better in one objective and no worse in all others. Of designs
+            that are the same in everything computed, the first alone may be on a front.
+        equal_to: number of that first one, where this design is the same as an earlier one.
         kid: of its images, where it survived.
     """
 
@@ -58,6 +60,7 @@ class DesignPoint(Part):
     utilisation: float
     warnings: tuple[str, ...] = ()
     front: bool = False
+    equal_to: int | None = None
     kid: Estimate | None = None
 
     @property
@@ -115,6 +118,8 @@ class DesignResult(Result):
         rows = [
             ("designs", f"{len(self.points)} by {self.search}, {len(self.front)} of them on a front, "
              f"{len(self.pruned)} that cannot be built"),
+            *([("equal designs", f"{n} differ from an earlier one in fields that act on nothing there")]
+              if (n := sum(p.equal_to is not None for p in self.points)) else []),
             ("output errors measured", f"{self.errors}, each for all designs with the same arrays"),
         ]  # fmt: skip
         by = self.space.objectives[0]
@@ -160,13 +165,29 @@ def nondominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def with_fronts(points: Sequence[DesignPoint], objectives: Sequence[Objective]) -> tuple[DesignPoint, ...]:
-    """Mark the front of each setting."""
+    """Mark the front of each setting, and the designs whose differences act on nothing.
+
+    The fields of converters do nothing in arrays without any: such designs are equal in every part of their cost and
+    in their error, so that one of them stands for all.
+    """
+    first: dict[str, int] = {}
+    same = {p.number: first.setdefault(_computed(p), p.number) for p in sorted(points, key=lambda p: p.number)}
     marked: dict[int, bool] = {}
     for setting in dict.fromkeys(p.setting for p in points):
-        here = [p for p in points if p.setting == setting]
+        here = [p for p in points if p.setting == setting and same[p.number] == p.number]
         values = np.array([[p.objectives[name].value for name in objectives] for p in here])
         marked |= {p.number: bool(best) for p, best in zip(here, nondominated(values), strict=True)}
-    return tuple(p.model_copy(update={"front": marked[p.number]}) for p in points)
+    return tuple(
+        p.model_copy(update={"front": marked.get(p.number, False),
+                             "equal_to": None if same[p.number] == p.number else same[p.number]})
+        for p in points
+    )  # fmt: skip
+
+
+def _computed(p: DesignPoint) -> str:
+    """All that was computed of a design: equal texts are equal designs."""
+    parts = (p.setting, p.objectives, p.energy, p.area, p.arrays, p.cells)
+    return repr([sorted(x.items()) if isinstance(x, dict) else x for x in parts])
 
 
 def survivors(points: Sequence[DesignPoint], most: int) -> list[DesignPoint]:

@@ -26,7 +26,7 @@ from voltaspin.core.units import gamma_e, k_B, mu_0, parse_assignment, require_p
 from voltaspin.device.demagnetisation import cylinder_demagnetisation, ellipse_demagnetisation
 from voltaspin.device.energy import Energy
 from voltaspin.device.landscape import Landscape, Well, effective_B_z
-from voltaspin.device.parameters import AT_REST, IN_TERMS, OFF, PARAMETERS, as_lists, is_on
+from voltaspin.device.parameters import AT_REST, IN_TERMS, OFF, PARAMETERS, as_lists, is_on, parameters_html
 from voltaspin.device.preset_tables import PRESETS, entry
 from voltaspin.device.pulse import Pulse
 from voltaspin.device.terms import SelfHeating, SpinOrbitLine, SpinTransfer, Vector, unit_vector
@@ -131,6 +131,8 @@ class Junction:
         given = [f for f in fields(self) if f.name not in OFF or is_on(self, f.name)]
         return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in given)})"
 
+    _repr_html_ = parameters_html
+
     def _shape_factors(self) -> Vector:
         if self.diameter_y is None:
             return cylinder_demagnetisation(diameter=self.diameter, height=self.t_F)
@@ -185,9 +187,7 @@ class Junction:
 
     def _changed(self, changes: list[str]) -> Self:
         known = PARAMETERS | {"TMR": PARAMETERS["TMR0"]}
-        given = dict(parse_assignment(text, known) for text in changes)
-        if "TMR" in given:
-            given["TMR0"] = given.pop("TMR")
+        given = {{"TMR": "TMR0"}.get(n, n): value for n, value in (parse_assignment(x, known) for x in changes)}
         if "Delta" in given and "K_i" in given:
             raise InputError("Delta and K_i say the same twice; give one of them")
         new: dict[str, Any] = {name: value for name, value in given.items() if name in self.__dict__}

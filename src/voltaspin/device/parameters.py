@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from voltaspin.core import units
+from voltaspin.core.display import table_html
 from voltaspin.core.units import Dimension
 from voltaspin.device.terms import TERMS
 
@@ -56,3 +57,22 @@ def as_lists(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: as_lists(part) for key, part in value.items()}
     return list(value) if isinstance(value, tuple) else value
+
+
+def parameters_html(junction: Any) -> str:
+    """Return the parameters of a junction that are not zero, with their units, as a table for a notebook."""
+    found = {
+        "Delta": junction.Delta(),
+        "Nz": junction.N[2],
+        **dict(zip(("B_x", "B_y", "B_z"), junction.B_bias, strict=True)),
+    }
+    rows = []
+    for name, dimension in PARAMETERS.items():
+        if name in IN_TERMS:
+            term, field = IN_TERMS[name]
+            value = getattr(getattr(junction, term), field, None)
+        else:
+            value = found.get(name, getattr(junction, name, None))
+        if isinstance(value, int | float) and value:
+            rows.append((name, units.format_quantity(value, next(iter(dimension.units)))))
+    return table_html(junction.name or "Junction", rows)

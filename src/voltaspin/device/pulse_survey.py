@@ -54,8 +54,8 @@ class Effort:
         degree: of the harmonics in maps, curves and derivatives; chosen by the barrier where absent.
     """
 
-    voltages: int = 32
-    widths: int = 32
+    voltages: int = 48
+    widths: int = 64
     points: int = 101
     stations: int = 13
     search: bool = True

@@ -24,7 +24,7 @@ from voltaspin.diffusion.soundness import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Pipeline:
     """A diffusion model read from a diffusers folder.
 
@@ -41,6 +41,15 @@ class Pipeline:
     folder: Path
     sha256: str
     classes: ClassSpec | None = None
+
+    def __repr__(self) -> str:
+        size = " x ".join(map(str, self.image_shape))
+        steps = self.scheduler.config.num_train_timesteps
+        told = "" if self.classes is None else f", {self.classes.classes} classes"
+        return (
+            f"Pipeline({self.folder.name}: images of {size}, {sum(p.numel() for p in self.unet.parameters()):,} "
+            f"parameters, {steps} time steps, predicts {self.scheduler.config.prediction_type}{told})"
+        )
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -64,7 +64,7 @@ def extractor_folder(name: str = DEFAULT_EXTRACTOR) -> Path:
     return Path(str(resources.files("voltaspin"))) / "data" / f"extractor-{name}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Extractor:
     """A frozen extractor: weights whose hash was checked, and the card that tells their story.
 
@@ -79,6 +79,9 @@ class Extractor:
     sha256: str
     card: dict[str, Any]
     model: nn.Module
+
+    def __repr__(self) -> str:
+        return f"Extractor({self.name}, sha256 {self.sha256[:12]}...)"
 
     @classmethod
     @NeedsExtra("voltaspin.metrics.Extractor")

@@ -33,7 +33,7 @@ SETS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reference:
     """Stored features of one data set under one extractor.
 
@@ -55,6 +55,10 @@ class Reference:
     centre: NDArray[np.float64]
     scale: NDArray[np.float64]
     card: dict[str, Any]
+
+    def __repr__(self) -> str:
+        sets = ", ".join(f"{name} {len(features):,}" for name, features in self.features.items())
+        return f"Reference({self.name}, features of {self.extractor}: {sets})"
 
     def standardised(self, features: ArrayLike) -> NDArray[np.float64]:
         """Features in the units of the reference: float64 (n, 64)."""

@@ -37,6 +37,10 @@ FIGURES: dict[str, Callable[..., Any]] = {
         "device-fits": ("fit_devices", "device_fits"),
         "noise-specification": ("requirements", "every_axis"),
         "randomness": ("noise", "examined_bits"),
+        "inplace-samples": ("images", "grid_of_images"),
+        "samples": ("images", "grid_of_images"),
+        "switching-map": ("device", "switching_map"),
+        "switching-view": ("explorer", "switching_curve"),
         "telegraph": ("waveform", "dwell_times"),
         "waveform": ("waveform", "trace_and_levels"),
     }.items()

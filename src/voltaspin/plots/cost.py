@@ -23,6 +23,7 @@ from voltaspin.plots.drawing import (
     PURPLE,
     estimate_mark,
     figure,
+    is_narrow,
     named_rows,
     outer_legend,
     split,
@@ -96,13 +97,15 @@ def energies_per_bit(cost: Cost, *, ax: Axes) -> Axes:
         face = "white" if row.grade in ("recalled", "assumed") else colour
         mark: dict[str, Any] = {"marker": "D" if row.ours else "o", "mfc": face, "mec": colour, "ms": 7, "mew": 1.6}
         estimate_mark(ax, place, row.energy, colour, bar=0.45, **mark)
-        words = f"{energy(row.energy.value)}  ·  {row.grade}" + ("" if row.ours else f", {row.how}")
+        words = energy(row.energy.value)
+        if not is_narrow():
+            words += f"  ·  {row.grade}" + ("" if row.ours else f", {row.how}")
         ax.annotate(words, (row.energy.high, place), (9, 0), textcoords="offset points", va="center", fontsize=8,
                     color=INK if row.ours else GREY)  # fmt: skip
     named_rows(ax, [f"{row.name}, {row.boundary}" if row.ours else row.name for row in rows])
     for label, row in zip(ax.get_yticklabels(), rows, strict=True):
         label.set_fontweight("bold" if row.ours else "normal")
-    energy_axis(ax, room=30)
+    energy_axis(ax, room=8 if is_narrow() else 30)
     ax.set_xlabel("energy per bit")
     return ax
 

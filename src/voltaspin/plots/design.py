@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from voltaspin.core.format import energy, quantity
 from voltaspin.design.result import DesignPoint, DesignResult
 from voltaspin.design.space import Objective
-from voltaspin.plots.drawing import GREY, INK, figure
+from voltaspin.plots.drawing import GREY, INK, figure, is_narrow, outer_legend
 
 _ORDER: tuple[Objective, ...] = ("energy", "quality", "latency", "area")
 _MARKS = "osD^vP*X<>"
@@ -75,7 +75,10 @@ def pareto(result: DesignResult, *, ax: Axes) -> Axes:
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.set_label(f"{_WORDS[third]} (designs of a front)")
     if len(settings) <= len(_MARKS):
-        ax.legend(fontsize=8)
+        if is_narrow():
+            outer_legend(ax, fontsize=8)
+        else:
+            ax.legend(fontsize=8)
     ax.set_title(f"{result.space.name}: {len(result.points)} designs, {len(result.front)} on a front", parse_math=False)
     return ax
 

@@ -13,6 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from voltaspin.core.errors import InputError
 from voltaspin.core.format import duration, number, prefixed, quantity
 from voltaspin.device.characterisation import Characterisation, ErrorCurve, PulseRecord
+from voltaspin.device.fokker_planck import SwitchingMap
 from voltaspin.plots.cost import energy_axis
 from voltaspin.plots.drawing import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, figure, mathtext, outer_legend, split
 
@@ -97,6 +98,25 @@ def switching_curves(result: Characterisation, *, ax: Axes) -> Axes:
     return ax
 
 
+@figure((6.8, 4.2))
+def switching_map(found: SwitchingMap, *, ax: Axes) -> Axes:
+    """Draw the switching probability: over voltage and width as colours, of one or two voltages or widths as lines."""
+    widths, unit = prefixed(found.widths, "s")
+    ax.set_xlabel(f"pulse width ({unit})")
+    if min(found.P_sw.shape) > 2:
+        mesh = ax.pcolormesh(widths, found.voltages, found.P_sw, vmin=0, vmax=1, shading="nearest", cmap="cividis")
+        ax.figure.colorbar(mesh, ax=ax, label="switching probability")
+        ax.set_ylabel("voltage (V)")
+    else:
+        for voltage, row in zip(found.voltages, found.P_sw, strict=True):
+            ax.plot(widths, row, marker="." if len(widths) < 3 else None, label=f"{voltage:.3g} V")
+        ax.set_ylabel("switching probability")
+        ax.set_ylim(0, 1)
+        ax.legend()
+    ax.set_title(f"Switching; numerical error at most {found.error.max():.1g}")
+    return ax
+
+
 @figure((7.6, 4.6))
 def write_error_map(result: Characterisation, *, ax: Axes) -> Axes:
     """Draw the write error rate over voltage and width, with the band around 1/2 and the two pulses."""
@@ -106,6 +126,8 @@ def write_error_map(result: Characterisation, *, ax: Axes) -> Axes:
     (*widths, _), unit = prefixed([*grid.widths, grid.widths[-1]], "s")
     scale = widths[0] / grid.widths[0]
     lowest, colours = min(float(log_WER.min()), -1.0), matplotlib.colormaps["Blues_r"]
+    if result.write is not None:  # the scale reaches the pulse that the figure marks, which lies between the points
+        lowest = min(lowest, math.log10(max(result.write.WER, _FLOOR)))
     mesh = ax.pcolormesh(widths, grid.voltages, log_WER, cmap=colours, shading="gouraud", vmin=lowest, vmax=0)
     ax.grid(False)
     # The probabilities themselves, not their distance from 1/2, whose kink a coarse map would tear apart.

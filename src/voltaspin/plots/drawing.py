@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
@@ -49,6 +52,24 @@ STYLE: Any = {
 }
 DPI = 160
 Size = tuple[float, float]
+NARROW = 4.1  #: width of a figure for a phone [inch]
+_NARROW_TITLE = 38  # characters of a line
+_narrow: ContextVar[bool] = ContextVar("narrow", default=False)
+
+
+def is_narrow() -> bool:
+    """Whether figures are drawn for a phone, see :func:`narrow`."""
+    return _narrow.get()
+
+
+@contextmanager
+def narrow() -> Iterator[None]:
+    """Draw new figures for a phone: one column of panels, of the width that stays readable there."""
+    token = _narrow.set(True)
+    try:
+        yield
+    finally:
+        _narrow.reset(token)
 
 
 def figure(size: Size | Callable[..., Size], **style: Any) -> Callable[[Callable[..., Axes]], Callable[..., Axes]]:
@@ -68,8 +89,14 @@ def figure(size: Size | Callable[..., Size], **style: Any) -> Callable[[Callable
             if ax is not None:
                 return draw(*shown, ax=ax, **options)
             with matplotlib.rc_context(STYLE | {name.replace("_", "."): value for name, value in style.items()}):
-                made = Figure(figsize=size_of(*shown), dpi=DPI, layout="constrained")
-                return draw(*shown, ax=made.subplots(), **options)
+                width, height = size_of(*shown)
+                if is_narrow():
+                    width = NARROW
+                made = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+                drawn_into = draw(*shown, ax=made.subplots(), **options)
+                if is_narrow():
+                    _wrap_titles(made)
+                return drawn_into
 
         drawn.size_of = size_of  # type: ignore[attr-defined]
         return drawn
@@ -93,7 +120,22 @@ def split(ax: Axes, rows: int = 1, columns: int = 1, **options: Any) -> NDArray[
         raise InputError("these axes have no place in a grid; give axes of plt.subplots()")
     ax.set_axis_off()
     shared = {name: options.pop(name, False) for name in ("sharex", "sharey")}
+    if is_narrow() and columns > 1:  # column by column, one below the other
+        ratios = np.outer(options.pop("width_ratios", (1,) * columns), options.pop("height_ratios", (1,) * rows))
+        if isinstance(ax.figure, Figure):
+            width, height = ax.figure.get_size_inches()
+            ax.figure.set_size_inches(width, height * columns)
+        shared = {name: value is True for name, value in shared.items()}
+        grid = spec.subgridspec(rows * columns, 1, height_ratios=ratios.ravel(), **options)
+        return np.asarray(grid.subplots(**shared, squeeze=False)).reshape(columns, rows).T
     return np.asarray(spec.subgridspec(rows, columns, **options).subplots(**shared, squeeze=False))
+
+
+def _wrap_titles(made: Figure) -> None:
+    for axes in made.axes:
+        title = axes.get_title(loc="left")
+        if len(title) > _NARROW_TITLE:
+            axes.set_title(textwrap.fill(title, _NARROW_TITLE), loc="left")
 
 
 def outer_legend(ax: Axes, *entries: Any, **options: Any) -> None:
@@ -105,7 +147,14 @@ def outer_legend(ax: Axes, *entries: Any, **options: Any) -> None:
         options: as of ``Figure.legend``, its place ``"outside ..."``.
     """
     if isinstance(ax.figure.get_layout_engine(), ConstrainedLayoutEngine):
-        ax.figure.legend(*entries, **options)
+        if is_narrow():
+            options |= {"loc": "outside lower center", "ncols": 1}
+            handles, labels = entries or ax.get_legend_handles_labels()
+            entries = (handles, [textwrap.fill(label, 46) for label in labels])
+        legend = ax.figure.legend(*entries, **options)
+        if is_narrow() and isinstance(ax.figure, Figure):
+            width, height = ax.figure.get_size_inches()
+            ax.figure.set_size_inches(width, height + 0.19 * len(legend.get_texts()))
     else:
         ax.legend(*entries, **options | {"loc": "best"})
 
@@ -144,7 +193,9 @@ def mathtext(text: str) -> str:
 
 
 def named_rows(ax: Axes, names: Sequence[str], **style: Any) -> None:
-    """Let the y axis list names from the top down."""
+    """Let the y axis list names from the top down, in two lines where the figure is narrow."""
+    if is_narrow():
+        names, style = [textwrap.fill(name, 22) for name in names], style | {"fontsize": 7}
     ax.set_yticks(range(len(names)), names, **style)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)

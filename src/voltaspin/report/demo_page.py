@@ -19,7 +19,7 @@ from voltaspin.cost.pricing import BOUNDARIES
 from voltaspin.device.pulse_check import PulseCheck
 from voltaspin.metrics.conditions import ConditionComparison, ConditionScores
 from voltaspin.report.demo_results import DemoResults
-from voltaspin.report.page import data_uri, render
+from voltaspin.report.page import picture, render
 
 #: Files of a report that 0.1.0 wrote into a folder without listing them.
 FILES_OF_0_1_0 = (
@@ -124,13 +124,21 @@ def write_page(results: DemoResults, pictures: dict[str, bytes], path: Path | st
         raise InputError(f"the page lacks {', '.join(missing)}; draw them with report.pictures_of")
     if unknown := [name for name in pictures if name not in texts | OPTIONAL_PICTURES]:
         raise InputError(f"the page has no place for {', '.join(unknown)}; known: {', '.join(texts)}")
+    from voltaspin.plots.drawing import narrow
+
+    with narrow():
+        phone = pictures_of(results)
     provenance = provenance_groups(results)
     html = render(
         "demo",
         title=f"Voltaspin: {results.title}",
         r=results,
-        picture={name: data_uri(data) for name, data in pictures.items()},
-        alt=texts | OPTIONAL_PICTURES,
+        picture={
+            name: picture(
+                data, (texts | OPTIONAL_PICTURES)[name], phone.get(name), kind="" if name in phone else "crisp"
+            )
+            for name, data in pictures.items()
+        },
         provenance=provenance,
         barrier=barrier_text(results.device),
         device_kinds=[kind for kind, _, _ in provenance if kind in ("simulated", "recorded", "instrument")],

@@ -4,37 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from markupsafe import Markup
+
 from voltaspin.core.format import duration, number, quantity
 from voltaspin.device.characterisation import Characterisation
-from voltaspin.report.page import data_uri, render
+from voltaspin.device.parameters import parameters_html
+from voltaspin.report.page import picture, render
 
-#: Figure: its function in ``plots.device``, the part that it needs, its caption.
-_FIGURES: dict[str, tuple[str, Callable[[Characterisation], object], str]] = {
+#: Figure: its title, its function in ``plots.device``, the part that it needs, its caption.
+_FIGURES: dict[str, tuple[str, str, Callable[[Characterisation], object], str]] = {
     "pulses": (
-        "switching_curves", lambda r: r.curves,
+        "Switching", "switching_curves", lambda r: r.curves,
         "Switching probability of a rectangular pulse. The bit is judged after a time of rest.",
     ),
     "shmoo": (
-        "write_error_map", lambda r: r.map,
+        "Write errors", "write_error_map", lambda r: r.map,
         "Write error rate of the direction that fails more often. Orange, and purple for the other "
         "direction where it differs: within 5 % of 1/2.",
     ),
-    "bathtub": ("bathtub", lambda r: r.bathtub, "Write error rate around the write pulse. Pale: numerical error."),
+    "bathtub": (
+        "Around the write pulse", "bathtub", lambda r: r.bathtub,
+        "Write error rate around the write pulse. Pale: numerical error.",
+    ),
     "retention": (
-        "retention", lambda r: r.retention and any(r.retention.at_temperature + r.retention.at_voltage),
+        "Retention", "retention", lambda r: r.retention and any(r.retention.at_temperature + r.retention.at_voltage),
         "Mean life of a bit in the shallower well. The material follows assumed temperature laws; a constant "
         "voltage moves the barrier and nothing else.",
     ),
     "energy": (
-        "pulse_energies", lambda r: r.write or r.coin,
+        "Energy", "pulse_energies", lambda r: r.write or r.coin,
         "Energy of one pulse by where it goes. Resets and reads are not in it.",
     ),
     "sensitivity": (
-        "sensitivities", lambda r: r.write or r.coin,
+        "Sensitivity", "sensitivities", lambda r: r.write or r.coin,
         "First-order change for the step named at each bar; beyond some ten percent an error rate leaves this straight "
         "line. Temperature moves the thermal field alone.",
     ),
-    "astroid": ("astroid", lambda r: r.astroid, "Switching fields without thermal help; the two wells end there."),
+    "astroid": (
+        "Switching fields", "astroid", lambda r: r.astroid,
+        "Switching fields without thermal help; the two wells end there.",
+    ),
 }  # fmt: skip
 
 
@@ -43,7 +52,7 @@ def device_charts(result: Characterisation) -> dict[str, bytes]:
     from voltaspin.plots import device
     from voltaspin.plots.drawing import png
 
-    return {name: png(getattr(device, draw)(result)) for name, (draw, part, _) in _FIGURES.items() if part(result)}
+    return {name: png(getattr(device, draw)(result)) for name, (_, draw, part, _) in _FIGURES.items() if part(result)}
 
 
 def _facts(result: Characterisation) -> list[tuple[str, str]]:
@@ -89,5 +98,15 @@ def device_page(result: Characterisation, pictures: dict[str, bytes]) -> str:
         result: every number.
         pictures: of :func:`device_charts`.
     """
-    figures = [(data_uri(data), _FIGURES[name][2]) for name, data in pictures.items()]
-    return render("device", title=result.junction.name, r=result, facts=_facts(result), figures=figures)
+    from voltaspin.plots.drawing import narrow
+
+    with narrow():
+        phone = device_charts(result)
+    figures = []
+    for name, data in pictures.items():
+        title, _, _, caption = _FIGURES[name]
+        figures.append((title, picture(data, caption, phone.get(name), kind="own"), caption))
+    parameters = Markup(parameters_html(result.junction))  # escaped where it is made
+    return render(
+        "device", title=result.junction.name, r=result, facts=_facts(result), figures=figures, parameters=parameters
+    )

@@ -37,7 +37,48 @@ def render(template: str, **values: Any) -> str:
     environment.filters |= {name: getattr(shown, name) for name in (
         "duration", "energies", "energy", "interval", "number", "spread", "times", "value_and_range")}  # fmt: skip
     environment.filters |= {"symbols": symbols, "energy_cell": energy_cell, "number_cell": number_cell}
-    return environment.get_template(f"{template}.html.jinja").render(**values)
+    return _with_headings(environment.get_template(f"{template}.html.jinja").render(**values))
+
+
+_HEADING = re.compile(r"<h2(?: id=\"(?P<id>[^\"]*)\")?>(?P<text>.*?)</h2>", re.S)
+_CONTENTS = "<!-- contents -->"
+
+
+def _with_headings(html: str) -> str:
+    """Number nothing and add what a reader and a screen reader need: contents, table captions and scopes."""
+    head, main, foot = re.split(r"(?s)(?<=<main>)(.*)(?=</main>)", html)
+    names: list[tuple[str, str]] = []
+
+    def anchored(found: re.Match[str]) -> str:
+        name = f"part-{len(names) + 1}"
+        text = re.sub(r"<[^>]*>", "", re.sub(r"</span>", " ", found["text"])).strip()
+        names.append((name, text))
+        return f'<h2 id="{name}">{found["text"]}</h2>'
+
+    main = _HEADING.sub(anchored, main)
+    links = "".join(f'<li><a href="#{name}">{text}</a></li>' for name, text in names)
+    contents = f'<nav class="contents" aria-label="Contents"><ul>{links}</ul></nav>' if len(names) > 1 else ""
+    main = main.replace(_CONTENTS, contents, 1)
+    main = re.sub(r'<div class="(scroll|wide)">', r'<div class="\1" tabindex="0">', main)
+    return head + _scoped(main) + foot
+
+
+def _scoped(html: str) -> str:
+    """Say of each header cell whether it heads a column or a row, and caption tables by the heading before them."""
+    parts, heading, in_head = [], "", False
+    for part in re.split(
+        r"(<table[^>]*>(?:\s*<caption>)?|</?thead>|<th[ >]|<h[23][^>]*>.*?</h[23]>)", html, flags=re.S
+    ):
+        if part.startswith(("<h2", "<h3")):
+            heading = re.sub(r"<[^>]*>", "", part.replace("</span>", " ")).strip()
+        elif part in ("<thead>", "</thead>"):
+            in_head = part == "<thead>"
+        elif part.startswith("<table") and not part.endswith("<caption>") and heading:
+            part = f'{part}<caption class="unseen">{heading}</caption>'
+        elif part in ("<th ", "<th>"):
+            part = f'<th scope="{"col" if in_head else "row"}"{part[3:]}'
+        parts.append(part)
+    return "".join(parts)
 
 
 def symbols(text: str) -> Markup:
@@ -64,6 +105,22 @@ def number_cell(e: Interval | None, factor: float = 1.0, unit: str = "") -> Mark
 
 def _above(value: str, range_: str) -> Markup:
     return Markup('{}<br><span class="ends">{}</span>').format(value, range_)
+
+
+def picture(wide: bytes, text: str, narrow: bytes | None = None, *, kind: str = "") -> Markup:
+    """Return a picture as HTML, with another drawing for a phone where one is given.
+
+    Args:
+        wide, narrow: PNG.
+        text: for those who do not see it.
+        kind: CSS class of the image.
+    """
+    named = Markup(' class="{}"').format(kind) if kind else ""
+    image = Markup('<img src="{}" alt="{}"{}>').format(data_uri(wide), text, named)
+    if narrow is None:
+        return image
+    source = Markup('<source media="(max-width: 760px)" srcset="{}">').format(data_uri(narrow))
+    return Markup("<picture>{}{}</picture>").format(source, image)
 
 
 def data_uri(picture: bytes) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from voltaspin.core.files import read_object
-from voltaspin.report.page import data_uri, render
+from voltaspin.report.page import data_uri, picture, render
 from voltaspin.study.equivalence import Equivalence, factors, standing
 from voltaspin.study.runner import folder_of
 from voltaspin.study.specification import StudySpec
@@ -163,19 +163,29 @@ def _code(text: str) -> str:
 
 def page(spec: StudySpec, verdicts: Sequence[Equivalence], out: Path, command: str) -> str:
     """Return one self-contained HTML page: question, figures, table, images and records."""
-    from voltaspin.plots.drawing import png
+    from voltaspin.plots.drawing import narrow, png
     from voltaspin.plots.study import along_axis
 
     parts: dict[str, list[Path]] = {}
     for run in spec.runs():
         parts.setdefault(run.name, [folder_of(out, run) / name for name in ("images.png", "path.png")])
     told = facts(spec, out)
+
+    def drawn() -> list[bytes]:
+        return [verdicts_png(spec, verdicts), *(png(along_axis(spec, verdicts, path)) for path in spec.axes)]
+
+    figures = []
+    if verdicts:
+        with narrow():
+            phone = drawn()
+        texts = ["Differences in KID with intervals", *(f"Differences over {path}" for path in spec.axes)]
+        figures = [picture(wide, text, small) for wide, text, small in zip(drawn(), texts, phone, strict=True)]
     return render(
         "study",
         title=spec.name,
         paragraphs=explained(spec, verdicts),
-        figure=data_uri(verdicts_png(spec, verdicts)) if verdicts else "",
-        axes=[(path, data_uri(png(along_axis(spec, verdicts, path)))) for path in spec.axes if verdicts],
+        figure=figures[0] if figures else "",
+        axes=figures[1:],
         head=HEAD,
         rows=rows(verdicts),
         parts=[

@@ -46,8 +46,8 @@ class Condition(Spec):
             has not seen, and not generated ones.
         training: fields of the ``TrainSpec`` (``InPlaceTrainSpec`` of ``array``) that differ, such as ``batch``.
         sampling: arguments of the sampler that differ: ``sampler``, ``eta``, ``precision``, ``batch``; in place
-            ``cells_per_pixel``, ``variance``, ``dither``, ``reads``, ``precision``, ``batch`` and ``cells``, the fields
-            of a ``CellSpec``; for real images ``bits``, planes of a grey level that are kept.
+            ``cells_per_pixel``, ``variance``, ``dither``, ``order``, ``reads``, ``precision``, ``batch`` and ``cells``,
+            the fields of a ``CellSpec``; for real images ``bits``, planes of a grey level that are kept.
         calibrate: choose the ranges of the network's arrays on noisy garments before sampling.
         tune: hardware-aware fine-tuning of the network in its arrays: ``steps`` and ``rate``.
         correct: images on which the noise of the arithmetic is measured, to be taken off the sampler's; 0 for none.

@@ -175,7 +175,7 @@ def sampling_of(condition: Condition) -> dict[str, Any]:
     samplers: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
         "gaussian": (("sampler", "eta", "churn", "precision", "batch"), sample),
         "in-place": (
-            ("cells_per_pixel", "cells", "variance", "dither", "reads", "precision", "batch"),
+            ("cells_per_pixel", "cells", "variance", "dither", "order", "reads", "precision", "batch"),
             inplace.InPlaceOptions,
         ),
         "real": (("bits",), to_planes),

@@ -91,6 +91,27 @@ class Process:
         mean = n * (keeps - turns) + k * (keeps + turns - 1) + self.cells * (1 - keeps)
         return np.clip(mean, 0, self.cells)
 
+    def extrapolated(self, clean: Floats, before: Floats, s: int, t: int, u: int) -> Floats:
+        """Return the clean pixel for a step from ``t`` to ``u`` by a solver of second order.
+
+        Args:
+            clean: predicted at ``t``, from -1 to 1; before: predicted at ``s``, one step earlier.
+            s, t, u: falling times of the schedule, ``u`` at least 0.
+
+        Returns:
+            The predictions drawn on to the middle of the step, in log(SNR), and clipped to -1 to 1.
+
+        Raises:
+            InputError: times that do not fall.
+
+        Source: C. Lu et al., arXiv 2211.01095, DPM-Solver++(2M).
+        """
+        if not len(self) > s > t > u >= 0:
+            raise InputError(f"steps from s = {s} to t = {t} to u = {u}: give falling times from {len(self) - 1} to 0")
+        a = np.clip(self.alpha_bar[[s, t, u]], 1e-300, 1 - 1e-16)
+        last, this = np.diff(np.log(a) - np.log1p(-a))
+        return np.asarray(np.clip(clean + (clean - before) * this / (2 * last), -1, 1))
+
     def posterior(
         self, counts: ArrayLike, clean: ArrayLike, t: int, u: int, *, uncertainty: ArrayLike = 0.0
     ) -> tuple[Floats, Floats]:

@@ -17,7 +17,8 @@ from voltaspin.core.quantity import Estimate
 from voltaspin.core.result import Array, Part, Result
 from voltaspin.noise.examination import entropy
 from voltaspin.noise.examination.entropy_limits import EntropyLimits, clumped
-from voltaspin.noise.examination.sp800_22 import LONGEST, TESTS, Constants, TestResult, run
+from voltaspin.noise.examination.p_values import TestResult
+from voltaspin.noise.examination.sp800_22 import LONGEST, TESTS, Constants, run
 from voltaspin.noise.examination.whole import FALSE_ALARM, SHARE, Reader, Whole
 from voltaspin.noise.source import NoiseSource
 
@@ -32,7 +33,7 @@ class Assessed(Part):
     """One test over many sequences.
 
     Args:
-        name, variant: as in :class:`voltaspin.noise.examination.sp800_22.TestResult`.
+        name, variant: as in :class:`voltaspin.noise.examination.p_values.TestResult`.
         sequences: number of sequences to which the test applied.
         passed: number of them with P >= 0.01.
         least, most: limits of ``passed``, three standard deviations around 99 %.

@@ -22,15 +22,15 @@ from functools import cache
 from itertools import pairwise
 from math import ceil, erfc, exp, lgamma, log, sqrt
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.result import Part
 from voltaspin.noise.examination import kernels
 from voltaspin.noise.examination.kernels import block_distances
+from voltaspin.noise.examination.p_values import TestResult, TestResults
 
 Constants = Literal["nist", "corrected"]
 Bits = NDArray[np.uint8]
@@ -41,24 +41,6 @@ TESTS = (
     "OverlappingTemplate", "Universal", "ApproximateEntropy", "RandomExcursions", "RandomExcursionsVariant",
     "Serial", "LinearComplexity",
 )  # fmt: skip
-
-
-class TestResult(Part):
-    """One P-value.
-
-    Args:
-        name: of the test, as in NIST's final report.
-        variant: which of its P-values (a template, a state, a direction); empty where it has one.
-        p_value: None where the test does not apply.
-        reason: why it does not apply; empty otherwise.
-    """
-
-    __test__: ClassVar[bool] = False  # it is no test of pytest's
-
-    name: str
-    variant: str
-    p_value: float | None
-    reason: str = ""
 
 
 class _UnfitError(Exception):
@@ -79,7 +61,7 @@ def run(
     entropy_block: int = 10,
     serial_block: int = 16,
     complexity_block: int = 500,
-) -> list[TestResult]:
+) -> TestResults:
     """Run all fifteen tests on one sequence.
 
     Args:
@@ -132,7 +114,7 @@ def run(
         ("Serial", 2 ** (serial_block + 3), ("first", "second"), lambda: _serial(ring, n, serial_block)),
         ("LinearComplexity", 200 * complexity_block, (), lambda: _linear_complexity(s, complexity_block)),
     )  # fmt: skip
-    results = []
+    results: list[TestResult] = []
     for name, least, variants, test in tests:
         try:
             _needs(n, least)
@@ -142,7 +124,7 @@ def run(
         else:
             by_variant = found if isinstance(found, Mapping) else {"": found}
             results += [TestResult(name=name, variant=v, p_value=p) for v, p in by_variant.items()]
-    return results
+    return TestResults(results)
 
 
 def _needs(n: int, least: int) -> None:

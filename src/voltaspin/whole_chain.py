@@ -1,4 +1,4 @@
-"""The whole job: device, memory, forward, reverse, quality, cost, one page. ``voltaspin demo`` runs it.
+"""The whole job: device, memory, forward, reverse, quality, cost, one page. ``voltaspin demo`` and :func:`demo` run it.
 
 Each section of the page is one call of a library function. The study that ships with the package is this same run with
 5,000 images per condition (scripts/ship_study.py takes it over).
@@ -69,6 +69,31 @@ def run_demo(*, out: Path, images: int, steps: int, seed: int, progress: Progres
         results = _run(folder, images=images, steps=steps, seed=seed, command=command, progress=progress)
         folder.finish(RunRecord().to_json())
     return results
+
+
+def demo(
+    *,
+    images: int = 64,
+    steps: int = 50,
+    seed: int = 0,
+    out: Path | str = "demo-report",
+    force: bool = False,
+    progress: Progress | None = None,
+) -> DemoResults:
+    """Run the whole chain and return its results, whose parts show themselves (``results.device``, ``.quality.live``).
+
+    Args:
+        images: per condition, at least 4; steps: ancestral steps, at least 2; seed: of all simulated chance.
+        out: folder of the page (``index.html``), the numbers and the pictures.
+        force: see :func:`run_demo`.
+        progress: called as ``progress(part, done, total)``; without one nothing is shown.
+
+    Raises:
+        InputError: as :func:`run_demo`.
+    """
+    return run_demo(
+        out=Path(out), images=images, steps=steps, seed=seed, force=force, progress=progress or (lambda *_: None)
+    )
 
 
 def control_source(seed: int) -> NoiseSource:
