@@ -14,13 +14,6 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 
-def pytest_ignore_collect(collection_path, config):
-    if config.option.markexpr != "installed":
-        return None
-    files = collection_path.rglob("test_*.py") if collection_path.is_dir() else [collection_path]
-    return not any("pytest.mark.installed" in file.read_text(encoding="utf-8") for file in files) or None
-
-
 @pytest.fixture
 def browser():
     """Debian's Chromium, without a screen."""
@@ -36,3 +29,10 @@ def browser():
         )  # fmt: skip
         yield made
         made.close()
+
+
+def pytest_ignore_collect(collection_path, config):
+    if config.option.markexpr != "installed":
+        return None
+    files = collection_path.rglob("test_*.py") if collection_path.is_dir() else [collection_path]
+    return not any("pytest.mark.installed" in file.read_text(encoding="utf-8") for file in files) or None

@@ -32,7 +32,7 @@ from voltaspin.noise import PseudoSource
 
 torch.set_num_threads(1)
 KILLS = 10
-TIMED = ("out/log.jsonl", "out/run.json")  # hold wall times
+TIMED = ("out/train.csv", "out/run.json")  # hold wall times
 chance = random.Random(20)
 
 

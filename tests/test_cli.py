@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -231,3 +232,92 @@ def test_kill_and_resume_ends_in_the_weights_of_the_uninterrupted_run(folder, tm
     subprocess.run(command(tmp_path / "parts", "--resume"), check=True, capture_output=True)
     weights = Path("unet") / "diffusion_pytorch_model.safetensors"
     assert (tmp_path / "whole" / weights).read_bytes() == (tmp_path / "parts" / weights).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [["evaluate", ""], ["train", "--config", "", "--out", "new"], ["train", "--config=", "--out", "new"],
+     ["memory", "macro", "--preset", ""], ["memory", "macro", "--preset="], ["waveform", "w.csv", "--edge", ""],
+     ["cells", "b.bin", "--n-cells", "8", "--battery", ""], ["cost", "--junction=", "--measure", "never"]],
+)  # fmt: skip
+def test_an_empty_argument_is_not_taken_for_none(capsys, tmp_path, monkeypatch, line):
+    # A shell's variable without a value: --config "" trained the default recipe, evaluate "" took the folder here.
+    monkeypatch.chdir(tmp_path)
+    assert "is empty" in refused(capsys, *line)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["all", "list", "mram-22-2025"])
+@pytest.mark.parametrize("idle", [["--spec", "digital"], ["--macro", "missing.json"]])
+def test_a_published_macro_refuses_what_does_not_act_on_it(capsys, name, idle):
+    assert f"{idle[0]} has no effect with --preset {name}" in refused(
+        capsys, "memory", "macro", "--preset", name, *idle
+    )
+
+
+@pytest.mark.parametrize("idle", [["--set", "rows=3"], ["--json"], ["--out", "m.png"]])
+def test_lists_of_macros_refuse_what_does_not_act_on_them(capsys, tmp_path, monkeypatch, idle):
+    monkeypatch.chdir(tmp_path)
+    for name in ("all", "list"):
+        assert "has no effect" in refused(capsys, "memory", "macro", "--preset", name, *idle)
+
+
+@pytest.fixture
+def bits(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.random.default_rng(1).integers(0, 256, 4000, np.uint8).tofile("bits.dat")
+    t = np.arange(4000) * 1e-6
+    np.savetxt(
+        "w.csv", np.c_[t, np.where(t // 5e-5 % 2, 0.3, -0.1)], delimiter=",", header="time (s),V (V)", comments=""
+    )
+    Image.fromarray(garments()[0][0]).save("p.png")
+    return tmp_path
+
+
+FIGURES = [
+    ["memory", "macro", "--out"], ["cost", "--no-work", "--samples", "100", "--out"],
+    ["cells", "bits.dat", "--n-cells", "4", "--figure"], ["waveform", "w.csv", "--figure"],
+    ["randomness", "bits.dat", "--figure"], ["memory", "store", "p.png", "--out"],
+    ["memory", "yield", "--rows", "8", "--columns", "8", "--out"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", FIGURES, ids=lambda line: line[0] + line[1])
+def test_a_figure_is_not_written_under_the_name_of_another_kind_of_file(capsys, bits, line):
+    before = sorted(bits.iterdir())
+    assert "would hold PNG; give a name that ends with .png" in refused(capsys, *line, "figure.csv")
+    assert sorted(bits.iterdir()) == before
+    if line[1] == "macro":
+        for name in ("figure.png", "FIGURE.PNG", "figure"):
+            assert call(capsys, *line, name)[0] == 0
+            assert Path(name).read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("bits.dat", ["cells", "{}", "--n-cells", "4", "--out"]), ("bits.dat", ["bits", "{}", "--out"]),
+     ("w.csv", ["waveform", "{}", "--interval", "50us", "--out"]), ("p.png", ["memory", "store", "{}", "--out"])],
+)  # fmt: skip
+def test_no_command_replaces_what_it_reads(capsys, bits, name, line):
+    data = (bits / name).read_bytes()
+    Path("link").symlink_to(name)
+    shutil.copy(name, "copy.json")  # the same content is another file
+    for spelling in (name, f"./{name}", "link"):
+        told = refused(capsys, *(word.format(name) for word in line), spelling, "--force")
+        assert "is read by this run" in told or "give a name that ends with" in told
+    assert (bits / name).read_bytes() == data
+
+
+def test_cells_need_a_false_alarm_above_zero(capsys, bits):
+    told = refused(capsys, "cells", "bits.dat", "--n-cells", "4", "--false-alarm", "0")
+    assert "--false-alarm 0 is zero" in told
+
+
+def test_a_sample_is_summed_up_without_raw_dictionaries(capsys, bits):
+    model = Path(__file__).parent / "data/v0.1.0/gaussian-model"
+    status, out, _ = call(
+        capsys, "sample", "--model", model, "--noise", "software", "--count", "1", "--steps", "2", "--out", "new"
+    )
+    assert status == 0
+    assert "{" not in out
+    assert "bit 6,784, normal 128" in out

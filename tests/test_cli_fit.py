@@ -314,6 +314,12 @@ GOOD = "voltage,width_ns,P_sw,trials\n1.1,0.3,0.47,500\n1.1,0.4,0.61,400\n1.2,0.
         (GOOD.replace("0.47", "-0.1"), [], "P_sw = -0.1 in line 2"),
         (GOOD.replace("0.47", "much"), [], "'much', which is no number"),
         (GOOD.replace(",0.47", ","), [], "is empty; correct the cell"),
+        (GOOD.replace("400", "500")[:-2], [], "line 4: the last line has no line break, and its last cell '50' may be"),
+        (
+            GOOD,
+            ["--preset", "arm-2021-stt", "--free", "xi"],
+            "arm-2021-stt has spin_transfer; fit a closed formula to it, --model stt for spin transfer or --model sot",
+        ),
         (GOOD, [], "3 points cannot determine and test 4 parameters"),
         (GOOD, ["--free", "xi,colour"], "--free xi,colour must name each parameter once, out of xi, K_eff"),
         (GOOD, ["--free", "xi", "--degree", "2"], "degree"),
@@ -429,8 +435,17 @@ def devices(tmp_path) -> Path:
 
 def test_devices_have_fits_of_their_own_and_a_spread(devices, tmp_path, capsys):
     out = tmp_path / "o"
-    status, text, err = call(capsys, devices, "--model", "thermal,sot", "--out", out)
+    overlay = tmp_path / "overlay.png"
+    status, text, err = call(capsys, devices, "--model", "thermal,sot", "--out", out, "--figure", overlay)
     assert (status, err) == (0, "")
+    assert f"overlay: {overlay}" in text
+    picture = np.asarray(Image.open(overlay).convert("RGBA")).astype(int)
+    # three panels side by side, each with the blue and the orange of two widths
+    for panel in np.array_split(picture, 3, axis=1):
+        for colour in ((0, 114, 178), (213, 94, 0)):
+            assert (np.abs(panel[..., :3] - colour).sum(-1) < 30).sum() > 100
+    status, _, err = call(capsys, devices, "--model", "thermal", "--out", tmp_path / "p", "--figure", overlay)
+    assert (status, "exists; choose another name" in err) == (2, True)
     record = json.loads((out / "fit.json").read_text())
     assert (record["kind"], record["model"]) == ("device-fits", "thermal")
     assert [row["device"] for row in record["devices"]] == ["A1", "B 2", "c/3"]
@@ -468,7 +483,9 @@ def test_many_devices_go_on_where_they_were_stopped(devices, tmp_path, capsys, m
     assert "1 of 5 devices are in" in err
     assert "start it again to go on" in err
     first = (out / "devices" / "A1.json").read_bytes()
-    assert call(capsys, devices, "--model", "thermal", "--out", out)[0] == 0
+    overlay = tmp_path / "overlay.png"  # of the device too that was fitted before
+    assert call(capsys, devices, "--model", "thermal", "--out", out, "--figure", overlay)[0] == 0
+    assert overlay.stat().st_size > 5000
     assert begun == ["A1", "B 2", "B 2", "c/3", "dead"]
     assert (out / "devices" / "A1.json").read_bytes() == first
     assert len(json.loads((out / "fit.json").read_text())["devices"]) == 3
@@ -515,3 +532,15 @@ def test_bad_benches_are_one_line_and_status_two(capsys, tmp_path, monkeypatch, 
     assert (status, out, err.count("\n")) == (2, "", 1), err
     assert says in err
     assert not Path("o").exists()
+
+
+@pytest.mark.parametrize("told", ["tau_0=2", "tau_0=1e3", "tau_D=5", "tau_0=1as"])
+def test_a_time_of_a_model_that_no_junction_has_is_refused(told, tmp_path, capsys):
+    # A bare number is in SI: 2 for 2 ns would be two seconds, and the fit answered with half the barrier.
+    volts, k = np.linspace(0.3, 0.6, 12), [1, 2, 4, 10, 25, 60, 130, 260, 450, 700, 900, 990]
+    table = write(tmp_path / "t.csv", "voltage (V),width (s),switched,trials", volts, [1e-6] * 12, k, [1000] * 12)
+    status, _, err = call(capsys, table, "--model", "thermal", "--fixed", told, "--out", tmp_path / "new")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "which is no time of this kind" in err
+    assert not (tmp_path / "new").exists()
+    assert call(capsys, table, "--model", "thermal", "--fixed", "tau_0=2ns", "--out", tmp_path / "new")[0] == 0

@@ -1,6 +1,7 @@
 """``voltaspin template`` and ``train`` with a recipe."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +104,46 @@ def test_a_file_of_another_kind_and_unknown_templates_are_refused(
         assert status == 2
         assert words in err
         assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            ["channels=[16,16,16,16,16]"],
+            "images of 8x8 pixels cannot be halved 4 times; resize them to a multiple of 16",
+        ),
+        (["channels=[20,40]"], "must each be a multiple of norm_groups = 16"),
+        (["labels=true"], "has no labels; leave it out, or give images with classes"),
+        (["validate_every=1"], "has no test split; hold some of its images out, such as held_out = 200"),
+        (["held_out=7", "batch=4"], "leaves less than a batch of 4; hold out fewer, 4 at most"),
+        (["batch=5", "accumulate=2"], "does not divide the batch of 5 into equal parts"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_its_images_is_refused_in_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, pictures: Path, changes: list[str], words: str
+) -> None:
+    options = [part for change in ["batch=4", "channels=[16,32]", *changes] for part in ("--set", change)]
+    status, out, err = call(capsys, "train", "--data", pictures, *options, "--out", tmp_path / "m")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert words in err
+    assert not (tmp_path / "m").exists()
+
+
+def test_lines_on_standard_error_say_pace_and_losses_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, pictures: Path
+) -> None:
+    given = ["batch=2", "channels=[16]", "held_out=4", "validate_every=1", "sample_every=2"]
+    options = [part for change in given for part in ("--set", change)]
+    status, out, err = call(
+        capsys, "train", "--data", pictures, *options, "--steps", 2, "--out", tmp_path / "m", "--json"
+    )
+    assert status == 0, err
+    assert re.fullmatch(r"voltaspin: step 2 of 2, loss \d\.\d+, \S+ images a second\n", err)
+    result = json.loads(out)
+    assert result["validation_loss"] > 0
+    assert result["ledger"]["normal"] == 2 * 2 * 64
+    lines = (tmp_path / "m" / "train.csv").read_text().splitlines()
+    assert lines[0] == "step,loss,validation_loss,examples_per_second,learning_rate,gradient_norm"
+    assert [line.split(",")[0] for line in lines[1:]] == ["1", "2"]
+    assert (tmp_path / "m" / "samples" / "00000002.png").read_bytes().startswith(b"\x89PNG")

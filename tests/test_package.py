@@ -66,7 +66,7 @@ DRAWS = re.compile(
 ALLOWED = {
     "diffusion/published.py": {"torch.Generator"},
     "noise/torch_block.py": {"torch.Generator"},  # whose newly seeded state is read; it never draws
-    "diffusion/loop.py": {"np.random.Generator", "np.random.Philox"},
+    "diffusion/objective.py": {"np.random.Generator", "np.random.Philox"},
     "diffusion/recipe.py": {"torch.manual_seed"},
     "noise/system.py": {"os.urandom"},
     "cost/processors.py": {"np.random.Generator"},

@@ -41,4 +41,4 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(found):
         assert run["told"].count("\n") == 1, run
         assert "free some space" in run["told"]
         # a training keeps its record, which is written before the first checkpoint and lets it begin again
-        assert set(run["left"]) <= ({"log.jsonl", "run.json", "train.json"} if run["name"] == "train" else set()), run
+        assert set(run["left"]) <= ({"train.csv", "run.json", "train.json"} if run["name"] == "train" else set()), run

@@ -110,12 +110,106 @@ def test_raw_bits_fail_conditioned_ones_pass_and_images_are_there(lab):
     assert (folder / "raw.bin").stat().st_size == 500_000
 
 
+NUMBER = r"[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?"
+#: Numbers whose uncertainty stands beside them, and which share of it may come from another machine.
+STATED = (
+    (rf"({NUMBER}) ({NUMBER}) ({NUMBER}) to ({NUMBER})", lambda value, error, low, high: 0.2 * error),
+    (rf"({NUMBER}) \(({NUMBER}) to ({NUMBER})\)", lambda value, low, high: 0.1 * (high - low)),
+    (rf"({NUMBER}) \+- ({NUMBER})", lambda value, error: 0.5 * error),
+)
+
+
+def tolerances(piece):
+    """(start, end, tolerance) of each number: of its stated error, else one of its last digit; whole numbers: none."""
+    found = {}
+    for match in re.finditer(rf"(?<![\w.]){NUMBER}(?![\w.]*\w)", piece):
+        whole = re.fullmatch(r"[+-]?\d+", match[0])
+        mantissa, _, power = match[0].partition("e")
+        digit = 10.0 ** (int(power or 0) - len(mantissa.partition(".")[2]))
+        found[match.span()] = 0.0 if whole else 1.001 * digit
+    for pattern, of in STATED:
+        for match in re.finditer(pattern, piece):
+            for k in range(1, 1 + match.re.groups):
+                if match.span(k) in found:
+                    found[match.span(k)] = max(found[match.span(k)], of(*map(float, match.groups())))
+    for match in re.finditer(r"(\d+) min (\d+) s", piece):  # a life follows from a fit, and depends exponentially
+        found[match.span(1)], found[match.span(2)] = 1.0, 60.0
+    return sorted((*span, tolerance) for span, tolerance in found.items())
+
+
+def was_printed(piece, printed):
+    """Whether a piece of the page was printed, with numbers as near as their own uncertainty says."""
+    piece, pattern, at = " ".join(piece.split()), "", 0
+    numbers = tolerances(piece)
+    for start, end, _ in numbers:
+        pattern += re.escape(piece[at:start]) + rf"({NUMBER})"
+        at = end
+    pattern += re.escape(piece[at:])
+    shown = [(float(piece[start:end]), tolerance) for start, end, tolerance in numbers]
+    return any(
+        all(
+            abs(float(there) - here) <= tolerance
+            for there, (here, tolerance) in zip(match.groups(), shown, strict=True)
+        )
+        for match in re.finditer(rf"(?=(?<![\w.]){pattern})" if numbers else pattern, printed)
+    )
+
+
+def pieces():
+    """What the page shows of the output of its commands."""
+    blocks = re.findall(r"```console\n(.*?)```", PAGE.replace("$ echo $?\n2\n", ""), re.DOTALL)
+    return [piece for block in blocks for piece in re.split(r"^\$ (?:.*\\\n)*.*$|\.\.\.", block, flags=re.M)]
+
+
+def test_what_the_page_shows_is_found_where_it_was_printed_as_it_stands():
+    printed = " ".join(" ".join(pieces()).split())
+    assert len(pieces()) > 20
+    assert all(was_printed(piece, printed) for piece in pieces())
+    assert sum(len(tolerances(piece)) for piece in pieces()) > 100
+
+
+@pytest.mark.parametrize(
+    ("printed", "real"),
+    [
+        ("xi 85.7 2.4 80.9 to 90.5 fJ/(V m)", True),
+        ("xi 85.4 2.5 80.6 to 90.2 fJ/(V m)", True),  # an eighth of the error
+        ("xi 84.5 2.4 80.9 to 90.5 fJ/(V m)", False),  # half of it
+        ("xi 85.7 4.8 76.1 to 95.3 fJ/(V m)", False),
+        ("K_eff 85.7 2.4 80.9 to 90.5 fJ/(V m)", False),
+        ("xi 85.7 2.4 80.9 to 90.5 kJ/m^3", False),
+    ],
+)
+def test_an_output_may_differ_by_a_share_of_its_error_and_no_more(printed, real):
+    page = "xi          85.7    2.4    80.9 to 90.5  fJ/(V m)"
+    assert was_printed(page, f"parameter value error {printed} 42 points") is real
+
+
+def test_numbers_without_an_error_may_differ_in_their_last_digit_and_whole_ones_not_at_all():
+    page = "42 points; chi2 22.38 for 38 degrees of freedom, probability 0.92"
+    assert was_printed(page, page.replace("22.38", "22.39"))
+    for old, new in (
+        ("42", "43"),
+        ("22.38", "22.41"),
+        ("0.92", "0.94"),
+        ("freedom", "free"),
+        ("38 degrees", "37 degrees"),
+    ):
+        assert not was_printed(page, page.replace(old, new))
+    assert was_printed("p01 = 0.4872 +- 0.0035 at 1.600 V", "p01 = 0.4861 +- 0.0035 at 1.600 V")
+    assert not was_printed("p01 = 0.4872 +- 0.0035 at 1.600 V", "p01 = 0.4902 +- 0.0035 at 1.600 V")
+    assert not was_printed("p01 = 0.4872 +- 0.0035 at 1.600 V", "p01 = 0.4872 +- 0.0035 at 1.650 V")
+    assert was_printed("an error rate of 1.6e-08.", "an error rate of 1.7e-08.")
+    assert not was_printed("an error rate of 1.6e-08.", "an error rate of 1.6e-07.")
+    assert was_printed("a bit lives 16 min 37 s on average", "a bit lives 16 min 31 s on average")
+    assert not was_printed("a bit lives 16 min 37 s on average", "a bit lives 26 min 37 s on average")
+    assert not was_printed("15 of 42 points", "115 of 42 points")
+
+
 @pytest.mark.slow
 def test_the_output_of_the_page_is_real(lab):
-    """All that the page shows was printed, but for ports, line breaks and what is left out at '...'."""
+    """All that the page shows was printed, but for ports, line breaks, what is left out at '...', and last digits."""
     printed = re.sub(r"^voltaspin: pulses of the sweep.*\n", "", lab[1] + lab[2], flags=re.M)
     printed = re.sub(r"::\d+::", "::5025::", re.sub(r"is lost \(.*?\)", "is lost (Broken pipe)", printed))
     printed = " ".join(printed.split())
-    for block in re.findall(r"```console\n(.*?)```", PAGE.replace("$ echo $?\n2\n", ""), re.DOTALL):
-        for piece in re.split(r"^\$ (?:.*\\\n)*.*$|\.\.\.", block, flags=re.M):
-            assert " ".join(piece.split()) in printed
+    for piece in pieces():
+        assert was_printed(piece, printed), piece

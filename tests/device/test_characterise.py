@@ -1,15 +1,18 @@
 """The record of one junction against the files that it asks, closed formulas, and junctions that lack something."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.constants import epsilon_0
 
+from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError
 from voltaspin.device import Junction, Pulse, presets
+from voltaspin.device.breakdown import statement
 from voltaspin.device.characterisation import Characterisation
-from voltaspin.device.characterise import QUICK, Effort, astroid, characterise
+from voltaspin.device.characterise import QUICK, Effort, astroid, characterise, expected_seconds
 from voltaspin.device.fokker_planck import switching_probability
 from voltaspin.device.retention import flip_rate
 
@@ -187,3 +190,36 @@ def test_bad_input() -> None:
         characterise(CELL, effort=replace(COARSE, degree=8), **OPTIONS)
     with pytest.raises(InputError, match="points = 2: give at least 3"):
         Effort(points=2)
+
+
+def test_its_time_is_told_before_it_is_spent() -> None:
+    quick, usual = (expected_seconds(presets.generator, effort=effort) for effort in (QUICK, Effort()))
+    assert 5 < quick < usual < 600  # 17 s and a minute on one core
+    many = replace(Effort(), voltages=32_000)
+    assert usual * 50 < expected_seconds(presets.generator, effort=replace(many, voltages=6_400)) < 4 * 3600
+    for junction, effort in ((replace(presets.generator, B_bias=(1e-7, 0.0, 0.0)), QUICK), (presets.generator, many)):
+        for ask in (expected_seconds, characterise):
+            with pytest.raises(InputError, match=r"take about .* hours of one core, more than 4 hours"):
+                ask(junction, effort=effort)
+
+
+def test_the_command_refuses_absurd_totals_before_it_makes_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["device", "characterise", "--quick", "--set", "B_x=0.1uT", "--out", str(tmp_path / "new")])
+    assert ended.value.code == 2
+    assert "hours of one core" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_every_recommended_pulse_carries_what_the_oxide_says(record: Characterisation) -> None:
+    text = str(record)
+    for name, shot in (("write", record.write), ("coin", record.coin)):
+        assert shot is not None
+        told = statement(CELL, Pulse(voltage=shot.voltage, width=shot.width))
+        assert f"{name}, oxide: {told}" in text
+    # 2.09 V on 1.4 nm is 1.49 V/nm, and 3 V break it down.
+    assert statement(CELL, Pulse(voltage=2.09, width=1e-9)).startswith("warning: 1.49 V/nm of oxide, of which a share")
+    assert "above the 2 V/nm at which it breaks down" in statement(CELL, Pulse(voltage=3.0, width=1e-9))
+    assert not statement(CELL, Pulse(voltage=0.5, width=1e-9)).startswith("warning")

@@ -14,13 +14,16 @@ from scipy.stats import binom, kstest
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import gamma_e
 from voltaspin.device import Pulse, presets
+from voltaspin.device.fit.analytic import Analytic, Precessional, SpinOrbitBarrier
 from voltaspin.device.fit.bench import WEIGHT
 from voltaspin.device.fit.compare import Comparison, chosen_models, fit_models
 from voltaspin.device.fit.data import SwitchingData
 from voltaspin.device.fit.devices import between_devices, file_names
-from voltaspin.device.fit.goodness import _quantiles, deviances, judge
+from voltaspin.device.fit.goodness import _quantiles, deviances, judge, signed_root
 from voltaspin.device.fit.kinds import MODEL_WORDS
-from voltaspin.device.fit.models import MODELS, Analytic, Precessional, Settings, SpinOrbitBarrier
+from voltaspin.device.fit.model import Settings
+from voltaspin.device.fit.models import MODELS
+from voltaspin.device.fit.record import FitRecord, fit_measurements, prediction
 from voltaspin.device.fit.tables import Measurements, read_devices
 from voltaspin.device.fokker_planck import switching_probability
 from voltaspin.device.torque import spin_torque_field
@@ -253,6 +256,30 @@ def test_deviance_by_hand() -> None:
     k, trials, P = np.array([3.0, 0.0, 10.0]), np.full(3, 10.0), np.array([0.5, 0.1, 0.9])
     by_hand = [2 * (3 * math.log(0.6) + 7 * math.log(1.4)), 20 * math.log(1 / 0.9), 20 * math.log(1 / 0.9)]
     assert deviances(k, trials, P) == pytest.approx(by_hand)
+
+
+def test_deviance_residuals_by_hand() -> None:
+    """One miss in 200 where the model expects 0.02 is 7 standard errors of the model and no finding."""
+    k, trials, P = np.array([199.0, 200.0, 5300.0, 0.0]), np.array([200.0, 200.0, 10_000.0, 200.0]), np.full(4, 0.9999)
+    P[2:] = 0.5, 0.25
+    found = signed_root(k, trials, P)
+    assert found[0] == pytest.approx(-math.sqrt(2 * (199 * math.log(0.995 / 0.9999) + math.log(0.005 / 1e-4))))
+    assert -2.5 < found[0] < -2.4
+    assert found[1] == pytest.approx(math.sqrt(400 * -math.log(0.9999)))
+    assert found[2] == pytest.approx(300 / math.sqrt(2500), rel=0.01)  # the standard error where counts are many
+    assert found[3] < 0
+
+
+@pytest.mark.parametrize("word", QUICK)
+def test_a_fit_that_was_kept_predicts_as_it_did(word: str) -> None:
+    sets = simulated(word, 3)
+    found = Measurements(kind="switching", sets=sets, files=({"name": "t.csv"},), device="A")
+    made = fit_measurements(found, START, models=(word,))
+    kept = FitRecord.of(made, found, START, notes=[], fixed=(), degree=None, spin_torque=False, command=(),
+                        environment={})  # fmt: skip
+    again = prediction(FitRecord.from_json(kept.to_json()), found, START)
+    assert made.model is not None
+    assert again(sets) == pytest.approx(made.model.predict(sets), abs=1e-9)
 
 
 @pytest.mark.parametrize(("n", "p"), [(1, 0.3), (10, 1e-12), (200, 0.02), (10**5, 0.9999), (10**9, 0.4)])

@@ -15,7 +15,7 @@ from scipy import stats
 from voltaspin.core.errors import InputError
 from voltaspin.diffusion import TrainSpec, inplace, load_pipeline, train
 from voltaspin.diffusion.data import ImageSet
-from voltaspin.diffusion.loop import Batch, classes_of
+from voltaspin.diffusion.objective import Batch, classes_of
 from voltaspin.diffusion.recipe import (
     RECIPES,
     learning_rate,
@@ -105,6 +105,14 @@ def test_the_class_of_some_images_is_withheld(images: ImageSet) -> None:
     assert classes_of(images, TrainSpec(**SMALL)) == 0
     with pytest.raises(InputError, match="labels = true, and squares has no labels"):
         classes_of(replace(images, labels=None), spec)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"), [([-1, 0], "has a label below 0"), ([0, 10**9], "a label 1000000000 and 64 images")]
+)
+def test_labels_out_of_range_are_refused(images: ImageSet, labels: list[int], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        classes_of(replace(images, labels=np.array(labels * 32)), TrainSpec(**SMALL, labels=True))
 
 
 def test_a_divided_batch_has_the_gradient_of_the_whole(images: ImageSet) -> None:
@@ -207,3 +215,16 @@ def test_a_field_that_does_not_fit_is_named(fields: dict[str, Any], words: str) 
 def test_channels_that_do_not_divide_make_no_network() -> None:
     with pytest.raises(InputError, match="multiple of norm_groups = 16"):
         make_model(TrainSpec(channels=(30, 64)), channels=1, size=8)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"channels": [0, 32]}, r"channels = \(0, 32\): each is at least 1"),
+        ({"stepz": 3}, "'stepz' is unknown; did you mean 'steps'"),
+        ({"colour": 3}, "'colour' is unknown; leave it out"),
+    ],
+)
+def test_a_field_that_cannot_be_is_named(fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        TrainSpec.from_json(recipe("cifar10").to_json() | fields)

@@ -16,7 +16,7 @@ from voltaspin.core.errors import InputError, NoiseExhaustedError
 from voltaspin.core.files import read_json, write_json
 from voltaspin.diffusion import checkpoints
 from voltaspin.diffusion.data import ImageSet
-from voltaspin.diffusion.loop import Batch
+from voltaspin.diffusion.objective import Batch
 from voltaspin.diffusion.pipelines import load_pipeline
 from voltaspin.diffusion.recipe import TrainSpec, learning_rate, make_model, make_scheduler, timesteps
 from voltaspin.diffusion.sampling import to_uint8

@@ -61,6 +61,18 @@ ACCEPTED: list[list[str]] = [
     ["device", "fit", "resistance.csv", "--columns", "voltage=V:V", "--out", "new"],
     ["evaluate", "garments", "--json"],
     ["memory", "coverage", "--help"],
+    ["template", "train", "cifar10"],
+    ["template", "array", "digital"],
+    ["memory", "macro", "--preset", "mram-22-2025", "--set", "rows=64"],
+    ["memory", "macro", "--spec", "array.json", "--json"],
+    ["memory", "map", "--model", "model"],
+    ["memory", "export", "--model", "model", "--steps", "2", "--out", "new"],
+    ["memory", "endurance", "--model", "model", "--endurance", "1e12"],
+    ["waveform", "trace.csv", "--interval", "50us", "--out", "new.bin"],
+    ["waveform", "trace.csv", "--column", "1", "--threshold", "0.1V", "--json"],
+    ["sample", "--model", "model", "--noise", "software", "--sampler", "heun", "--count", "1", "--steps", "9",
+     "--out", "new"],
+    ["design", "space.json", "--dry-run", "--out", "new"],
     ["study", "--help"],
 ]  # fmt: skip
 
@@ -79,6 +91,8 @@ REFUSED: list[list[str]] = [
     ["memory", "cost", "--spec", "nothing"],
     ["memory", "coverage", "--spec", "study.json"],
     ["device", "fit", "missing.csv", "--out", "new"],
+    ["device", "fit", "switching.csv", "--model", "nothing", "--fixed", "tau_0=1ns", "--out", "new"],
+    ["train", "--config", "nothing", "--set", "steps=0", "--data", "images", "--out", "new"],
     ["device", "measure", "--profile", "lab.toml", "--widths", "0.1:1:0.1ns", "--voltages", "1V", "--out", "new"],
     ["bits", "--profile", "lab.toml", "--count", "800", "--out", "new"],
     ["device", "characterise", "--preset", "nothing", "--out", "new"],
@@ -251,6 +265,14 @@ def _damage_json(path: Path, data: bytes, how: str, where: int) -> None:
     path.write_text(json.dumps(content))
 
 
+_TRACE = "time (us),V (V)\n" + "".join(f"{i},{0.3 if i // 53 % 2 else -0.1}\n" for i in range(2000))
+_SWITCHING = "voltage (V),width (us),switched,trials\n" + "".join(
+    f"{0.3 + 0.03 * i:.2f},1,{k},1000\n" for i, k in enumerate([1, 4, 10, 25, 60, 130, 260, 450, 700, 900])
+)
+_SPACE = {"kind": "design-space", "schema_version": 1, "name": "x", "axes": {"array.adc_bits": [4, 6]},
+          "objectives": ["energy"], "steps": 2}  # fmt: skip
+
+
 def prepare(folder: Path) -> None:
     """The working folder of a command line: what a user might have there, and some traps."""
     folder.mkdir(exist_ok=True)
@@ -261,6 +283,9 @@ def prepare(folder: Path) -> None:
             shutil.copyfile(SAMPLES / source, folder / name)
     (folder / "folder").mkdir()
     (folder / "folder" / "mine").write_text("mine")
+    (folder / "trace.csv").write_text(_TRACE)
+    (folder / "switching.csv").write_text(_SWITCHING)
+    (folder / "space.json").write_text(json.dumps(_SPACE))
     (folder / "link").symlink_to("garment.png")
     os.mkfifo(folder / "fifo")
 

@@ -1,6 +1,7 @@
 """Bits of instruments: every format, and everything that an instrument does on a bad day."""
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -179,6 +180,26 @@ NUMBERS = {"threshold": "5.4kohm"}
 ])  # fmt: skip
 def test_an_answer_that_is_none_stops_the_source_and_is_named(serve, answer, said, bits):
     assert stopped(serve({"Q?": answer}), said, **bits) == []
+
+
+def test_the_remedy_for_an_xor_of_one_cell_works_as_it_is_written(serve, tmp_path, capfdbinary):
+    server = serve({"Q?": parts(lambda s: "".join(map(str, BITS[s])))})
+    profile = tmp_path / "lab.toml"
+    profile.write_text(f'address = "{server.address}"\n[bits]\nquery = "Q?"\nformat = "text"\n')
+    command = ["bits", "--profile", str(profile), "--count", "400", "--out", str(tmp_path / "x.bin"), "--conditioning"]
+
+    def ends(status, *more):
+        with pytest.raises(SystemExit) as ended:
+            main([*command, *more])
+        assert ended.value.code == status
+
+    ends(2, "xor:2")
+    said = capfdbinary.readouterr().err.decode()
+    remedy = re.search(r"in a description (\S+)\)", " ".join(said.split())).group(1)
+    ends(0, remedy)
+    assert np.array_equal(np.unpackbits(np.fromfile(tmp_path / "x.bin", np.uint8)), BITS[:800:2] ^ BITS[1:800:2])
+    other = re.search(r"--n-cells[= ](\d+)", said).group(1)
+    ends(0, "xor:2", "--n-cells", other, "--force")
 
 
 def test_what_arrived_before_a_fault_is_kept(serve):

@@ -280,7 +280,7 @@ def test_the_command_measures_and_bits_and_randomness_take_the_instrument(capsys
     (["bits", "--query", "Q?", "--count", 8, "--out", "o"], "--query is of an instrument"),
     (["bits", "x.bin", "--profile", "p", "--count", 8, "--out", "o"], "x.bin and --profile are two sources"),
     (["bits", "--noise", "system", "--instrument", "A", "--count", 8, "--out", "o"], "are two sources"),
-    (["bits", "--instrument", "", "--query", "Q?", "--count", 8, "--out", "o"], "address is empty"),
+    (["bits", "--instrument", "", "--query", "Q?", "--count", 8, "--out", "o"], "value of --instrument is empty"),
     (["bits", "--instrument", "A", "--query", "Q?", "--count", 8, "--out", "o"], "need a threshold"),
     (["bits", "--instrument", "A", "--count", 8, "--out", "o"], "no query for bits; give --query"),
     (["bits", "--instrument", "B", "--query", "Q", "--threshold", 1, "--count", 8, "--out", "o"], "cannot be opened"),
@@ -349,3 +349,33 @@ def test_a_junction_comes_back_from_its_sweep(capsys, bench, tmp_path):
     assert code == 0, err
     xi = json.loads(found)["parameters"]["xi"]
     assert abs(xi["value"] - 110e-15) < 4 * xi["error"] < 10e-15, xi
+
+
+PROFILE = """address = "TCPIP0::127.0.0.1::9::SOCKET"
+backend = "@py"
+[sweep]
+set_width = "W {width}"
+set_voltage = "V {voltage}"
+reset_P = "P"
+trigger = "T"
+read = "R?"
+"""
+
+
+def test_a_sweep_neither_replaces_its_profile_nor_goes_on_and_begins_again(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("p").write_text(PROFILE)
+    Path("mine.csv").write_text("1,2\n")
+    asked = ["device", "measure", "--profile", "p", "--widths", "1ns", "--voltages", "1V", "--out"]
+    for more, says in (
+        (["p", "--force"], "is read by this run"),
+        (["p", "--resume"], "is read by this run"),
+        (["mine.csv", "--force", "--resume"], "--resume goes on with a sweep and --force begins it again"),
+        (["mine.csv", "--resume"], "or replace it with --force"),
+        (["mine.csv"], "mine.csv exists"),
+    ):
+        code, _, err = run(capsys, *asked, *more)
+        assert (code, err.count("\n")) == (2, 1), err
+        assert says in err
+    assert Path("p").read_text() == PROFILE
+    assert Path("mine.csv").read_text() == "1,2\n"

@@ -259,3 +259,9 @@ def test_what_stays_digital_is_counted():
         child = ledger.child(layer.name)
         assert child.total("mac") == (0 if layer.in_memory else 3 * layer.macs)
         assert bool(child.total("product")) == layer.in_memory
+
+
+@pytest.mark.parametrize("what", [lambda x: x, torch.zeros(3), None, [nn.Linear(2, 2)]])
+def test_what_is_no_module_is_refused(what):
+    with pytest.raises(InputError, match=r"is no torch\.nn\.Module"):
+        convert(what, ArraySpec.preset("digital"))

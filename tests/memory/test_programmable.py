@@ -10,7 +10,8 @@ from voltaspin.core.errors import InputError
 from voltaspin.device import Pulse, SwitchingModel, presets
 from voltaspin.device.fokker_planck import switching_probability
 from voltaspin.memory import MagnetoelectricMemory, PulseLibrary, Variation
-from voltaspin.memory.pulses import _coefficients, _designs, _orders, response
+from voltaspin.memory.pulses import response
+from voltaspin.memory.responses import PulseResponse, _orders, coefficients, designs_of
 
 JUNCTION = presets.get("generator")
 HALVES = (("K_eff_scale", 0.15), ("B_z", 1.5e-3))
@@ -55,16 +56,16 @@ def test_pulses_that_are_solved_on_first_use_are_told_and_kept(tmp_path, monkeyp
     assert "solve pulses (once): 1 of 1" in capsys.readouterr().err
 
 
-def test_polynomials_pass_through_their_designs():
+def test_polynomials_pass_through_theirdesigns_of():
     rng = np.random.default_rng(0)
     halves = (("K_eff_scale", 0.1), ("B_z", 1e-3), ("xi_scale", 0.2))
-    designs = _designs(halves)
+    designs = designs_of(halves)
     terms = _orders(halves)
     c = rng.normal(size=len(terms))
     u = np.array([[(cell[q] - (0 if q == "B_z" else 1)) / h for q, h in halves] for cell in designs])
     values = sum(ck * np.prod(u[:, list(t)], axis=1) for ck, t in zip(c, terms, strict=True))
     assert len(designs) == len(terms) == 1 + 4 + 2 + 4 + 3
-    assert np.allclose(_coefficients(values[:, None], halves)[:, 0], c)
+    assert np.allclose(coefficients(values[:, None], halves)[:, 0], c)
 
 
 @pytest.mark.parametrize("at", [(0, 12), (1, 5), (1, 20)])
@@ -72,8 +73,6 @@ def test_the_library_agrees_with_single_solutions(library, at):
     pulse = Pulse(voltage=float(library.voltages[at[0]]), width=float(library.widths[at[1]]))
     cell = {"K_eff_scale": 1.05, "B_z": -0.7e-3}
     found = library.logits[at]
-    from voltaspin.memory.pulses import PulseResponse
-
     p01, p10 = PulseResponse(pulse, HALVES, found).probabilities({k: np.float64(v) for k, v in cell.items()})
     for p, well in ((p01, "up"), (p10, "down")):
         exact = switching_probability(JUNCTION.with_variation(**cell), pulse, initial=well).value

@@ -92,8 +92,8 @@ def test_fid_and_kid_are_torch_fidelitys_own_with_inception_of_random_weights(in
     )  # fmt: skip
     assert (ours.images.fd.name, ours.images.fd.n) == ("FID", REAL)
     assert ours.images.fd.extractor_sha256 == sha256_of(inception)
-    # The same features and the same code: equal but for the order of sums.
-    assert ours.images.fd.value == pytest.approx(known["frechet_inception_distance"], rel=1e-6)
+    # The same features and the same formula; they take means in float32, we in float64.
+    assert ours.images.fd.value == pytest.approx(known["frechet_inception_distance"], rel=1e-3)
     assert ours.images.fd.low < ours.images.fd.value < ours.images.fd.high
     x, y = (FidelityExtractor.load("inception").features(stack) for stack in (images, real))
     assert x.shape == (REAL, 64)
@@ -146,7 +146,7 @@ def test_another_extractors_distance_is_an_fd_and_equal_to_torch_fidelitys(custo
     known = theirs(images, real, feature_extractor=custom)
     assert ours.images.fd.name == "FD"
     assert "FID" not in str(ours)
-    assert ours.images.fd.value == pytest.approx(known["frechet_inception_distance"], rel=1e-6)
+    assert ours.images.fd.value == pytest.approx(known["frechet_inception_distance"], rel=1e-3)
     x, y = (FidelityExtractor.load("dinov2").features(stack) for stack in (images, real))
     tolerance = kernel_tolerance(np.concatenate([x, y]))
     assert ours.images.kid.value == pytest.approx(known["kernel_inception_distance_mean"], abs=tolerance)

@@ -127,6 +127,8 @@ def truncated(folder):
 
 @pytest.mark.parametrize(("make", "options", "said"), [
     (lambda f: saved(f, np.array([5e3, np.nan, 9e3])), {"threshold": 7e3}, "value 1 is nan"),
+    (lambda f: saved(f, np.array([5e3, 9.9e37, 9e3])), {"threshold": 7e3}, r"value 1 is 9\.9e\+37, by which an"),
+    (lambda f: written(f, "R (kohm)\n5\n9.91E+37\n9\n"), {"threshold": "7kohm"}, r"is 9\.91e\+37, by which an"),
     (lambda f: saved(f, np.array([5e3, -1.0])), {"threshold": "7kohm"}, r"resistance 1 is -1.0 ohm"),
     (lambda f: saved(f, resistances(BITS) * 1e-6), {"threshold": "7mohm"}, "convert the values to ohm"),
     (lambda f: saved(f, resistances(BITS)), {"threshold": 20e3}, "all 5003 values lie below"),

@@ -224,6 +224,40 @@ def test_a_serial_port_gets_every_byte_as_it_was_sent():
     again.close()
 
 
+CONTROL = b"\x03\x04\x11\x13\x0d\x0a\x15\x16\x17\x1a\x1c\x7f\xff\x00\x0d\x0d\x0a\x0a"
+
+
+def test_bytes_that_came_before_a_port_was_set_are_left_out_because_a_terminal_may_have_changed_them():
+    master, slave = pty.openpty()
+    os.write(master, CONTROL + b"old\n")  # the terminal turns CR into LF and takes Ctrl-C for a signal
+    source = StreamSource(f"serial://{os.ttyname(slave)}", format="packed", timeout=5)
+    os.write(master, CONTROL)
+    assert source.bits(8 * len(CONTROL)).tobytes() == CONTROL
+    source.close()
+    os.close(slave), os.close(master)
+
+
+@pytest.mark.parametrize(("fault", "said"), [("silent", r"has sent nothing for 0\.5 s"), ("pulled out", "has ended")])
+def test_a_serial_port_that_fails_keeps_what_it_sent(fault, said, tmp_path):
+    master, slave = pty.openpty()
+    port = f"serial://{os.ttyname(slave)}?baud=9600"
+    source = StreamSource(port, format="packed", timeout=0.5, record=tmp_path / "rec")
+    os.write(master, CONTROL + b"abc")
+    assert source.bits(8 * len(CONTROL)).tobytes() == CONTROL
+    os.close(slave)
+    if fault == "pulled out":
+        os.close(master)
+    with pytest.raises((NoiseStoppedError, NoiseExhaustedError), match=said):
+        source.bits(800)
+    rest, left = source.rest()
+    assert (np.asarray(rest).tobytes()[:3], left) in ((b"abc", 24), (b"", 0))  # Linux drops what a lost port still held
+    source.close()
+    kept = RecordedSource(tmp_path / "rec", format="packed")
+    assert kept.bits(8 * len(CONTROL)).tobytes() == CONTROL
+    if fault == "silent":
+        os.close(master)
+
+
 def test_a_stream_slower_than_the_time_out_says_how_far_it_came(fifo):
     source = StreamSource(fifo(PACKED[:1000], stays=True), format="packed", timeout=0.4)
     source.bits(100)

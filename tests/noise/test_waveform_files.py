@@ -247,6 +247,54 @@ def test_a_clipped_trace_is_taken_with_a_threshold(tmp_path):
     assert find_levels(trace, threshold="0.2V").threshold == pytest.approx(0.2)
 
 
+@pytest.mark.parametrize("blocks", [1 << 20, 333])
+def test_a_trace_that_stands_still_is_named_with_its_lines(tmp_path, monkeypatch, blocks):
+    monkeypatch.setattr("voltaspin.noise.importer.table.BLOCK", blocks, raising=False)
+    values = VOLTS.copy()
+    values[1700:1900] = values[1700]
+    with pytest.raises(
+        InputError, match=r"200 samples in a row, from value 1700 \(line 1702\) to value 1899 .*part before"
+    ):
+        Trace.open(written(tmp_path, table(TIME, values)))
+    values[1700:1900] = values.max()  # clipped, which a threshold does not mind
+    assert find_levels(Trace.open(written(tmp_path, table(TIME, values))), threshold=0.2).threshold == 0.2
+    values = np.where(STATE, 0.3, 0.1)  # without noise nobody can tell
+    values[1700:1900] = 0.3
+    assert Trace.open(written(tmp_path, table(TIME, values))).n == N
+    values = np.round(VOLTS, 2)  # of a coarse converter whose neighbours are often equal
+    assert Trace.open(written(tmp_path, table(TIME, values))).n == N
+
+
+@pytest.mark.parametrize("size", [7, 333, 4000])
+def test_the_longest_run_is_found_across_blocks(size):
+    from types import SimpleNamespace
+
+    from voltaspin.noise.waveform.trace import _Scan
+
+    rng = np.random.default_rng(size)
+    values = rng.integers(0, 3, 4000).astype(float)
+    values[1200:1260] = 1.0
+    scan = _Scan(SimpleNamespace(unit="V", factor=1.0, at=lambda i: f"value {i}"), "t")
+    for k in range(0, 4000, size):
+        scan.add(values[k : k + size])
+    changes = np.flatnonzero(np.diff(values)) + 1
+    runs = np.diff(np.concatenate([[0], changes, [4000]]))
+    assert scan.longest == runs.max() >= 60
+    assert scan.begin == np.concatenate([[0], changes])[runs.argmax()]
+    assert (scan.at, scan.equal) == (1.0, 4000 - runs.size)
+    with pytest.raises(InputError, match="stood still"):
+        scan.check_frozen()
+
+
+def test_a_last_line_that_was_cut_off_is_named_and_not_half_a_number_taken(tmp_path):
+    text = table(TIME, VOLTS)
+    assert Trace.open(written(tmp_path, text.rstrip())).n == N
+    for cut in (1 + 4, 9, 20):  # 3.03e-01 without its exponent is ten times as large
+        with pytest.raises(InputError, match=r"the last line, '.*', has no line break and is shorter"):
+            Trace.open(written(tmp_path, text[:-cut]))
+        assert Trace.open(written(tmp_path, text[: text.rindex("\n", 0, -cut) + 1])).n == N - 1
+
+
 def test_a_clean_signal_is_not_clipped(tmp_path):
     for values in (np.where(STATE, 5.0, 0.0), np.round(VOLTS, 2), np.round(VOLTS, 3)):
         trace = Trace.open(written(tmp_path, table(TIME, values)))

@@ -190,6 +190,20 @@ def test_expected_alarms_are_those_of_ideal_bits():
     assert (np.abs(seen - expected) < 4 * np.sqrt(expected) + 1).all()
 
 
+@pytest.mark.parametrize(("n", "n_cells"), [(1024, 1), (1024, 8), (1024, 100), (2000, 100), (20_000, 7)])
+@pytest.mark.parametrize("H", [1.0, 0.9])
+def test_ideal_bits_alarm_at_the_stated_rate_in_short_recordings_of_many_cells(n, n_cells, H):
+    # A cell of ten bits has no run of eleven; the rate that was stated counted one at every bit (0.42 for 0.023).
+    tests, alarms, N = HealthTests(H=H, a=10, n_cells=n_cells), 0, 2000
+    bits = np.packbits(ideal(N * 8 * (-(-n // 8)), "short", n).reshape(N, -1), axis=1)
+    for row in bits:
+        tests.reset()
+        alarms += tests.feed(row, n) is not None
+    stated = -np.expm1(-sum(expected_alarms(n, 10, H=H, n_cells=n_cells)))
+    # binomial, and 0.01 for what runs have to do with windows and with each other
+    assert abs(alarms / N - stated) < 4 * np.sqrt(stated * (1 - stated) / N) + 0.01
+
+
 def test_a_hash_says_whose_word_its_entropy_is(tmp_path):
     bits = (Stream.of(8, "test", "biased").words(400_000) < 0.7 * 2**32).astype(np.uint8)
     source = recorded(tmp_path, bits)

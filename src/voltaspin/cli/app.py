@@ -6,6 +6,7 @@ import contextlib
 import errno
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -15,9 +16,10 @@ from voltaspin.cli.cells import cells
 from voltaspin.cli.cost import cost
 from voltaspin.cli.design import design
 from voltaspin.cli.device import app as device_app
+from voltaspin.cli.evaluate import evaluate, merge, reference
 from voltaspin.cli.explore import explore
 from voltaspin.cli.fit import fit
-from voltaspin.cli.images import evaluate, sample
+from voltaspin.cli.images import sample
 from voltaspin.cli.measure import measure
 from voltaspin.cli.memory import app as memory_app
 from voltaspin.cli.noise import bits, randomness
@@ -81,8 +83,8 @@ def demo(
 
 
 for command in (
-    bits, randomness, cells, waveform, study, design, frontier, spec, cost, train, sample, evaluate, explore, schema,
-    template,
+    bits, randomness, cells, waveform, study, design, frontier, spec, cost, train, sample, evaluate, reference,
+    merge, explore, schema, template,
 ):  # fmt: skip
     app.command()(command)
 
@@ -138,6 +140,8 @@ def _options_of(arguments: list[str]) -> dict[str, str]:
         command = getattr(command, "commands", {}).get(word, command)
     options = {p.name: p.opts[0] for p in command.params if p.name and p.opts[0].startswith("--")}
     options = {name.removeprefix("file_"): option for name, option in options.items()} | options
+    if "force" in options:  # as functions call it that write one file
+        options.setdefault("overwrite", options["force"])
     return {f"n_{name}": option for name, option in options.items()} | options
 
 
@@ -156,8 +160,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point of the ``voltaspin`` command: bad input is one line on standard error and status 2."""
     take_anything()
     with _errors_in_one_line(arguments), stoppable():
-        for word in arguments or ():
-            check_argument(word)
+        words = sys.argv[1:] if arguments is None else arguments
+        for before, word in pairwise(["", *words]):
+            check_argument(word, before)
         status = typer.main.get_command(app).main(args=arguments, prog_name="voltaspin", standalone_mode=False)
         sys.stdout.flush()  # here, where a full disk or a reader that went away is an error with a name
         if status == INTERRUPTED:

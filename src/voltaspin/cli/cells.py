@@ -13,7 +13,6 @@ from voltaspin.cli.files import Given, Streaming, file_options, input_of, say_re
 from voltaspin.cli.noise import Imperfect, Raw, chosen_source, make_source
 from voltaspin.cli.options import AsJson, Force, Seed, count, ratio
 from voltaspin.cli.terminal import progress_of, show
-from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_bytes
 from voltaspin.core.folders import claimed_file
 
@@ -47,7 +46,10 @@ def cells(
         float | None, ratio("--min-entropy", help="Bit per bit, of a cell that is kept; default: not asked.")
     ] = None,
     false_alarm: Annotated[
-        float, ratio("--false-alarm", high=0.5, help="Probability that any cell is left out that keeps all limits.")
+        float,
+        ratio(
+            "--false-alarm", high=0.5, zero=False, help="Probability that any cell is left out that keeps all limits."
+        ),
     ] = 0.01,
     specification: Annotated[
         Path | None, typer.Option("--specification", help="Another one than the package's: JSON.")
@@ -77,7 +79,7 @@ def cells(
     [bold]voltaspin bits lab.bin --leave-out cells.json --out clean.bin[/bold]
     """
     noise = chosen_source(file, noise)
-    from voltaspin.noise.examination.cell_result import cells_of_text
+    from voltaspin.noise.examination.cell_result import CellCriteria, cells_of_text
     from voltaspin.noise.examination.cells import examine_cells
     from voltaspin.requirements.cells import cell_criteria
     from voltaspin.requirements.specification import NoiseSpecification
@@ -89,14 +91,13 @@ def cells(
     stated = {name: value for name, value in given.items() if value is not None}
     criteria = cell_criteria(spec)
     origin = f"{', '.join(stated)} given, the others by {criteria.origin}" if stated else criteria.origin
-    criteria = criteria.model_copy(update={**stated, "false_alarm": false_alarm, "origin": origin.replace("_", " ")})
+    said = {**stated, "false_alarm": false_alarm, "origin": origin.replace("_", " ")}
+    criteria = CellCriteria.from_json(criteria.to_json() | said, where="the limits of cells")
     chosen = cells_of_text(battery, "battery") if battery else ()
     with contextlib.ExitStack() as claims:
-        for path in (out, figure):
+        for path, suffix in ((out, ".json"), (figure, ".png")):
             if path is not None:
-                if path.is_dir():
-                    raise InputError(f"{path} is a folder; give the name of a file")
-                claims.enter_context(claimed_file(path, force=force))
+                claims.enter_context(claimed_file(path, force=force, suffix=suffix, inputs=[noise, specification]))
         source = make_source(
             noise, seed=seed, raw=raw, imperfect=imperfect, recording=recording, streaming=streaming, force=force
         )

@@ -96,7 +96,7 @@ def cost(
     else:
         pulse = fair_pulse(chosen).pulse
     reset = pulse.voltage != 0 if reset is None else reset
-    with contextlib.nullcontext() if out is None else claimed_file(out, force=force):
+    with contextlib.nullcontext() if out is None else claimed_file(out, force=force, suffix=".png"):
         prices = Prices.of(chosen, pulse, draws=Draws(samples=samples, seed=seed))
         found = figure_of_merit(
             chosen, pulse, cells_per_bit=cells_per_bit, reset=reset, against=tuple(against or ()), prices=prices

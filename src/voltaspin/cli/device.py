@@ -80,18 +80,22 @@ def characterise(
     Example: [bold]voltaspin device characterise --preset generator --set B_x=20mT --out generator[/bold]
     """
     junction = chosen_junction(preset, changes)
-    from voltaspin.device.characterise import QUICK, Effort
+    from voltaspin.core.format import duration
+    from voltaspin.device.characterise import QUICK, Effort, expected_seconds
     from voltaspin.device.characterise import characterise as run
     from voltaspin.memory.variation import READ
     from voltaspin.report.device_page import device_charts, device_page
 
     arguments = {"preset": preset, "set": changes, "quick": quick, "spin_torque": spin_torque}
+    effort = QUICK if quick else Effort()
+    if (seconds := expected_seconds(junction, effort=effort, spin_torque=spin_torque)) >= 2:
+        print(f"about {duration(seconds)} on one core", file=sys.stderr)
     with OutputFolder.claim(out, command="device characterise", arguments=arguments, force=force) as folder:
         folder.plan(["device.json", "index.html"])
         with progress_of() as progress:
             result = run(
                 junction,
-                effort=QUICK if quick else Effort(),
+                effort=effort,
                 spin_torque=spin_torque,
                 line_capacitance=READ.line_capacitance,
                 progress=progress,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +16,7 @@ from voltaspin.cli.device import chosen_junction
 from voltaspin.cli.options import AsJson, Changes, Force, Out, SpinTorque, count
 from voltaspin.cli.terminal import now_and_then, progress_bars, progress_of, run_record, show
 from voltaspin.core.errors import InputError
+from voltaspin.core.files import write_bytes
 from voltaspin.core.folders import OutputFolder
 from voltaspin.core.spec import environment
 from voltaspin.core.stopping import Stopped
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from voltaspin.core.result import Result
     from voltaspin.device.fit.devices import DeviceFits
     from voltaspin.device.fit.likelihood import FitResult
-    from voltaspin.device.fit.models import FittedModel
+    from voltaspin.device.fit.model import FittedModel
     from voltaspin.device.fit.record import FitRecord, Fitted
     from voltaspin.device.fit.tables import BadDevice, Measurements
     from voltaspin.device.junction import Junction
@@ -78,6 +79,10 @@ def fit(
             help=f"Of a switching fit: {', '.join(MODEL_WORDS)}, several with commas, or all: their comparison.",
         ),
     ] = "vcma",
+    picture: Annotated[
+        Path | None,
+        typer.Option("--figure", help="PNG of data and fit: of several devices a panel each, at most 24, worst first."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Parameters of a junction from measurements, with their errors.
@@ -106,9 +111,18 @@ def fit(
         raise InputError(f"{option}: a fit of a spread starts at no junction and gives none; leave it out")
     if of_kind == "spread" and (out / "junction.json").exists():
         raise InputError(f"{out} holds the junction of another fit, and a spread gives none; choose another --out")
+    if picture is not None:
+        if picture.exists() and not force:
+            raise InputError(f"--figure {picture} exists; choose another name, or give --force")
+        if len(found) > 1 and of_kind != "switching":
+            raise InputError(
+                f"--figure: panels of many devices show switching probabilities, and these are of {of_kind}; leave it "
+                "out, or fit one device at a time"
+            )
     asked = _Asked(
-        start=start, models=models, free=None if free is None else tuple(part.strip() for part in free.split(",")),
-        degree=degree, spin_torque=spin_torque, quick=quick, fixed=tuple(fixed or ()),
+        picture=picture, start=start, models=models,
+        free=None if free is None else tuple(part.strip() for part in free.split(",")), degree=degree,
+        spin_torque=spin_torque, quick=quick, fixed=tuple(fixed or ()),
     )  # fmt: skip
     arguments = {
         "sha256": sorted({file["sha256"] for one in found if isinstance(one, Measurements) for file in one.files}),
@@ -123,6 +137,7 @@ def fit(
             result = _fit_many(folder, found, asked)
     made = [f"junction: {(out / 'junction.json').resolve()}"] if (out / "junction.json").exists() else []
     made += [f"fits: {(out / 'devices').resolve()}"] if (out / "devices").is_dir() else []
+    made += [f"overlay: {picture.resolve()}"] if picture is not None else []
     show(result, as_json, *made, f"picture: {(out / 'fit.png').resolve()}")
 
 
@@ -137,6 +152,7 @@ class _Asked:
     spin_torque: bool
     quick: bool
     fixed: tuple[str, ...]
+    picture: Path | None = None
 
     def fitted(self, found: Measurements, **reports: Any) -> tuple[Fitted, FitRecord]:
         """Fit one device; its notes are those of the data and the warnings of the fit."""
@@ -203,6 +219,8 @@ def _fit_one(folder: OutputFolder, found: Measurements, asked: _Asked) -> FitRec
     if record.junction is not None:
         folder.write_json("junction.json", record.junction)
     folder.write_bytes("fit.png", picture)
+    if asked.picture is not None:
+        write_bytes(asked.picture, picture)
     folder.write_json("fit.json", record.to_json())
     folder.finish(run_record())
     return record
@@ -258,6 +276,29 @@ def _fit_many(folder: OutputFolder, found: Sequence[Measurements | BadDevice], a
     result = DeviceFits.of(records, failed, command=("voltaspin", *sys.argv[1:]), environment=environment())
     folder.forget([name for name in names.values() if name not in records])
     folder.write_bytes("fit.png", png(device_fits(result)))
+    if asked.picture is not None:
+        _draw_overlays(asked.picture, found, records, asked)
     folder.write_json("fit.json", result.to_json())
     folder.finish(run_record())
     return result
+
+
+def _draw_overlays(
+    path: Path, found: Sequence[Measurements | BadDevice], records: Mapping[str, FitRecord], asked: _Asked
+) -> None:  # fmt: skip
+    """Write the picture of every device's data and fit, those that are described worst first."""
+    from voltaspin.device.fit.record import prediction
+    from voltaspin.device.fit.tables import Measurements
+    from voltaspin.plots.drawing import png
+    from voltaspin.plots.fit import MOST_PANELS, Panel, device_overlays
+
+    data = {one.device: one for one in found if isinstance(one, Measurements)}
+    ordered = sorted(records.values(), key=lambda one: 1.0 if one.p_value is None else one.p_value)
+    panels = [
+        Panel(str(one.device), data[one.device].sets, prediction(one, data[one.device], asked.start), one.p_value)
+        for one in ordered[:MOST_PANELS]
+    ]
+    if len(ordered) > len(panels):
+        print(f"voltaspin: {path} shows {len(panels)} of {len(ordered)} devices, those with the lowest probability",
+              file=sys.stderr)  # fmt: skip
+    write_bytes(path, png(device_overlays(panels)))

@@ -1,4 +1,4 @@
-"""``voltaspin sample`` and ``evaluate``: images from models, and how good they are."""
+"""``voltaspin sample``: images from models."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,7 +20,7 @@ from voltaspin.cli.files import (
 )
 from voltaspin.cli.memory import array_spec
 from voltaspin.cli.noise import Chain, Noise, make_source
-from voltaspin.cli.options import AsJson, Background, Force, Out, Resume, Seed, count, ratio, word
+from voltaspin.cli.options import AsJson, Force, Out, Resume, Seed, count, ratio, word
 from voltaspin.cli.terminal import progress_of, show
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import parse_share
@@ -189,65 +189,3 @@ def sample(
     if source is not None:
         say_read(source)
     show(result, as_json)
-
-
-def evaluate(
-    folder: Annotated[Path, typer.Argument(help="Folder of images of one size, or one that `sample` wrote.")],
-    reference: Annotated[
-        str, typer.Option("--reference", help="Reference statistics of the shipped extractor.")
-    ] = "fashion-mnist",
-    extractor: Annotated[
-        str,
-        word(
-            "--extractor", words=("shipped", "inception", "dinov2"),
-            help="shipped (grey 28x28 garments: FD), inception (FID) or dinov2 (FD), the last two for images of any "
-            "size and colour, by torch-fidelity (extra fid). dinov2 fetches code of facebookresearch and runs it.",
-        ),
-    ] = "shipped",
-    reference_images: Annotated[
-        str,
-        typer.Option(
-            "--reference-images",
-            help="Real images for inception and dinov2: a folder, a Parquet file, cifar10, another data set's name.",
-        ),
-    ] = "",
-    reference_split: Annotated[
-        Literal["test", "train"],
-        word("--reference-split", words=("test", "train"),
-             help="Of --reference-images: test (held out) or train, as in published FIDs of CIFAR-10."),
-    ] = "test",
-    background: Background = None,
-    seed: Seed = 0,
-    as_json: AsJson = False,
-) -> None:  # fmt: skip
-    """Score a folder of images against real ones: KID and FD or FID, with intervals.
-
-    Example: [bold]voltaspin evaluate images --reference fashion-mnist[/bold]
-
-    In colour: [bold]voltaspin evaluate images --extractor inception --reference-images cifar10[/bold]
-    """
-    from voltaspin.diffusion import load_images
-    from voltaspin.metrics import FidelityExtractor, evaluate_fidelity, evaluate_folder, read_images
-
-    if extractor == "shipped":
-        if reference_images:
-            raise InputError(
-                "--reference-images is for --extractor inception or dinov2; the shipped extractor has --reference"
-            )
-        show(evaluate_folder(folder, reference=reference, background=background, seed=seed), as_json)
-        return
-    if not reference_images:
-        raise InputError(
-            f"--extractor {extractor} needs real images to compare with; give --reference-images with a folder, a "
-            "Parquet file or a data set such as cifar10"
-        )
-    images = read_images(folder, background=background)
-    network = FidelityExtractor.load(extractor)
-    with progress_of("decode") as progress:
-        real = load_images(reference_images, split=reference_split, background=background, progress=progress)
-    with progress_of("features") as progress:
-        scores = evaluate_fidelity(
-            images, real.images, extractor=network, progress=progress,
-            reference=f"{real.name}, {reference_split}" if real.labels is not None else real.name,
-        )  # fmt: skip
-    show(scores, as_json)

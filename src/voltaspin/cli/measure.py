@@ -43,6 +43,6 @@ def measure(
     with progress_of():
         found = run(
             Profile.load(profile), out, widths=widths, voltages=voltages, directions=directions, repeats=repeats,
-            resume=resume, overwrite=force,
+            resume=resume, overwrite=force, inputs=[profile],
         )  # fmt: skip
     show(found, as_json)

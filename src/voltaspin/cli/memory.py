@@ -69,7 +69,7 @@ def with_figure(result: Result, out: Path | None, *, force: bool, as_json: bool)
     from voltaspin.plots.drawing import png
 
     if out is not None:
-        with claimed_file(out, force=force):
+        with claimed_file(out, force=force, suffix=".png"):
             write_bytes(out, png(result.plot()))
     show(result, as_json)
 
@@ -206,6 +206,11 @@ def macro(
     from voltaspin.cost.macro import macro_cost
     from voltaspin.cost.silicon import check_macro, silicon_macro, silicon_macros, silicon_table
 
+    idle = {"--spec": spec != "analog", "--macro": macro is not None}
+    if preset in ("all", "list"):
+        idle |= {"--set": bool(changes), "--out": out is not None, "--json": as_json}
+    if preset and (said := next((option for option, given in idle.items() if given), "")):
+        raise InputError(f"{said} has no effect with --preset {preset}; leave it out")
     if preset == "all":
         print(silicon_table())
         return
@@ -328,7 +333,7 @@ def store(
     picture = read_pictures(image.parent, [image])[0]
     grey = picture[0] if len(picture) == 1 else (picture.transpose(1, 2, 0) @ [0.299, 0.587, 0.114]).round()
     grey = grey.astype("uint8")
-    with claimed_file(out, force=force):
+    with claimed_file(out, force=force, suffix=".png", inputs=[image]):
         storage = retention_demo(grey, "storage", seconds=years, temperature=celsius, seed=seed)
         generator = retention_demo(grey, "generator", seconds=60.0, temperature=None, seed=seed)
         write_bytes(out, png(stored_images(grey, [storage, generator])))
@@ -378,7 +383,7 @@ def yield_(
     from voltaspin.plots.drawing import png
     from voltaspin.plots.memory import spread_of_cells
 
-    with contextlib.nullcontext() if out is None else claimed_file(out, force=force):
+    with contextlib.nullcontext() if out is None else claimed_file(out, force=force, suffix=".png"):
         memory = MagnetoelectricMemory(rows=rows, columns=columns, K_eff_spread=K_eff_spread, seed=seed)
         found = memory.yields(eps=eps, seconds=seconds)
         if out is not None:

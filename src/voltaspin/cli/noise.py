@@ -236,7 +236,7 @@ def bits(
     # Nobody can write the bits of a stream again, so that the same command is no reason to replace them.
     same = {} if is_live(source) else about
     how = {**same, "sidecar": described_beside(target, force), "kind": "recording"} if described else {}
-    with claimed_file(target, force=force, **how), progress_of("bits") as report:
+    with claimed_file(target, force=force, inputs=[noise], **how), progress_of("bits") as report:
         try:
             if described:
                 record(source, target, bits=count, about=about, progress=report)
@@ -362,7 +362,9 @@ def randomness(
         bits = 10**6 if at_most is None else max(1, min(10**6, at_most // sequences))
     from voltaspin.noise.examination.whole import seconds
 
-    claimed = contextlib.nullcontext() if figure is None else claimed_file(figure, force=force)
+    claimed = (
+        contextlib.nullcontext() if figure is None else claimed_file(figure, force=force, suffix=".png", inputs=[noise])
+    )
     with claimed:
         with progress_bars() as bars, waits_shown(bars):
             report = bar_per_part(bars)

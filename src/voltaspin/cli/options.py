@@ -45,6 +45,7 @@ def quantity(
     help: str,
     bare: str | None = None,
     signed: bool = False,
+    zero: bool = True,
     shown: bool | str = True,
     panel: str | None = None,
 ) -> Any:
@@ -53,12 +54,12 @@ def quantity(
     Args:
         names: its spellings; dimension: its units.
         help: for ``--help``, which says the unit of a number alone, ``bare``.
-        signed: whether it may be negative.
+        signed: whether it may be negative; zero: whether it may be zero.
         shown: the default as a user would write it.
         panel: of the help.
     """
     return _option(
-        lambda text: parse_quantity(text, dimension, name=names[0], bare=bare, signed=signed),
+        lambda text: parse_quantity(text, dimension, name=names[0], bare=bare, signed=signed, zero=zero),
         names, help, "QUANTITY", shown, panel,
     )  # fmt: skip
 
@@ -68,9 +69,9 @@ def quantities(name: str, *, dimension: Dimension, help: str, signed: bool = Fal
     return _option(lambda text: parse_range(text, dimension, name=name, signed=signed), (name,), help, "RANGE")
 
 
-def ratio(*names: str, low: float = 1e-9, high: float = 1.0, help: str) -> Any:
+def ratio(*names: str, low: float = 1e-9, high: float = 1.0, zero: bool = True, help: str) -> Any:
     """An option like ``--spread 5%``, or 0.05."""
-    return quantity(*names, dimension=units.RATIO.within(low, high), bare="", help=help)
+    return quantity(*names, dimension=units.RATIO.within(low, high), bare="", zero=zero, help=help)
 
 
 def count(*names: str, help: str, least: int = 1, most: int = 10**9, why: str = "which take years") -> Any:

@@ -79,7 +79,7 @@ def study(
     size = check(spec)
     runs = spec.runs()
     if dry_run:
-        seconds = seconds_of(evaluations=size.evaluations, training_images=size.training_images)
+        seconds = seconds_of(size.work)
         show(size.model_copy(update={"seconds": seconds}), as_json)
         return
     mine = shard_of(runs, shard) if shard else runs

@@ -43,18 +43,31 @@ def _array(name: str) -> dict[str, Any]:
     return array_spec(name or "analog").to_json()
 
 
+def _study(name: str) -> dict[str, Any]:
+    from voltaspin.study.template import STUDIES
+
+    if name and name not in STUDIES:
+        raise unknown("study", name, STUDIES)
+    return {"kind": "study", "schema_version": 1, **STUDIES[name or "conditions"]}
+
+
 #: By the kind of file: how it is made from the name of an example, as its text or as JSON data.
 TEMPLATES: dict[str, Callable[[str], str | dict[str, Any]]] = {
     "train": _train, "train-in-place": _train_in_place, "array": _array, "instrument": _instrument,
+    "study": _study,
 }  # fmt: skip
 
 
 def template(
     kind: Annotated[
-        str, typer.Argument(help="train, train-in-place, array or instrument; without one, list them.")
+        str, typer.Argument(help="train, train-in-place, array, instrument or study; without one, list them.")
     ] = "",
     name: Annotated[
-        str, typer.Argument(help="The example to begin with: a recipe (cifar10, cifar10-small) or an array (digital).")
+        str,
+        typer.Argument(
+            help="The example to begin with: a recipe (cifar10, cifar10-small), an array (digital) or a "
+            "study (own-images)."
+        ),
     ] = "",
 ) -> None:
     """Print a file to be edited: every field with its default.

@@ -151,6 +151,8 @@ def train(
 
     A recipe: [bold]voltaspin train --config cifar10-small --set dropout=0.1 --out model[/bold]; a model trained on:
     [bold]voltaspin train --from model --steps 4000 --out longer[/bold]
+
+    In two processes: [bold]torchrun --nproc_per_node 2 -m voltaspin train --noise memory --out model[/bold]
     """
     given = {
         "data": data, "seed": seed, "steps": steps, "batch": batch, "checkpoint_every": checkpoint_every, "start": start
@@ -160,9 +162,10 @@ def train(
         if diffusion != _IN_PLACE and not config:
             refuse_cells(cells_per_pixel, cells, "--diffusion in-place")
     spec = recipe_of(config, changes or [], given, diffusion)
-    from voltaspin.diffusion import inplace, load_images
+    from voltaspin.diffusion import inplace, load_images, log_lines
     from voltaspin.diffusion import train as run_training
-    from voltaspin.diffusion.loop import classes_of
+    from voltaspin.diffusion.objective import classes_of
+    from voltaspin.diffusion.ranks import Ranks
 
     in_place = isinstance(spec, inplace.InPlaceTrainSpec)
     if in_place:
@@ -176,10 +179,16 @@ def train(
     check_writable(out)
     with progress_of("decode") as progress:
         images = load_images(spec.data, split="train", background=background, progress=progress)
+        held_out = None
+        if spec.validate_every and not spec.held_out:
+            held_out = load_images(spec.data, split="test", background=background, progress=progress)
     classes_of(images, spec)  # before any work
+    ranks = Ranks.here()
     source: NoiseSource | None = None
     with progress_of("train, loss {:.4f}") as progress:
-        how: dict[str, Any] = {"resume": resume, "force": force, "progress": progress}
+        lines = log_lines(spec.batch, say=lambda line: print(f"voltaspin: {line}", file=sys.stderr, flush=True))
+        shown = None if not ranks.first else progress if sys.stderr.isatty() else lines
+        how: dict[str, Any] = {"resume": resume, "force": force, "progress": shown, "held_out": held_out}
         if isinstance(spec, inplace.InPlaceTrainSpec):
             result = inplace.train(images, out, spec=spec, **how)
         else:
@@ -193,6 +202,9 @@ def train(
         stopped = Stopped(result.signum or signal.SIGINT)
         stopped.kept = f"step {result.step} of {spec.steps} is saved in {out}; continue with --resume"
         raise stopped
+    ranks.leave()
+    if not ranks.first:
+        return
     if source is not None:
         say_read(source)
     show(result.model_copy(update={"input": None if source is None else input_of(source)}), as_json)

@@ -132,9 +132,9 @@ def waveform(
         with contextlib.ExitStack() as claims:
             if out is not None:
                 how = {**about, "sidecar": described_beside(out, force), "kind": "recording"}
-                claims.enter_context(claimed_file(out, force=force, **how))
+                claims.enter_context(claimed_file(out, force=force, inputs=[file], **how))
             if figure is not None:
-                claims.enter_context(claimed_file(figure, force=force))
+                claims.enter_context(claimed_file(figure, force=force, suffix=".png", inputs=[file]))
             found = read_waveform(
                 file, sample_rate=sample_rate, threshold=threshold, hysteresis=hysteresis, sampling=sampling,
                 telegraph=telegraph, dead_time=dead_time, out=out, about=about, **options,

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from voltaspin.core.errors import InputError
 
+_EMPTY = re.compile(r"(--[A-Za-z][\w-]*)=")
 LONGEST = 2000  #: characters of one line; what a user gave may be longer and is cut in the middle
 
 
@@ -57,12 +58,19 @@ def as_options(message: str, options: Mapping[str, str]) -> str:
     return re.sub(rf"(?<![\w.(=-])({names}) ?= ?({values})?(?![\w(=])", option, message)
 
 
-def check_argument(word: str) -> None:
-    """Refuse a text that the system could not have given: one that no file name can be written as.
+def check_argument(word: str, before: str = "") -> None:
+    """Refuse a text that the system could not have given, and an empty one, which would be taken for no text at all.
+
+    Args:
+        word: of a command line; before: the one before it, which an option's value follows.
 
     Raises:
-        InputError: it holds a null character, or half of a surrogate pair.
+        InputError: it is empty, or an option's value is; it holds a null character, or half of a surrogate pair.
     """
+    if not word or (found := _EMPTY.fullmatch(word)):
+        option = found[1] if word and found else before if before.startswith("--") else ""
+        where = f"the value of {option}" if option else "one of the arguments"
+        raise InputError(f"{where} is empty (a variable without a value?); give one, or leave it out")
     try:
         encoded = os.fsencode(word)
     except UnicodeEncodeError:

@@ -336,6 +336,8 @@ def claim_file(
     arguments: Mapping[str, Any] | None = None,
     sidecar: Path | None = None,
     kind: str | None = None,
+    suffix: str = "",
+    inputs: Iterable[Path | str | None] = (),
 ) -> Path:
     """Refuse to overwrite a file, unless it may be.
 
@@ -345,14 +347,21 @@ def claim_file(
         command, arguments: of this run; a file whose sidecar names the same ones may be replaced.
         sidecar: where that is. One that is not of this product is never overwritten.
         kind: of the sidecar, as its ``kind`` says.
+        suffix: of what is written, such as ``.png``; a name may also have none.
+        inputs: files that the run reads, which nothing may replace.
 
     Raises:
-        InputError: ``path`` is a folder, or it exists and may not be replaced.
+        InputError: ``path`` is a folder, is called like another kind of file, is one of the inputs, or exists and may
+            not be replaced.
     """
     path = Path(path)
     if is_stream(path):
         return path
-    regular_target(path)
+    target = regular_target(path)
+    if suffix and path.suffix.lower() not in ("", suffix):
+        raise InputError(f"{path} would hold {suffix[1:].upper()}; give a name that ends with {suffix}")
+    if any(one is not None and target == Path(os.path.realpath(one)) for one in inputs):
+        raise InputError(f"{path} is read by this run; give another name for what it writes")
     known: dict[str, Any] = {}
     if sidecar is not None and os.path.lexists(sidecar):
         with contextlib.suppress(InputError):

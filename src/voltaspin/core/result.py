@@ -13,7 +13,7 @@ a JSON schema need no table of their own::
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -184,7 +184,7 @@ def _rows(part: Part) -> Iterator[tuple[str, str, bool]]:
         value = getattr(part, field)
         name = info.title or field.replace("_", " ")
         unit = next((x.unit for x in info.metadata if isinstance(x, Unit)), "")
-        if field == "environment" or value is None:
+        if field == "environment" or value is None or (isinstance(value, str | Mapping) and not value):
             continue
         if isinstance(value, Part):
             yield from ((f"{name}: {inner}", text, True) for inner, text in value.summary())
@@ -207,6 +207,17 @@ def _text(value: Any, unit: str) -> str:
     if isinstance(value, np.ndarray):
         ends = f", {format_quantity(np.nanmin(value), unit)} to {format_quantity(np.nanmax(value), unit)}"
         return f"shape {value.shape}" + (ends if value.size and value.dtype.kind in "iuf" else "")
-    if isinstance(value, tuple | list) and all(isinstance(x, int | float) for x in value):
+    if isinstance(value, Mapping):
+        parts = [(str(name).replace("_", " "), x) for name, x in value.items() if x not in (None, "", {}, [], ())]
+        return ", ".join(
+            f"{name} ({_text(x, unit)})" if _nested(x) else f"{name} {_text(x, unit)}" for name, x in parts
+        )
+    if isinstance(value, tuple | list) and not any(_nested(x) for x in value):
         return ", ".join(_text(x, unit) for x in value[:_SHORT]) + (", ..." if len(value) > _SHORT else "")
+    if isinstance(value, tuple | list):
+        return f"{len(value)} entries"
     return str(value)
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, Mapping | tuple | list)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import fields
 from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from voltaspin.core.display import short, table_html
-from voltaspin.core.errors import InputError
+from voltaspin.core.errors import InputError, nearest
 from voltaspin.core.files import as_object, read_object, write_json
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class Spec(BaseModel):
         data = without_head(data, cls.KIND, cls.VERSION, where=where)
         made = cls.__new__(cls)
         # Into an instance, so that no constructor of a subclass is in between.
-        _strictly(partial(cls.__pydantic_validator__.validate_json, self_instance=made), data, where)
+        _strictly(partial(cls.__pydantic_validator__.validate_json, self_instance=made), data, where, cls.model_fields)
         return made
 
     @classmethod
@@ -112,7 +112,7 @@ def _check_magnitudes(data: Any, where: str, *, least: float = 0.0, most: float 
         )
 
 
-def _strictly(validate: Callable[..., Any], data: Any, where: str) -> Any:
+def _strictly(validate: Callable[..., Any], data: Any, where: str, known: Collection[str] = ()) -> Any:
     """Validate data as JSON, where strict pydantic takes lists for tuples and whole numbers for floats."""
     _check_magnitudes(data, where)
     try:
@@ -121,6 +121,9 @@ def _strictly(validate: Callable[..., Any], data: Any, where: str) -> Any:
         first = error.errors(include_url=False, include_input=False)[0]
         reason = str(first["msg"]).removeprefix("Value error, ")
         field = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            listed = nearest(field, known) if len(first["loc"]) == 1 else ""
+            raise InputError(f"{where}: field {shown(field)} is unknown{listed or '; leave it out'}") from None
         raise InputError(f"{where}: {f'field {shown(field)}: ' if field else ''}{reason}") from None
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{where} is no JSON data ({error}); give finite numbers, texts, lists and objects") from None

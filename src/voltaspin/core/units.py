@@ -139,7 +139,7 @@ _NUMBER = re.compile(r"([-+−]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*)", r
 
 
 def parse_quantity(
-    text: str, dimension: Dimension, *, name: str, bare: str | None = None, signed: bool = False
+    text: str, dimension: Dimension, *, name: str, bare: str | None = None, signed: bool = False, zero: bool = True
 ) -> float:
     """Read ``"0.6ns"``, ``"20 mT"`` or ``"1.2 V"`` as a number in SI.
 
@@ -148,7 +148,7 @@ def parse_quantity(
         dimension: which units there are, and what is plausible.
         name: of the argument, for the message.
         bare: unit of a number without one; ``dimension.bare`` where not given, and refused where neither is.
-        signed: whether a negative value is one.
+        signed: whether a negative value is one; zero: whether zero is.
 
     Returns:
         The value in SI.
@@ -181,7 +181,9 @@ def parse_quantity(
             + f"); {example}"
         )
     if value < 0 and not signed:
-        raise InputError(f"{name} {text} is negative; {example}, zero or more")
+        raise InputError(f"{name} {text} is negative; {example}, {'zero or more' if zero else 'more than zero'}")
+    if value == 0 and not zero:
+        raise InputError(f"{name} {text} is zero; {example}, more than zero")
     return value
 
 

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self, get_args
@@ -25,6 +26,8 @@ OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 RESULTS_OF = "0.2.0"
 MOST_SETTINGS = 64  #: ways of sampling in one space, each of which has a front of its own
 _OWN = ("model", "array", "steps", "diffusion", "cells_per_pixel")
+#: Choices of an axis, each of which is built when a space is checked; and values of a range, of which two are.
+MOST_CHOICES, MOST_VALUES = 1000, 1_000_000
 _ARRAY = frozenset(ArraySpec.model_fields) - {"layers"}
 _MACRO = frozenset(MacroSpec.model_fields)
 _WHOLE = frozenset({"steps", "cells_per_pixel"})
@@ -61,6 +64,13 @@ class Range(Spec):
                 f"step = {self.step:g} does not fit from {self.low:g} to {self.high:g}; give one above 0 and at most "
                 f"{self.high - self.low:g}"
             )
+        if self.step is not None or self.whole:
+            number = (self.high - self.low) / (1 if self.step is None else self.step)
+            if not number < MOST_VALUES:
+                raise ValueError(
+                    f"the range from {self.low:g} to {self.high:g} has {number:.3g} values, more than {MOST_VALUES:,}; "
+                    "give a larger step"
+                )
         return self
 
     @property
@@ -259,8 +269,13 @@ class DesignSpace(Spec):
             return
         if not values:
             raise ValueError(f"axis {axis!r} has no values; give at least one")
-        texts = [json.dumps(v, sort_keys=True) for v in values]
-        if repeated := [t for t in texts if texts.count(t) > 1]:
+        if len(values) > MOST_CHOICES:
+            raise ValueError(
+                f"axis {axis!r} has {len(values):,} values, more than the {MOST_CHOICES:,} of which each is tried; "
+                "give fewer, or a range"
+            )
+        texts = Counter(json.dumps(v, sort_keys=True) for v in values)
+        if repeated := [t for t, n in texts.items() if n > 1]:
             raise ValueError(f"axis {axis!r} has the value {repeated[0]} more than once")
         names = _names(axis)
         for v in values:

@@ -13,6 +13,7 @@ from voltaspin.core.units import require_positive
 from voltaspin.device.junction import Junction, Pulse
 from voltaspin.device.torque import oxide_voltage
 
+FEW_PULSES = 1e15  #: a bit that is drawn ten million times a second for three years
 _NO_NUMBER = "; no source that gives the number could be read"
 
 
@@ -131,6 +132,26 @@ def lifetime(junction: Junction, *, voltage: float, model: Breakdown | None = No
 def stress(junction: Junction, pulse: Pulse) -> float:
     """Return the largest voltage across the oxide under a pulse [V]: of a divider, that where antiparallel."""
     return oxide_voltage(junction, pulse.voltage, cosine=-1.0)
+
+
+def statement(junction: Junction, pulse: Pulse, *, model: Breakdown | None = None, failure: float = 1e-6) -> str:
+    """Return in a sentence how many such pulses the oxide survives; it begins with "warning" below ``FEW_PULSES``.
+
+    Args:
+        junction, pulse, model, failure: as in :func:`check_breakdown`.
+    """
+    try:
+        survived = check_breakdown(junction, pulse, pulses=0, model=model, failure=failure)
+    except InputError as error:
+        return f"warning: {error}"
+    field_of = f"{abs(stress(junction, pulse)) / junction.t_ox / 1e9:.3g} V/nm of oxide"
+    if not math.isfinite(survived):
+        return f"{field_of}, which wear nothing that can be told"
+    few = "warning: " if survived < FEW_PULSES else ""
+    return (
+        f"{few}{field_of}, of which a share of {failure:g} has broken down after {survived:.1e} such pulses (an order "
+        "of magnitude: the anchor is assumed)"
+    )
 
 
 def check_breakdown(

@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike
 from voltaspin.core.errors import InputError
 from voltaspin.core.format import duration, number
 from voltaspin.core.result import Numbers, Part, Result
-from voltaspin.device.junction import Junction
+from voltaspin.device.breakdown import statement
+from voltaspin.device.junction import Junction, Pulse
 from voltaspin.device.sensitivity import Sensitivity
 from voltaspin.device.transport import PulseEnergy
 
@@ -204,7 +205,10 @@ class Characterisation(Result):
         d = self.derived
         first = f"{self.junction.name}: Delta {d.Delta:.1f}, barrier with the in-plane field {d.barrier:.1f} k_B T"
         lines = [first if d.V_c is None else f"{first}, V_c {d.V_c:.3f} V"]
-        lines += [f"{name}: {p.verdict}" for name, p in (("write", self.write), ("coin", self.coin)) if p is not None]
+        for name, p in (("write", self.write), ("coin", self.coin)):
+            if p is not None:
+                worn = statement(self.junction, Pulse(voltage=p.voltage, width=p.width), failure=self.oxide.failure)
+                lines += [f"{name}: {p.verdict}", f"{name}, oxide: {worn}"]
         if self.retention is not None and self.retention.life is not None:
             lines.append(f"a bit lives {duration(self.retention.life)} on average")
         if self.read is not None:

@@ -274,8 +274,8 @@ def _size_of(junction: Junction) -> str:
 MOST_SECONDS, _PRODUCT = 1800.0, 4e-10
 
 
-def check_cost(junction: Junction, pulses: Sequence[Pulse], degree: int, relax: float, spin_torque: bool) -> None:
-    """Refuse what would take longer than ``MOST_SECONDS``, before it begins."""
+def cost_of(junction: Junction, pulses: Sequence[Pulse], degree: int, relax: float, spin_torque: bool) -> float:
+    """Return about how long the solution for some pulses takes at one degree and at about two thirds of it [s]."""
     size, terms, begun = 2 * (degree + 1) ** 2, 0.0, 0.0
     for pulse in pulses:
         end = pulse.duration + min(pulse.tail, relax)
@@ -291,7 +291,12 @@ def check_cost(junction: Junction, pulses: Sequence[Pulse], degree: int, relax: 
             longest = min(longest, 1 / reach if reach else math.inf)
         terms += 1.5 * (end + relax) / longest + 20 * pieces_of
         begun += (2e-6 if junction.terms else 2e-7) * pieces_of * size  # a generator for each step
-    seconds = float(terms * size * (40 if junction.terms else 15) * _PRODUCT + begun)
+    return float(terms * size * (40 if junction.terms else 15) * _PRODUCT + begun)
+
+
+def check_cost(junction: Junction, pulses: Sequence[Pulse], degree: int, relax: float, spin_torque: bool) -> None:
+    """Refuse what would take longer than ``MOST_SECONDS``, before it begins."""
+    seconds = cost_of(junction, pulses, degree, relax, spin_torque)
     if not seconds <= MOST_SECONDS:
         hours = f"{seconds / 3600:.3g} hours" if math.isfinite(seconds) else "an endless time"
         raise InputError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -339,6 +339,21 @@ def switching_pair(
     wells: tuple[Well, Well] = ("up", "down")
     p01, p10 = (_outcome(junction, pulse, degree, Protocol(well, relax, spin_torque))[0] for well in wells)
     return min(max(p01, 0.0), 1.0), min(max(p10, 0.0), 1.0)
+
+
+def switching_grid(
+    junction: Junction, voltages: Floats, widths: Floats, *, wells: Sequence[Well], relax: float, degree: int
+) -> Floats:
+    """Return P_sw of each pulse from each of ``wells`` at one degree, as :func:`switching_pair`: (n, m, wells)."""
+    found = np.empty((len(voltages), len(widths), len(wells)))
+    for i, k in np.ndindex(len(voltages), len(wells)):
+        protocol = Protocol(wells[k], relax)
+        pulses = [Pulse(voltage=float(voltages[i]), width=float(w)) for w in widths]
+        if junction.heating is None:
+            found[i, :, k] = 1 - _along(junction, pulses, degree, protocol)
+        else:  # every width has its own course of the temperature
+            found[i, :, k] = [_outcome(junction, pulse, degree, protocol)[0] for pulse in pulses]
+    return np.clip(found, 0.0, 1.0)
 
 
 def sufficient_degree(

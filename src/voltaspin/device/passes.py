@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -30,6 +31,7 @@ SADDLE_LIMIT = 8.0  #: least barrier [k_B T] of the saddles' formula
 WIDTH = 2.0  #: least curvature of the saddle across the pass [k_B T], below which it is no single saddle
 _SPILL = 0.05  #: of ln of a population: how much of a well may lie beyond the reference plane
 _DEEPEST = 600.0  #: barrier [k_B T] above which the integral over m_z overflows
+_CHANGE = 2.0  #: of the energy in a panel of the integral over m_z [k_B T]
 _STEP = 0.004  #: of the path along the separatrix
 METHODS = (None, "mode", "eigenvalue", "saddle")
 
@@ -162,6 +164,7 @@ def log_axial_rate(energy: Energy, well: Well) -> float:
         raise InputError(f"a barrier above {_DEEPEST:g} k_B T never flips; take a lower one")
     x, w, cumulative = _panel()
     ends = [-1 + (top + 1) * t for t in _graded()][:-1] + [1 - (1 - top) * t for t in reversed(_graded())]
+    ends = _divided(ends, energy)
     a, b = np.array(ends[:-1])[:, None], np.array(ends[1:])[:, None]
     half = (b - a) / 2
     z = (a + b) / 2 + half * x
@@ -192,6 +195,20 @@ def _top(energy: Energy) -> tuple[float, float]:
     if len(tops) != 1:
         raise InputError(f"the energy has {len(tops) + 1} wells along z, and a rate is that between two")
     return inner[tops[0]]
+
+
+def _divided(ends: list[float], energy: Energy) -> list[float]:
+    """Panels in none of which the energy changes by more than ``_CHANGE``.
+
+    A running integral errs by rounding times the largest value of a panel, and small ones are multiplied by the
+    populations' ratio afterwards.
+    """
+    out = [ends[0]]
+    for a, b in pairwise(ends):
+        E = np.polynomial.polynomial.polyval(np.linspace(a, b, 9), energy.potential)
+        parts = max(1, math.ceil(float(np.abs(np.diff(E)).sum()) / _CHANGE))
+        out += [a + (b - a) * k / parts for k in range(1, parts)] + [b]
+    return out
 
 
 def _graded() -> Floats:

@@ -25,7 +25,7 @@ from voltaspin.device.characterisation import (
     numbers,
     or_reason,
 )
-from voltaspin.device.density import COARSER, MAX_DEGREE, first_degree
+from voltaspin.device.density import COARSER, MAX_DEGREE, cost_of, first_degree
 from voltaspin.device.fokker_planck import FokkerPlanck, SwitchingMap
 from voltaspin.device.junction import Junction, Pulse, Well
 from voltaspin.device.protocol import Protocol
@@ -39,6 +39,9 @@ Progress = Callable[[int, int], None]
 _WELLS: tuple[Well, Well] = ("up", "down")
 _ATOL = 2e-2  #: of a probability, between two degrees: mostly the error of the coarser one; the record keeps it
 OF_MAP = "of the map"  #: the case of a pulse that was taken from a map and not searched
+#: Solutions that a search tries; the time of a map's row as a share of what :func:`cost_of` says, which knows nothing
+#: of what rows share, and that of all derivatives of a pulse.
+_TRIALS, _OF_BOUND, _OF_SLOPES = 40, 0.1, 3.0
 _TAILS = 1.3  #: degree of error rates down to 1e-9 over that of probabilities
 
 
@@ -85,6 +88,25 @@ class Survey:
     def degree(self) -> int:
         """The degree of the harmonics for probabilities."""
         return self.effort.degree or first_degree(self.junction)
+
+    def seconds(self) -> float:
+        """Return about how long all parts of a characterisation take on one core [s], if the degree need not rise."""
+        junction, relax, effort = self.junction, self.protocol.relax, self.effort
+        wells = 1 if junction.B_bias[2] == 0 and not self.protocol.spin_torque else 2
+        span, finer = self.span, _TAILS if effort.search else 1.0
+
+        def cost(width: float, degree: float, rows: float = 1.0) -> float:
+            pulse = Pulse(voltage=junction.V_c, width=width)
+            at = min(round(degree), MAX_DEGREE)
+            return rows * cost_of(junction, [pulse], at, relax, self.protocol.spin_torque)
+
+        longest = span * (3 if junction.B_in_plane > 0 else 1)
+        maps = cost(longest, self.degree, 3) + cost(span, finer * self.degree, effort.voltages)  # curves and map
+        maps += cost(span, _TAILS * self.degree, effort.voltages + 1)  # bathtub
+        if effort.search and junction.B_in_plane > 0:
+            maps += cost(span, first_degree(junction), _TRIALS)
+        maps += cost(span / 2, first_degree(junction), _TRIALS) + cost(span, self.degree)  # fair pulse and its band
+        return wells * _OF_BOUND * maps + 2 * _OF_SLOPES * cost(span / 4, self.degree) + 0.2 * effort.stations
 
     def maps(
         self, voltages: ArrayLike, widths: ArrayLike, *, finer: float = 1.0, tick: Progress | None = None

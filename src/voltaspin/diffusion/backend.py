@@ -5,9 +5,12 @@ from __future__ import annotations
 import ctypes
 import functools
 import platform
+import warnings
 from typing import Any
 
 import torch
+
+from voltaspin.core.errors import InputError
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
@@ -65,3 +68,22 @@ def outputs_per_image(model: torch.nn.Module, shape: tuple[int, int, int]) -> tu
         for hook in hooks:
             hook.remove()
     return sum(sizes), max(sizes)
+
+
+@functools.cache
+def check_compiler() -> None:
+    """Refuse torch.compile where it cannot translate even a small function, for want of a compiler.
+
+    Raises:
+        InputError: it cannot run here; the message says why.
+    """
+    try:
+        with warnings.catch_warnings():  # of PyTorch about itself
+            warnings.simplefilter("ignore")
+            torch.compile(lambda x: x.sin() + 1)(torch.zeros(8, device="cuda" if torch.cuda.is_available() else "cpu"))
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(
+            f"compile = true: torch.compile cannot run here ({type(error).__name__}: {reason}); install a C++ "
+            "compiler, or leave compile out"
+        ) from None

@@ -83,10 +83,54 @@ def _sampled(home: Path) -> list[Path] | None:
                 f"{home / RECORD} lists {missing[0]}, which is not there ({len(missing)} of {len(named)} are missing); "
                 "sample again, or remove run.json to read the images that are left"
             )
+        if not record.get("finished", True):
+            _check_shards(home, record)
         return [home / n for n in named if n not in missing] if named else None
     if record.get("kind") not in ("sample", "sample-bitflip"):
         return None
     return sorted(f for f in home.glob(_SAMPLED) if f.is_file()) or None  # a folder of version 0.1.0 lists no files
+
+
+def _check_shards(home: Path, record: dict[str, Any]) -> None:
+    """Refuse a run in parts of which some are missing; raises InputError that names them."""
+    arguments = record.get("arguments")
+    shards = arguments.get("shards") if isinstance(arguments, dict) else None
+    if not isinstance(shards, int) or shards < 2 or not isinstance(arguments, dict):
+        return
+    first, count = int(arguments.get("first", 0)), int(arguments.get("count", 0))
+    missing = [i for i in range(first, first + count) if not (home / image_name(i)).is_file()]
+    absent = [f"{k}/{shards}" for k in range(1, shards + 1) if not (home / progress_name(f"{k}-of-{shards}")).is_file()]
+    if missing or absent:
+        parts = f"shard {', '.join(absent)} and " if absent else ""
+        which = f"shard {absent[0]}" if absent else "every shard"
+        raise InputError(
+            f"{home} lacks {parts}images {stretches(missing)} of {first} to {first + count - 1}; run the command that "
+            f"samples them again for {which}, to resume it"
+        )
+
+
+def image_name(i: int) -> str:
+    """Name of the file of an image that ``sample`` writes."""
+    return f"image-{i:06d}.png"
+
+
+def progress_name(job: str) -> str:
+    """Name of the file in which a job of ``sample`` lists what it has finished."""
+    return f".progress-{job}.jsonl"
+
+
+def stretches(numbers: Sequence[int]) -> str:
+    """Return ascending numbers as ``"16 to 31 and 40"``, four stretches at most."""
+    found: list[list[int]] = []
+    for i in numbers:
+        if found and i == found[-1][1] + 1:
+            found[-1][1] = i
+        else:
+            found.append([i, i])
+    said = [str(low) if low == high else f"{low} to {high}" for low, high in found]
+    if len(said) > 4:
+        return f"{', '.join(said[:4])} and more"
+    return " and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said) or "none"
 
 
 def _record(home: Path) -> dict[str, Any]:

@@ -6,6 +6,8 @@ The defaults are the recipe of the shipped model, and :data:`RECIPES` holds othe
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -51,6 +53,13 @@ class TrainSpec(Spec):
             images of unit variance, whose preconditioned output is v.
         saturation_margin: see :func:`voltaspin.diffusion.training.encode`.
         start: folder of a model that is trained on; start_sha256: of its weights, filled in.
+        held_out: images, evenly spread over the set, that are not trained on but validated with.
+        validate_every: steps between two losses of held-out images; 0 for none. Without ``held_out`` they are those of
+            the test split.
+        sample_every: steps between two grids of samples; 0 for none.
+        compile: let torch.compile translate the network; its rounding differs.
+        streams: of the noise: one for every ``example``, so that a memory is found as after a reset; or one for every
+            ``slot`` of the batch, so that its cells keep the state in which the step before has left them.
 
     Source: J. Ho et al., NeurIPS 2020 (DDPM); T. Salimans and J. Ho, ICLR 2022 (v); T. Hang et al., ICCV 2023
     (min-SNR); T. Karras et al., NeurIPS 2022 (EDM).
@@ -61,7 +70,9 @@ class TrainSpec(Spec):
     #: Fields that change no weight. The data, a recorded source and a model to start from are compared by hash: their
     #: path may be written in another way. A run that goes on keeps its recorded margin: version 0.1.0 gave one to every
     #: set of images.
-    FREE: ClassVar[frozenset[str]] = frozenset({"checkpoint_every", "data", "noise", "saturation_margin", "start"})
+    FREE: ClassVar[frozenset[str]] = frozenset(
+        {"checkpoint_every", "data", "noise", "saturation_margin", "start", "validate_every", "sample_every"}
+    )
 
     data: str = "fashion-mnist"
     seed: int = Field(default=0, ge=0)
@@ -98,11 +109,18 @@ class TrainSpec(Spec):
     log_sigma: tuple[float, float] = (-1.2, 1.2)
     start: str = ""
     start_sha256: str = ""
+    held_out: int = Field(default=0, ge=0)
+    validate_every: int = Field(default=0, ge=0)
+    sample_every: int = Field(default=0, ge=0)
+    compile: bool = False
+    streams: Literal["example", "slot"] = "example"
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if not self.channels:
             raise ValueError("channels is empty; give one number for each resolution, such as (32, 64, 96)")
+        if min(self.channels) < 1:
+            raise ValueError(f"channels = {self.channels}: each is at least 1, such as (32, 64, 96)")
         if wrong := [level for level in self.attention if not 0 <= level < len(self.channels)]:
             raise ValueError(
                 f"attention = {self.attention}: resolution {wrong[0]} is none of 0 to {len(self.channels) - 1}, "
@@ -142,6 +160,7 @@ class TrainSpec(Spec):
 _LATER = (
     "attention", "head_channels", "dropout", "learning_rate_schedule", "betas", "accumulate", "flips", "labels",
     "label_dropout", "weighting", "snr_bound", "times", "log_sigma", "start", "start_sha256",
+    "held_out", "validate_every", "sample_every", "compile", "streams",
 )  # fmt: skip
 
 
@@ -201,8 +220,7 @@ def make_model(spec: TrainSpec, *, channels: int, size: int, classes: int = 0) -
     levels = range(len(spec.channels))
     down = ["AttnDownBlock2D" if level in spec.attention else "DownBlock2D" for level in levels]
     up = ["AttnUpBlock2D" if level in spec.attention else "UpBlock2D" for level in reversed(levels)]
-    with torch.random.fork_rng():
-        torch.manual_seed(derive_key(spec.seed, "weights") >> 1)
+    with seeded(spec.seed, "weights"):
         return UNet2DModel(
             sample_size=size,
             in_channels=channels,
@@ -216,6 +234,14 @@ def make_model(spec: TrainSpec, *, channels: int, size: int, classes: int = 0) -
             dropout=spec.dropout,
             num_class_embeds=classes + 1 if classes else None,
         )
+
+
+@contextmanager
+def seeded(seed: int, *path: str | int) -> Iterator[None]:
+    """Let PyTorch's own generator begin at a seed and a path of names: for weights and dropped activations."""
+    with torch.random.fork_rng():
+        torch.manual_seed(derive_key(seed, *path) >> 1)
+        yield
 
 
 def make_scheduler(spec: TrainSpec) -> DDPMScheduler:
@@ -249,8 +275,18 @@ def timesteps(spec: TrainSpec, step: int, alpha_bar: Floats) -> NDArray[np.int64
         alpha_bar: float64 (times,), falling.
     """
     u = Stream.of(spec.seed, "timesteps").uniforms(2 * spec.batch, start=2 * spec.batch * step)
-    strata = np.argsort(u[spec.batch :])
-    share = (strata + u[: spec.batch]) / spec.batch
+    return _stratified(spec, u, alpha_bar)
+
+
+def held_out_timesteps(spec: TrainSpec, count: int, alpha_bar: Floats) -> NDArray[np.int64]:
+    """Return the time step of each of ``count`` held-out images, by the same law and always the same: int64."""
+    return _stratified(spec, Stream.of(spec.seed, "validation").uniforms(2 * count), alpha_bar)
+
+
+def _stratified(spec: TrainSpec, u: Floats, alpha_bar: Floats) -> NDArray[np.int64]:
+    """Time steps from two uniform numbers for each."""
+    count = len(u) // 2
+    share = (np.argsort(u[count:]) + u[:count]) / count
     if spec.times == "uniform":
         return (share * len(alpha_bar)).astype(np.int64)
     from scipy.special import ndtri

@@ -29,6 +29,11 @@ STEPPED = (
     "PNDMScheduler", "SASolverScheduler", "UniPCMultistepScheduler",
 )  # fmt: skip
 
+#: Schedules that average the slopes at both ends of a step, and the error that is too large for a step of theirs. Of
+#: the shipped model, whose first of 20 steps goes from 2e4 to 13 and errs by 61 times the noise, they made images with
+#: a KID of 1.4 where others have 0.1.
+_AVERAGED, _STEEPEST = ("HeunDiscreteScheduler", "KDPM2AncestralDiscreteScheduler"), 2.0
+
 _DISTILLED = "steps a network that was distilled for it"
 _SIGMA = "steps a network that is told sigma, not the time step of a DDPM"
 _FLOW = "steps a network that predicts a velocity, not the noise of a DDPM"
@@ -55,11 +60,23 @@ _REASONS = {
 SAMPLERS: dict[str, tuple[str, dict[str, Any], tuple[int, int]]] = {
     "euler": ("EulerDiscreteScheduler", {}, (1, 0)),
     "euler-ancestral": ("EulerAncestralDiscreteScheduler", {}, (1, 0)),
-    "heun": ("HeunDiscreteScheduler", {}, (2, -1)),
+    "heun": ("HeunDiscreteScheduler", {"use_karras_sigmas": True}, (2, -1)),
     "dpm++": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}, (1, 0)),
     "dpm++-sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}, (1, 0)),
     "unipc": ("UniPCMultistepScheduler", {}, (1, 0)),
 }  # fmt: skip
+
+
+#: Samplers whose step is not written for every kind of prediction.
+_NOT_FOR = {"euler-ancestral": ("sample",)}
+
+
+def check_prediction(sampler: str, prediction_type: str) -> None:
+    """Refuse a sampler that cannot step a network of that kind of prediction."""
+    if prediction_type in _NOT_FOR.get(sampler, ()):
+        raise InputError(
+            f"sampler = {sampler!r} cannot step a network that predicts {prediction_type!r}; use euler, dpm++ or ddpm"
+        )
 
 
 def steps_for(sampler: str, evaluations: int) -> int:
@@ -82,13 +99,14 @@ def stepped(unet: UNet2DModel, scheduler: Any, sampler: str) -> SteppedPipeline:
     """Return a network in the loop of a named sampler with the betas and the prediction of its schedule.
 
     Raises:
-        InputError: a network that learned a variance, or a schedule that the sampler refuses.
+        InputError: a network that learned a variance, a kind of prediction or a schedule that the sampler refuses.
     """
     import diffusers
 
     name, settings, _ = SAMPLERS[sampler]
     if unet.config.out_channels != unet.config.in_channels:
         raise InputError(f"sampler = {sampler!r} takes no learned variance; use ddpm")
+    check_prediction(sampler, scheduler.config.prediction_type)
     kind = getattr(diffusers, name)
     taken = inspect.signature(kind.__init__).parameters
     config = {k: v for k, v in scheduler.config.items() if k in taken and k != "timestep_spacing"}
@@ -101,6 +119,33 @@ def stepped(unet: UNet2DModel, scheduler: Any, sampler: str) -> SteppedPipeline:
             return SteppedPipeline(unet, kind.from_config({**config, **spacing, **settings}))
     except (ValueError, NotImplementedError) as error:
         raise InputError(f"sampler = {sampler!r}: {name} refuses this model's schedule ({first_line(error)})") from None
+
+
+def check_first_step(scheduler: Any, steps: int) -> None:
+    """Refuse a schedule whose averaged slopes do not carry over its first step.
+
+    A step from sigma to sigma' errs by the difference of its two predictions of the image, which is of order one, times
+    sigma / (2 sigma'), and what it leaves is noise of size sigma'.
+
+    Raises:
+        InputError: the first of ``steps`` errs by more than ``_STEEPEST`` of that noise; the message names the remedy.
+    """
+    if (kind := type(scheduler).__name__) not in _AVERAGED:
+        return
+    scheduler = copy.deepcopy(scheduler)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # as above
+        scheduler.set_timesteps(steps)
+    sigmas = [float(s) for s in scheduler.sigmas]
+    second = next((s for s in sigmas if s < sigmas[0]), sigmas[0])
+    if sigmas[0] > 2 * _STEEPEST * second**2:
+        closer = "give more steps, or "
+        if kind == "HeunDiscreteScheduler" and not scheduler.config.get("use_karras_sigmas"):
+            closer = "set use_karras_sigmas to true in scheduler_config.json, or "
+        raise InputError(
+            f"the first of {steps} steps of {kind} goes from sigma {sigmas[0]:.3g} to {second:.3g}, and the average of "
+            f"two slopes does not hold over it: {closer}take DPMSolverMultistepScheduler or EulerDiscreteScheduler"
+        )
 
 
 def why_not(schedule: str) -> str:
@@ -125,6 +170,7 @@ class SteppedPipeline:
         self, *, batch_size: int, generator: Any, num_inference_steps: int, output_type: str = "np"
     ) -> SimpleNamespace:
         """Images in [0, 1]: ``images`` is float32 (batch_size, height, width, channels)."""
+        check_first_step(self.scheduler, num_inference_steps)
         scheduler = copy.deepcopy(self.scheduler)  # multistep methods keep what they have seen
         scheduler.set_timesteps(num_inference_steps)
         shape = (batch_size, *shape_of(self.unet))

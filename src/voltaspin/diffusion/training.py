@@ -15,15 +15,19 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from numpy.typing import NDArray
 
-from voltaspin.core.context import RunContext
 from voltaspin.core.errors import InputError, NoiseExhaustedError, NoReplayError
+from voltaspin.core.ledger import Ledger
 from voltaspin.diffusion import loop
 from voltaspin.diffusion.classes import FILE as CLASSES
-from voltaspin.diffusion.classes import ClassSpec
+from voltaspin.diffusion.classes import ClassSpec, Told
 from voltaspin.diffusion.data import ImageSet
-from voltaspin.diffusion.loop import Batch, TrainResult
-from voltaspin.diffusion.pipelines import load_pipeline, shape_of
+from voltaspin.diffusion.loop import TrainResult
+from voltaspin.diffusion.objective import NETWORK, Batch, Objective
+from voltaspin.diffusion.pipelines import Pipeline, load_pipeline, shape_of
+from voltaspin.diffusion.ranks import Ranks
 from voltaspin.diffusion.recipe import TrainSpec, loss_weights, make_model, make_scheduler, timesteps
+from voltaspin.diffusion.sampling import sample
+from voltaspin.diffusion.validation import divided, trial_source
 from voltaspin.noise import NoiseSource
 
 #: First stream of training examples: far from the image numbers that sampling draws from, so that no model has
@@ -71,11 +75,12 @@ class NoisePrediction:
 
     Args:
         spec: resolved.
-        source: of the noise; stream ``FIRST_STREAM + step * batch + slot`` belongs to one training example.
+        source: of the noise; stream ``FIRST_STREAM + step * batch + slot`` belongs to one training example, or with
+            ``streams = "slot"`` the draw ``step`` of stream ``FIRST_STREAM + slot``.
         say: told that a run goes on with new numbers; without it, a source that cannot go back is refused.
     """
 
-    EXPORTS: ClassVar[tuple[str, ...]] = ("model_index.json", "scheduler/scheduler_config.json", *loop.NETWORK)
+    EXPORTS: ClassVar[tuple[str, ...]] = ("model_index.json", "scheduler/scheduler_config.json", *NETWORK)
 
     def __init__(self, spec: TrainSpec, source: NoiseSource, say: Callable[[str], None] | None = None) -> None:
         self.say = say
@@ -83,6 +88,23 @@ class NoisePrediction:
         self.alpha_bar = self.scheduler.alphas_cumprod
         weights = loss_weights(spec, self.alpha_bar.double().numpy())
         self.weights = None if spec.weighting == "uniform" else torch.from_numpy(weights).float()
+        self.trial = trial_source(spec.seed)
+        if spec.streams == "slot" and not source.addressable:
+            raise InputError(
+                f"streams = 'slot': {source.name} hands out one sequence, and its cells are never reset between two "
+                "examples; leave it out"
+            )
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.source.ledger
+
+    def together(self, count: int) -> None:
+        if not self.source.addressable:
+            raise InputError(
+                f"{self.source.name} hands out one sequence, which {count} processes cannot share; train in one "
+                "process, or use noise = 'memory' or 'software'"
+            )
 
     def network(self, *, channels: int, size: int, classes: int = 0) -> UNet2DModel:
         return network_of(self.spec, channels=channels, size=size, classes=classes)
@@ -99,18 +121,37 @@ class NoisePrediction:
 
     def loss(self, model: torch.nn.Module, batch: Batch, device: torch.device) -> torch.Tensor:
         spec = self.spec
-        x0 = torch.from_numpy(encode(batch.images, margin=spec.saturation_margin)).to(device)
-        context = RunContext(images=tuple(FIRST_STREAM + batch.step * spec.batch + int(slot) for slot in batch.slots))
-        noise = torch.from_numpy(
-            self.source.normal(
-                tuple(x0.shape), streams=context.images, step=context.step if self.source.addressable else None
-            )
-        ).to(device)
-        t = torch.from_numpy(timesteps(spec, batch.step, self.alpha_bar.double().numpy())[batch.slots]).to(device)
+        first, at = (0, batch.step) if spec.streams == "slot" else (batch.step * spec.batch, 0)
+        noise = self.source.normal(
+            batch.images.shape, streams=[FIRST_STREAM + first + int(slot) for slot in batch.slots],
+            step=at if self.source.addressable else None,
+        )  # fmt: skip
+        t = timesteps(spec, batch.step, self.alpha_bar.double().numpy())[batch.slots]
+        return self._loss(model, batch.images, noise, t, batch.labels, device)
+
+    def held_out_loss(
+        self, model: UNet2DModel, images: NDArray[np.uint8], t: NDArray[np.int64], first: int,
+        labels: NDArray[np.int64] | None,
+    ) -> torch.Tensor:  # fmt: skip
+        noise = self.trial.normal(images.shape, streams=range(first, first + len(images)), step=0)
+        return self._loss(model, images, noise, t, labels, model.device)
+
+    def samples(self, model: UNet2DModel, *, count: int, steps: int) -> NDArray[np.uint8]:
+        classes = class_spec(model, self.spec)
+        pipeline = Pipeline(model, self.scheduler, Path(), "", classes)
+        told = None if classes is None else Told(classes, "all")
+        return sample(pipeline, self.trial, count=count, steps=steps, first=FIRST_STREAM, told=told).images
+
+    def _loss(
+        self, model: torch.nn.Module, images: NDArray[np.uint8], noise: NDArray[np.float32], at: NDArray[np.int64],
+        labels: NDArray[np.int64] | None, device: torch.device,
+    ) -> torch.Tensor:  # fmt: skip
+        x0 = torch.from_numpy(encode(images, margin=self.spec.saturation_margin)).to(device)
+        z, t = torch.from_numpy(noise).to(device), torch.from_numpy(at).to(device)
         weight = None if self.weights is None else self.weights.to(device)[t]
         return diffusion_loss(
-            model, x0, noise, t, self.alpha_bar.to(device), spec.prediction_type,
-            weight=weight, labels=on_device(batch.labels, device),
+            model, x0, z, t, self.alpha_bar.to(device), self.spec.prediction_type,
+            weight=weight, labels=on_device(labels, device),
         )  # fmt: skip
 
     def state(self) -> dict[str, Any]:
@@ -141,22 +182,29 @@ def train(
     force: bool = False,
     progress: Callable[[int, int, float], None] | None = None,
     say: Callable[[str], None] | None = None,
+    held_out: ImageSet | None = None,
 ) -> TrainResult:
     """Train a diffusion model and leave it in ``out`` as a diffusers pipeline folder.
+
+    In several processes of one launcher (``torchrun``) each takes its own part of every batch and the first one
+    writes; what is learned differs from one process by rounding.
 
     Args:
         images: uint8 (n, channels, size, size); see :func:`encode` for their scale.
         source: where the forward process gets its noise. Stream ``FIRST_STREAM + step * batch + slot`` of an
             addressable source belongs to one training example, so no two share numbers, and none shares them with
-            sampling. A memory therefore starts every example from a reset.
+            sampling. A memory therefore starts every example from a reset, unless the recipe says
+            ``streams = "slot"``.
         out: output folder; must be empty or new unless ``resume`` or ``force``. It is locked meanwhile.
         spec: the configuration; ``precision="auto"`` is resolved here and recorded, and so is a ``saturation_margin``
             of 0 for images without a black background.
         resume: continue from the last whole checkpoint in ``out``, which must be of the same configuration, or
             from the start where the run was stopped before its first.
         force: begin in a folder that is not empty; the files of a training that it holds are removed, others stay.
-        progress: called as ``progress(step, steps, loss)`` after each step.
+        progress: called as ``progress(step, steps, loss)`` after each step; :func:`voltaspin.diffusion.log_lines`
+            makes one for notebooks.
         say: told where a run that goes on gets new numbers, because its source cannot go back; None refuses that.
+        held_out: images to validate with, where the recipe asks for that and holds out none of ``images``.
 
     Returns:
         A :class:`TrainResult`; ``finished`` is False if a signal stopped the run (its checkpoint is saved).
@@ -168,7 +216,7 @@ def train(
     """
     return train_objective(
         NoisePrediction, images, out, spec=spec, make=lambda resolved: NoisePrediction(resolved, source, say),
-        resume=resume, force=force, progress=progress,
+        resume=resume, force=force, progress=progress, held_out=held_out,
     )  # fmt: skip
 
 
@@ -230,9 +278,15 @@ def network_of(spec: TrainSpec, *, channels: int, size: int, classes: int) -> UN
 def export_pipeline(folder: Path, model: UNet2DModel, spec: TrainSpec, scheduler: DDPMScheduler) -> None:
     """Leave a model as diffusers loads it, and its classes beside it."""
     DDPMPipeline(unet=model, scheduler=scheduler).save_pretrained(folder)
-    if spec.labels:
-        classes = model.config.num_class_embeds - 1
-        ClassSpec(classes=classes, unconditional=spec.label_dropout > 0).save(folder / CLASSES)
+    if (classes := class_spec(model, spec)) is not None:
+        classes.save(folder / CLASSES)
+
+
+def class_spec(model: UNet2DModel, spec: TrainSpec) -> ClassSpec | None:
+    """Return the classes of a model of that recipe; None for one that is told none."""
+    if not spec.labels:
+        return None
+    return ClassSpec(classes=model.config.num_class_embeds - 1, unconditional=spec.label_dropout > 0)
 
 
 def on_device(labels: NDArray[np.int64] | None, device: torch.device) -> torch.Tensor | None:
@@ -241,15 +295,16 @@ def on_device(labels: NDArray[np.int64] | None, device: torch.device) -> torch.T
 
 
 def train_objective(
-    kind: type[loop.Objective],
+    kind: type[Objective],
     images: ImageSet,
     out: Path | str,
     *,
     spec: Spec,
-    make: Callable[[Spec], loop.Objective],
+    make: Callable[[Spec], Objective],
     resume: bool,
     force: bool,
     progress: Callable[[int, int, float], None] | None,
+    held_out: ImageSet | None = None,
 ) -> TrainResult:
     """Train any objective of a Gaussian schedule; see :func:`train` for what is not listed.
 
@@ -257,11 +312,16 @@ def train_objective(
         kind: of the objective, which says what files its model has.
         make: the objective of the specification that is trained with, in which nothing is left to decide.
     """
+    ranks = Ranks.here()
     spec = started(spec, Path(out))
     if not has_black_background(images.images):
         spec = spec.model_copy(update={"saturation_margin": 0.0})
-    with loop.entered(spec, images, out, objective=kind, resume=resume, force=force) as (resolved, folder):
-        return loop.run(make(resolved), images, folder, spec=resolved, progress=progress)
+    trained, kept = divided(images, spec, held_out)
+    with loop.entered_together(
+        spec, trained, out, objective=kind, resume=resume, force=force, ranks=ranks
+    ) as (resolved, folder):  # fmt: skip
+        objective = make(resolved)
+        return loop.run(objective, trained, out, folder, spec=resolved, ranks=ranks, progress=progress, held_out=kept)
 
 
 def diffusion_loss(

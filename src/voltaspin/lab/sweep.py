@@ -80,6 +80,7 @@ def measure(
     repeats: int = 100,
     resume: bool = False,
     overwrite: bool = False,
+    inputs: Sequence[Path] = (),
 ) -> MeasuredSweep:
     """Measure how often pulses switch a junction, and write each point into a table at once.
 
@@ -94,6 +95,7 @@ def measure(
         repeats: pulses of each point and direction.
         resume: go on with the points that ``out`` lacks.
         overwrite: replace a file that exists.
+        inputs: files that ``out`` must not replace, such as that of the profile.
 
     Returns:
         The plan, and what became of it.
@@ -111,7 +113,9 @@ def measure(
         "profile": _deciding(profile),
     }  # fmt: skip
     points: list[_Point] = list(product(voltages, widths, directions))
-    with claimed_file(out, force=overwrite or resume):
+    if resume and overwrite:
+        raise InputError("resume=True goes on with a sweep and overwrite=True begins it again; give one of them")
+    with claimed_file(out, force=overwrite or resume, inputs=inputs):
         resumed = done = _kept(out, plan, points, pulses) if resume and out.exists() else 0
         instrument, asked_again = profile.address, 0
         try:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from voltaspin.memory.dynamics import Slopes as Slopes
     from voltaspin.memory.pulses import Line as Line
     from voltaspin.memory.pulses import PulseLibrary as PulseLibrary
-    from voltaspin.memory.pulses import PulseResponse as PulseResponse
+    from voltaspin.memory.responses import PulsePair as PulsePair
+    from voltaspin.memory.responses import PulseResponse as PulseResponse
     from voltaspin.memory.stored_image import StoredImage as StoredImage
     from voltaspin.memory.stored_image import retention_demo as retention_demo
     from voltaspin.memory.variation import Access as Access

@@ -13,11 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from voltaspin.core.errors import InputError
 from voltaspin.device import Pulse
 from voltaspin.memory.cells import Cells
+from voltaspin.memory.responses import PulsePair, told_apart
 from voltaspin.random.bernoulli import GROUP, pulse_and_xor, pulse_some
 from voltaspin.random.streams import Stream
 
 if TYPE_CHECKING:
-    from voltaspin.memory.pulses import Driven, PulseResponse
+    from voltaspin.memory.responses import Driven
     from voltaspin.memory.wear import Yield
 
 Bits = NDArray[np.uint8]
@@ -147,14 +148,13 @@ class MagnetoelectricMemory(Cells):
 
     # -- pulses ----------------------------------------------------------------------------------------------------
 
-    def pulse(
-        self, what: float | Pulse | PulseResponse | None = None, *, mask: ArrayLike | None = None, reset: bool = False
-    ) -> None:
+    def pulse(self, what: Driven | Pulse | None = None, *, mask: ArrayLike | None = None, reset: bool = False) -> None:
         """One stochastic pulse, in place.
 
         Args:
             what: None gives the model's own pulse; a :class:`Pulse` that one; a probability the pulse of the driver
-                that comes nearest to it, see :meth:`programmed`; a response of :attr:`library` its pulse.
+                that comes nearest to it, see :meth:`programmed`; a response of :attr:`library` its pulse. A pair
+                reads the cells first, unless they are reset.
             mask: which cells, bool (rows, columns); None pulses all.
             reset: write 0 into those cells first. Without it a cell remembers: the correlation of its
                 successive states is 1 - p01 - p10.
@@ -164,6 +164,12 @@ class MagnetoelectricMemory(Cells):
         """
         where = self._mask(mask)
         touched = self._touched(where)
+        what = self._paired(what)
+        if isinstance(what, PulsePair) and reset:
+            what = what.zero
+        if isinstance(what, PulsePair):
+            self.pulse_each([what], np.ones(self._state.shape, np.uint8) if where is None else where.astype(np.uint8))
+            return
         before = None if where is None else self._state.copy()
         q0, q1, ledger = self._thresholds_for(what)
         out = np.empty(-(-self.cells // GROUP) * GROUP, np.uint8)
@@ -180,12 +186,14 @@ class MagnetoelectricMemory(Cells):
             self.ledger.count("reset", touched)
         ledger.count("pulse", touched)
 
-    def pulse_each(self, pulses: Sequence[Driven], which: ArrayLike) -> None:
+    def pulse_each(self, pulses: Sequence[Driven], which: ArrayLike, *, known: ArrayLike | None = None) -> None:
         """Give cells different pulses, one each, of which none waits for the outcome of another.
 
         Args:
             pulses: as :meth:`pulse` takes them.
             which: the pulse of each cell, an integer (rows, columns): 0 for none, i for ``pulses[i - 1]``.
+            known: bits that the driver takes the cells to hold, (rows, columns), which choose the pulse of a pair;
+                where absent, the cells that get one are read first.
 
         Raises:
             InputError: another shape, or the number of a pulse that is not there.
@@ -198,6 +206,11 @@ class MagnetoelectricMemory(Cells):
                 f"which of shape {chosen.shape} and type {chosen.dtype} does not fit; give integers of shape "
                 f"{self._state.shape}"
             )
+        pulses = [self._paired(pulse) for pulse in pulses]
+        pairs = [0, *(isinstance(pulse, PulsePair) for pulse in pulses)]
+        if any(pairs) and 0 <= chosen.min() <= chosen.max() < len(pairs):
+            bits = self._seen(np.array(pairs, bool)[chosen]) if known is None else np.asarray(known)
+            pulses, chosen = told_apart(pulses, chosen, bits)
         cells = np.flatnonzero(chosen)
         numbers = chosen.ravel()[cells]
         if len(cells) and not 0 < numbers.min() <= numbers.max() <= len(pulses):

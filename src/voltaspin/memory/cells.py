@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,10 +15,12 @@ from voltaspin.core.ledger import Ledger
 from voltaspin.device import Junction, Pulse, SwitchingModel
 from voltaspin.device.response import logistic, logit
 from voltaspin.memory.dynamics import Disturbance, Imperfections
-from voltaspin.memory.pulses import Driven, Line, PulseLibrary, PulseResponse, response
+from voltaspin.memory.pulses import Line, PulseLibrary, response
+from voltaspin.memory.responses import Driven, PulsePair, PulseResponse
 from voltaspin.memory.variation import QUANTITIES, SCREENING, Access, Variation
 from voltaspin.random.streams import Stream, derive_key
 
+T = TypeVar("T")
 Floats = NDArray[np.float64]
 Thresholds = tuple[NDArray[np.int32], NDArray[np.int32]]
 
@@ -156,8 +158,18 @@ class Cells:
         view.flags.writeable = False
         return view
 
-    def programmed(self, probability: float) -> PulseResponse:
-        """The :class:`~voltaspin.memory.pulses.PulseResponse` of the driver's pulse nearest to a flip probability.
+    @property
+    def apart(self) -> bool:
+        """Whether programmed pulses come in pairs, because a torque flips a 0 by one polarity and a 1 by the other."""
+        return self.junction is not None and bool(self.junction.terms) and self.library.apart
+
+    def _paired(self, what: T) -> T | PulseResponse | PulsePair:
+        """The pair of a probability, where a 0 and a 1 get pulses of their own; anything else as it is."""
+        number = isinstance(what, int | float | np.floating)
+        return self.programmed(float(what)) if number and self.apart else what  # type: ignore[arg-type]
+
+    def programmed(self, probability: float) -> PulseResponse | PulsePair:
+        """The driver's pulse, or pair of pulses, nearest to a flip probability.
 
         Raises:
             InputError: no pulse comes within 0.02 of it (the message says the nearest), or the junction is unknown.
@@ -197,7 +209,7 @@ class Cells:
                 found.append((quantity, half))
         return tuple(found)
 
-    def _thresholds_for(self, what: float | Pulse | PulseResponse | None) -> tuple[*Thresholds, Ledger]:
+    def _thresholds_for(self, what: Driven | Pulse | None) -> tuple[*Thresholds, Ledger]:
         if what is None:
             if self._disturbance is None:
                 return self._q0, self._q1, self.ledger
@@ -212,6 +224,7 @@ class Cells:
             solved = response(self._known("it cannot answer to another pulse"), what, self._halves)
             return *self._answered(solved), self.ledger.child(solved.name)
         chosen = self.programmed(float(what)) if isinstance(what, int | float | np.floating) else what
+        assert isinstance(chosen, PulseResponse), "a pair was told apart"
         ledger = self.ledger.child(chosen.name)
         if self._disturbance is not None and self._disturbance.neighbour_field:
             return *self._answered(chosen), ledger

@@ -1,12 +1,12 @@
 """Pulses, their way along a word line, and the response of cells to them.
 
 A driver has a few voltages and a clock, so there are finitely many pulses. Each is solved for the nominal cell and
-for the few that fix a polynomial of the logits of p01 and p10 in a cell's deviations.
+for the few that fix a polynomial of the logits of p01 and p10 in a cell's deviations
+(:mod:`voltaspin.memory.responses`).
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import cached
@@ -23,108 +23,25 @@ from voltaspin.core.spec import environment
 from voltaspin.core.units import gamma_e
 from voltaspin.device import Junction, Pulse
 from voltaspin.device.junction import Well
-from voltaspin.device.response import logistic, logit, nominal
+from voltaspin.device.response import logistic, logit
 from voltaspin.device.torque import oxide_voltage
+from voltaspin.memory.responses import (
+    Driven,
+    Halves,
+    PulsePair,
+    PulseResponse,
+    coefficients,
+    designs_of,
+    gauss,
+    term_names,
+)
+from voltaspin.memory.term_pulses import CLOCK, VOLTAGES, one_pulse, term_pulses
 
 Floats = NDArray[np.float64]
 Progress = Callable[[int, int], None]
-Halves = tuple[tuple[str, float], ...]  # (quantity, half range), in the order of the polynomials
 
-VOLTAGES = np.array([0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4])  #: over V_c: three bits of a driver [assumed]
-CLOCK = 10e-12  #: steps of the width [s] [assumed]
 _TOLERANCE = 0.02  # farthest from what was asked for
 _LINE_NODES = 5  # places along a word line where the pulse is solved
-
-
-@dataclass(frozen=True)
-class PulseResponse:
-    """The response of the cells of an array to one pulse.
-
-    Args:
-        pulse: the pulse.
-        halves: quantities of the polynomials and the distance from nominal that counts as 1.
-        logits: coefficients for p01 and p10, float64 (2, terms): a constant, powers of each, products of two.
-    """
-
-    pulse: Pulse
-    halves: Halves
-    logits: Floats
-
-    @property
-    def name(self) -> str:
-        """Of the part of a ledger that counts it."""
-        return pulse_name(self.pulse)
-
-    @property
-    def p01(self) -> float:
-        """Of the nominal cell."""
-        return float(logistic(self.logits[0, :1])[0])
-
-    @property
-    def p10(self) -> float:
-        """Of the nominal cell."""
-        return float(logistic(self.logits[1, :1])[0])
-
-    def probabilities(self, cells: Mapping[str, NDArray[Any]]) -> tuple[Floats, Floats]:
-        """(p01, p10) of the cells, in their shape; () where all are equal."""
-        u = [(np.asarray(cells[q], float) - nominal(q)) / half for q, half in self.halves]
-        terms = [1.0 if not used else math.prod(u[k] for k in used) for used in _orders(self.halves)]
-        p01, p10 = (logistic(np.asarray(sum(c * t for c, t in zip(row, terms, strict=True)))) for row in self.logits)
-        return p01, p10
-
-
-#: What ``MagnetoelectricMemory.pulse`` takes: a probability, exact in ideal cells, or a pulse of the library.
-Driven = float | PulseResponse
-
-
-def pulse_name(pulse: Pulse) -> str:
-    """``"1.418 V 230 ps"``"""
-    return f"{pulse.voltage:.3f} V {pulse.width * 1e12:.0f} ps"
-
-
-def _orders(halves: Halves) -> list[tuple[int, ...]]:
-    """Return the quantities of each term: powers up to 4 of one (2 of the field, which is small), products of two."""
-    n = len(halves)
-    powers = [(k,) * order for k in range(n) for order in range(1, 3 if halves[k][0] == "B_z" else 5)]
-    return [(), *powers, *itertools.combinations(range(n), 2)]
-
-
-def _terms(halves: Halves) -> list[tuple[str, ...]]:
-    return [tuple(halves[k][0] for k in used) for used in _orders(halves)]
-
-
-def _gauss(halves: Halves, spreads: Mapping[str, float]) -> list[tuple[float, Floats]]:
-    """Five Gaussian nodes along each quantity: (weight, terms of the polynomial) each."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(5)
-    weights = weights / weights.sum()
-    found = []
-    for index in itertools.product(range(5), repeat=len(halves)):
-        u = [nodes[k] * spreads.get(q, 0.0) / half for k, (q, half) in zip(index, halves, strict=True)]
-        terms = np.array([math.prod(u[k] for k in used) for used in _orders(halves)])
-        found.append((float(np.prod(weights[list(index)])), terms))
-    return found
-
-
-def _places(halves: Halves) -> Floats:
-    """Cells that fix the polynomial, in units of the half ranges: (terms, quantities)."""
-    n = len(halves)
-    places = [np.zeros(n)]
-    for k, (q, _) in enumerate(halves):
-        places += [step * np.eye(n)[k] for step in ((1, -1) if q == "B_z" else (1, -1, 0.5, -0.5))]
-    places += [0.5 * (np.eye(n)[i] + np.eye(n)[j]) for i, j in itertools.combinations(range(n), 2)]
-    return np.array(places).reshape(len(places), n)
-
-
-def _designs(halves: Halves) -> list[dict[str, float]]:
-    """The same cells by name."""
-    return [{q: nominal(q) + s * half for s, (q, half) in zip(place, halves, strict=True)} for place in _places(halves)]
-
-
-def _coefficients(values: Floats, halves: Halves) -> Floats:
-    """Polynomials through ``values`` (designs, ...) at the designs: (terms, ...)."""
-    places = _places(halves)
-    terms = np.stack([np.prod(places[:, list(used)], axis=1) for used in _orders(halves)], 1)
-    return np.asarray(np.tensordot(np.linalg.inv(terms), values, (1, 0)))
 
 
 @lru_cache(maxsize=64)
@@ -132,10 +49,12 @@ def response(junction: Junction, pulse: Pulse, halves: Halves) -> PulseResponse:
     """Solve the response of a junction's cells to a pulse: some Fokker-Planck solutions, a second or so."""
     from voltaspin.device.fokker_planck import switching_probability
 
+    if junction.terms:
+        return PulseResponse(pulse, halves, coefficients(one_pulse(junction, pulse, designs_of(halves)), halves).T)
     wells: tuple[Well, Well] = ("up", "down")
     p = [[switching_probability(junction.with_variation(**cell), pulse, initial=w).value for w in wells]
-         for cell in _designs(halves)]  # fmt: skip
-    return PulseResponse(pulse, halves, _coefficients(logit(p), halves).T)
+         for cell in designs_of(halves)]  # fmt: skip
+    return PulseResponse(pulse, halves, coefficients(logit(p), halves).T)
 
 
 def _save(path: Path, values: Floats) -> None:
@@ -152,12 +71,20 @@ class PulseLibrary:
         widths: [s], (m,).
         halves: see :class:`PulseResponse`.
         logits: float64 (n, m, 2, terms).
+        apart: whether a cell at 0 and one at 1 get pulses of their own, as under a torque of one sign: the answers are
+            then pairs (:class:`PulsePair`).
+        error: root-mean-square error of a probability over all pulses, in cells of up to the half ranges that the
+            polynomials have not seen; ``worst``: the largest; None where it was not measured (a junction without
+            further terms).
     """
 
     voltages: Floats
     widths: Floats
     halves: Halves
     logits: Floats
+    apart: bool = False
+    error: float | None = None
+    worst: float | None = None
 
     @classmethod
     def of(
@@ -167,20 +94,19 @@ class PulseLibrary:
         """Solve all pulses of a driver, half a minute; kept in the user's cache folder.
 
         Args:
-            junction: with an in-plane field, about which a pulse turns the bit.
+            junction: with an in-plane field, about which a pulse turns the bit, or with further terms: those solve
+                some minutes (:mod:`voltaspin.memory.term_pulses`).
             halves: quantities in which cells differ, with half their range.
-            voltages: [V]; eight from 0.7 to 1.4 V_c where absent.
-            widths: [s]; steps of 10 ps up to half a precession period where absent.
+            voltages: [V]; eight from 0.7 to 1.4 V_c where absent; of a torque eight of either sign.
+            widths: [s]; steps of 10 ps up to half a precession period where absent; of a torque up to three relaxation
+                times.
             progress: called with (done, total) maps, first with 0 done; not at all where the pulses are kept.
 
         Raises:
-            InputError: a junction without an in-plane field.
+            InputError: a junction without an in-plane field or a torque, or one that does not hold its bit.
         """
         if junction.terms:
-            raise InputError(
-                f"a pulse library flips both bits with any probability, by VCMA alone, and {junction.name} has "
-                f"{', '.join(junction.terms)}; take a junction without, such as 'generator'"
-            )
+            return cls(*term_pulses(junction, halves, voltages=voltages, widths=widths, progress=progress))
         if junction.B_in_plane == 0:
             raise InputError("in-plane field = 0 T: a VCMA pulse turns the bit about it; set B_bias")
         V: Any = VOLTAGES * junction.V_c if voltages is None else np.asarray(voltages, float)
@@ -190,7 +116,7 @@ class PulseLibrary:
         def solved() -> Floats:
             from voltaspin.device.fokker_planck import switching_map
 
-            designs = _designs(halves)
+            designs = designs_of(halves)
             # without a field along z the flips of a 1 at B_z are those of a 0 at -B_z
             symmetric = junction.B_bias[2] == 0
             wells: tuple[Well, ...] = ("up",) if symmetric else ("up", "down")
@@ -203,9 +129,9 @@ class PulseLibrary:
                     values[i, :, :, j] = logit(found.P_sw)
                     if progress is not None:
                         progress(len(wells) * i + j + 1, len(wells) * len(designs))
-            logits = np.moveaxis(_coefficients(values, halves), 0, -1)
+            logits = np.moveaxis(coefficients(values, halves), 0, -1)
             if symmetric:
-                mirrored = np.array([1 - 2 * (sum(q == "B_z" for q in term) % 2) for term in _terms(halves)])
+                mirrored = np.array([1 - 2 * (sum(q == "B_z" for q in term) % 2) for term in term_names(halves)])
                 logits = np.concatenate([logits, logits * mirrored], 2)
             return logits
 
@@ -229,7 +155,7 @@ class PulseLibrary:
         Args:
             spreads: standard deviation of the quantities in which cells differ.
         """
-        nodes = _gauss(self.halves, spreads)
+        nodes = gauss(self.halves, spreads)
         return np.array([w for w, _ in nodes]), np.stack([logistic(self.logits @ cell) for _, cell in nodes])
 
     def moments(self, spreads: Mapping[str, float], *, of_mean: bool = False) -> tuple[Floats, Floats]:
@@ -248,7 +174,35 @@ class PulseLibrary:
         mean = np.tensordot(weights, p, 1)
         return mean, np.tensordot(weights, (p - mean) ** 2, 1)
 
-    def choose(self, probability: float, spreads: Mapping[str, float]) -> PulseResponse:
+    def nearest(
+        self, wanted: ArrayLike, spreads: Mapping[str, float], weight: float = 1.0
+    ) -> tuple[list[Driven], Floats]:
+        """The pulse, or pair, for each wanted flip probability: nearest in the mean square over cells.
+
+        Args:
+            wanted: probabilities (k,).
+            spreads: standard deviation of the quantities in which cells differ.
+            weight: of the variance over the cells, beside the square of the distance of their mean.
+
+        Returns:
+            The pulses, and the mean p01 and p10 over the cells that each gives, float64 (k, 2).
+        """
+        mean, variance = self.moments(spreads)
+        if not self.apart:
+            mean_of_both, variance_of_mean = self.moments(spreads, of_mean=True)
+            asked = np.asarray(wanted, float)[:, None, None]
+            cost = (mean_of_both - asked) ** 2 + weight * variance_of_mean
+            rows, columns = np.unravel_index(cost.reshape(len(cost), -1).argmin(1), cost.shape[1:])
+            return [self.at(int(i), int(j)) for i, j in zip(rows, columns, strict=True)], mean[rows, columns]
+        pulses, reached = list[Driven](), np.empty((len(np.asarray(wanted)), 2))
+        for k, p in enumerate(np.asarray(wanted, float)):
+            cost = (mean - p) ** 2 + weight * variance
+            places = [np.unravel_index(int(cost[..., s].argmin()), cost.shape[:2]) for s in (0, 1)]
+            pulses.append(PulsePair(*(self.at(int(i), int(j)) for i, j in places)))
+            reached[k] = [mean[*place, s] for s, place in enumerate(places)]
+        return pulses, reached
+
+    def choose(self, probability: float, spreads: Mapping[str, float]) -> PulseResponse | PulsePair:
         """The pulse whose flips come nearest to ``probability`` in the mean square over cells and both directions.
 
         Args:
@@ -259,6 +213,18 @@ class PulseLibrary:
             InputError: the nearest pulse is more than 0.02 away in the nominal cell; the message names it.
         """
         p = self.nominal
+        if self.apart:
+            pair = self.nearest([probability], spreads)[0][0]
+            assert isinstance(pair, PulsePair)
+            off = [abs(found - probability) for found in (pair.p01, pair.p10)]
+            if max(off) > _TOLERANCE:
+                first = "a 0" if off[0] >= off[1] else "a 1"
+                found, pulse = (pair.p01, pair.zero.pulse) if off[0] >= off[1] else (pair.p10, pair.one.pulse)
+                raise InputError(
+                    f"no pulse of this junction flips {first} with a probability of {probability:g}; the nearest, "
+                    f"{pulse.voltage:.3g} V for {pulse.width * 1e9:.3g} ns, flips it with {found:.3f}"
+                )
+            return pair
         weights, cells = self.over_cells(spreads)
         wrong = np.tensordot(weights, ((cells - probability) ** 2).mean(-1), 1)
         i, j = (int(k) for k in np.unravel_index(int(wrong.argmin()), wrong.shape))

@@ -23,8 +23,13 @@ if TYPE_CHECKING:
     from voltaspin.metrics.fidelity import FidelityExtractor as FidelityExtractor
     from voltaspin.metrics.fidelity import evaluate_fidelity as evaluate_fidelity
     from voltaspin.metrics.manifold import precision_recall as precision_recall
+    from voltaspin.metrics.moments import ImageParts as ImageParts
+    from voltaspin.metrics.moments import Moments as Moments
+    from voltaspin.metrics.pairs import FolderComparison as FolderComparison
+    from voltaspin.metrics.pairs import compare_folders as compare_folders
     from voltaspin.metrics.shipped import Reference as Reference
     from voltaspin.metrics.shipped import garments as garments
     from voltaspin.metrics.shipped import reference as reference
+    from voltaspin.metrics.statistics import FeatureStatistics as FeatureStatistics
 else:
     __getattr__, __dir__, __all__ = attach(__name__, __file__)

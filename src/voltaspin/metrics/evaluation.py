@@ -25,7 +25,7 @@ from voltaspin.metrics.distance import (
     least_images,
     paired,
 )
-from voltaspin.metrics.features import FEATURES, SIDE, Extractor, check_images
+from voltaspin.metrics.features import SIDE, Extractor, check_images
 from voltaspin.metrics.manifold import precision_of, recall_of
 from voltaspin.metrics.shipped import SETS, Reference
 from voltaspin.metrics.shipped import reference as shipped_reference
@@ -172,16 +172,17 @@ def score_features(
     Raises:
         InputError: another shape, NaN, or fewer than 4 images.
     """
-    x, y = against.standardised(_right_width(features, "features")), against.target
+    x, y = against.standardised(_right_width(features, "features", against)), against.target
     n, contrast, why = len(x), [(1.0, x)], ""
+    width = y.shape[1]
     found = {"KID": kernel_estimate(contrast, y, against.target_sums)}
-    least = least_images(FEATURES, extrapolate=True)
-    if n < 2 * FEATURES:
-        why = f"No FD, precision or recall: {n} images are too few; score at least {2 * FEATURES}."
+    least, fewest = least_images(width, extrapolate=True), min(n, len(y))
+    if fewest < 2 * width:
+        why = f"No FD, precision or recall: {fewest} images are too few; score at least {2 * width}."
     else:
         found["FD"] = fd(x, y)
-        if n < least:
-            why = f"No FD extrapolated: {n} images are too few to deal out; score at least {least}."
+        if fewest < least:
+            why = f"No FD extrapolated: {fewest} images are too few to deal out; score at least {least}."
         else:
             found["FD extrapolated"] = fd_extrapolated(x, y, seed=seed)
         found |= {"precision": precision_of(contrast, against.manifold), "recall": recall_of(contrast, y)}
@@ -215,7 +216,7 @@ def paired_difference(
     Raises:
         InputError: conditions of unequal length, another shape, NaN, too few images, or an unknown metric.
     """
-    x, z = paired(*(_right_width(given, name) for given, name in ((a, "a"), (b, "b"))))
+    x, z = paired(*(_right_width(given, name, against) for given, name in ((a, "a"), (b, "b"))))
     x, z = against.standardised(x), against.standardised(z)
     contrast = [(1.0, x), (-1.0, z)]
     differences: dict[Metric, Callable[[], Estimate]] = {
@@ -347,10 +348,10 @@ def read_folder(folder: Path | str, *, background: str | None = None) -> NDArray
     return np.ascontiguousarray(pixels[:, :1])
 
 
-def _right_width(features: ArrayLike, name: str) -> NDArray[np.float64]:
-    found = checked_features(features, name)
-    if found.shape[1] != FEATURES:
+def _right_width(features: ArrayLike, name: str, against: Reference) -> NDArray[np.float64]:
+    found, width = checked_features(features, name), against.target.shape[1]
+    if found.shape[1] != width:
         raise InputError(
-            f"{name} has {found.shape[1]} features, the reference {FEATURES}; use Extractor.load().features(images)"
+            f"{name} has {found.shape[1]} features, the reference {width}; use Extractor.load().features(images)"
         )
     return found

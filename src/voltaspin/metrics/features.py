@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,7 @@ class Extractor:
     sha256: str
     card: dict[str, Any]
     model: nn.Module
+    frechet: ClassVar[str] = "FD"
 
     def __repr__(self) -> str:
         return f"Extractor({self.name}, sha256 {self.sha256[:12]}...)"

@@ -8,7 +8,6 @@ weights are checked by their hash; any other extractor's Frechet distance is an 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,10 +18,9 @@ from numpy.typing import NDArray
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import cache_folder, fetched, sha256_of
 from voltaspin.core.quantity import Estimate
-from voltaspin.metrics.distance import Score, fd, kid
+from voltaspin.metrics.distance import Score, fd, gaussian_fd, kid
 from voltaspin.metrics.evaluation import Comparison, Row
-
-Progress = Callable[[int, int], None]
+from voltaspin.metrics.moments import AnyExtractor, ImageParts, Moments, Progress, features_of
 
 #: The names of the command line, and torch-fidelity's names of network and layer.
 EXTRACTORS = {"inception": ("inception-v3-compat", "2048"), "dinov2": ("dinov2-vit-l-14", "dinov2")}
@@ -137,10 +135,11 @@ class FidelityEvaluation(Comparison):
 
     def __str__(self) -> str:
         score, name = self.images.kid, self.images.fd.name if self.images.fd else "FID"
+        resized = f", which resizes {self.size} pixels" if score.name == "FID" or "fidelity" in score.extractor else ""
         lines = [
             *self.table("KID x1e3", name),
             f"Against {self.n_reference} images of {self.reference}; 95 % intervals. Extractor "
-            f"{score.extractor} {score.extractor_sha256[:12]}, which resizes {self.size} pixels.",
+            f"{score.extractor} {score.extractor_sha256[:12]}{resized}.",
             f"KID has no bias in n; {name} falls with n and compares only at equal n, reference, split and extractor.",
         ]
         if self.reference_size != self.size:
@@ -151,19 +150,20 @@ class FidelityEvaluation(Comparison):
 
 
 def evaluate_fidelity(
-    images: NDArray[np.uint8],
-    real: NDArray[np.uint8],
+    images: NDArray[np.uint8] | ImageParts,
+    real: NDArray[np.uint8] | ImageParts | tuple[NDArray[np.float32], Moments, str],
     *,
     reference: str,
-    extractor: FidelityExtractor | str = "inception",
+    extractor: AnyExtractor | str = "inception",
     noise: str = "",
     progress: Progress | None = None,
 ) -> FidelityEvaluation:
     """FID (or FD) and KID of images against real ones.
 
     Args:
-        images: uint8 (n, 1 or 3, h, w), n >= 4; an FID needs twice as many as features, 4096 for Inception.
-        real: the same of real images, n >= 8.
+        images: uint8 (n, 1 or 3, h, w), n >= 4, in memory or read in parts; an FID needs twice as many as features,
+            4096 for Inception.
+        real: the same of real images, n >= 8; or their features, moments and size.
         reference: name of the real images.
         extractor: loaded, or ``inception`` or ``dinov2``.
         noise: where the noise of the images came from.
@@ -176,19 +176,26 @@ def evaluate_fidelity(
     Raises:
         InputError: images of another type or shape, or too few.
     """
-    if len(images) < 4 or len(real) < 8:
-        raise InputError(
-            f"{len(images)} images against {len(real)} real ones are too few to score; give at least 4 against 8"
-        )
+    scored = images if isinstance(images, ImageParts) else ImageParts.of(images)
+    known = None
+    if not isinstance(real, tuple):
+        known = real if isinstance(real, ImageParts) else ImageParts.of(real)
+    m = len(real[0]) if isinstance(real, tuple) else known.count if known else 0
+    if scored.count < 4 or m < 8:
+        raise InputError(f"{scored.count} images against {m} real ones are too few to score; give at least 4 against 8")
     chosen = FidelityExtractor.load(extractor) if isinstance(extractor, str) else extractor
-    total = len(images) + len(real)
+    total = scored.count + (0 if known is None else known.count)
 
-    def second(done: int, n: int) -> None:
-        if progress is not None:
-            progress(len(images) + done, total)
+    def after(before: int) -> Progress | None:
+        return None if progress is None else lambda done, n: progress(before + done, total)
 
-    x = chosen.features(images, progress=None if progress is None else lambda done, n: progress(done, total))
-    y = chosen.features(real, progress=second)
+    x, own = features_of(scored, chosen, after(0))
+    if isinstance(real, tuple):
+        y, theirs, size = real
+    else:
+        assert known is not None, "real images or their features"
+        y, theirs = features_of(known, chosen, after(scored.count))
+        size = known.size
 
     labels = {"extractor": chosen.name, "extractor_sha256": chosen.sha256}
     scores, reason, least = [Score.of(kid(x, y), name="KID", noise=noise, **labels)], "", 2 * x.shape[1]
@@ -198,7 +205,8 @@ def evaluate_fidelity(
             f"least {least} against {least}."
         )
     else:
-        distance = Estimate.normal(frechet_distance(x, y), fd(x, y).standard_error, n=len(x))
+        value = frechet_distance(own, theirs, by_fidelity=isinstance(chosen, FidelityExtractor))
+        distance = Estimate.normal(value, fd(x, y).standard_error, n=len(x))
         scores.append(Score.of(distance, name=chosen.frechet, noise=noise, **labels))
     half = len(y) // 2
     halves = Score.of(kid(y[0 : 2 * half : 2], y[1 : 2 * half : 2]), name="KID", **labels)
@@ -207,18 +215,19 @@ def evaluate_fidelity(
         floor=Row(subject="the reference's halves", scores=(halves,)),
         reference=reference,
         n_reference=len(y),
-        size=_size(images),
-        reference_size=_size(real),
+        size=scored.size,
+        reference_size=size,
     )
 
 
-def frechet_distance(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
-    """The Frechet distance of two sets of features by torch-fidelity's own code."""
+def frechet_distance(x: Moments, y: Moments, *, by_fidelity: bool) -> float:
+    """The Frechet distance of two sets of features, by torch-fidelity's own code where its networks made them."""
+    if not by_fidelity:
+        return gaussian_fd(x.mean, x.covariance, y.mean, y.covariance)
     _torch_fidelity()
-    import torch
-    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
 
-    first, second = (fid_features_to_statistics(torch.from_numpy(np.ascontiguousarray(f))) for f in (x, y))
+    first, second = ({"mu": m.mean, "sigma": m.covariance} for m in (x, y))
     return float(fid_statistics_to_metric(first, second, verbose=False)[KEY_METRIC_FID])
 
 
@@ -255,7 +264,3 @@ def _weights_hash(model: Any) -> str:
         whole.update(name.encode())
         whole.update(tensor.cpu().contiguous().numpy().tobytes())
     return whole.hexdigest()
-
-
-def _size(images: NDArray[np.uint8]) -> str:
-    return f"{images.shape[3]}x{images.shape[2]}"

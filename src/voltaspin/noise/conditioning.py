@@ -167,8 +167,9 @@ class Xor(Conditioner):
         if source.n_cells == 1 and not independent and source.provenance.kind != "pseudo":
             raise InputError(
                 f"{source.name} does not say that its bits come from different cells (n_cells = 1), and the XOR of one "
-                "cell in time may gain nothing: say independent=True if successive bits are independent, or give "
-                "RecordedSource(n_cells=...) the number of cells"
+                "cell in time may gain nothing: if its successive bits are independent, as after a reset before each "
+                f"pulse, say independent=True (in a description xor:{k},independent=yes); if cells take turns, say "
+                f"how many, n_cells={2 * k}"
             )
         if source.n_cells > 1 and source.n_cells % k:
             raise InputError(

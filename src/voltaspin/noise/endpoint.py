@@ -278,4 +278,5 @@ def set_serial(handle: int, options: str, name: str) -> list[Any]:
     flags[6][termios.VMIN], flags[6][termios.VTIME] = 1, 0
     # No echo, no lines, no signals, no flow control by characters: every byte arrives as it was sent.
     termios.tcsetattr(handle, termios.TCSANOW, [0, 0, control, 0, *speed, flags[6]])
+    termios.tcflush(handle, termios.TCIFLUSH)  # what came before, under settings that may have changed it
     return before

@@ -343,6 +343,13 @@ def build(
     return _behind(entry.make(word, given), stages, of=word)
 
 
+def words_of(description: str) -> list[str]:
+    """Return the words of a description, its source first; raises InputError for one that does not read."""
+    of_a_path = _is_file(description) or (is_address(description) and "://" not in description)
+    first, *rest = [description] if of_a_path else description.split("|")
+    return [_stage(first, source=True)[0], *(_stage(part, source=False)[0] for part in rest)]
+
+
 def conditioned(source: NoiseSource, conditioning: str) -> NoiseSource:
     """Return a source behind the conditioners that a text names, such as ``"health:0.9 | xor:2"``.
 

@@ -63,8 +63,9 @@ def _check(H: float, a: float) -> None:
 def expected_alarms(n_bits: int, a: float, *, H: float, n_cells: int = 1, window: int = 1024) -> tuple[float, float]:
     """Return the alarms of either test that ideal bits raise on average, counting a run and a window once.
 
-    Half the bits begin a run, and the first of every cell does; a run has C bits with ``2**-(C - 1)``. A window has
-    ``C - 1`` of its other bits equal to the first with a binomial probability.
+    Half the bits of a cell begin a run, and its first one does; a run has C bits with ``2**-(C - 1)`` where as many are
+    left. A window has ``C - 1`` of its other bits equal to the first with a binomial probability, also the last one
+    of a cell, which may be cut.
 
     Args:
         n_bits: of all cells together.
@@ -74,8 +75,14 @@ def expected_alarms(n_bits: int, a: float, *, H: float, n_cells: int = 1, window
     from scipy.stats import binom
 
     run, share = repetition_cutoff(H, a), proportion_cutoff(H, a, window)
-    windows = n_bits / window
-    return (n_bits + n_cells) * 2.0**-run, windows * float(binom.sf(share - 2, window - 1, 0.5))
+    runs = windows = 0.0
+    for bits, cells in ((n_bits // n_cells + 1, n_bits % n_cells), (n_bits // n_cells, n_cells - n_bits % n_cells)):
+        whole, rest = divmod(bits, window)
+        runs += cells * (bits - run + 2) * 2.0**-run if bits >= run else 0.0
+        windows += cells * float(
+            whole * binom.sf(share - 2, window - 1, 0.5) + (binom.sf(share - 2, rest - 1, 0.5) if rest else 0.0)
+        )
+    return runs, windows
 
 
 def fitted_a(n_bits: int, *, H: float, n_cells: int = 1, false_alarm: float = 0.01, window: int = 1024) -> float:

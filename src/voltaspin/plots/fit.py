@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.device.density import COARSER, least_degree
-from voltaspin.device.fit.compare import chance
+from voltaspin.device.fit.compare import DESCRIBES, chance
 from voltaspin.device.fit.data import (
     ResistanceData,
     ResistanceSpread,
@@ -22,17 +23,19 @@ from voltaspin.device.fit.data import (
     TMRData,
 )
 from voltaspin.device.fit.field import switched
+from voltaspin.device.fit.goodness import signed_root
 from voltaspin.device.fit.likelihood import FitResult
 from voltaspin.device.fit.parameters import fitted_parameters
 from voltaspin.device.fit.predictions import predictions
 from voltaspin.device.fit.resistance import resistance
 from voltaspin.device.junction import Junction, Well
 from voltaspin.plots.drawing import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, figure, split
-from voltaspin.plots.fit_devices import symbol
+from voltaspin.plots.fit_devices import device_label, symbol
 
 Measured = SwitchingData | ResistanceData | TMRData | SwitchingFieldData | ResistanceSpread
 Predict = Callable[[Sequence[SwitchingData]], NDArray[np.float64]]
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#56b4e9", "#cc79a7", "#e69f00", INK)
+MOST_PANELS = 24  #: devices of one picture of overlays
 _PRINTED = (("ohm", "Ω"), ("um", "µm"), ("^2", "²"), ("^3", "³"))
 #: Quantity of switching data that may run along the axis: SI to shown, label, how a curve is named after it.
 _AXES = {
@@ -123,8 +126,11 @@ def _by_junction(junction: Junction | None, degree: int | None, spin_torque: boo
 # --- switching probabilities ---------------------------------------------------------------------------
 
 
-def _draw_switching(above: Axes, below: Axes, sets: Sequence[Any], predict: Predict) -> None:
-    """One curve for each setting of what does not run along the axis; at most as many as there are colours."""
+def _draw_switching(above: Axes, below: Axes | None, sets: Sequence[Any], predict: Predict) -> None:
+    """One curve for each setting of what does not run along the axis; at most as many as there are colours.
+
+    Without ``below`` it is a small panel: no residuals, no legend.
+    """
     along = max(_AXES, key=lambda name: len(np.unique(np.concatenate([getattr(one, name) for one in sets]))))
     others = [name for name in _AXES if name != along]
     settings = np.unique(np.concatenate([np.stack([getattr(s, o) for o in others], axis=1) for s in sets]), axis=0)
@@ -136,7 +142,7 @@ def _draw_switching(above: Axes, below: Axes, sets: Sequence[Any], predict: Pred
     for data in sets:
         up = data.initial == "up"
         model, every = every[: len(data)], every[len(data) :]
-        off = (data.P_sw - model) / np.sqrt(np.clip(model * (1 - model), 1e-12, None) / data.trials)
+        off = signed_root(data.counts, data.trials, model)
         for colour, setting in zip(_COLOURS, shown, strict=False):
             here = np.all([getattr(data, o) == v for o, v in zip(others, setting, strict=True)], axis=0)
             if not here.any():
@@ -146,16 +152,69 @@ def _draw_switching(above: Axes, below: Axes, sets: Sequence[Any], predict: Pred
             name = ", ".join(_AXES[others[k]][2].format(setting[k] * _AXES[others[k]][0]) for k in named)
             name += "" if len(sets) == 1 else ", up" if up else ", down"
             above.errorbar(x * factor, data.P_sw[here], data.error[here], ls="", elinewidth=1, label=name, **marks)
-            below.plot(x * factor, off[here], ls="", **marks)
+            if below is not None:
+                below.plot(x * factor, off[here], ls="", **marks)
             dense = np.linspace(x.min(), x.max(), 80 if along == "width" else 40 if along == "voltage" else 17)
             query = dict(zip(others, setting, strict=True)) | {along: dense}
             curve = predict([replace(data, P_sw=np.zeros(len(dense)), trials=1, **query)])
             above.plot(dense * factor, curve, color=colour, lw=1.4, ls="-" if up else (0, (4, 1.6)))
     above.set_ylim(0, 1)
+    if below is None:
+        above.set_xlabel(label)
+        return
     above.set_ylabel("switching probability")
     above.legend(fontsize=8, ncols=2 if len(shown) * len(sets) > 4 else 1)
     below.set_xlabel(label)
-    below.set_ylabel("off by (σ)")
+    below.set_ylabel("off by (√deviance)")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One device of a picture of many.
+
+    Args:
+        title: its name.
+        data: switching probabilities, as they were fitted.
+        predict: of its fit; p_value: probability of the fit, where it was judged.
+    """
+
+    title: str
+    data: Sequence[SwitchingData]
+    predict: Predict
+    p_value: float | None = None
+
+
+def _grid_of(panels: Sequence[Panel]) -> tuple[int, int]:
+    columns = min(math.ceil(math.sqrt(1.5 * len(panels))), 6)
+    return math.ceil(len(panels) / columns), columns
+
+
+@figure(lambda panels: (2.3 * max(_grid_of(panels)[1], 2), 0.3 + 1.9 * _grid_of(panels)[0]))
+def device_overlays(panels: Sequence[Panel], *, ax: Axes) -> Axes:
+    """Draw the data and the fit of every device in a panel of its own; the title is orange where the model is off.
+
+    Args:
+        panels: at most :data:`MOST_PANELS`.
+        ax: to draw into.
+
+    Raises:
+        InputError: no panel, or too many.
+    """
+    if not 1 <= len(panels) <= MOST_PANELS:
+        raise InputError(f"{len(panels)} panels: give 1 to {MOST_PANELS} devices")
+    places = split(ax, *_grid_of(panels), sharey=True)
+    for place, panel in zip_longest(places.flat, panels):
+        if panel is None:
+            place.set_axis_off()
+            continue
+        _draw_switching(place, None, panel.data, panel.predict)
+        good = panel.p_value is None or panel.p_value >= DESCRIBES
+        place.set_title(device_label(panel.title), fontsize=8, color=INK if good else ORANGE)
+        place.xaxis.label.set_size(7)
+        place.tick_params(labelsize=7)
+    for place in places[:, 0]:
+        place.set_ylabel(r"$P_{\mathrm{sw}}$", fontsize=8)
+    return ax
 
 
 # --- resistance ----------------------------------------------------------------------------------------

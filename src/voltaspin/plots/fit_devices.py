@@ -38,10 +38,15 @@ def _names(result: DeviceFits) -> list[str]:
     return list(dict.fromkeys(name for row in result.devices for name in row.parameters))
 
 
-def _label(number: int, row: DeviceRow) -> str:
+def device_label(device: str, number: int | None = None) -> str:
     """The name of a device, or its number where the font lacks a letter of it."""
-    known = all(letter.isprintable() and ord(letter) < 0x250 for letter in row.device)
-    return row.device[:24].replace("$", r"\$") if known else f"device {number}"
+    known = all(letter.isprintable() and ord(letter) < 0x250 for letter in device)
+    numbered = "device" if number is None else f"device {number}"
+    return device[:24].replace("$", r"\$") if known else numbered
+
+
+def _label(number: int, row: DeviceRow) -> str:
+    return device_label(row.device, number)
 
 
 @figure(_size)

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from markupsafe import Markup
 
 from voltaspin.core.format import duration, number, quantity
+from voltaspin.device.breakdown import statement
 from voltaspin.device.characterisation import Characterisation
+from voltaspin.device.junction import Pulse
 from voltaspin.device.parameters import parameters_html
 from voltaspin.report.page import picture, render
 
@@ -68,12 +70,8 @@ def _facts(result: Characterisation) -> list[tuple[str, str]]:
         if pulse is None:
             continue
         facts.append((f"{name} pulse", pulse.verdict))
-        worn = "no life: above the breakdown field" if abs(pulse.voltage) > result.oxide.limit else "too long to tell"
-        if pulse.oxide_life is not None:
-            survived = pulse.oxide_life / pulse.width
-            count = number(survived, 2) if survived < 1e18 else "more than 10¹⁸"
-            worn = f"{count} pulses until a share of {result.oxide.failure:g} has broken (assumed anchor)"
-        facts.append((f"oxide under it, {name}", worn))
+        shot = Pulse(voltage=pulse.voltage, width=pulse.width)
+        facts.append((f"oxide under it, {name}", statement(result.junction, shot, failure=result.oxide.failure)))
     if result.coin and result.coin.band:
         low, high = result.coin.band
         facts.append(("widths within 0.01 of 1/2", f"{quantity(low, 's')} to {quantity(high, 's')}"))

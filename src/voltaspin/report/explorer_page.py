@@ -129,12 +129,7 @@ class Panels:
         """Images drawn with these bits."""
 
         def make() -> list[Any]:
-            try:
-                images = image_view(state)
-            except ImportError as error:
-                raise InputError(
-                    f"images need PyTorch and diffusers: pip install 'voltaspin[diffusion]' ({error})"
-                ) from None
+            images = image_view(state)
             said = f"{len(images)} images of the shipped model, {state.steps} evaluations, noise of this array"
             return [
                 self.mo.image(grid_png(images, 8, scale=3), alt=said, width="100%", style={"max-width": "700px"}),

@@ -23,6 +23,7 @@ from voltaspin.core.files import parse_json
 from voltaspin.core.folders import OutputFolder
 from voltaspin.core.ledger import Ledger
 from voltaspin.diffusion.grids import grid_png
+from voltaspin.diffusion.pictures import image_name, progress_name
 
 GRID_LIMIT = 100
 GRID = "grid.png"
@@ -72,7 +73,7 @@ class ImageRun:
         self, folder: OutputFolder, ids: range, groups: Sequence[range], *, job: str, resume: bool, in_order: bool
     ) -> None:
         self.folder, self.ids = folder, ids
-        self._progress = f".progress-{job}.jsonl"
+        self._progress = progress_name(job)
         mine = [i for group in groups for i in group]
         self.done: list[Batch] = self._whole(self._progress) if resume else []
         if in_order:
@@ -160,10 +161,6 @@ class ImageRun:
                 if inside and all((self.folder.path / image_name(i)).is_file() for i in batch.ids):
                     found.append(batch)
         return found
-
-
-def image_name(i: int) -> str:
-    return f"image-{i:06d}.png"
 
 
 def png_of(image: NDArray[np.uint8]) -> bytes:

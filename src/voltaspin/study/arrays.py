@@ -11,7 +11,7 @@ import torch
 from voltaspin.core.errors import InputError
 from voltaspin.diffusion import TrainSpec, load_images
 from voltaspin.diffusion.arithmetic import variance_per_step
-from voltaspin.diffusion.loop import Batch
+from voltaspin.diffusion.objective import Batch
 from voltaspin.diffusion.pipelines import Pipeline
 from voltaspin.diffusion.recipe import learning_rate
 from voltaspin.diffusion.training import NoisePrediction, encode

@@ -13,75 +13,28 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.extras import NeedsExtra
-from voltaspin.core.format import duration
-from voltaspin.core.result import Result, Unit
-from voltaspin.study.specification import Condition, Run, StudySpec
+from voltaspin.study.specification import ARRAY, SHIPPED, SOURCE_PARTS, Condition, Run, StudySpec
+
+if TYPE_CHECKING:
+    from voltaspin.study.size import Size
 
 #: Fields whose values may be set where they change no image, since they decide how long a simulation takes.
 _SIZES = frozenset({"memory.rows", "memory.columns"})
 _WORDS = ("fixed", "rotated", "hashed", "inverse_cdf", "popcount", "digital", "analog", "resistance_sum", "multilevel",
           "bit-serial", "exact", "statistical", "differential", "offset")  # fmt: skip
 _CONTEXTS = 2  # in which the other numbers are varied
-_SOURCE = ("memory", "imperfections", "cells", "source")
+_SOURCE = SOURCE_PARTS
+_TRAINED = ("train_steps", "channels", "training", "recipe", *(f"train_{part}" for part in SOURCE_PARTS))
 _ARRAYS = ("compute", "calibrate", "tune", "correct")
 
 Probe = Callable[[dict[str, Any]], str | None]
-
-
-class Size(Result):
-    """The size of a study.
-
-    Args:
-        conditions, runs, trainings: how many; runs of equal key count once.
-        images: in all runs.
-        evaluations: of the network, by image, in all runs.
-        training_images: images times optimiser steps, in all trainings and fine-tunings.
-        bytes: of the features and pictures that it keeps.
-        seconds: that it takes in one process of this machine, about; None where that was not estimated.
-    """
-
-    KIND: ClassVar[str] = "study-size"
-    conditions: int
-    runs: int
-    trainings: int
-    images: int
-    evaluations: int
-    training_images: int
-    bytes: Annotated[int, Unit("byte")]
-    seconds: Annotated[float | None, Unit("s")] = None
-
-    def __str__(self) -> str:
-        time = "" if self.seconds is None else f"; about {duration(self.seconds)} in one process of this machine"
-        return (
-            f"{self.conditions} conditions, {self.runs} runs and {self.trainings} trainings; "
-            f"{self.images} images by {self.evaluations} network evaluations, {self.training_images} training images; "
-            f"{self.bytes / 1e6:.1f} MB of results{time}"
-        )
-
-    @classmethod
-    @NeedsExtra("a study")
-    def of(cls, spec: StudySpec) -> Size:
-        from voltaspin.metrics.features import FEATURES
-        from voltaspin.study.arrays import tuning_of
-        from voltaspin.study.work import training_spec
-
-        runs = {r.key: r.condition for r in spec.runs()}
-        trainings = [training_spec(t) for t in spec.trainings()]
-        tunings = [tuning_of(c) for c in runs.values() if c.tune]
-        images = sum(c.images for c in runs.values())
-        return cls(
-            conditions=len(spec.named()), runs=len(runs), trainings=len(trainings), images=images,
-            evaluations=sum((c.images + 2 * c.correct) * c.steps for c in runs.values() if c.diffusion != "real"),
-            training_images=sum(t.steps * t.batch for t in trainings) + sum(t["steps"] * t["batch"] for t in tunings),
-            bytes=4 * FEATURES * images + 40_000 * len(runs),
-        )  # fmt: skip
 
 
 @NeedsExtra("a study")
@@ -107,6 +60,11 @@ def check(spec: StudySpec) -> Size:
                 unused.discard(path)
         if name != spec.baseline and condition == named[spec.baseline]:
             raise InputError(f"{where} is the baseline {spec.baseline!r} under another name; leave one of them out")
+    if len(against := {c.reference for c in named.values()}) > 1:
+        raise InputError(
+            f"the conditions of study {spec.name!r} are scored against {len(against)} references; give one of them in "
+            "base"
+        )
     if unused:
         path = sorted(unused)[0]
         raise InputError(f"base of study {spec.name!r}: {path} acts on none of its conditions; leave it out")
@@ -115,17 +73,23 @@ def check(spec: StudySpec) -> Size:
             f"study {spec.name!r} trains nothing, so its {len(spec.training_seeds)} training seeds do not act; leave "
             "training_seeds out, or set train"
         )
+    from voltaspin.study.size import Size
+
     return Size.of(spec)
 
 
 def _built(condition: Condition, where: str) -> None:
     from voltaspin.study.arrays import tuning_of
-    from voltaspin.study.work import built_source, sampling_of, training_spec
+    from voltaspin.study.size import check_fit
+    from voltaspin.study.work import built_source, sampling_of, training_source, training_spec
 
     try:
         sampling_of(condition)
         if (training := Run("", condition, 0, 0).training) is not None:
             training_spec(training)
+            if training.noise != ARRAY:
+                training_source(training)
+        check_fit(condition)
         if condition.diffusion == "gaussian":
             built_source(condition, seed=0)
         if condition.compute is not None:
@@ -155,10 +119,21 @@ def idle(condition: Condition, path: str, known: dict[str, bool] | None = None, 
         varied: whether the study varies it; then a size must change images as well.
     """
     head, _, inner = path.partition(".")
-    if head in ("train_steps", "channels", "training"):
+    if head in _TRAINED or (head == "data" and condition.diffusion != "real"):
         if condition.diffusion == "real":
             return "real images need no model"
-        return "the shipped model is trained already" if condition.train == "shipped" else ""
+        if condition.train == SHIPPED:
+            return "the shipped model is trained already"
+        part = head.removeprefix("train_")
+        if part not in _SOURCE or head == part:
+            return ""
+        if condition.train == ARRAY:
+            return "the array draws by itself"
+        given = {name: getattr(condition, f"train_{name}") for name in _SOURCE}
+        drawing = Condition(sample=condition.train, **given)
+        return idle(drawing, f"{part}.{inner}" if inner else part, known, varied=varied)
+    if head in ("data", "reference"):
+        return ""
     if condition.diffusion == "real" and head == "train":
         return "real images need no model"
     if condition.diffusion == "real" and head in (*_SOURCE, *_ARRAYS, "sample"):

@@ -17,7 +17,7 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.files import as_object
 from voltaspin.core.quantity import Z90, Z95
 from voltaspin.core.result import Part, Result
-from voltaspin.metrics import paired_difference, reference
+from voltaspin.metrics import FeatureStatistics, paired_difference, reference
 from voltaspin.metrics.distance import kernel_estimate, least_images
 from voltaspin.metrics.evaluation import Metric
 from voltaspin.metrics.shipped import Reference
@@ -157,8 +157,10 @@ def judge(spec: StudySpec, out: Path, *, against: Reference | None = None) -> St
     Raises:
         InputError: runs are missing.
     """
-    against = against or reference("fashion-mnist")
     runs = spec.runs()
+    if against is None:
+        file = spec.named()[spec.baseline].reference
+        against = FeatureStatistics.load(file).reference() if file else reference("fashion-mnist")
     missing = [r for r in runs if not (folder_of(out, r) / "features.npz").is_file()]
     if missing:
         raise InputError(
@@ -190,7 +192,8 @@ def judge(spec: StudySpec, out: Path, *, against: Reference | None = None) -> St
             own.append((a_kid, b_kid))
             n = min(len(a), len(b))
             images += n
-            for metric in _METRICS if n >= least_images(a.shape[1], extrapolate=True) else _METRICS[:1]:
+            enough = min(n, len(against.target)) >= least_images(a.shape[1], extrapolate=True)
+            for metric in _METRICS if enough else _METRICS[:1]:
                 score = paired_difference(a[:n], b[:n], against, metric=metric)
                 scores.setdefault(metric, []).append((score.value, score.standard_error))
         more: dict[str, float] = {}

@@ -35,6 +35,7 @@ from voltaspin.metrics import reference, score_features
 from voltaspin.study.equivalence import features_of
 from voltaspin.study.runner import folder_of
 from voltaspin.study.specification import Run, StudySpec
+from voltaspin.study.work import built_spec
 
 Machine = Literal["CPU core", "GPU", "int8 digital machine", "digital crossbars", "analog crossbars", "resistance sums"]
 GPU_PEAK = Sourced(
@@ -44,6 +45,7 @@ GPU_PEAK = Sourced(
 GPU_SHARE = Sourced(
     0.2, "1", "share of its peak that a network of this size reaches in batches; chosen", "assumed", 0.02, 0.6
 )
+_PRICED = ("software", "software-16", "memory-raw", "memory-xor")  # noises of a condition
 _SI_RATE = {"kb/s": 1e3, "Mb/s": 1e6, "Gb/s": 1e9}
 
 
@@ -230,6 +232,9 @@ def _designs(
     traces: dict[str, tuple[Pipeline, NetworkTrace]], timed: bool,
 ) -> list[_Priced]:  # fmt: skip
     condition = runs[0].condition
+    if condition.reference or (condition.diffusion == "gaussian" and condition.sample not in _PRICED):
+        given = "reference" if condition.reference else f"sample = {condition.sample!r}"
+        raise InputError(f"condition {name!r}: {given} has no place on the frontier, which knows {', '.join(_PRICED)}")
     folder = shipped_model() if runs[0].training is None else folder_of(out, runs[0].training) / "model"
     if str(folder) not in traces:
         pipeline = load_pipeline(folder)
@@ -249,7 +254,7 @@ def _designs(
             kid=kid_of, images=len(features), energy=_pJ(whole), parts=parts, random_bits=bits, how=how, **more,
         ), whole, noise)  # fmt: skip
 
-    spec = ArraySpec(**condition.compute) if condition.compute is not None else ArraySpec.preset("digital")
+    spec = built_spec(condition) or ArraySpec.preset("digital")
     priced = price_network(traced, spec, macro, evaluations=condition.steps, draws=draws)
     if condition.compute is not None:
         kinds: dict[str, Machine] = {"digital": "digital crossbars", "analog": "analog crossbars",

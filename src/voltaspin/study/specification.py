@@ -8,35 +8,44 @@ import json
 import math
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import read_object, sha256_of
+from voltaspin.core.files import read_object
 from voltaspin.core.spec import Spec
+from voltaspin.study.contents import contents, recipe_fields, weights_of
 
 MOST_CONDITIONS = 2_000  #: of a study; each is built before anything runs
 MOST_RUNS = 100_000
 LONGEST_NAME = 200  #: characters of a condition's name
 
-Noise = Literal["software", "software-16", "memory-raw", "memory-xor"]
+SOURCE_PARTS = ("memory", "imperfections", "cells", "source")  #: fields that describe a noise further
+SHIPPED, ARRAY = "shipped", "array"  #: the model of the package, and counts of an array, in place of a noise
 
 
 class Condition(Spec):
     """One way to make images.
 
     Args:
-        train: noise of the training; ``array`` trains on the counts of an array, ``shipped`` takes the model of the
-            package.
-        sample: noise of the sampling.
+        train: noise of the training, as ``--noise`` takes it, such as ``memory-xor`` or ``memory:k=1 | xor:2``;
+            ``array`` trains on the counts of an array, ``shipped`` takes the model of the package.
+        sample: noise of the sampling, likewise.
         images, steps: how many, and network evaluations for each.
-        train_steps, channels: of a training run, and of its network.
+        train_steps, channels: of a training run, and of its network, where no recipe says them.
+        recipe: of the training: a name (``cifar10-small``) or a file of ``voltaspin template train``; ``training`` then
+            changes its fields.
+        data: images of the training, or the real ones, in place of Fashion-MNIST.
+        reference: file of ``voltaspin reference`` to score against, in place of the shipped one; the same for all
+            conditions of a study. Its extractor is taken.
+        train_memory, train_imperfections, train_cells, train_source: of the noise of the training, as ``memory``,
+            ``imperfections``, ``cells`` and ``source`` are of the sampling.
         memory: fields of ``MagnetoelectricMemory`` that differ, such as ``K_eff_spread``.
         imperfections: fields of ``Imperfections`` that differ from none; empty: none at all.
-        compute: fields of an ``ArraySpec`` for the network; absent: floating point.
+        compute: fields of an ``ArraySpec`` for the network, beside a ``preset`` such as ``analog`` if that is given;
+            absent: floating point.
         cells: what one cell of the memory does, in place of a junction's model: fields of
             :class:`voltaspin.study.cells.Cells`.
         source: fields of ``MemorySource`` that differ (``mapping``, ``reset``, ``settled``), ``shaping`` as a pair such
@@ -45,9 +54,10 @@ class Condition(Spec):
         diffusion: ``gaussian``; ``in-place``, whose array draws by itself; or ``real``: real images that the extractor
             has not seen, and not generated ones.
         training: fields of the ``TrainSpec`` (``InPlaceTrainSpec`` of ``array``) that differ, such as ``batch``.
-        sampling: arguments of the sampler that differ: ``sampler``, ``eta``, ``precision``, ``batch``; in place
-            ``cells_per_pixel``, ``variance``, ``dither``, ``order``, ``reads``, ``precision``, ``batch`` and ``cells``,
-            the fields of a ``CellSpec``; for real images ``bits``, planes of a grey level that are kept.
+        sampling: arguments of the sampler that differ: ``sampler``, ``eta``, ``churn``, ``label``, ``guidance``,
+            ``precision``, ``batch``; in place ``cells_per_pixel``, ``variance``, ``dither``, ``order``, ``reads``,
+            ``precision``, ``batch`` and ``cells``, the fields of a ``CellSpec``; for real images ``bits``, planes of a
+            grey level that are kept.
         calibrate: choose the ranges of the network's arrays on noisy garments before sampling.
         tune: hardware-aware fine-tuning of the network in its arrays: ``steps`` and ``rate``.
         correct: images on which the noise of the arithmetic is measured, to be taken off the sampler's; 0 for none.
@@ -56,8 +66,8 @@ class Condition(Spec):
 
     KIND: ClassVar[str] = "study-condition"
     VERSION: ClassVar[int] = 1
-    train: Noise | Literal["array", "shipped"] = "shipped"
-    sample: Noise = "software"
+    train: str = SHIPPED
+    sample: str = "software"
     images: int = Field(default=1000, ge=4, le=1_000_000)
     steps: int = Field(default=50, ge=1, le=1000)
     train_steps: int = Field(default=2000, ge=1, le=100_000_000)
@@ -74,6 +84,36 @@ class Condition(Spec):
     tune: dict[str, float] = Field(default_factory=dict)
     correct: int = Field(default=0, ge=0, le=100_000)
     model: str = ""
+    recipe: str = ""
+    data: str = ""
+    reference: str = ""
+    train_memory: dict[str, Any] = Field(default_factory=dict)
+    train_imperfections: dict[str, Any] = Field(default_factory=dict)
+    train_cells: dict[str, Any] = Field(default_factory=dict)
+    train_source: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("train", "sample")
+    @classmethod
+    def _repeatable(cls, noise: str, info: ValidationInfo) -> str:
+        from voltaspin.noise.grammar import LIVE, words_of
+
+        if info.field_name == "train" and noise in (SHIPPED, ARRAY):
+            return noise
+        word = words_of(noise)[0]
+        if word in (*LIVE, "system"):
+            raise ValueError(f"{noise!r} gives each bit once, and runs must be repeatable; record it first")
+        return noise
+
+    @model_validator(mode="after")
+    def _said_once(self) -> Self:
+        usual = type(self).model_fields
+        for name in ("train_steps", "channels") if self.recipe else ():
+            if getattr(self, name) != usual[name].default:
+                inner = {"train_steps": "steps"}.get(name, name)
+                raise ValueError(f"{name} is said by recipe = {self.recipe!r}; give training.{inner} instead")
+        if self.data and "data" in self.training:
+            raise ValueError(f"data = {self.data!r} and training.data say one thing; leave one of them out")
+        return self
 
     @model_validator(mode="after")
     def _one_model(self) -> Self:
@@ -89,7 +129,8 @@ class Condition(Spec):
 #: Fields that 0.1.0 or the first runs did not know, and their defaults.
 _LATER: dict[str, Any] = {
     "cells": {}, "source": {}, "diffusion": "gaussian", "training": {}, "sampling": {}, "calibrate": False, "tune": {},
-    "correct": 0, "model": "",
+    "correct": 0, "model": "", "recipe": "", "data": "", "reference": "",
+    **{f"train_{part}": {} for part in SOURCE_PARTS},
 }  # fmt: skip
 
 #: Version whose results a run has; raised when equal fields make other images, so that no study mixes the two.
@@ -109,6 +150,7 @@ class Training:
         steps: of the optimiser; channels: of the network.
         seed: of the run.
         fields: of the specification that differ.
+        source: what describes the noise further, by :data:`SOURCE_PARTS`.
     """
 
     noise: str
@@ -116,6 +158,7 @@ class Training:
     channels: tuple[int, ...]
     seed: int
     fields: dict[str, Any] = field(default_factory=dict)
+    source: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -124,10 +167,12 @@ class Training:
     @property
     def key(self) -> str:
         """Name of its folder."""
-        return _key(self.to_json())
+        noises, fields = [self.noise] if self.noise != ARRAY else [], self.fields
+        files = contents(noises=noises, data=str(fields.get("data", "")), start=str(fields.get("start", "")))
+        return _key(self.to_json() | ({"files": files} if files else {}))
 
     def to_json(self) -> dict[str, Any]:
-        more = {"fields": self.fields} if self.fields else {}
+        more = {name: value for name in ("fields", "source") if (value := getattr(self, name))}
         return {"kind": "training", "noise": self.noise, "steps": self.steps, "channels": list(self.channels),
                 "seed": self.seed, **more}  # fmt: skip
 
@@ -154,10 +199,15 @@ class Run:
     @property
     def key(self) -> str:
         """Name of its folder: a hash of all that decides its result, so that equal runs are one."""
-        condition = self.condition.to_json()
-        if self.condition.model:
-            condition["model"] = _weights(self.condition.model)
+        c, condition = self.condition, self.condition.to_json()
+        if c.model:
+            condition["model"] = weights_of(c.model)
+        # The training's own key holds the contents of what it reads.
+        files = contents(noises=[c.sample], data=c.data, reference=c.reference)
+        if self.training is not None and (c.recipe or c.data or self.training.source):
+            files["training"] = self.training.key
         return _key({
+            **({"files": files} if files else {}),
             "condition": condition, "sampling_seed": self.sampling_seed,
             # the shipped weights are what they are
             "training_seed": 0 if self.training is None else self.training_seed,
@@ -167,9 +217,16 @@ class Run:
     def training(self) -> Training | None:
         """The model that it needs; None for the shipped one and for real images."""
         c = self.condition
-        if c.diffusion == "real" or c.train == "shipped":
+        if c.diffusion == "real" or c.train == SHIPPED:
             return None
-        return Training(c.train, c.train_steps, c.channels, self.training_seed, fields=c.training)
+        fields, steps, channels = dict(c.training), c.train_steps, c.channels
+        if c.recipe:
+            fields = recipe_fields(c.recipe, in_place=c.train == ARRAY) | fields
+            steps, channels = int(fields.pop("steps")), tuple(fields.pop("channels"))
+        if c.data:
+            fields["data"] = c.data
+        source = {part: given for part in SOURCE_PARTS if (given := getattr(c, f"train_{part}"))}
+        return Training(c.train, steps, channels, self.training_seed, fields=fields, source=source)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -180,19 +237,6 @@ class Run:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Run:
         return cls(data["name"], Condition.from_json(data["condition"]), data["training_seed"], data["sampling_seed"])
-
-
-def _weights(folder: str) -> str:
-    """Hash of all weights and configurations of a pipeline's folder; raises InputError where there are none."""
-    files = [f for ext in ("json", "safetensors") for f in sorted(Path(folder).rglob(f"*.{ext}"))]
-    if not (Path(folder) / "model_index.json").is_file():
-        raise InputError(f"model {folder} is no folder of a pipeline, which has a model_index.json")
-    return _hash_of(tuple((str(f.relative_to(folder)), str(f), f.stat().st_mtime_ns) for f in files))
-
-
-@lru_cache(maxsize=64)
-def _hash_of(files: tuple[tuple[str, str, int], ...]) -> str:
-    return hashlib.sha256("".join(f"{name} {sha256_of(file)}\n" for name, file, _ in files).encode()).hexdigest()
 
 
 class StudySpec(Spec):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -21,20 +22,23 @@ from voltaspin.cost.images import image_costs_text, whole_image_costs
 from voltaspin.device import Junction, SwitchingModel
 from voltaspin.diffusion import TrainSpec, inplace, load_images, load_pipeline, sample, shipped_model, train
 from voltaspin.diffusion.bitflip import from_planes, to_planes
+from voltaspin.diffusion.classes import Told
 from voltaspin.diffusion.grids import grid_png
 from voltaspin.diffusion.inplace.array import IDEAL
 from voltaspin.diffusion.pipelines import Pipeline
 from voltaspin.diffusion.samplers import SAMPLERS, generate, steps_for
 from voltaspin.memory import ArraySpec, Imperfections, MagnetoelectricMemory
 from voltaspin.memory.dynamics import Slopes
-from voltaspin.metrics import Extractor, reference, score_features
+from voltaspin.metrics import Extractor, FeatureStatistics, Reference, reference, score_features
+from voltaspin.metrics.moments import AnyExtractor
+from voltaspin.metrics.statistics import load_extractor
 from voltaspin.noise import MemorySource, NoiseSource, PeriodicSource, PseudoSource, Requantised, build
 from voltaspin.noise.gaussian import transform_of
 from voltaspin.noise.grammar import names_stream
 from voltaspin.study.arrays import in_arrays
 from voltaspin.study.cells import Cells
 from voltaspin.study.runner import folder_of
-from voltaspin.study.specification import RESULTS_OF, Condition, Run, Training
+from voltaspin.study.specification import RESULTS_OF, SOURCE_PARTS, Condition, Run, Training
 
 SHOWN = 32  #: images of each run that are kept as a picture
 UNSEEN = 50_000  #: training images from here on were not shown to the extractor
@@ -62,6 +66,7 @@ def source_of(
             "and name the recording"
         )
     fields = {"bits_per_sample" if name == "bits" else name: value for name, value in (source or {}).items()}
+    own = {"junction", "voltage", "width", "imperfect"} & set(re.split(r"[:,=| ]+", noise))
     try:
         if "shaping" in fields:
             fields["transform"] = Requantised(transform_of(*fields.pop("shaping")))
@@ -69,7 +74,7 @@ def source_of(
             if memory or imperfections or cells or noise != "memory-raw":
                 raise InputError("a looped source has no cells: give its period with memory-raw and nothing else")
             return build("periodic", seed=seed, draws=draws, **fields)
-        if cells or noise.startswith("memory"):
+        if cells or (noise.startswith("memory") and (memory or not own)):
             # without cells of its own, the table of the version whose results the runs have: a study never mixes two
             given = Cells(**cells).memory() if cells else {"model": SwitchingModel.shipped(RESULTS_OF)}
             fields["memory"] = MagnetoelectricMemory(**{"seed": seed, **given, **(memory or {})})
@@ -82,23 +87,32 @@ def source_of(
 
 def built_source(condition: Condition, *, seed: int) -> NoiseSource:
     """The source of a condition; raises InputError, as :func:`source_of`, also for a value of another type."""
-    for name, kind in (
-        ("memory", MagnetoelectricMemory), ("imperfections", Imperfections), ("cells", Cells),
-        ("source", PeriodicSource if "period" in condition.source else MemorySource),
-    ):  # fmt: skip
-        _check_types(getattr(condition, name), kind, name)
-    return source_of(
-        condition.sample, seed, memory=condition.memory, imperfections=condition.imperfections,
-        cells=condition.cells, source=condition.source, draws=condition.steps + 1,
-    )  # fmt: skip
+    given = {part: getattr(condition, part) for part in SOURCE_PARTS}
+    _check_parts(given)
+    return source_of(condition.sample, seed, draws=condition.steps + 1, **given)
+
+
+def training_source(job: Training) -> NoiseSource:
+    """The source of a training; raises InputError as :func:`built_source`."""
+    _check_parts(job.source, prefix="train_")
+    return source_of(job.noise, job.seed, **job.source)
+
+
+def _check_parts(given: dict[str, Any], prefix: str = "") -> None:
+    source = PeriodicSource if "period" in given.get("source", {}) else MemorySource
+    kinds = {"memory": MagnetoelectricMemory, "imperfections": Imperfections, "cells": Cells, "source": source}
+    for part, fields in given.items():
+        _check_types(fields, kinds[part], f"{prefix}{part}")
 
 
 def built_spec(condition: Condition) -> ArraySpec | None:
     """The arrays of a condition; None where its network computes in floating point."""
     if condition.compute is None:
         return None
-    _check_types(condition.compute, ArraySpec, "compute")
-    return ArraySpec(**condition.compute)
+    fields = dict(condition.compute)
+    preset = fields.pop("preset", None)
+    _check_types(fields, ArraySpec, "compute")
+    return ArraySpec(**fields) if preset is None else ArraySpec(**ArraySpec.preset(preset).model_dump() | fields)
 
 
 def _check_types(fields: dict[str, Any], kind: type | Callable[..., Any], where: str) -> None:
@@ -137,20 +151,19 @@ def _with_slopes(imperfections: dict[str, Any]) -> dict[str, Any]:
     return {**imperfections, "slopes": Slopes(**{**none, **{k: tuple(v) for k, v in imperfections["slopes"].items()}})}
 
 
-def seconds_of(*, evaluations: int, training_images: int) -> float:
+def seconds_of(evaluations: float) -> float:
     """About how long a study takes in one process of this machine, from a short sampling with the shipped model [s].
 
     Args:
-        evaluations: of the network, by image, in all runs.
-        training_images: images times optimiser steps, each taken as three evaluations (forward and backward).
+        evaluations: of the shipped network, by image, that cost what all of it costs: ``Size.work``.
 
-    The estimate is right within a factor of two or three: converted networks take longer, small ones less, and
-    other work on the machine counts.
+    The estimate is right within a factor of two or three: converted networks take longer, and other work on the
+    machine counts.
     """
     pipeline, source = load_pipeline(shipped_model()), PseudoSource()
     sample(pipeline, source, count=8, steps=1)  # the first call compiles and allocates
     per_evaluation = sample(pipeline, source, count=32, steps=2).seconds / 64
-    return per_evaluation * (evaluations + 3 * training_images)
+    return per_evaluation * evaluations
 
 
 def training_spec(job: Training) -> TrainSpec:
@@ -173,7 +186,7 @@ def sampling_of(condition: Condition) -> dict[str, Any]:
         InputError: an argument that it does not take, or of another type.
     """
     samplers: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
-        "gaussian": (("sampler", "eta", "churn", "precision", "batch"), sample),
+        "gaussian": (("sampler", "eta", "churn", "label", "guidance", "precision", "batch"), sample),
         "in-place": (
             ("cells_per_pixel", "cells", "variance", "dither", "order", "reads", "precision", "batch"),
             inplace.InPlaceOptions,
@@ -187,7 +200,8 @@ def sampling_of(condition: Condition) -> dict[str, Any]:
     if "cells" in given:
         given["cells"] = _cells(given["cells"])
     named = given.get("sampler") in SAMPLERS
-    _check_types({k: v for k, v in given.items() if k != "sampler" or not named}, function, "sampling")
+    own_way = {"label", "guidance", *(("sampler",) if named else ())}
+    _check_types({k: v for k, v in given.items() if k not in own_way}, function, "sampling")
     if named:
         steps_for(given["sampler"], condition.steps)
         if other := next((name for name in given if name not in ("sampler", "batch")), None):
@@ -211,11 +225,13 @@ def do(out: Path, job: Run | Training, folder: Path) -> dict[str, Any]:
 
 
 def _train(job: Training, folder: Path) -> dict[str, Any]:
-    images, spec = load_images("fashion-mnist"), training_spec(job)
+    spec = training_spec(job)
+    images = load_images(spec.data)
+    held_out = load_images(spec.data, split="test") if spec.validate_every and not spec.held_out else None
     if isinstance(spec, inplace.InPlaceTrainSpec):
-        result = inplace.train(images, folder / "model", spec=spec)
+        result = inplace.train(images, folder / "model", spec=spec, held_out=held_out)
     else:
-        result = train(images, source_of(job.noise, job.seed), folder / "model", spec=spec)
+        result = train(images, training_source(job), folder / "model", spec=spec, held_out=held_out)
     if not result.finished:
         raise KeyboardInterrupt
     for checkpoint in (folder / "model").glob("checkpoint-*"):
@@ -226,10 +242,21 @@ def _train(job: Training, folder: Path) -> dict[str, Any]:
 def _sample(out: Path, run: Run, folder: Path) -> dict[str, Any]:
     make = {"gaussian": _gaussian, "in-place": _in_place, "real": _real}[run.condition.diffusion]
     images, record = make(out, run, folder)
-    features = Extractor.load().features(images)
+    extractor, against = scored_by(run.condition)
+    features = extractor.features(images)
     np.savez_compressed(folder / "features.npz", features=features.astype(np.float32))
     (folder / "images.png").write_bytes(grid_png(images[:SHOWN], columns=8))
-    return {"scores": score_features(features, reference("fashion-mnist")).model_dump(mode="json"), **record}
+    return {"scores": score_features(features, against).model_dump(mode="json"), **record}
+
+
+def scored_by(condition: Condition) -> tuple[AnyExtractor, Reference]:
+    """The extractor and the reference of a condition; raises InputError where they do not belong together."""
+    if not condition.reference:
+        return Extractor.load(), reference("fashion-mnist")
+    statistics = FeatureStatistics.load(condition.reference)
+    extractor = load_extractor(statistics.word)
+    statistics.check(extractor, where=condition.reference)
+    return extractor, statistics.reference()
 
 
 def _gaussian(out: Path, run: Run, folder: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
@@ -242,6 +269,9 @@ def _gaussian(out: Path, run: Run, folder: Path) -> tuple[NDArray[np.uint8], dic
         pipeline, record = converted.pipeline, record | converted.record
         given["arithmetic"] = converted.arithmetic
     # each sampling seed draws images of its own, whatever the noise
+    label, guidance = given.pop("label", None), given.pop("guidance", None)
+    if (told := Told.of(pipeline.classes, label, guidance)) is not None:
+        given["told"] = told
     made = generate(pipeline, source, count=condition.images, steps=condition.steps, **given)
     return made.images, record | {
         "seconds": time.monotonic() - begin, "noise": made.noise, "ledger": source.ledger.totals()
@@ -249,9 +279,11 @@ def _gaussian(out: Path, run: Run, folder: Path) -> tuple[NDArray[np.uint8], dic
 
 
 def _pipeline(out: Path, run: Run) -> Pipeline:
+    told = run.condition.diffusion == "gaussian" and run.condition.compute is None
     if run.condition.model:
-        return load_pipeline(Path(run.condition.model))
-    return load_pipeline(shipped_model() if run.training is None else folder_of(out, run.training) / "model")
+        return load_pipeline(Path(run.condition.model), told=told)
+    trained = shipped_model() if run.training is None else folder_of(out, run.training) / "model"
+    return load_pipeline(trained, told=told)
 
 
 def _in_place(out: Path, run: Run, folder: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
@@ -278,7 +310,8 @@ def _in_place(out: Path, run: Run, folder: Path) -> tuple[NDArray[np.uint8], dic
 
 def _real(out: Path, run: Run, folder: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
     """Real images that the extractor has not seen; every sampling seed takes the next ones."""
-    unseen = load_images("fashion-mnist").images[UNSEEN:]
+    data = run.condition.data
+    unseen = load_images(data).images if data else load_images("fashion-mnist").images[UNSEEN:]
     n = run.condition.images
     if n > len(unseen):
         raise InputError(f"{n} real images: the extractor has not seen {len(unseen)}; take as many or fewer")

@@ -17,7 +17,8 @@ from voltaspin.core.result import Part
 from voltaspin.core.units import format_quantity
 from voltaspin.device.fit.data import SwitchingData
 from voltaspin.device.fit.likelihood import P_VALUE
-from voltaspin.device.fit.models import MODELS, FittedModel, Settings
+from voltaspin.device.fit.model import FittedModel, Settings
+from voltaspin.device.fit.models import MODELS
 from voltaspin.device.fit.parameters import FittedParameter, fitted_parameters, parameter_rows, table
 from voltaspin.device.junction import Junction
 
@@ -128,7 +129,7 @@ def fit_models(
 
     Args:
         sets: data sets of one device.
-        start: as :meth:`voltaspin.device.fit.models.Model.fit`.
+        start: as :meth:`voltaspin.device.fit.model.Model.fit`.
         models: keys of :data:`voltaspin.device.fit.models.MODELS`.
         settings: what the models may be told.
         on_fit: called with each word before its fit (and None), and with what it gave.

@@ -64,6 +64,16 @@ def deviances(k: Floats, trials: Floats, P: Floats) -> Floats:
     )  # fmt: skip
 
 
+def signed_root(k: Floats, trials: Floats, P: Floats) -> Floats:
+    """Return the deviance residual of each row: the root of its deviance, negative where counts are below the model.
+
+    It is near a standard normal number where flips and non-flips are many. One failure in 200 where the model expects
+    0.02 is 2.4 of it; in standard errors of the model it would be 7.
+    """
+    P = np.clip(P, 1e-12, 1 - 1e-12)
+    return np.asarray(np.sign(k - trials * P) * np.sqrt(deviances(k, trials, P)))
+
+
 def judge(sets: Sequence[SwitchingData], P: Floats, logit_slopes: Floats, *, seed: int = 0) -> Goodness:
     """Judge a model that was fitted to switching data by maximum likelihood.
 

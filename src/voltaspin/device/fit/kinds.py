@@ -10,6 +10,7 @@ from voltaspin.core.units import Dimension
 
 _TIME, _VOLTAGE, _FIELD, _RATE = units.TIME, units.VOLTAGE, units.FIELD, units.FIELD_RATE
 _RESISTANCE, _RATIO, _COUNT = units.RESISTANCE, units.RATIO, units.COUNT
+_ATTEMPT = units.TIME.within(1e-14, 1e-5)  # a time between attempts or of damping
 
 #: Names of columns that mean a quantity beside its own, in any case unless they are one letter; a hyphen or a space
 #: may stand for the underscore.
@@ -68,7 +69,7 @@ KINDS = {
         units={
             "voltage": _VOLTAGE, "width": _TIME, "P_sw": _RATIO, "trials": _COUNT, "B_x": _FIELD, "B_z": _FIELD,
             "rise": _TIME, "fall": _TIME, "relax": _TIME, "flips": _COUNT, "current": units.CURRENT,
-            "resistance": _RESISTANCE, "tau_0": _TIME, "tau_D": _TIME,
+            "resistance": _RESISTANCE, "tau_0": _ATTEMPT, "tau_D": _ATTEMPT,
         },
         texts=("initial", "set"),
         made_of=("flips", "current", "resistance", *STATED),

@@ -242,8 +242,22 @@ def _read_csv(path: Path, wanted: set[str], delimiter: str) -> Table:
                 f"{path}, line {number}: {len(cells)} cells where the header has {len(header)}; the file may be "
                 "truncated there, or a cell may hold the delimiter"
             )
+    _check_end(path, rows)
     columns = {column: np.array([cells[header.index(column)] for _, cells in rows]) for column in wanted}
     return Table(path, columns, np.array([number for number, _ in rows]), "line", comma=delimiter == ";")
+
+
+def _check_end(path: Path, rows: list[tuple[int, list[str]]]) -> None:
+    """Refuse a last cell that may be the beginning of one: without a line break, and the beginning of that above."""
+    if len(rows) < 2 or path.read_bytes()[-1:] in (b"\n", b"\r"):
+        return
+    above, last = rows[-2][1][-1], rows[-1][1][-1]
+    if last != above and above.startswith(last):
+        raise InputError(
+            f"{path}, line {rows[-1][0]}: the last line has no line break, and its last cell {last!r} may be the "
+            f"beginning of one like {above!r} above; complete it or leave the line out, and if it is whole, "
+            "end it with a line break"
+        )
 
 
 def hdf5_columns(file: Any) -> list[str]:

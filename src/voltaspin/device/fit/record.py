@@ -6,14 +6,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+import numpy as np
+
 from voltaspin.core.errors import InputError
 from voltaspin.core.result import Result
+from voltaspin.device.density import least_degree
 from voltaspin.device.fit import field, resistance
+from voltaspin.device.fit.analytic import Analytic
 from voltaspin.device.fit.compare import Comparison, chance, fit_models
+from voltaspin.device.fit.data import Floats, SwitchingData
 from voltaspin.device.fit.kinds import KINDS
 from voltaspin.device.fit.likelihood import FitResult
-from voltaspin.device.fit.models import FittedModel, Settings
+from voltaspin.device.fit.model import FittedModel, Settings
+from voltaspin.device.fit.models import MODELS
 from voltaspin.device.fit.parameters import FittedParameter, fitted_parameters, parameter_rows, table
+from voltaspin.device.fit.predictions import predictions
 from voltaspin.device.fit.tables import Measurements, joined
 from voltaspin.device.junction import Junction
 
@@ -99,6 +106,23 @@ def fit_measurements(
         else:
             result = field.fit_xi(data, start)
     return Fitted(result=result, data=data, junction=result.junction)
+
+
+def prediction(record: FitRecord, found: Measurements, start: Junction) -> Callable[[Sequence[SwitchingData]], Floats]:
+    """Return P_sw of rows of switching data by the fit of a record.
+
+    Args:
+        record: of switching probabilities.
+        found: that were fitted.
+        start: as in the fit.
+    """
+    model = MODELS[str(record.model)]
+    if isinstance(model, Analytic):
+        values = {name: parameter.value for name, parameter in record.parameters.items()}
+        return model.again(found.sets, start, found.constants, values)
+    junction = Junction.from_json(record.junction or {})
+    degree = record.degree or least_degree(junction)
+    return lambda asked: np.asarray(predictions([junction], asked, degree=degree, spin_torque=record.spin_torque)[0])
 
 
 class FitRecord(Result):

@@ -86,6 +86,12 @@ def fit_switching(
     """
     sets = as_list(data, SwitchingData)
     known_names(free, SWITCHING)
+    if junction.terms:
+        raise InputError(
+            f"the macrospin of a fit is switched by VCMA alone, and {junction.name} has {', '.join(junction.terms)}; "
+            "fit a closed formula to it, model=stt for spin transfer or model=sot for a spin-orbit line, or begin at a "
+            "junction without further terms"
+        )
     if {"K_eff", "Delta"} <= set(free):
         raise InputError("K_eff and Delta are one parameter at a fixed volume; free one of them")
     enough(sum(map(len, sets)), free, "points")

@@ -40,7 +40,7 @@ def reverse(
     x = memory.read()
     for t in range(len(process), 0, -1):
         one = process.posterior(x, predict(x, t), t)
-        memory.pulse_each(drive.programmed, drive.nearest(np.where(x == 1, 1 - one, one), x, step=t))
+        memory.pulse_each(drive.programmed, drive.nearest(np.where(x == 1, 1 - one, one), x, step=t), known=x)
         x = memory.read()
         if progress is not None:
             progress(len(process) - t + 1, len(process))

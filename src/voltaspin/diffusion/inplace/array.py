@@ -25,10 +25,11 @@ from voltaspin.core.spec import Spec
 from voltaspin.device import Junction, SwitchingModel
 from voltaspin.diffusion.inplace.plan import COIN, MOST_PULSES, NONE, TOGGLE, TURNED, assign, choose
 from voltaspin.diffusion.inplace.process import Process
-from voltaspin.diffusion.inplace.pulses import COIN_TOLERANCE, COUNT, Drive
+from voltaspin.diffusion.inplace.pulses import COIN_TOLERANCE, COUNT, REPEATS, Drive
 from voltaspin.diffusion.inplace.source_cells import SourceCells
 from voltaspin.memory import Access, MagnetoelectricMemory, Variation
-from voltaspin.memory.pulses import Driven, PulseResponse, response
+from voltaspin.memory.pulses import response
+from voltaspin.memory.responses import Driven, PulsePair, PulseResponse
 from voltaspin.noise import NoiseSource
 
 IDEAL = "ideal"  #: cells that flip with exactly the probability that is asked for
@@ -169,17 +170,19 @@ class PixelArray:
             which: the pulse of each plane, 0 for none, i for ``pulses[i - 1]``; integers (planes,).
         """
         chosen = np.broadcast_to(np.asarray(which)[:, None, None], self.shape)
-        self.memory.pulse_each(pulses, chosen.reshape(self.memory.state.shape))
+        self._pulse(pulses, chosen)
         self._read(None if chosen.all() else chosen > 0)
 
     def _give(self, errors: NDArray[np.float64]) -> None:
         """Pulse every cell by its role, count, and read; ``errors`` as :func:`assign` writes them, (4,)."""
-        shape, sums = self.memory.state.shape, self.rounding
+        sums = self.rounding
         roles, turned = self._roles & (TURNED - 1), self._roles >= TURNED
-        self.memory.pulse_each(self.drive.pulses, roles.reshape(shape))
+        self._pulse(self.drive.pulses, roles)
         toggled = int(np.count_nonzero(roles == TOGGLE))
+        if not self.drive.certain and toggled:
+            toggled += self._repeat(roles == TOGGLE)
         if self.cells.balanced:
-            self.memory.pulse_each([self.drive.toggle], turned.reshape(shape).astype(np.uint8))
+            self._pulse([self.drive.toggle], turned.astype(np.uint8))
             toggled += int(np.count_nonzero(turned))
         sums.error += float(errors[0])
         sums.size += float(errors[1])
@@ -187,6 +190,24 @@ class PixelArray:
         sums.beyond += int(errors[3])
         sums.toggles += toggled
         self._read(None if self.reads == "all" else self._roles != NONE)
+
+    def _pulse(self, pulses: Sequence[Driven], which: NDArray[Any]) -> None:
+        """Give pulses by number, (planes, N, pixels), to cells that hold what the controller knows."""
+        shape = self.memory.state.shape
+        self.memory.pulse_each(pulses, which.reshape(shape), known=self.seen.reshape(shape))
+
+    def _repeat(self, toggled: NDArray[np.bool_]) -> int:
+        """Read toggled cells, and pulse those again that did not turn over: how many such pulses there were."""
+        again, wanted = 0, 1 - self.seen[toggled]
+        for _ in range(REPEATS):
+            self._read(toggled)
+            left = np.zeros_like(toggled)
+            left[toggled] = self.seen[toggled] != wanted
+            if not left.any():
+                break
+            self._pulse([self.drive.toggle], left.astype(np.uint8))
+            again += int(np.count_nonzero(left))
+        return again
 
     def _read(self, where: NDArray[np.bool_] | None) -> None:
         """Tell the controller the bits of these cells, bool (planes, N, pixels), or of all."""
@@ -295,16 +316,28 @@ def _memory(cells: CellSpec, *, rows: int, columns: int, seed: int) -> Magnetoel
 def _drive(cells: CellSpec, memory: MagnetoelectricMemory | SourceCells) -> Drive:
     """The pulses that a driver chooses who does not know of the unknown field, given to cells that feel it."""
     how: dict[str, Any] = {"count": cells.pulses, "coin_tolerance": cells.coin_tolerance}
+    if cells.balanced and not isinstance(memory, SourceCells) and memory.apart:
+        raise InputError(
+            f"balanced: half of the coins are toggled before anything is read, and a torque of {cells.junction} "
+            "toggles only a bit that is known; leave balanced out"
+        )
     if not cells.unknown_field or isinstance(memory, SourceCells):
         return Drive.of(memory, **how)
     known = _memory(cells.model_copy(update={"unknown_field": 0.0}), rows=256, columns=256, seed=memory.seed)
     chosen, junction = Drive.of(known, **how), memory.junction
     assert junction is not None
     told = progress_of_wait("solve pulses in the field (once)")
-    responses = list[PulseResponse]()
+    responses = list[Driven]()
+
+    def felt(pulse: PulseResponse) -> PulseResponse:
+        return response(junction, pulse.pulse, pulse.halves)
+
     for pulse in chosen.pulses:
-        assert isinstance(pulse, PulseResponse)
-        responses.append(response(junction, pulse.pulse, pulse.halves))
+        if isinstance(pulse, PulsePair):
+            responses.append(PulsePair(felt(pulse.zero), felt(pulse.one)))
+        else:
+            assert isinstance(pulse, PulseResponse)
+            responses.append(felt(pulse))
         if told is not None:
             told(len(responses), len(chosen.pulses))
     return chosen.given_to(responses)

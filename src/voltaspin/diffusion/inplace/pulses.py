@@ -7,7 +7,7 @@ controller knows the state of the cell that it pulses.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,13 +17,16 @@ from voltaspin.core.errors import InputError
 from voltaspin.diffusion.inplace.plan import GOLDEN, PLASTIC
 from voltaspin.diffusion.inplace.source_cells import SourceCells
 from voltaspin.memory import MagnetoelectricMemory
-from voltaspin.memory.pulses import Driven, PulseResponse
+from voltaspin.memory.pulses import PulseLibrary
+from voltaspin.memory.responses import Driven, PulsePair
 
 Floats = NDArray[np.float64]
 
 COUNT = 24  #: programmed pulses that are asked of a driver, spaced as equal steps of arcsin sqrt p
 COIN_TOLERANCE = 0.02  #: farthest from 1/2 that a coin's mean may be, for cells at 0 and at 1
 CERTAIN = 0.02  #: largest probability that a certain toggle fails
+REPEATS = 8  #: reads of a toggle that is not certain, each followed by another pulse on the cells that did not turn
+LIKELY = 0.5  #: smallest mean flip probability of a pulse that is read and repeated in place of a certain toggle
 #: Weight of a pulse's variance over the cells, beside the square of its distance from a wanted probability. A pulse is
 #: called by its real mean, so that the distance matters less; the full variance would leave no small probability.
 VARIANCE_WEIGHT = 0.1
@@ -38,6 +41,9 @@ class Drive:
         toggle: the pulse that flips almost surely.
         programmed: the others, rising in their mean flip probability.
         flips: mean p01 and p10 of no pulse and then of each of these, (n + 1, 2).
+        certain: whether the toggle is; else the cells that get it are read, and pulsed again where they did not turn.
+
+    Under a torque of one sign each of them is a pair, of which a cell gets the pulse for the bit that it holds.
     """
 
     coin: Driven
@@ -45,6 +51,7 @@ class Drive:
     toggle: Driven
     programmed: tuple[Driven, ...]
     flips: Floats
+    certain: bool = True
 
     @property
     def pulses(self) -> tuple[Driven, ...]:
@@ -78,6 +85,8 @@ class Drive:
             flips = np.repeat(np.concatenate([[0.0], targets])[:, None], 2, 1)
             return cls(0.5, (0.5, 0.5), 1.0, tuple(float(p) for p in targets), flips)
         library = memory.library
+        if library.apart:
+            return cls._pairs(library, memory.spreads, targets, coin_tolerance)
         mean, of_each = library.moments(memory.spreads)
         variance = of_each.mean(-1)
         ones = np.stack([mean[..., 0], 1 - mean[..., 1]], -1)  # P(1) after the pulse, of a 0 and of a 1
@@ -107,6 +116,38 @@ class Drive:
             np.stack([np.zeros(2), *(mean[place] for place in rising)]),
         )  # fmt: skip
 
+    @classmethod
+    def _pairs(
+        cls, library: PulseLibrary, spreads: Mapping[str, float], targets: Floats, coin_tolerance: float
+    ) -> Drive:  # fmt: skip
+        """The same choice where cells at 0 and at 1 get pulses of their own."""
+        coins, of_coin = library.nearest([0.5], spreads)
+        toggles, of_toggle = library.nearest([1.0], spreads, 0.0)
+        ones = (float(of_coin[0, 0]), 1 - float(of_coin[0, 1]))
+        coin, toggle = coins[0], toggles[0]
+        assert isinstance(coin, PulsePair)
+        assert isinstance(toggle, PulsePair)
+        if max(abs(one - 0.5) for one in ones) > coin_tolerance:
+            raise InputError(
+                f"no pair of pulses of this junction is a fair coin within {coin_tolerance:g}; the nearest, "
+                f"{coin.zero.name} on a 0 and {coin.one.name} on a 1, leaves a 1 with {ones[0]:.3f} and {ones[1]:.3f}"
+            )
+        if of_toggle.min() < LIKELY:
+            raise InputError(
+                f"no pulse of this junction flips with a probability above {LIKELY:g}, so that repeated ones would "
+                f"turn a bit over; the nearest, {toggle.zero.name} on a 0 and {toggle.one.name} on a 1, flip with "
+                f"{of_toggle[0, 0]:.3f} and {of_toggle[0, 1]:.3f}"
+            )
+        programmed, flips = library.nearest(targets, spreads, VARIANCE_WEIGHT)
+        different = list[int]()
+        for k in range(len(flips)):
+            if not different or (flips[k] > flips[different[-1]]).all():
+                different.append(k)
+        return cls(
+            coin, ones, toggle, tuple(programmed[k] for k in different),
+            np.concatenate([np.zeros((1, 2)), flips[different]]), bool(of_toggle.min() >= 1 - CERTAIN),
+        )  # fmt: skip
+
     def nearest(self, wanted: ArrayLike, bits: ArrayLike, *, step: int = 0) -> NDArray[np.int64]:
         """The programmed pulse of each cell, 0 for none: the one below or above, so that the average is right.
 
@@ -124,7 +165,7 @@ class Drive:
         shade = np.arange(p.size).reshape(p.shape) * GOLDEN + step * PLASTIC
         return np.asarray(upper - (share <= shade % 1.0))
 
-    def given_to(self, pulses: Sequence[PulseResponse]) -> Drive:
+    def given_to(self, pulses: Sequence[Driven]) -> Drive:
         """The same choice and the same expectations for cells that respond otherwise: the driver does not know."""
         coin, toggle, *programmed = pulses
         return replace(self, coin=coin, toggle=toggle, programmed=tuple(programmed))

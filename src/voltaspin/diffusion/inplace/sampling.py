@@ -27,7 +27,7 @@ from voltaspin.diffusion.inplace.process import Process
 from voltaspin.diffusion.pipelines import Pipeline
 from voltaspin.diffusion.sampling import predict_x0, time_steps
 from voltaspin.diffusion.soundness import check_output
-from voltaspin.memory.pulses import PulseResponse
+from voltaspin.memory.responses import PulseResponse, told_apart
 from voltaspin.noise import NoiseSource
 from voltaspin.random.streams import derive_key
 
@@ -285,7 +285,8 @@ class InPlaceSampler:
         return -(-(made * self.options.steps * pixels * each + pulses * told) // 8)
 
     def _given(self) -> tuple[tuple[str, float, float], ...]:
-        answers = {p.name: p for p in self.array.drive.pulses if isinstance(p, PulseResponse)}
+        flat, _ = told_apart(self.array.drive.pulses, np.zeros(1, np.int64), np.zeros(1))
+        answers = {p.name: p for p in flat if isinstance(p, PulseResponse)}
         given = self.array.memory.ledger.children
         return tuple((name, a.pulse.voltage, a.pulse.width) for name, a in answers.items() if name in given)
 

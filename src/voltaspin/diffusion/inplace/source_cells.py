@@ -40,8 +40,8 @@ class SourceCells:
         self.ledger.count("read", self.state.size if mask is None else int(np.count_nonzero(mask)))
         return self.state.copy() if mask is None else self.state[mask]
 
-    def pulse_each(self, pulses: Sequence[Any], which: NDArray[Any]) -> None:
-        """As that of a memory; raises NoiseStoppedError at the source's end."""
+    def pulse_each(self, pulses: Sequence[Any], which: NDArray[Any], *, known: NDArray[Any] | None = None) -> None:
+        """As that of a memory, whose pairs these cells do not have; raises NoiseStoppedError at the source's end."""
         state, chosen = self.state.reshape(-1), which.ravel()
         for number in np.flatnonzero(np.bincount(chosen)):
             if not number:

@@ -74,6 +74,10 @@ def convert(
             nothing, or the converted model would not compute what the float one does.
     """
     spec = ArraySpec(**spec.model_dump())  # a copy with an update was not checked
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"a {type(model).__name__} is no torch.nn.Module; put what it computes into a module's forward"
+        )
     refuse_empty(model)
     if any(isinstance(m, MemoryLayer) for m in model.modules()):
         raise InputError("the model has layers in memory already; convert the float model")

@@ -22,6 +22,7 @@ from voltaspin.core.units import format_quantity
 from voltaspin.noise.importer import content
 from voltaspin.noise.importer.reading import BitOrder, Content, FileError, Reading, Understood, level_of, unit_of
 
+_OVERFLOW = 9.8e37  # SCPI's 9.9E37 is infinity and 9.91E37 no number; in 32 bits some of that is lost
 _FITTED = 200_000  # values that a fit looks at, spread over the first ones read
 _JUDGED = 32  # bytes from which it shows whether numbers are packed bits
 
@@ -191,6 +192,12 @@ def in_si(values: NDArray[Any], at: int, reading: Reading, file: Content) -> NDA
     """Return measured values in SI, ``at`` of the first; values that no measurement gives are refused."""
     with np.errstate(all="ignore"):  # signalling NaNs and overflows are refused as what they become
         scaled: NDArray[np.float64] = values.astype(np.float64) * reading.factor
+    over = np.flatnonzero(np.abs(scaled) >= _OVERFLOW * abs(reading.factor))
+    if over.size and np.isfinite(scaled[over[0]]):
+        raise FileError(
+            f"{file}: {reading.at(at + int(over[0]))} is {values[over[0]]:.4g}, by which an instrument says overflow, "
+            "open circuit or not a number; remove such values, or measure in a larger range"
+        )
     resistance = reading.unit == "ohm"
     bad = np.flatnonzero(~np.isfinite(scaled) | (scaled <= 0) if resistance else ~np.isfinite(scaled))
     if bad.size:

@@ -28,6 +28,10 @@ from voltaspin.noise.waveform.times import TimeCheck, rises_evenly
 
 BLOCK = 1 << 20  #: samples of a block
 _LARGEST = 1e30  # value, beyond which squares overflow
+_TAIL, _LAST = 4096, 20  # bytes and lines at the end of a text that tell whether its last line is whole
+_FROZEN = 50  # equal samples in a row from which a trace may have frozen
+_NOISY = 0.9  # largest share of equal neighbours of a trace whose noise tells that
+_BY_CHANCE = 1e-9  # probability of such a run below which it is no chance
 _TEXT = ("csv", "json")  # which a second pass would parse again
 _NO_UNITS = ("", "1", "a.u.", "au", "arb", "arb.", "raw", "counts", "count", "lsb", "adc", "code", "%")
 _SAMPLED = 1 << 18  # samples, spread over the trace, that are kept to look at
@@ -177,6 +181,8 @@ def _check_unit(reading: Reading, file: Content) -> None:
 
 def _scanned(file: Content, reading: Reading, keep: Path, rate: float | None, sha256: str) -> Trace:
     """Read every value and time once."""
+    if reading.format in _TEXT:
+        _check_end(file)
     given = rate is not None
     check = None if given or reading.times is None else TimeCheck(reading, str(file))
     step = 1 / rate if rate is not None else reading.step
@@ -200,6 +206,7 @@ def _scanned(file: Content, reading: Reading, keep: Path, rate: float | None, sh
             kept.close()
     if scan.n < 2:
         raise FileError(f"{file} holds {scan.n} samples, too few for a waveform; record again")
+    scan.check_frozen()
     if check is None and scan.even():
         raise FileError(
             f"{file}: the values ({reading.text}) rise by even steps, as times do; say which column holds the values "
@@ -221,6 +228,8 @@ class _Scan:
         self.reading, self.file, self.n, self.stride = reading, file, 0, 1
         self.low, self.high, self.at_low, self.at_high = np.inf, -np.inf, 0, 0
         self.parts: list[NDArray[np.float64]] = []
+        self.last, self.run, self.equal = np.nan, 0, 0  # value, its samples in a row so far, pairs of equal neighbours
+        self.longest, self.begin, self.at = 0, 0, np.nan  # the longest such run, where it begins, and its value
 
     def add(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Take the next values; return them in SI."""
@@ -234,6 +243,7 @@ class _Scan:
                 f"{self.file}: {self.reading.at(self.n + i)} is {scaled[i]:.3g} {self.reading.unit}".rstrip()
                 + ", which is no measured value; check the type and the byte order, or remove it"
             )
+        self._runs(scaled)
         self.n += scaled.size
         at_low, at_high = int(np.count_nonzero(scaled == low)), int(np.count_nonzero(scaled == high))
         self.at_low = at_low + self.at_low * (low == self.low) if low <= self.low else self.at_low
@@ -245,6 +255,56 @@ class _Scan:
             self.parts = [part[::2] for part in self.parts]
         return scaled
 
+    def _runs(self, scaled: NDArray[np.float64]) -> None:
+        """Follow the longest run of equal samples."""
+        begins = np.flatnonzero(np.concatenate([[scaled[0] != self.last], scaled[1:] != scaled[:-1]]))
+        ends = np.append(begins, scaled.size)
+        self.equal += scaled.size - begins.size
+        self.run += int(ends[0])
+        runs = np.diff(ends)
+        for length, begin, value in (
+            (self.run, self.n + int(ends[0]) - self.run, self.last),
+            *(
+                [(int(runs.max()), self.n + int(begins[runs.argmax()]), scaled[begins[runs.argmax()]])]
+                if runs.size
+                else []
+            ),
+        ):
+            if length > self.longest:
+                self.longest, self.begin, self.at = length, begin, float(value)
+        if runs.size:
+            self.run = int(runs[-1])
+        self.last = float(scaled[-1])
+
+    def check_frozen(self) -> None:
+        """Refuse a noisy trace that stands still within its range for longer than chance lets it."""
+        others = self.n - self.longest
+        share = (self.equal - self.longest + 2) / (others + 2)
+        if (
+            self.longest >= _FROZEN and share < _NOISY and self.low < self.at < self.high and others > _FROZEN
+            and self.n * share**self.longest < _BY_CHANCE
+        ):  # fmt: skip
+            last = self.begin + self.longest - 1
+            raise FileError(
+                f"{self.file}: {self.longest} samples in a row, from {self.reading.at(self.begin)} to "
+                f"{self.reading.at(last)}, are exactly {self.at:.6g} {self.reading.unit}".rstrip()
+                + ", and elsewhere neighbours differ: the channel or the digitiser stood still; export the part before "
+                "or behind it"
+            )
+
     def even(self) -> bool:
         """Whether the values rise by even steps."""
         return bool(self.stride == 1 and rises_evenly(np.concatenate(self.parts)))
+
+
+def _check_end(file: Content) -> None:
+    """Refuse a text whose last line has no end and is shorter than those before it: half a number is another one."""
+    with file.path.open("rb") as text:
+        text.seek(max(file.path.stat().st_size - _TAIL, 0))
+        lines = text.read().replace(b"\0", b"").split(b"\n")  # of two or four bytes a character as well
+    last, before = lines[-1].strip(), [len(line.strip()) for line in lines[-_LAST:-1]]
+    if last and len(before) == _LAST - 1 and len(last) < min(before):
+        raise FileError(
+            f"{file}: the last line, {last.decode('latin-1')[:40]!r}, has no line break and is shorter than those "
+            "before it, so that it may be cut off; remove it, or end it with a line break if it is whole"
+        )
