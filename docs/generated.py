@@ -27,7 +27,7 @@ from voltaspin.core.spec import Spec
 #: Packages in the order of their layers; the first that lists a thing documents it.
 ORDER = (
     "core", "random", "device", "memory", "noise", "lab", "diffusion", "metrics", "cost", "study", "design",
-    "requirements", "plots", "report",
+    "requirements", "plots", "explorer", "report",
 )  # fmt: skip
 
 
@@ -213,7 +213,7 @@ def type_of(field: dict[str, Any]) -> str:
 def schema_pages(folder: Path) -> None:
     """A page with the fields of each kind of result, and one of the files that a user writes."""
     for module in walk_packages(voltaspin.__path__, "voltaspin."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith(("__main__", "explorer_app")):
             import_module(module.name)
     known = {k: c for k, c in kinds().items() if c.__module__.startswith("voltaspin.")}
     lines = [

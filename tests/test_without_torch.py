@@ -110,7 +110,7 @@ def test_a_refused_command_leaves_nothing(ended):
 
 #: Public names that need the extra, by package; the names of all other packages need nothing more.
 MISSING = {
-    "voltaspin": {"sample", "train"},
+    "voltaspin": {"demo", "sample", "train"},
     "voltaspin.design": {"check_space", "explore"},
     "voltaspin.diffusion": {
         "Samples",

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.extras import NeedsExtra
 from voltaspin.core.files import read_object, sha256_of
-from voltaspin.diffusion.inplace import InPlaceTrainSpec
-from voltaspin.diffusion.recipe import RECIPES, TrainSpec
-from voltaspin.diffusion.recipe import recipe as named
 from voltaspin.noise.grammar import words_of
 
 
 def recipe_fields(recipe: str, *, in_place: bool) -> dict[str, Any]:
     """Return the fields of a recipe, by its name or file, without those that a condition says."""
+    with NeedsExtra("a recipe"):  # conditions without one need no PyTorch, and the specification of a device has none
+        from voltaspin.diffusion.inplace import InPlaceTrainSpec
+        from voltaspin.diffusion.recipe import RECIPES, TrainSpec
+        from voltaspin.diffusion.recipe import recipe as named
     kind = InPlaceTrainSpec if in_place else TrainSpec
     if recipe in RECIPES or not Path(recipe).is_file():
         spec: TrainSpec = named(recipe)
