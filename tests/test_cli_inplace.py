@@ -9,6 +9,7 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from PIL import Image
 
 from voltaspin.cli.app import main
+from voltaspin.core.ledger import Ledger
 from voltaspin.diffusion import inplace, load_pipeline
 from voltaspin.diffusion.data import ImageSet
 
@@ -190,3 +191,28 @@ def test_what_cannot_be_trained_is_said(tmp_path, capsys, arguments, message):
     status, out, err = call(capsys, "train", "--data", data, "--batch", "2", "--out", tmp_path / "m", *arguments)
     assert (status, out, err.count("\n")) == (2, "", 1), err
     assert message in err
+
+
+def test_steps_of_second_order_take_no_further_evaluation_and_are_recorded(gaussian, tmp_path, capsys):
+    counts, images = {}, {}
+    for order in (1, 2):
+        out = tmp_path / str(order)
+        status, _, _ = call(capsys, "sample", "--model", gaussian, "--in-place", "--cells", "ideal",
+                            "--cells-per-pixel", "7", "--order", order, "--count", "2", "--steps", "6",
+                            "--out", out)  # fmt: skip
+        assert status == 0
+        record = json.loads((out / "run.json").read_text())
+        assert record["order"] == order
+        counts[order] = Ledger.from_dict(record["ledger"])
+        images[order] = [np.asarray(Image.open(file)) for file in sorted(out.glob("image-*.png"))]
+    assert len(images[1]) == len(images[2]) == 2
+    assert not np.array_equal(images[1], images[2])
+    assert [counts[order].total("evaluation") for order in (1, 2)] == [12, 12]
+    for wrong, says in (("3", "--order"), ("0", "--order")):
+        status, _, err = call(
+            capsys, "sample", "--model", gaussian, "--in-place", "--order", wrong, "--out", tmp_path / "x"
+        )
+        assert status == 2
+        assert says in err
+    status, _, err = call(capsys, "sample", "--model", gaussian, "--order", "2", "--out", tmp_path / "x")
+    assert (status, "--in-place" in err) == (2, True)

@@ -73,6 +73,12 @@ def sample(
     ] = False,
     cells_per_pixel: CellsPerPixel = None,
     cells: JunctionOfCells = None,
+    order: Annotated[
+        int | None,
+        count("--order", most=2, why="the highest",
+              help="Of images in place: 2 draws each step on along the last two predictions, so that fewer evaluations "
+              "do; default: 1."),
+    ] = None,
     images: Annotated[int, count("--count", most=10**8, help="Images, such as 64 or 10k.")] = 64,
     steps: Annotated[int, count("--steps", most=10**6, help="Network evaluations per image.")] = 50,
     sampler: Annotated[
@@ -172,10 +178,13 @@ def sample(
             raise InputError(f"{given} has no effect on images in place, whose steps the array decides; leave it out")
         run = InPlaceRun(
             share, pipeline=pipeline, folder=model, steps=steps, seed=seed, cells_per_pixel=cells_per_pixel,
-            cells=None if cells is None else CellSpec(junction=cells), source=source, settings=settings,
+            cells=None if cells is None else CellSpec(junction=cells), order=2 if order == 2 else 1, source=source,
+            settings=settings,
         )  # fmt: skip
     else:
         refuse_cells(cells_per_pixel, cells, "--in-place")
+        if order is not None:
+            raise InputError(f"--order {order} is of images in place; give --in-place, or a --sampler of another order")
         assert source is not None, "a Gaussian model draws from a source"
         run = GaussianRun(
             share, pipeline=pipeline, source=source, steps=steps, sampler=sampler, eta=eta or 0.0,

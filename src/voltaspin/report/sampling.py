@@ -81,8 +81,8 @@ class InPlaceRecord(RunRecord):
     """What ``run.json`` says of images that diffused in an array.
 
     Args:
-        noise, condition, recording, seed, batch, cells_per_pixel, variance, reads: the settings; ``cells``: of the
-            array; ``provenance``: of its chance.
+        noise, condition, recording, seed, batch, cells_per_pixel, variance, order, reads: the settings; ``cells``: of
+            the array; ``provenance``: of its chance.
         input: what a recorded file was read as.
         model: ``folder`` and ``sha256``; ``trained``: on counts of so many cells a pixel, or None.
         images, steps: how many, and network evaluations of each.
@@ -102,6 +102,7 @@ class InPlaceRecord(RunRecord):
     batch: int
     cells_per_pixel: int
     variance: str
+    order: int = 1
     reads: str
     model: dict[str, str]
     trained: int | None = None

@@ -206,7 +206,7 @@ class InPlaceRun(SampleRun):
         steps: network evaluations per image; ``seed``: of the array's chance.
         cells_per_pixel: N; None takes what the model was trained for, else 31.
         cells: None takes what the model was trained for, else generator cells.
-        variance, reads, source: see :class:`voltaspin.diffusion.inplace.InPlaceOptions`.
+        variance, order, reads, source: see :class:`voltaspin.diffusion.inplace.InPlaceOptions`.
         settings: further ones for the record, of the source.
 
     Raises:
@@ -218,7 +218,7 @@ class InPlaceRun(SampleRun):
     def __init__(
         self, share: Share, *, pipeline: Pipeline | Unmodified, folder: str, steps: int, seed: int,
         cells_per_pixel: int | None = None, cells: CellSpec | None = None, variance: Variance = "average",
-        reads: Literal["drawn", "all"] = "drawn", source: NoiseSource | None = None,
+        order: Literal[1, 2] = 1, reads: Literal["drawn", "all"] = "drawn", source: NoiseSource | None = None,
         settings: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(share, steps)
@@ -237,7 +237,8 @@ class InPlaceRun(SampleRun):
         known = trained or InPlaceSpec(cells_per_pixel=CELLS_PER_PIXEL)
         self.pipeline = pipeline
         self.options = InPlaceOptions(
-            steps=steps, batch=min(share.batch, share.count), seed=seed, variance=variance, reads=reads, source=source,
+            steps=steps, batch=min(share.batch, share.count), seed=seed, variance=variance, order=order, reads=reads,
+            source=source,
             cells_per_pixel=cells_per_pixel or known.cells_per_pixel,
             cells=CellSpec(junction=IDEAL) if source is not None else cells or known.cells,
         )  # fmt: skip
@@ -248,6 +249,7 @@ class InPlaceRun(SampleRun):
             "cells_per_pixel": self.options.cells_per_pixel,
             "reads": reads, "model": {"folder": folder or pipeline.folder.name, "sha256": pipeline.sha256},
             "trained": None if trained is None else trained.cells_per_pixel, "cells": self.options.cells.to_json(),
+            **({} if order == 1 else {"order": order}),  # folders that were begun without it go on
         }  # fmt: skip
         self.arguments = {**self.settings, "model": pipeline.sha256, "count": share.count, "steps": steps}
         # The array after each batch: a stop between two writes leaves the one that belongs to the images.
