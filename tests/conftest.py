@@ -14,6 +14,38 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 
+#: Texts whose contrast with the ground below them is under 4.5, or under 3 where they are large (WCAG 2.1, AA).
+FAINT = """() => {
+  const channel = c => { c /= 255; return c <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4 };
+  const parse = t => { const n = t.match(/[\\d.]+/g).map(Number); return { rgb: n.slice(0, 3), a: n[3] ?? 1 } };
+  const light = rgb => .2126 * channel(rgb[0]) + .7152 * channel(rgb[1]) + .0722 * channel(rgb[2]);
+  const ground = e => {
+    for (let x = e; x; x = x.parentElement) {
+      const b = parse(getComputedStyle(x).backgroundColor);
+      if (b.a > .5) return b.rgb;
+    }
+    return getComputedStyle(document.documentElement).colorScheme.includes("dark") ? [18, 18, 18] : [255, 255, 255];
+  };
+  const faint = [];
+  for (const e of document.querySelectorAll("body *")) {
+    if (![...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim())) continue;
+    if (e.closest(".unseen, details:not([open])")) continue;
+    const style = getComputedStyle(e), size = parseFloat(style.fontSize);
+    const [a, b] = [light(parse(style.color).rgb), light(ground(e))].sort((x, y) => y - x);
+    const needed = size >= 24 || (size >= 18.66 && style.fontWeight >= 700) ? 3 : 4.5;
+    const ratio = (a + .05) / (b + .05);
+    if (ratio < needed) faint.push(`${e.tagName}.${e.className} ${ratio.toFixed(2)}`);
+  }
+  return [...new Set(faint)];
+}"""
+
+
+@pytest.fixture
+def faint():
+    """A function of a page in a browser: its texts that are too faint to read."""
+    return lambda page: page.evaluate(FAINT)
+
+
 @pytest.fixture
 def browser():
     """Debian's Chromium, without a screen."""

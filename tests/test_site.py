@@ -150,3 +150,38 @@ def test_the_questions_and_tutorials_are_there_and_two_clicks_away(pages):
     assert {f"{q}.html" for q in QUESTIONS} <= set(pages["howto/index.html"].links)
     assert "howto/index.html" in pages["index.html"].links
     assert "reference/index.html" in pages["index.html"].links
+
+
+#: The clicks of each kind of user from the start page, and a text of the page that they reach.
+DOORS = {
+    "device physicist": (["From a table to a junction and its bits"], "vcma.csv"),
+    "hardware architect": (["From a model folder to arrays, their cost and a Pareto front"], "front"),
+    "machine-learning researcher": (["From your own pictures to a scored model"], "voltaspin train"),
+    "experimenter": (["From the bench to images"], "instrument"),
+    "who looks for a class": (["Reference", "Python names"], "voltaspin"),
+    "who asks what to install": (["how-to pages", "What do I install for junctions or bits only?"], "diffusion"),
+}
+
+
+@pytest.mark.parametrize("who", DOORS)
+def test_every_user_gets_there_in_three_clicks(site, browser, who):
+    clicks, reached = DOORS[who]
+    assert len(clicks) <= 3
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto((site / "index.html").as_uri())
+    for text in clicks:
+        page.locator("#main-content a, .navbar-header-items a", has_text=text).locator("visible=true").first.click()
+    assert reached in page.locator("#main-content").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_pages_fit_and_can_be_read(site, browser, faint, tmp_path, width, scheme):
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    for name in ("index.html", "start.html", "inplace.html", "howto/index.html", "reference/index.html", *TUTORIALS):
+        page.goto((site / name).as_uri())
+        page.wait_for_load_state()
+        assert page.evaluate("document.documentElement.scrollWidth") == width, name
+        assert faint(page) == [], name
+        assert page.locator("#main-content img:not([alt]), #main-content img[alt='']").count() == 0, name
+        page.screenshot(path=tmp_path / f"{name.replace('/', '-')}-{width}-{scheme}.png", full_page=True)
