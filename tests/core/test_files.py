@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from voltaspin.core import files
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import cached, opened_whole, parse_json, read_json, read_object, replacing, write_bytes
 from voltaspin.core.folders import RECORD, OutputFolder, claim_file, locked
@@ -218,3 +219,18 @@ def test_a_file_that_exists_is_not_overwritten(tmp_path):
     assert claim_file(file, force=False, command="bits", sidecar=sidecar) == file
     assert claim_file(file, force=True) == file
     assert str(claim_file("/dev/null", force=False)) == "/dev/null"
+
+
+def test_a_fifo_waits_for_its_reader_and_not_for_ever(tmp_path, monkeypatch):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    monkeypatch.setattr(files, "READER_WITHIN", 0.2)
+    with pytest.raises(InputError, match=r"nobody has read within 0\.2 s"):
+        write_bytes(fifo, b"lost")
+    monkeypatch.setattr(files, "READER_WITHIN", 30.0)
+    read = []
+    late = threading.Thread(target=lambda: (time.sleep(0.3), read.append(fifo.read_bytes())))
+    late.start()
+    write_bytes(fifo, b"x" * 200_000)  # more than a pipe holds
+    late.join(20)
+    assert read == [b"x" * 200_000]

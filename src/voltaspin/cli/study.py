@@ -94,8 +94,9 @@ def study(
     from voltaspin.study.work import do, seconds_of
 
     spec = StudySpec.load(file)
-    size = check(spec)
     runs = spec.runs()
+    if dry_run or not all(finished(out, run) for run in runs):  # what is done needs no network that fits today
+        size = check(spec)
     if dry_run:
         seconds = seconds_of(size.work)
         show(size.model_copy(update={"seconds": seconds}), as_json)

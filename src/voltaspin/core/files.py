@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import json
@@ -10,6 +11,7 @@ import os
 import re
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.extras import NeedsExtra
 
 MAX_JSON = 64 << 20  #: bytes of the largest JSON file that is read
+READER_WITHIN = 30.0  #: seconds that a FIFO is given to be opened by its reader
 MAX_DEPTH = 64  #: how deep its lists and objects may be nested
 
 T = TypeVar("T")
@@ -66,14 +69,35 @@ def opened_whole(path: Path | str) -> Iterator[IO[bytes]]:
     """Open ``path`` for writing bytes: a file appears when the block ends, a device or FIFO takes them as they come.
 
     Raises:
-        InputError: ``path`` is a folder or a socket.
+        InputError: ``path`` is a folder or a socket, or a FIFO that nobody reads within :data:`READER_WITHIN`.
     """
     if is_stream(path):
-        with Path(path).open("wb") as file:
+        with _opened_stream(path) as file:
             yield file
         return
     with replacing(path) as part, part.open("wb") as file:
         yield file
+
+
+def _opened_stream(path: Path | str) -> IO[bytes]:
+    """Open a device or a FIFO for writing, the latter as soon as it has a reader."""
+    if not stat.S_ISFIFO(Path(path).stat().st_mode):
+        return Path(path).open("wb")
+    until = time.monotonic() + READER_WITHIN
+    while True:
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+        else:
+            os.set_blocking(descriptor, True)
+            return os.fdopen(descriptor, "wb")
+        if time.monotonic() > until:
+            raise InputError(
+                f"{path} is a FIFO that nobody has read within {READER_WITHIN:g} s; start its reader first"
+            )
+        time.sleep(0.05)
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
