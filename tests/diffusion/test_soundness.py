@@ -3,6 +3,8 @@
 import json
 import math
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -159,3 +161,12 @@ def test_any_odd_field_is_a_sentence_or_a_model(sound, tmp_path_factory, data, f
         assert "\n" not in str(error)  # noqa: PT017
     finally:
         shutil.rmtree(odd.parent)
+
+
+def test_diffusers_does_not_write_about_a_field_that_it_does_not_know(folder):
+    change(folder, NETWORK, blosk_out_channels=[4, 8])
+    change(folder, SCHEDULE, beta_stat=0.1)
+    code = f"from voltaspin.diffusion import load_pipeline; print(load_pipeline({str(folder)!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout.startswith("Pipeline(")

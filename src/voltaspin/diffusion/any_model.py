@@ -24,7 +24,7 @@ from voltaspin.core.errors import InputError, nearest
 from voltaspin.core.files import read_json
 from voltaspin.diffusion.network_inputs import REMEDY, inputs_of
 from voltaspin.diffusion.pipelines import check_folder, part_home
-from voltaspin.diffusion.soundness import first_line
+from voltaspin.diffusion.soundness import diffusers_silent, first_line
 from voltaspin.memory import NetworkTrace, trace
 
 _PARTS = ("unet", "transformer", "prior")  # names of a pipeline's network, the first that is there
@@ -167,6 +167,7 @@ def _class(name: Any, home: Path) -> Any:
     return kind
 
 
+@diffusers_silent()
 def _of_shapes(home: Path, kind: Any, config: dict[str, Any]) -> Any:
     """The network without values, which takes no memory."""
     from accelerate import init_empty_weights

@@ -20,6 +20,7 @@ from voltaspin.diffusion.soundness import (
     check_schedule,
     check_schedule_config,
     check_weights,
+    diffusers_silent,
     not_loaded,
 )
 
@@ -123,6 +124,7 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"model folder {folder} does not exist; train one with 'voltaspin train' and out='{folder}'")
 
 
+@diffusers_silent()
 def load_part(folder: Path, name: str, kind: type[Any]) -> tuple[Any, str]:
     """Load a network of a pipeline folder, and the SHA-256 of its weights; nothing is random or unpickled.
 
@@ -163,6 +165,7 @@ def load_part(folder: Path, name: str, kind: type[Any]) -> tuple[Any, str]:
     return model.float(), hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
+@diffusers_silent()
 def load_schedule(folder: Path, kind: type[Any] = DDPMScheduler) -> Any:
     """Load the schedule of a pipeline folder as one of ``kind``; raises InputError for a damaged one."""
     config = _object(part_home(folder, "scheduler") / "scheduler_config.json", folder)

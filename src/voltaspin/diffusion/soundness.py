@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,19 @@ _MOST_PIXELS = 1 << 28  #: of one image, all channels
 
 #: What diffusers itself writes as infinite: no bound.
 _UNBOUNDED = {"lambda_min_clipped"}
+
+
+@contextmanager
+def diffusers_silent() -> Iterator[None]:
+    """Keep what diffusers says of a configuration off the terminal: what does not fit is an error here."""
+    from diffusers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def check_network(folder: Path, config: Mapping[str, Any], kind: type[Any], weights: Path) -> None:
