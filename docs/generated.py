@@ -224,16 +224,7 @@ def schema_pages(folder: Path) -> None:
     ]
     lines += ["`voltaspin schema KIND` prints the whole JSON schema, with the parts that a field refers to.", ""]
     for kind, result in sorted(known.items()):
-        schema = result.schema_of()
-        lines += [
-            f"## {kind}",
-            "",
-            markdown(summary_of(result)),
-            "",
-            f"Python: `{result.__module__}.{result.__name__}`.",
-            "",
-        ]
-        lines += [*field_table(result, schema), ""]
+        lines += section(kind, result, result.schema_of())
     write(folder / "schemas.md", "\n".join(lines).rstrip() + "\n")
     lines = ["# Fields of the files that you write", ""]
     lines += [
@@ -241,17 +232,14 @@ def schema_pages(folder: Path) -> None:
         "",
     ]
     for spec in specs():
-        schema = spec.model_json_schema()
-        lines += [
-            f"## {spec.__name__}",
-            "",
-            markdown(summary_of(spec)),
-            "",
-            f"Python: `{spec.__module__}.{spec.__name__}`.",
-            "",
-        ]
-        lines += [*field_table(spec, schema), ""]
+        lines += section(spec.__name__, spec, spec.model_json_schema())
     write(folder / "fields.md", "\n".join(lines).rstrip() + "\n")
+
+
+def section(title: str, what: type[Any], schema: dict[str, Any]) -> list[str]:
+    """The lines of one class under a heading: its summary, where it is imported from, its fields."""
+    where = f"Python: `{what.__module__}.{what.__name__}`."
+    return [f"## {title}", "", markdown(summary_of(what)), "", where, "", *field_table(what, schema), ""]
 
 
 def specs() -> list[type[Spec]]:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo")
     seen: dict[str, list[tuple[int, int]]] = {}
-    results = whole_chain.run_demo(
+    results = whole_chain.demo(
         out=out, images=6, steps=3, seed=3, progress=lambda part, a, b: seen.setdefault(part, []).append((a, b))
     )
     return out, results, seen

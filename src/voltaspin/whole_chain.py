@@ -48,29 +48,6 @@ SHARED = (
 TITLE = "Images drawn by a diffusion model whose noise is the switching of a voltage-controlled magnetic memory"
 
 
-def run_demo(*, out: Path, images: int, steps: int, seed: int, progress: Progress, force: bool = False) -> DemoResults:
-    """Run every part and write ``index.html``, ``results.json`` and ``pictures/`` into ``out``.
-
-    Args:
-        out: a folder that is new, empty or of a run with the same settings. Finished conditions are kept in
-            ``out/samples`` and used again by such a run, so that a long one which was killed continues.
-        force: take a folder that is not empty; of its files only those are replaced that its ``run.json`` lists.
-        images: per condition, at least 4 (an FD needs 128, its extrapolation 256).
-        steps: ancestral steps, at least 2.
-        seed: of all simulated chance.
-        progress: called as ``progress(part, done, total)``.
-    """
-    if images < 4 or steps < 2:
-        raise InputError(f"{images} images of {steps} steps: give at least 4 images and 2 steps")
-    settings = {"images": images, "steps": steps, "seed": seed}
-    command = f"voltaspin demo --images {images} --steps {steps} --seed {seed}"
-    adopt = files_before(out, command)
-    with OutputFolder.claim(out, command="demo", arguments=settings, force=force, adopt=adopt) as folder:
-        results = _run(folder, images=images, steps=steps, seed=seed, command=command, progress=progress)
-        folder.finish(RunRecord().to_json())
-    return results
-
-
 def demo(
     *,
     images: int = 64,
@@ -80,20 +57,33 @@ def demo(
     force: bool = False,
     progress: Progress | None = None,
 ) -> DemoResults:
-    """Run the whole chain and return its results, whose parts show themselves (``results.device``, ``.quality.live``).
+    """Run every part and write ``index.html``, ``results.json`` and ``pictures/`` into ``out``.
 
     Args:
-        images: per condition, at least 4; steps: ancestral steps, at least 2; seed: of all simulated chance.
-        out: folder of the page (``index.html``), the numbers and the pictures.
-        force: see :func:`run_demo`.
+        images: per condition, at least 4 (an FD needs 128, its extrapolation 256).
+        steps: ancestral steps, at least 2.
+        seed: of all simulated chance.
+        out: a folder that is new, empty or of a run with the same settings. Finished conditions are kept in
+            ``out/samples`` and used again by such a run, so that a long one which was killed continues.
+        force: take a folder that is not empty; of its files only those are replaced that its ``run.json`` lists.
         progress: called as ``progress(part, done, total)``; without one nothing is shown.
 
+    Returns:
+        The results, whose parts show themselves (``results.device``, ``results.quality.live``).
+
     Raises:
-        InputError: as :func:`run_demo`.
+        InputError: too few images or steps, or a folder of something else.
     """
-    return run_demo(
-        out=Path(out), images=images, steps=steps, seed=seed, force=force, progress=progress or (lambda *_: None)
-    )
+    if images < 4 or steps < 2:
+        raise InputError(f"{images} images of {steps} steps: give at least 4 images and 2 steps")
+    settings = {"images": images, "steps": steps, "seed": seed}
+    command = f"voltaspin demo --images {images} --steps {steps} --seed {seed}"
+    adopt = files_before(Path(out), command)
+    show = progress or (lambda *_: None)
+    with OutputFolder.claim(Path(out), command="demo", arguments=settings, force=force, adopt=adopt) as folder:
+        results = _run(folder, images=images, steps=steps, seed=seed, command=command, progress=show)
+        folder.finish(RunRecord().to_json())
+    return results
 
 
 def control_source(seed: int) -> NoiseSource:

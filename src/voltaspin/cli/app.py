@@ -94,7 +94,7 @@ def demo(
     Example: [bold]voltaspin demo --out demo-report --images 256 --steps 50[/bold]
     """
     from voltaspin.report.demo_page import summary_table
-    from voltaspin.whole_chain import run_demo
+    from voltaspin.whole_chain import demo as run_demo
 
     with progress_of() as progress:
         results = run_demo(out=out, images=images, steps=steps, seed=seed, force=force, progress=progress)

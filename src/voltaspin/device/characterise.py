@@ -30,8 +30,8 @@ from voltaspin.device.characterisation import (
     numbers,
     or_reason,
 )
-from voltaspin.device.junction import Junction, Well
-from voltaspin.device.protocol import Protocol
+from voltaspin.device.junction import Junction
+from voltaspin.device.protocol import USUAL, WELLS, Protocol
 from voltaspin.device.pulse_design import period
 from voltaspin.device.pulse_survey import (
     Effort,
@@ -53,7 +53,6 @@ Progress = Callable[[str, int, int], None]
 
 _T = TypeVar("_T")
 MOST_SECONDS = 4 * 3600.0  #: of one core, for which a characterisation is begun
-_WELLS: tuple[Well, Well] = ("up", "down")
 QUICK = Effort(voltages=12, widths=20, points=61, stations=5, search=False)
 #: A read as good circuits do it; spreads and noise are assumed.
 READ = ReadScheme(
@@ -211,8 +210,7 @@ def _counted(tick: Callable[[int, int], None] | None, total: int) -> Callable[[_
 
 
 def _life(junction: Junction, voltage: float) -> float:
-    wells = _WELLS[: 1 if junction.B_bias[2] == 0 else 2]
-    rate = max(flip_rate(junction, voltage=voltage, well=well) for well in wells)
+    rate = max(flip_rate(junction, voltage=voltage, well=well) for well in USUAL.wells(junction))
     if not rate > 0 or math.isinf(1 / rate):
         raise InputError(f"a barrier of {junction.barrier(voltage):.3g} k_B T: the rate of flips underflows")
     return 1 / rate
@@ -269,7 +267,7 @@ def _read(junction: Junction, scheme: ReadScheme) -> Read:
     found, pulse = read(junction, scheme), scheme.pulse
     disturb = or_reason(
         {}, "disturb",
-        lambda: max(read_disturb(junction, voltage=pulse.voltage, duration=pulse.width, well=w) for w in _WELLS),
+        lambda: max(read_disturb(junction, voltage=pulse.voltage, duration=pulse.width, well=w) for w in WELLS),
     )  # fmt: skip
     return Read(
         voltage=scheme.voltage,

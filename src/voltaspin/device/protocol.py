@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from voltaspin.core.units import ns, require_positive
 from voltaspin.device.equilibrium import well_sign
-from voltaspin.device.junction import Well
+from voltaspin.device.junction import Junction, Well
+
+WELLS: tuple[Well, Well] = ("up", "down")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,15 @@ class Protocol:
     def other(self) -> Well:
         """The well in which a flipped bit is found."""
         return "down" if self.initial == "up" else "up"
+
+    def wells(self, junction: Junction) -> tuple[Well, ...]:
+        """The wells that must be solved: both, or ``"up"`` alone where a junction is its own mirror image.
+
+        Without a field along z, further terms and the torque of the tunnel current, a cell with the stray field B_z
+        does from 1 what one with -B_z does from 0.
+        """
+        mirrored = junction.B_bias[2] == 0 and not junction.terms and not self.spin_torque
+        return WELLS[: 1 if mirrored else 2]
 
 
 USUAL = Protocol()

@@ -27,7 +27,7 @@ from voltaspin.device.fokker_planck import (
     SwitchingMap,
     sufficient_degree,
 )
-from voltaspin.device.junction import Junction, Pulse, Well
+from voltaspin.device.junction import Junction, Pulse
 from voltaspin.device.protocol import Protocol
 from voltaspin.device.sphere import Floats
 
@@ -127,11 +127,8 @@ class _Search:
 
     def __init__(self, junction: Junction, protocol: Protocol, threads: int | None, *, reset: bool = False) -> None:
         self.junction, self.threads, self.reset = junction, threads, reset
-        # Without torque and field along z the junction is its own mirror image, and p10 at B_z is p01 at -B_z.
-        symmetric = junction.B_bias[2] == 0 and not protocol.spin_torque and not junction.terms
-        wells: tuple[Well, ...] = ("up", "down")
         self._degrees: dict[float, int] = {}
-        self.protocols = [replace(protocol, initial=well) for well in wells[: 1 if symmetric else 2]]
+        self.protocols = [replace(protocol, initial=well) for well in protocol.wells(junction)]
 
     def maps(self, voltages: Floats, widths: Floats, progress: Progress | None) -> list[SwitchingMap]:
         solver = FokkerPlanck(threads=self.threads)

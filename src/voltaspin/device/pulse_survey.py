@@ -27,7 +27,7 @@ from voltaspin.device.characterisation import (
 )
 from voltaspin.device.density import COARSER, MAX_DEGREE, cost_of, first_degree
 from voltaspin.device.fokker_planck import FokkerPlanck, SwitchingMap
-from voltaspin.device.junction import Junction, Pulse, Well
+from voltaspin.device.junction import Junction, Pulse
 from voltaspin.device.protocol import Protocol
 from voltaspin.device.pulse_design import FORGETTING, BestPulse, Tolerance, best_pulse, fair_pulse, named, period
 from voltaspin.device.sensitivity import sensitivities
@@ -36,7 +36,6 @@ from voltaspin.device.transport import pulse_energy
 
 Progress = Callable[[int, int], None]
 
-_WELLS: tuple[Well, Well] = ("up", "down")
 _ATOL = 2e-2  #: of a probability, between two degrees: mostly the error of the coarser one; the record keeps it
 OF_MAP = "of the map"  #: the case of a pulse that was taken from a map and not searched
 #: Solutions that a search tries; the time of a map's row as a share of what :func:`cost_of` says, which knows nothing
@@ -92,7 +91,7 @@ class Survey:
     def seconds(self) -> float:
         """Return about how long all parts of a characterisation take on one core [s], if the degree need not rise."""
         junction, relax, effort = self.junction, self.protocol.relax, self.effort
-        wells = 1 if junction.B_bias[2] == 0 and not self.protocol.spin_torque else 2
+        wells = len(self.protocol.wells(junction))
         span, finer = self.span, _TAILS if effort.search else 1.0
 
         def cost(width: float, degree: float, rows: float = 1.0) -> float:
@@ -112,10 +111,9 @@ class Survey:
         self, voltages: ArrayLike, widths: ArrayLike, *, finer: float = 1.0, tick: Progress | None = None
     ) -> tuple[SwitchingMap, SwitchingMap]:
         """Return the maps from up and from down, which are one where the junction is its own mirror image."""
-        symmetric = self.junction.B_bias[2] == 0 and not self.protocol.spin_torque
         found = [
             self._resolved(replace(self.protocol, initial=well), voltages, widths, finer, tick)
-            for well in _WELLS[: 1 if symmetric else 2]
+            for well in self.protocol.wells(self.junction)
         ]
         return found[0], found[-1]
 

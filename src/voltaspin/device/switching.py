@@ -21,8 +21,8 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.files import cached as kept
 from voltaspin.core.spec import Spec, built, environment
 from voltaspin.core.units import require_positive
-from voltaspin.device.junction import Junction, Pulse, Well
-from voltaspin.device.protocol import Protocol
+from voltaspin.device.junction import Junction, Pulse
+from voltaspin.device.protocol import WELLS, Protocol
 from voltaspin.device.response import UNITS, Quantity, Response, Variable, logistic, nominal
 
 if TYPE_CHECKING:
@@ -236,9 +236,8 @@ class SwitchingModel(Spec):
         _check_range("B_z_range", B_z_range, 0.0)
         if K_eff_points < 3 or B_z_points < 3:
             raise InputError(f"{K_eff_points} x {B_z_points} grid points cannot carry a fit; give 3 x 3 or more")
-        bare = not spin_torque and not junction.terms and junction.B_bias[2] == 0
-        mirrored = bare and B_z_range[0] == -B_z_range[1]
-        wells: tuple[Well, ...] = ("up",) if mirrored else ("up", "down")
+        wells = Protocol(spin_torque=spin_torque).wells(junction) if B_z_range[0] == -B_z_range[1] else WELLS
+        mirrored = len(wells) == 1
         grid = [(float(s), float(b)) for s in _nodes(K_eff_range, K_eff_points) for b in _nodes(B_z_range, B_z_points)]
         if dt is None:
             cells = (junction.with_variation(K_eff_scale=s, B_z=b) for s, b in grid)

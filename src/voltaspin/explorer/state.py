@@ -59,6 +59,10 @@ class ExplorerState(Spec):
         """The pulse that draws a bit."""
         return Pulse(voltage=self.voltage, width=self.width)
 
+    def of_array(self) -> ExplorerState:
+        """Return the same array and pulse with the usual images, which decide nothing about its bits."""
+        return self.model_copy(update={name: getattr(ExplorerState(), name) for name in ("images", "steps", "sampler")})
+
     @property
     def noise(self) -> str:
         """The source in the words of ``--noise``; a changed junction is that of :data:`JUNCTION_FILE`."""

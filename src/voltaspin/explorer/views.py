@@ -16,14 +16,13 @@ from voltaspin.core.result import Boundary, Numbers, Result, Unit
 from voltaspin.cost.pricing import Prices, price
 from voltaspin.cost.table import Draws
 from voltaspin.device import FokkerPlanck, Protocol, SwitchingModel
-from voltaspin.device.junction import Well
 from voltaspin.explorer.state import ExplorerState
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.noise import MemorySource, sp800_22
+from voltaspin.noise.examination.p_values import SIGNIFICANCE
 
 WIDTHS = 50  #: of a switching curve
 BITS = 2**17  #: that are tested
-SIGNIFICANCE = 0.01  #: of each P-value, as SP 800-22 has it
 _SOLUTIONS = 24  # of the switching model of an array: a second, where the full one takes a minute
 _REACH = 5.0  # standard deviations of the cells that the model covers; 65,536 cells reach 4.4
 _SAMPLES = 400  # draws of the cost table
@@ -127,9 +126,7 @@ def _curves(junction: str, voltage: float, width: float) -> tuple[NDArray[np.flo
     cell = ExplorerState(junction=junction).cell
     reach = max(2.5e-9, 1.5 * width)
     widths = np.unique(np.append(np.linspace(0, reach, WIDTHS + 1)[1:], width))
-    # Without a field along z and further terms a junction is its own mirror image.
-    mirrored = cell.B_bias[2] == 0 and not cell.terms
-    wells: tuple[Well, ...] = ("up",) if mirrored else ("up", "down")
+    wells = Protocol().wells(cell)
     maps = [FokkerPlanck(threads=1).map(cell, [voltage], widths, Protocol(well)) for well in wells]
     return widths, maps[0].P_sw[0], maps[-1].P_sw[0], np.array([m.error.max() for m in maps])
 
@@ -185,15 +182,20 @@ def source_of(state: ExplorerState) -> MemorySource:
 
 def bit_view(state: ExplorerState) -> BitView:
     """Return bits of the array and what tests say of them; see :func:`source_of` for errors."""
+    return _bits(state.of_array())
+
+
+@lru_cache(maxsize=16)
+def _bits(state: ExplorerState) -> BitView:
     source = source_of(state)
     bits = np.unpackbits(source.bits(BITS), count=BITS)
-    tests = [t for t in sp800_22.run(bits) if t.p_value is not None]
-    failed = [t for t in tests if t.p_value is not None and t.p_value < SIGNIFICANCE]
+    tests = sp800_22.run(bits)
+    judged, failed = len(tests.applied), tests.below
     p01, p10 = source.memory.p01, source.memory.p10
     share, p = p01 / (p01 + p10), float(bits.mean())
     return BitView(
         bits=BITS, ones=Estimate.normal(p, math.sqrt(p * (1 - p) / BITS), n=BITS), cell_low=float(share.min()),
-        cell_high=float(share.max()), passed=len(tests) - len(failed), judged=len(tests),
+        cell_high=float(share.max()), passed=judged - len(failed), judged=judged,
         failed=tuple(dict.fromkeys(t.name for t in failed)), model_error=source.memory.model.fit_error,
         source=source.provenance.description,
     )  # fmt: skip

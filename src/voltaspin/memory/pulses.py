@@ -22,7 +22,7 @@ from voltaspin.core.files import cached
 from voltaspin.core.spec import environment
 from voltaspin.core.units import gamma_e
 from voltaspin.device import Junction, Pulse
-from voltaspin.device.junction import Well
+from voltaspin.device.protocol import USUAL, WELLS
 from voltaspin.device.response import logistic, logit
 from voltaspin.device.torque import oxide_voltage
 from voltaspin.memory.responses import (
@@ -51,8 +51,7 @@ def response(junction: Junction, pulse: Pulse, halves: Halves) -> PulseResponse:
 
     if junction.terms:
         return PulseResponse(pulse, halves, coefficients(one_pulse(junction, pulse, designs_of(halves)), halves).T)
-    wells: tuple[Well, Well] = ("up", "down")
-    p = [[switching_probability(junction.with_variation(**cell), pulse, initial=w).value for w in wells]
+    p = [[switching_probability(junction.with_variation(**cell), pulse, initial=w).value for w in WELLS]
          for cell in designs_of(halves)]  # fmt: skip
     return PulseResponse(pulse, halves, coefficients(logit(p), halves).T)
 
@@ -117,9 +116,7 @@ class PulseLibrary:
             from voltaspin.device.fokker_planck import switching_map
 
             designs = designs_of(halves)
-            # without a field along z the flips of a 1 at B_z are those of a 0 at -B_z
-            symmetric = junction.B_bias[2] == 0
-            wells: tuple[Well, ...] = ("up",) if symmetric else ("up", "down")
+            wells = USUAL.wells(junction)
             values = np.empty((len(designs), len(V), len(w), len(wells)))
             if progress is not None:
                 progress(0, len(wells) * len(designs))
@@ -130,7 +127,7 @@ class PulseLibrary:
                     if progress is not None:
                         progress(len(wells) * i + j + 1, len(wells) * len(designs))
             logits = np.moveaxis(coefficients(values, halves), 0, -1)
-            if symmetric:
+            if len(wells) == 1:
                 mirrored = np.array([1 - 2 * (sum(q == "B_z" for q in term) % 2) for term in term_names(halves)])
                 logits = np.concatenate([logits, logits * mirrored], 2)
             return logits

@@ -22,7 +22,7 @@ from voltaspin.core.spec import environment
 from voltaspin.core.units import gamma_e
 from voltaspin.device import Junction, Pulse
 from voltaspin.device.junction import Well
-from voltaspin.device.response import logistic, nominal
+from voltaspin.device.response import logistic, logit, nominal
 from voltaspin.memory.responses import Halves, coefficients, designs_of, term_names, terms_at
 
 Floats = NDArray[np.float64]
@@ -177,8 +177,7 @@ def _unseen(halves: Halves) -> list[dict[str, float]]:
 
 
 def _logits(p: Floats) -> Floats:
-    inside = np.clip(p, _SMALLEST, 1 - _SMALLEST)
-    return np.asarray(np.log(inside) - np.log1p(-inside))
+    return logit(np.clip(p, _SMALLEST, 1 - _SMALLEST))
 
 
 def _save(path: Path, values: dict[str, Floats]) -> None:
@@ -187,5 +186,5 @@ def _save(path: Path, values: dict[str, Floats]) -> None:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    with np.load(path) as file:
+    with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in ("logits", "error")}

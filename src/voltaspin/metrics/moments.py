@@ -57,6 +57,13 @@ class Moments:
         self._mean: Array = np.zeros(0)
         self._products: Array = np.zeros((0, 0))
 
+    @classmethod
+    def known(cls, n: int, mean: Array, covariance: Array) -> Moments:
+        """Those of ``n`` vectors that were summed up before."""
+        made = cls()
+        made._join(n, mean, covariance * (n - 1))
+        return made
+
     def add(self, x: ArrayLike) -> None:
         """Take vectors (k, d) into account; raises InputError for another width, or a value that is not finite."""
         part = np.asarray(x, np.float64)

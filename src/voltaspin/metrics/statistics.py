@@ -112,9 +112,7 @@ class FeatureStatistics:
     @property
     def moments(self) -> Moments:
         """Their moments, to be compared with others."""
-        found = Moments()
-        found._join(len(self.features), self.mean, self.covariance * (len(self.features) - 1))
-        return found
+        return Moments.known(len(self.features), self.mean, self.covariance)
 
     def reference(self) -> Reference:
         """The same as a reference of :func:`voltaspin.metrics.score_features`; nothing is standardised."""

@@ -10,7 +10,7 @@ from voltaspin.core.errors import InputError
 from voltaspin.core.format import number, quantity, spread
 from voltaspin.core.quantity import Estimate
 from voltaspin.design.result import DesignPoint, DesignResult, objective_text
-from voltaspin.report.page import picture, render
+from voltaspin.report.page import figure, render
 
 NO_PARQUET = "no points.parquet, which needs pyarrow: pip install 'voltaspin[hub]'; points.csv has the same"
 
@@ -83,12 +83,10 @@ def design_page(result: DesignResult, command: str) -> str:
     Raises:
         InputError: a result without designs.
     """
-    from voltaspin.plots.drawing import narrow, png
+    from voltaspin.plots.drawing import png
 
     if not result.points:
         raise InputError("the exploration has no designs; give a result of explore")
-    with narrow():
-        phone = png(result.plot())
     columns = _columns(result)
     order = {
         name: {p.number: place for place, p in enumerate(sorted(result.points, key=key))} for name, _, key in columns
@@ -98,7 +96,7 @@ def design_page(result: DesignResult, command: str) -> str:
         title=result.space.name,
         paragraphs=[p for p in (result.space.question, *(_sentence(n) for n in result.notes)) if p],
         counted=dict(result.summary()[:2]),
-        figure=picture(png(result.plot()), "Output error against energy, with the fronts", phone),
+        figure=figure(lambda: png(result.plot()), "Output error against energy, with the fronts"),
         columns=[name for name, *_ in columns],
         rows=[
             {

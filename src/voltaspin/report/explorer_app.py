@@ -5,7 +5,8 @@
 # mypy: disable-error-code="no-untyped-def"
 """The page of the explorer, a marimo app: sliders on top, and a panel for each view.
 
-Cells run again when a slider that they name moves, so each view is a cell of its own and only what changed is computed.
+Each view is a cell of its own, so that a quick one shows before a slow one. All follow one state, and the views keep
+what a slider does not change.
 ``voltaspin explore`` starts it; ``marimo edit explorer_app.py`` opens its cells.
 """
 

@@ -6,6 +6,7 @@ import html
 from collections.abc import Callable
 from typing import Any
 
+from voltaspin.core.display import table_html
 from voltaspin.core.errors import InputError
 from voltaspin.core.result import Result
 from voltaspin.device import Junction, SwitchingModel, presets
@@ -72,14 +73,8 @@ def junction_text(name: str, base: Junction, values: dict[str, float]) -> str:
 
 
 def table(result: Result, caption: str) -> str:
-    """Return the summary of a result as an HTML table."""
-    rows = "".join(
-        f'<tr><th scope="row" style="text-align:left;padding:.2em 1em .2em 0">{html.escape(name)}</th>'
-        f"<td>{html.escape(text)}</td></tr>"
-        for name, text in result.summary()
-    )
-    return (f'<div style="overflow-x:auto"><table><caption style="text-align:left;font-weight:600">'
-            f"{html.escape(caption)}</caption>{rows}</table></div>")  # fmt: skip
+    """Return the summary of a result as an HTML table that scrolls in itself."""
+    return f'<div style="overflow-x:auto">{table_html(caption, result.summary())}</div>'
 
 
 def code(text: str) -> str:

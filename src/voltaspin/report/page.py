@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
@@ -45,7 +46,7 @@ _CONTENTS = "<!-- contents -->"
 
 
 def _with_headings(html: str) -> str:
-    """Number nothing and add what a reader and a screen reader need: contents, table captions and scopes."""
+    """Add what a reader and a screen reader need: contents, table captions and scopes."""
     head, main, foot = re.split(r"(?s)(?<=<main>)(.*)(?=</main>)", html)
     names: list[tuple[str, str]] = []
 
@@ -105,6 +106,15 @@ def number_cell(e: Interval | None, factor: float = 1.0, unit: str = "") -> Mark
 
 def _above(value: str, range_: str) -> Markup:
     return Markup('{}<br><span class="ends">{}</span>').format(value, range_)
+
+
+def figure(draw: Callable[[], bytes], text: str) -> Markup:
+    """Return what a function draws as HTML, drawn again for a phone; see :func:`picture`."""
+    from voltaspin.plots.drawing import narrow
+
+    with narrow():
+        phone = draw()
+    return picture(draw(), text, phone)
 
 
 def picture(wide: bytes, text: str, narrow: bytes | None = None, *, kind: str = "") -> Markup:

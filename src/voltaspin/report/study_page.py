@@ -7,11 +7,12 @@ import io
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from voltaspin.core.files import read_object
-from voltaspin.report.page import data_uri, picture, render
+from voltaspin.report.page import data_uri, figure, render
 from voltaspin.study.equivalence import Equivalence, factors, standing
 from voltaspin.study.runner import folder_of
 from voltaspin.study.specification import StudySpec
@@ -163,7 +164,7 @@ def _code(text: str) -> str:
 
 def page(spec: StudySpec, verdicts: Sequence[Equivalence], out: Path, command: str) -> str:
     """Return one self-contained HTML page: question, figures, table, images and records."""
-    from voltaspin.plots.drawing import narrow, png
+    from voltaspin.plots.drawing import png
     from voltaspin.plots.study import along_axis
 
     parts: dict[str, list[Path]] = {}
@@ -171,15 +172,13 @@ def page(spec: StudySpec, verdicts: Sequence[Equivalence], out: Path, command: s
         parts.setdefault(run.name, [folder_of(out, run) / name for name in ("images.png", "path.png")])
     told = facts(spec, out)
 
-    def drawn() -> list[bytes]:
-        return [verdicts_png(spec, verdicts), *(png(along_axis(spec, verdicts, path)) for path in spec.axes)]
+    def over(path: str) -> bytes:
+        return png(along_axis(spec, verdicts, path))
 
     figures = []
     if verdicts:
-        with narrow():
-            phone = drawn()
-        texts = ["Differences in KID with intervals", *(f"Differences over {path}" for path in spec.axes)]
-        figures = [picture(wide, text, small) for wide, text, small in zip(drawn(), texts, phone, strict=True)]
+        figures = [figure(partial(verdicts_png, spec, verdicts), "Differences in KID with intervals")]
+        figures += [figure(partial(over, path), f"Differences over {path}") for path in spec.axes]
     return render(
         "study",
         title=spec.name,

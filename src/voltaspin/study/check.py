@@ -30,7 +30,6 @@ _SIZES = frozenset({"memory.rows", "memory.columns"})
 _WORDS = ("fixed", "rotated", "hashed", "inverse_cdf", "popcount", "digital", "analog", "resistance_sum", "multilevel",
           "bit-serial", "exact", "statistical", "differential", "offset")  # fmt: skip
 _CONTEXTS = 2  # in which the other numbers are varied
-_SOURCE = SOURCE_PARTS
 _TRAINED = ("train_steps", "channels", "training", "recipe", *(f"train_{part}" for part in SOURCE_PARTS))
 _ARRAYS = ("compute", "calibrate", "tune", "correct")
 
@@ -125,20 +124,20 @@ def idle(condition: Condition, path: str, known: dict[str, bool] | None = None, 
         if condition.train == SHIPPED:
             return "the shipped model is trained already"
         part = head.removeprefix("train_")
-        if part not in _SOURCE or head == part:
+        if part not in SOURCE_PARTS or head == part:
             return ""
         if condition.train == ARRAY:
             return "the array draws by itself"
-        given = {name: getattr(condition, f"train_{name}") for name in _SOURCE}
+        given = {name: getattr(condition, f"train_{name}") for name in SOURCE_PARTS}
         drawing = Condition(sample=condition.train, **given)
         return idle(drawing, f"{part}.{inner}" if inner else part, known, varied=varied)
     if head in ("data", "reference"):
         return ""
     if condition.diffusion == "real" and head == "train":
         return "real images need no model"
-    if condition.diffusion == "real" and head in (*_SOURCE, *_ARRAYS, "sample"):
+    if condition.diffusion == "real" and head in (*SOURCE_PARTS, *_ARRAYS, "sample"):
         return "real images draw nothing"
-    if condition.diffusion == "in-place" and head in (*_SOURCE, "sample", "correct"):
+    if condition.diffusion == "in-place" and head in (*SOURCE_PARTS, "sample", "correct"):
         return "the array draws by itself"
     if head in _ARRAYS and condition.compute is None:
         return "its network computes in floating point"
@@ -146,11 +145,15 @@ def idle(condition: Condition, path: str, known: dict[str, bool] | None = None, 
         return "real images take no steps"
     if inner and inner not in (getattr(condition, head) or {}):
         return f"it has no {path}"  # the base gives it, and the condition takes all of it away
-    if head not in (*_SOURCE, "compute") or not inner or (path in _SIZES and not varied and _has_memory(condition)):
+    if (
+        head not in (*SOURCE_PARTS, "compute")
+        or not inner
+        or (path in _SIZES and not varied and _has_memory(condition))
+    ):
         return ""
-    if head in _SOURCE and condition.sample in ("software", "software-16"):
+    if head in SOURCE_PARTS and condition.sample in ("software", "software-16"):
         return f"noise {condition.sample!r} has no memory"
-    parts = ("compute",) if head == "compute" else _SOURCE
+    parts = ("compute",) if head == "compute" else SOURCE_PARTS
     fields: dict[str, Any] = {"sample": condition.sample, "calibrate": condition.calibrate}
     fields |= {part: getattr(condition, part) or {} for part in parts}
     choices = json.dumps([path, _choices(fields)], sort_keys=True)

@@ -33,6 +33,16 @@ class TestResults(list[TestResult]):
 
     __test__: ClassVar[bool] = False
 
+    @property
+    def applied(self) -> list[TestResult]:
+        """The results of tests that apply."""
+        return [one for one in self if one.p_value is not None]
+
+    @property
+    def below(self) -> list[TestResult]:
+        """Those below :data:`SIGNIFICANCE`."""
+        return [one for one in self if one.p_value is not None and one.p_value < SIGNIFICANCE]
+
     def by_test(self) -> dict[str, list[float]]:
         """Return the P-values of each test that applies."""
         found: dict[str, list[float]] = {}
@@ -42,12 +52,10 @@ class TestResults(list[TestResult]):
         return found
 
     def __repr__(self) -> str:
-        values = [p for many in self.by_test().values() for p in many]
-        below = sum(p < SIGNIFICANCE for p in values)
-        unfit = len(self) - len(values)
-        expected = f"{SIGNIFICANCE * len(values):.1f} are expected of ideal bits"
-        more = f", {unfit} that do not apply" if unfit else ""
-        return f"TestResults({len(values)} P-values, {below} below {SIGNIFICANCE} where {expected}{more})"
+        n = len(self.applied)
+        expected = f"{SIGNIFICANCE * n:.1f} are expected of ideal bits"
+        more = f", {len(self) - n} that do not apply" if len(self) > n else ""
+        return f"TestResults({n} P-values, {len(self.below)} below {SIGNIFICANCE} where {expected}{more})"
 
     def _repr_html_(self) -> str:
         rows = []
