@@ -13,7 +13,7 @@ from voltaspin.cli.options import AsJson, Force, count
 from voltaspin.cli.study import Certificates
 from voltaspin.cli.terminal import print_json, progress_of, remark, run_record, show
 from voltaspin.core.errors import InputError
-from voltaspin.core.folders import OutputFolder
+from voltaspin.core.folders import RECORD, OutputFolder
 
 FILES = ("points.csv", "points.parquet", "pareto.png", "index.html", "design.json", "space.json", "kid/index.html")
 
@@ -90,8 +90,12 @@ def design(
 
 
 def _ours(out: Path) -> bool:
-    """Whether the folder holds nothing but an exploration that was stopped before its first page."""
+    """Whether the folder holds nothing but an exploration that was stopped before its first page, or begins now.
+
+    Its ``run.json`` may be a plan that another process of the same work takes back before the lock is ours.
+    """
     from voltaspin.design.kid import KID
     from voltaspin.design.search import EVALUATIONS
 
-    return not out.is_dir() or all(p.name in (EVALUATIONS, KID) or p.name.startswith(".") for p in out.iterdir())
+    known = (EVALUATIONS, KID, RECORD)
+    return not out.is_dir() or all(p.name in known or p.name.startswith(".") for p in out.iterdir())

@@ -37,7 +37,7 @@ def contents(*, noises: Iterable[str], data: str = "", reference: str = "", star
     found = {Path(p).name: sha256_of(p) for p in sorted(paths) if p and Path(p).is_file()}
     if reference:
         if not Path(reference).is_file():
-            raise InputError(f"reference {reference} does not exist; make it with `voltaspin reference`")
+            raise InputError(f"reference {reference} does not exist; make statistics with `voltaspin reference DATA`")
         found["reference"] = sha256_of(reference)
     if data and Path(data).exists():
         found["data"] = _of_data(data)
