@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -189,11 +190,14 @@ def _fit_one(folder: OutputFolder, found: Measurements, asked: _Asked) -> FitRec
     folder.plan(["fit.json", "fit.png"])
     with progress_bars() as bars:
         bar, say, rough = bars.add_task("fit", total=None), now_and_then(), ""
-        if (seconds := asked.seconds(found)) > 60:
+        begun, seconds = time.process_time(), asked.seconds(found)
+        if seconds > 60:
             bars.console.print(f"the fit may take {seconds:.0f} s of one core; --quick ends before", highlight=False)
 
         def show_step(done: int, left: float) -> None:
             there = f"fit, step {done}" + (f", {left**0.5:.2g} sigma to go" if math.isfinite(left) else "")
+            if seconds > 60:  # a step may take minutes
+                there += f", {time.process_time() - begun:.0f} of about {seconds:.0f} s"
             bars.update(bar, completed=done, description=there)
             say(there + rough)
 
@@ -209,6 +213,9 @@ def _fit_one(folder: OutputFolder, found: Measurements, asked: _Asked) -> FitRec
 
         made, record = asked.fitted(found, on_fit=show_model, progress=show_step, on_quick=show_quick)
         bars.update(bar, total=1, completed=1, description="fit")
+        if record.junction is not None:
+            folder.write_json("junction.json", record.junction)
+        folder.write_json("fit.json", record.to_json())
         say("fit done, the picture follows")
         bar = bars.add_task("figure", total=1)
         predict = None if made.model is None or made.model.word == "vcma" else made.model.predict
@@ -216,12 +223,9 @@ def _fit_one(folder: OutputFolder, found: Measurements, asked: _Asked) -> FitRec
             fit_overlay(made.result, made.data, degree=asked.degree, spin_torque=asked.spin_torque, predict=predict)
         )
         bars.update(bar, completed=1)
-    if record.junction is not None:
-        folder.write_json("junction.json", record.junction)
     folder.write_bytes("fit.png", picture)
     if asked.picture is not None:
         write_bytes(asked.picture, picture)
-    folder.write_json("fit.json", record.to_json())
     folder.finish(run_record())
     return record
 
