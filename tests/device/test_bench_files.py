@@ -268,7 +268,7 @@ def test_the_encodings_of_laboratory_programs_are_read(encoding: str, unit: str,
 @pytest.mark.parametrize("content", [b"\x89HDF\r\n\x1a\n", b"V,P_sw\n1,\x80\x01", b"\xff\xfeV", b"\xef\xbb\xbfV\xb5"])
 def test_bytes_that_are_no_text_are_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(content)
-    with pytest.raises(InputError, match="is not readable as CSV.*export the table as CSV in UTF-8"):
+    with pytest.raises(InputError, match=r"is not readable as CSV.*export the table as CSV in UTF-8"):
         read_measurements([tmp_path / "t.csv"])
 
 
