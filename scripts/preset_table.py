@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from voltaspin.cli.terminal import bar_per_part, progress_bars
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_text
 from voltaspin.core.format import duration, energies, number
+from voltaspin.core.progress import progress
 from voltaspin.core.spec import environment
 from voltaspin.cost.pricing import BOUNDARIES, CellPulse, Prices, bit_line, price
 from voltaspin.cost.table import CostTable, Draws
@@ -212,8 +212,8 @@ def recorded(name: str, folder: Path, effort: Effort) -> Characterisation:
         except InputError as error:
             print(f"{name}: {error}; computed again", file=sys.stderr)
     print(f"{name}: computing", file=sys.stderr)
-    with progress_bars() as bars:
-        record = characterise(junction, effort=effort, line_capacitance=line, progress=bar_per_part(bars))
+    with progress() as shown:
+        record = characterise(junction, effort=effort, line_capacitance=line, progress=shown)
     folder.mkdir(parents=True, exist_ok=True)
     record.save(path)
     return record
