@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import read_object
+from voltaspin.core.forecast import memory_now
 from voltaspin.core.quantity import Estimate
 from voltaspin.design.evaluate import Job, Point, do, job_of, network_of
-from voltaspin.design.feasible import Reason, reason_of
+from voltaspin.design.feasible import Reason, middling, reason_of
 from voltaspin.design.result import DesignPoint, DesignResult, PrunedPoint, with_fronts
 from voltaspin.design.space import Choices, DesignSpace, Range, Setting
-from voltaspin.study.runner import Crew, execute
+from voltaspin.study.runner import Crew, crew_of, execute
+from voltaspin.study.work import seconds_of
 
 EVALUATIONS = "evaluations"  #: folder of what was computed
 _REPEATS = 4  # times as many designs as wanted are asked for at most, since a search may ask for one again
@@ -68,6 +72,24 @@ def explore(space: DesignSpace, out: Path, *, crew: Crew, progress: Progress | N
         points=with_fronts(points, space.objectives), pruned=tuple(pruned), repeated=table.repeated,
         errors=len(table.errors), notes=_notes(space),
     )  # fmt: skip
+
+
+def forecast(space: DesignSpace) -> tuple[float, float]:
+    """Return about how long an exploration takes in one process [s], and its memory [byte], from one of its designs."""
+    reason, choices = reason_of(space), space.grid() if space.is_grid else middling(space)
+    one = next((c for c in choices if not reason(c)), None)
+    if one is None:
+        return 0.0, memory_now()
+    with TemporaryDirectory() as folder, crew_of(1) as crew:
+        table, began = _Table(space, Path(folder), crew, None), time.monotonic()
+        for setting in space.settings():
+            table.evaluate([(setting, one)])
+        seconds = (time.monotonic() - began) / len(space.settings())
+    designs = space.trials if space.size is None else min(space.size, space.trials)
+    images = (space.survivors + 1) * space.kid_images if space.survivors else 0
+    if images:
+        seconds += seconds_of(images * max(s.steps for s in space.settings())) / designs
+    return designs * seconds, memory_now()
 
 
 def _notes(space: DesignSpace) -> tuple[str, ...]:

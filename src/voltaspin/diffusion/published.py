@@ -83,6 +83,11 @@ class Unmodified:
         return f"loop of a {schedule}" if kind is SteppedPipeline else f"{kind.__name__} with {schedule}, unmodified"
 
 
+def unet_of(model: Pipeline | Unmodified) -> Any:
+    """Return the network of a model of :func:`open_model`."""
+    return model.unet if isinstance(model, Pipeline) else model.pipeline.unet
+
+
 def open_model(model: Path | str, *, in_place: bool = False) -> Pipeline | Unmodified:
     """A model by its folder or its name on the hub.
 

@@ -36,7 +36,7 @@ Ancestral sampling, {spec.steps} steps, {spec.images} images for each point; one
 
 ![Difference of KID over the amplitude, one panel for each axis; the band is the margin]({OVERVIEW})
 
-`voltaspin spec --junction generator` and `voltaspin spec --bits FILE` compare a device with this. With `--n-cells N`
+`voltaspin spec --junction generator` and `voltaspin spec FILE` compare a device with this. With `--n-cells N`
 the worst cell is judged, too ([cells.md](cells.md)).
 
 ## How to read it
