@@ -48,7 +48,8 @@ images](tutorial-lab.md) fits a junction that is no preset, and uses it.
 
 {table}
 
-{notes} {terms}
+{notes}
+{terms}
 - **Delta** is without the in-plane field, and the **barrier** is with it. **V_c** cancels the anisotropy. The
   **period** is that of one turn about the in-plane field.
 - The **fair pulse** is the shortest rectangular pulse for which p01 and p10 stay within 0.01 of 1/2. They have to
@@ -190,12 +191,8 @@ def described(name: str) -> str:
     entry = presets.entry(name)
     numbers = presets.sources(name)
     shared, times = Counter(part for n in numbers.values() for part in n.source.split("; ")).most_common(1)[0]
-    lines = [
-        f"### {name}: {entry.title}",
-        "",
-        f"{entry.citation[0].upper()}{entry.citation[1:]}. {entry.notes}".strip(),
-        "",
-    ]
+    cited = entry.citation[0].upper() + entry.citation[1:]
+    lines = [f"### {name}: {entry.title}", "", f"{cited}. {entry.notes}".strip(), ""]
     if times > 2:
         lines += [f"*As above* in this table means: {shared}.", ""]
     lines += ["| parameter | value | unit | grade | source |", "| --- | --- | --- | --- | --- |"]

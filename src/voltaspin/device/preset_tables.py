@@ -362,8 +362,9 @@ _ZHANG_2020_SOT = Preset(
         ),
         "line.gate": Sourced(0.0, "1", "the junction unbiased, as in the figures without VCMA; " + _ZHANG, "assumed"),
     },
-    notes="This is the device of zhang-2020 with its line of IrMn of 1.1 kohm. Therefore the paper's -85 to -100 uA of 2 ns, which "
-    "write a 1 into a 0, are -0.095 to -0.111 V. Its torque along z of the junction's own current is left out.",
+    notes="This is the device of zhang-2020 with its line of IrMn of 1.1 kohm. Therefore the paper's -85 to -100 uA of "
+    "2 ns, which write a 1 into a 0, are -0.095 to -0.111 V. Its torque along z of the junction's own current is left "
+    "out.",
 )
 
 _ARM_2021_STT = Preset(
@@ -383,8 +384,8 @@ _ARM_2021_STT = Preset(
         ),
         "spin_transfer.field_like": Sourced(0.0, "1", "the model has none by default; " + _ARM, "assumed"),
     },
-    notes="This is arm-2021 with the torque for which it was made. At 6 kohm a write takes several nanoseconds, and an even "
-    "longer pulse where m begins near its pole.",
+    notes="This is arm-2021 with the torque for which it was made. At 6 kohm a write takes several nanoseconds, and an "
+    "even longer pulse where m begins near its pole.",
 )
 
 _SCHNITZSPAN = "Schnitzspan et al. 2023, abstract (arXiv 2301.05694)"
@@ -425,8 +426,8 @@ _SCHNITZSPAN_2023 = Preset(
         ),
     },
     notes="The size, RA, dwell times below 10 ns and correlation times down to 5 ns are measured. Everything else "
-    "belongs to a layer that the abstract does not describe. The paper finds Joule heating, which is off here, because no "
-    "thermal resistance could be read.",
+    "belongs to a layer that the abstract does not describe. The paper finds Joule heating, which is off here, because "
+    "no thermal resistance could be read.",
 )
 
 PRESETS = {
