@@ -108,7 +108,7 @@ _STORAGE = Preset(
         **_COMMON,
         "Delta": Sourced(76.0, "k_B T at 300 K", _OURS + "leaves 61 k_B T under the 30 mT in-plane field",
                          "assumed"),
-        "xi": Sourced(200 * fJ_per_Vm, "J/(V m)", _OURS + "so that V_c stays near 1.1 V; it asks for an "
+        "xi": Sourced(200 * fJ_per_Vm, "J/(V m)", _OURS + "so that V_c stays near 1.1 V; it needs an "
                       "Ir-doped interface (up to about 320 fJ/(V m), recalled)", "assumed",
                       100 * fJ_per_Vm, 320 * fJ_per_Vm),
     },
