@@ -36,8 +36,9 @@ def bits(tmp_path):
     cells[:, 1] = 1
     for name, values in {"fair": fair, "biased": biased, "cells": cells.ravel()}.items():
         (tmp_path / f"{name}.bin").write_bytes(np.packbits(values).tobytes())
-    # switching probabilities that no thermal law has, and a square wave, whose dwells are all alike
-    rows = [f"{w},1.2,{p}" for w, p in zip(range(1, 9), [0.9, 0.1] * 4, strict=True)]
+    # switching probabilities of a thermal law but for two widths, and a square wave, whose dwells are all alike
+    law = {(w, V): 1 - np.exp(-w * np.exp(-10 * (1 - V / 1.5))) for V in (1.2, 1.35) for w in range(1, 9)}
+    rows = [f"{w},{V},{abs(P - 0.3 * (w in (3, 6))):.4f}" for (w, V), P in law.items()]
     (tmp_path / "law.csv").write_text("\n".join(["width (ns),voltage,P_sw", *rows]))
     square = np.tile(np.repeat([0.0, 1.0], 10), 200) + 0.01 * rng.standard_normal(4000)
     (tmp_path / "square.csv").write_text("\n".join(f"{1e-4 * i:.6g},{v:.4f}" for i, v in enumerate(square)))

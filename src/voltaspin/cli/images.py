@@ -177,8 +177,7 @@ def sample(
     run: SampleRun
     if in_place:
         others = {
-            "sampler": sampler, "eta": eta, "label": label,
-            "guidance": guidance is not None and f"{guidance:g}", "churn": churn is not None and str(churn),
+            "sampler": sampler, "eta": eta, "churn": churn is not None and str(churn),
             "compute": compute != "digital" and compute,
         }  # fmt: skip
         if source is None:
@@ -190,7 +189,7 @@ def sample(
         run = InPlaceRun(
             share, pipeline=pipeline, folder=model, steps=steps, seed=seed, cells_per_pixel=cells_per_pixel,
             cells=None if cells is None else CellSpec(junction=cells), order=2 if order == 2 else 1, source=source,
-            settings=settings,
+            settings=settings, label=label, guidance=guidance,
         )  # fmt: skip
     else:
         refuse_cells(cells_per_pixel, cells, "--in-place")

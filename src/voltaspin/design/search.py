@@ -7,10 +7,7 @@ asked, so that its designs depend on the seed alone, and on no number of workers
 
 from __future__ import annotations
 
-import os
-import socket
 import time
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -143,7 +140,7 @@ class _Table:
                 self.errors.add(p.error.key)
         for what, jobs in (("errors and random numbers", list(parts.values())), ("designs", list(points))):
             execute(
-                _turned(jobs), self.out, work=partial(do, self.out.resolve()), crew=self.crew, read=job_of,
+                jobs, self.out, work=partial(do, self.out.resolve()), crew=self.crew, read=job_of,
                 progress=lambda done, total, _, what=what: self.progress(what, done, total),  # type: ignore[misc]
             )  # fmt: skip
 
@@ -161,14 +158,6 @@ class _Table:
             array=asked.design.array.to_json(), macro=asked.design.macro.to_json(), arrays=found["arrays"],
             cells=found["cells"], utilisation=found["utilisation"], warnings=tuple(found["warnings"]), **parts,
         )  # fmt: skip
-
-
-def _turned(jobs: list[Any]) -> list[Any]:
-    """The jobs in an order that begins elsewhere in each process, so that two of them share the work."""
-    if not jobs:
-        return jobs
-    begin = zlib.crc32(f"{socket.gethostname()} {os.getpid()}".encode()) % len(jobs)
-    return jobs[begin:] + jobs[:begin]
 
 
 def _search(space: DesignSpace, table: _Table) -> None:
