@@ -151,7 +151,7 @@ def test_descriptions_of_sources_are_read_by_the_grammar(tmp_path):
     assert narrow.model == table
     assert narrow.variation.K_eff == pytest.approx(0.03)
     bits = tmp_path / "width=3,junction.bin"
-    bits.write_bytes(bytes(range(256)) * 8)
+    bits.write_bytes(np.random.default_rng(0).bytes(2048))
     assert source_of(str(bits), 3).provenance.to_json() == source_of(str(bits), 4).provenance.to_json()
     assert (
         source_of("memory:k=1", 0, source={"period": 640}).name
