@@ -136,6 +136,16 @@ def test_what_cannot_be_built_is_refused_with_the_reason(array, macro, said):
         Macro(spec, MacroSpec(**macro), DRAWS).check()
 
 
+@pytest.mark.parametrize("preset", ["analog", "analog-fine", "digital"])
+def test_an_array_larger_than_its_lines_can_drive_is_refused(preset):
+    """Also where the noise of the line itself would be averaged for longer than the line takes."""
+    spec = ArraySpec.preset(preset)
+    Macro(spec, MacroSpec(), DRAWS).check()
+    for fields in ({"rows": 65536}, {"columns": 65536}):
+        with pytest.raises(InputError, match=f"give fewer {next(iter(fields))} or a longer time"):
+            Macro(spec.model_copy(update=fields), MacroSpec(), DRAWS).check()
+
+
 def test_the_number_of_columns_that_the_refusal_names_is_built():
     spec = SPEC.model_copy(update={"adc_bits": 8, "columns": 1024})
     with pytest.raises(InputError) as error:

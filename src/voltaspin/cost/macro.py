@@ -253,7 +253,10 @@ class Macro:
     def _impossible(self) -> list[str]:
         a, c, found = self.array, self.circuits, []
         pitch = float(np.median(self.pitch))
-        most = float(np.median(self.timing.settling if a.column.converted else self.timing.sense))
+        # without the averaging of noise, whose time grows with the line itself
+        given = self.spec.settling_time if a.column.converted else self.spec.sense_time
+        usual = self._base["settling" if a.column.converted else "sense time"]
+        most = float(np.median(usual)) if given is None else given
         for what, cells, remedy in (("bit", a.rows, "rows"), ("word", a.columns, "columns")):
             each = a.wire_resistance or float(np.median(c["wire resistance"])) * pitch
             load = float(np.median(c[f"{what} line"]))
