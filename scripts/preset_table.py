@@ -11,15 +11,16 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from voltaspin.cli.terminal import bar_per_part, progress_bars
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_text
 from voltaspin.core.format import duration, energies, number
+from voltaspin.core.progress import progress
 from voltaspin.core.spec import environment
 from voltaspin.cost.pricing import BOUNDARIES, CellPulse, Prices, drawn_line, price
 from voltaspin.cost.table import CostTable, Draws
@@ -31,7 +32,7 @@ from voltaspin.device.low_barrier import relaxation
 from voltaspin.memory.lines import bit_line
 
 HEADINGS = (
-    "preset", "Delta", "barrier (k_B T)", "V_c (V)", "period (ns)", "coin pulse", "its worst deviation from 1/2",
+    "preset", "Delta", "barrier (k_B T)", "V_c (V)", "period (ns)", "fair pulse", "its worst deviation from 1/2",
     "widths within 0.01 of 1/2 (ns)", *(f"energy, {boundary}" for boundary in BOUNDARIES), "write pulse", "its WER",
     "retention",
 )  # fmt: skip
@@ -39,27 +40,28 @@ HEADINGS = (
 TEXT = """\
 # Junctions
 
-Made by `{command}` with {versions}.
-Nothing here is measured: each row follows from the numbers of a preset, which are listed below with their sources.
-[From the bench to images](tutorial-lab.md) fits a junction that is no preset, and uses it.
+After reading this page you know which junctions ship with the package, how they behave, and where each of their
+numbers comes from. Nothing here is measured: each row follows from the numbers of a preset. [From the bench to
+images](tutorial-lab.md) fits a junction that is no preset, and uses it.
+
+`{command}` made this page with {versions}.
 
 {table}
 
 {notes}
 {terms}
-- **Delta** is without the in-plane field, the **barrier** with it. **V_c** cancels the anisotropy. **Period**: of one
-  turn about the in-plane field.
-- **Coin pulse**: the shortest rectangular pulse for which p01 and p10 stay within 0.01 of 1/2 over +-2 % of voltage,
-  +-20 K, and +-5 % of K_eff together with +-2 mT along z; where there is none, the one that deviates least. The worst
-  deviation is over that box.{coin}
-- **Energy** of one coin pulse, without reset and read: `cell` is the current through the barrier and the charge of the
-  oxide, `cell+line` adds {line}, `macro` adds drivers.
-  Prices: {prices}.
-- **Write pulse**: the rectangular pulse with the lowest write error rate (WER). Edges, jitter and spread make a real
-  one worse.
-- **Retention**: mean life of one bit at the preset's temperature and without a voltage.
-- Bits are judged {relax} ns after a pulse; spin torque is {torque}. All junctions are macrospins, which flatters those
-  above 40 to 50 nm.
+- **Delta** is without the in-plane field, and the **barrier** is with it. **V_c** cancels the anisotropy. The
+  **period** is that of one turn about the in-plane field.
+- The **fair pulse** is the shortest rectangular pulse for which p01 and p10 stay within 0.01 of 1/2. They have to
+  stay so over +-2 % of voltage, +-20 K, and +-5 % of K_eff together with +-2 mT along z. If there is no such pulse,
+  the pulse with the least deviation is taken. The worst deviation is the largest one over this box.{coin}
+- The **energy** is that of one fair pulse, without reset and read. `cell` is the current through the barrier and
+  the charge of the oxide. `cell+line` adds {line}. `macro` adds drivers. The prices are: {prices}.
+- The **write pulse** is the rectangular pulse with the lowest write error rate (WER). Edges, jitter and spread make
+  a real pulse worse.
+- **Retention** is the mean life of one bit at the preset's temperature and without a voltage.
+- Bits are judged {relax} ns after a pulse, and spin torque is {torque}. All junctions are macrospins, which makes
+  junctions above 40 to 50 nm look better than they are.
 
 ## Where the numbers come from
 
@@ -88,7 +90,7 @@ def cells(record: Characterisation, costs: CostTable, note: Notes) -> list[str]:
     else:
         row.append(f"{number(coin.voltage)} V, {number(coin.width * 1e9)} ns")
         if not coin.searched:
-            why = reasons.get("search for the fair pulse", "a coin pulse is searched with an in-plane field only")
+            why = reasons.get("search for the fair pulse", "a fair pulse is searched with an in-plane field only")
             row[-1] += " " + note.mark(f"the fairest of a map, its tolerance not searched: {why}")
             row.append(note(f"not searched: {why}"))
         else:
@@ -148,8 +150,8 @@ def document(records: Sequence[Characterisation], command: str, costs: CostTable
         versions=versions,
         table="\n".join(lines),
         notes=str(notes),
-        coin="" if searched else " This run was quick and took the fairest of a coarse map instead.",
-        line=f"a line past 256 cells ({number(1e15 * line, 2)} fF), charged\n  once",
+        coin="" if searched else " This run was quick and took the fairest pulse of a coarse map instead.",
+        line=f"a line past 256 cells ({number(1e15 * line, 2)} fF), charged once",
         prices=costs.name,
         relax=number(first.relax * 1e9),
         torque="on" if first.spin_torque else "off",
@@ -164,7 +166,7 @@ def further(names: Sequence[str]) -> str:
         return ""
     lines = [
         "",
-        "Junctions with further terms ([terms.md](terms.md)) have no row above, since their pulses differ:",
+        "Junctions with further terms ([terms.md](terms.md)) have no row above, because their pulses differ:",
         "",
     ]
     lines += [
@@ -185,13 +187,19 @@ def further(names: Sequence[str]) -> str:
 
 
 def described(name: str) -> str:
-    """Every number of a preset with its grade and source."""
+    """Return every number of a preset with its grade and source; a source that several numbers share is named once."""
     entry = presets.entry(name)
-    lines = [f"### {name}: {entry.title}", "", f"{entry.citation}. {entry.notes}".strip(), ""]
+    numbers = presets.sources(name)
+    shared, times = Counter(part for n in numbers.values() for part in n.source.split("; ")).most_common(1)[0]
+    cited = entry.citation[0].upper() + entry.citation[1:]
+    lines = [f"### {name}: {entry.title}", "", f"{cited}. {entry.notes}".strip(), ""]
+    if times > 2:
+        lines += [f"*As above* in this table means: {shared}.", ""]
     lines += ["| parameter | value | unit | grade | source |", "| --- | --- | --- | --- | --- |"]
-    for key, n in presets.sources(name).items():
+    for key, n in numbers.items():
         span = "" if n.low is None or n.high is None else f" ({n.low:.4g} to {n.high:.4g})"
-        lines.append(f"| {key} | {n.value:.6g}{span} | {n.unit} | {n.grade} | {n.source} |")
+        source = n.source.replace(shared, "as above") if times > 2 else n.source
+        lines.append(f"| {key} | {n.value:.6g}{span} | {n.unit} | {n.grade} | {source} |")
     return "\n".join(lines)
 
 
@@ -212,8 +220,8 @@ def recorded(name: str, folder: Path, effort: Effort) -> Characterisation:
         except InputError as error:
             print(f"{name}: {error}; computed again", file=sys.stderr)
     print(f"{name}: computing", file=sys.stderr)
-    with progress_bars() as bars:
-        record = characterise(junction, effort=effort, line_capacitance=line, progress=bar_per_part(bars))
+    with progress() as shown:
+        record = characterise(junction, effort=effort, line_capacitance=line, progress=shown)
     folder.mkdir(parents=True, exist_ok=True)
     record.save(path)
     return record

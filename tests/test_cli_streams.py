@@ -237,7 +237,7 @@ def test_an_interrupt_ends_a_wait_and_keeps_what_there_is(capsys, feed, tmp_path
 
 def test_a_slow_stream_says_its_pace_and_the_time_left(capsys, feed, tmp_path, monkeypatch):
     monkeypatch.setattr("voltaspin.noise.stream._SLOW", 0.2)
-    monkeypatch.setattr("voltaspin.cli.terminal.now_and_then", lambda: lambda text: print(text, file=sys.stderr))
+    monkeypatch.setattr("voltaspin.core.progress.EVERY", 0.0)
     lab = feed(PACKED[:500], wait=2.5, more=PACKED[500:1000])
     code, _, err = run(capsys, "bits", lab, "--count", 8000, "--out", tmp_path / "o.bin", "--file-format", "packed")
     assert code == 0

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from voltaspin.core.errors import InputError as InputError
     from voltaspin.core.errors import NoiseExhaustedError as NoiseExhaustedError
     from voltaspin.core.ledger import Ledger as Ledger
+    from voltaspin.core.progress import progress as progress
     from voltaspin.core.quantity import Sourced as Sourced
     from voltaspin.cost import price as price
     from voltaspin.device import Junction as Junction

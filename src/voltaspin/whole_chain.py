@@ -17,6 +17,7 @@ import numpy as np
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.folders import OutputFolder
+from voltaspin.core.forecast import Forecast
 from voltaspin.core.result import RunRecord
 from voltaspin.cost.comparison import cost_of_images
 from voltaspin.device import SwitchingModel, presets
@@ -33,11 +34,13 @@ from voltaspin.noise.examination.statistics import array_bits
 from voltaspin.report.demo_page import files_before, write_report
 from voltaspin.report.demo_results import DemoResults, QualityPair, Reverse
 from voltaspin.report.in_place import show_in_place
+from voltaspin.study.work import seconds_of
 
 Progress = Callable[[str, int, int], None]
 
 K_EFF_SPREAD, STRAY_SPREAD = 0.05, 0.5e-3  # assumed: no published array states them for such junctions
 CYCLES = 2000
+_OTHER_SECONDS, _MEMORY = 40.0, 1.5e9  # of all that is no image, on one core; at most [byte]; both measured
 SHARED = (
     "All conditions share the weights, the time steps and, image by image, the uniform words that decide the bits: "
     "the same 16-bit word asks a memory cell at its own probability and a software coin at 1/2, and the "
@@ -84,6 +87,12 @@ def demo(
         results = _run(folder, images=images, steps=steps, seed=seed, command=command, progress=show)
         folder.finish(RunRecord().to_json())
     return results
+
+
+def forecast(images: int, steps: int) -> Forecast:
+    """Return time and memory of :func:`demo`, within a factor of two or three."""
+    seconds = _OTHER_SECONDS + seconds_of(6.0 * images * steps)  # five conditions, and images in place
+    return Forecast(work=f"the demo, {images} images of each condition", seconds=seconds, memory=_MEMORY)
 
 
 def control_source(seed: int) -> NoiseSource:

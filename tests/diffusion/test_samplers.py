@@ -19,6 +19,7 @@ from diffusers import (
 
 from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError
+from voltaspin.diffusion.classes import ClassSpec
 from voltaspin.diffusion.pipelines import Pipeline
 from voltaspin.diffusion.published import open_model, sample_unmodified
 from voltaspin.diffusion.recipe import make_model, make_scheduler
@@ -175,8 +176,8 @@ def test_evaluations_that_a_sampler_cannot_have_are_refused(pipeline: Pipeline) 
         by_name(pipeline, "dpm")
     with pytest.raises(InputError, match="eta is not of sampler = 'euler'"):
         generate(pipeline, PseudoSource(), sampler="euler", steps=5, count=1, eta=0.5)
-    with pytest.raises(InputError, match="no class"):
-        by_name(replace(pipeline, classes=object()), "euler")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="needs label="):
+        by_name(replace(pipeline, classes=ClassSpec(classes=2, unconditional=False)), "euler")
 
 
 def test_the_command_takes_every_name(capsys: pytest.CaptureFixture[str], tmp_path: Any) -> None:

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from voltaspin.core.errors import InputError
-from voltaspin.diffusion import TrainSpec, inplace, load_pipeline, log_lines, train
+from voltaspin.diffusion import TrainSpec, inplace, load_pipeline, train
 from voltaspin.diffusion.backend import check_compiler
 from voltaspin.diffusion.data import ImageSet
 from voltaspin.diffusion.recipe import held_out_timesteps, make_scheduler
@@ -169,19 +169,6 @@ def test_counts_of_an_array_are_validated_without_disturbing_it(
     assert losses[0] is None
     assert losses[1] == losses[2]
     assert (tmp_path / "watched" / "samples" / "00000006.png").is_file()
-
-
-def test_lines_come_now_and_then_with_pace_and_time_left() -> None:
-    said: list[str] = []
-    now = 0.0
-    progress = log_lines(10, say=said.append, clock=lambda: now)
-    for step in range(1, 101):
-        progress(step, 100, 0.5)
-        now += 1.0
-    # a line every ten seconds of a step a second, and the last step
-    assert len(said) == 10
-    assert said[0] == "step 11 of 100, loss 0.5000, 10 images a second, 89 s left"
-    assert said[-1] == "step 100 of 100, loss 0.5000, 10 images a second"
 
 
 def test_streams_of_a_slot_keep_the_memorys_state_from_step_to_step(images: ImageSet, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import socket
 import subprocess
@@ -21,7 +22,7 @@ from voltaspin.explorer import ExplorerState, bit_view, price_view, switching_vi
 from voltaspin.explorer.views import source_of
 from voltaspin.memory import MagnetoelectricMemory
 from voltaspin.noise import build
-from voltaspin.report.explorer_page import examples, junction_text, span_of_voltage, span_of_width, table
+from voltaspin.report.explorer_page import examples, junction_text, span_of_voltage, span_of_width, still, table
 
 
 def run(capsys, line):
@@ -207,3 +208,9 @@ def test_a_description_names_the_same_array(tmp_path, monkeypatch):
     assert source.k == 2
     array = MagnetoelectricMemory(K_eff_spread=0.05, stray_field_spread=0.5e-3, seed=0)
     assert np.array_equal(source.memory.p01, array.p01)
+
+
+def test_the_tour_of_the_site_has_the_same_panels():
+    page = still(ExplorerState(steps=2, images=1))
+    assert re.findall("<p><strong>(.*?)</strong>", page) == ["Switching", "Random bits", "Price", "Images"]
+    assert page.count('<img src="data:image/png;base64,') == page.count('alt="') == 2

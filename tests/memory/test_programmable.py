@@ -1,7 +1,5 @@
 """Pulses chosen for their probability, against the Fokker-Planck equation of single cells."""
 
-import sys
-
 import numpy as np
 import pytest
 from scipy.stats import binom, norm
@@ -30,14 +28,14 @@ def library(tmp_path_factory):
 
 
 def test_pulses_that_are_solved_on_first_use_are_told_and_kept(tmp_path, monkeypatch, capsys):
-    from voltaspin.cli.terminal import progress_of
     from voltaspin.core.context import waits_told_to
+    from voltaspin.core.progress import progress
     from voltaspin.memory import pulses
 
     monkeypatch.setenv("VOLTASPIN_CACHE", str(tmp_path))
     monkeypatch.setattr(pulses, "VOLTAGES", np.array([1.0]))
     monkeypatch.setattr(pulses, "CLOCK", 2e-10)
-    monkeypatch.setattr("voltaspin.cli.terminal.now_and_then", lambda: lambda text: print(text, file=sys.stderr))
+    monkeypatch.setattr("voltaspin.core.progress.EVERY", 0.0)
 
     def cells(spread):
         model, variation = SwitchingModel.constant(0.5, 0.5), Variation(K_eff=spread, stray_field=0.0)
@@ -50,7 +48,7 @@ def test_pulses_that_are_solved_on_first_use_are_told_and_kept(tmp_path, monkeyp
         assert seen == [("solve pulses (once)", k, 5) for k in range(6)]
         cells(0.05).library  # noqa: B018
         assert len(seen) == 6  # kept
-    with progress_of():  # no terminal here: lines
+    with progress():  # no terminal here: lines
         cells(0.0).library  # noqa: B018
     assert len(seen) == 6  # nobody listened any more
     assert "solve pulses (once): 1 of 1" in capsys.readouterr().err

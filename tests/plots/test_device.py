@@ -93,7 +93,7 @@ def test_the_table_of_the_docs(record: Characterisation) -> None:
     text = script.document([record, lacking], "python scripts/preset_table.py", CostTable.default())
     head, rule, first, second = [line for line in text.splitlines() if line.startswith("| ")][:4]
     assert len({line.count("|") for line in (head, rule, first, second)}) == 1
-    assert "Made by `python scripts/preset_table.py` with voltaspin " in text
+    assert "`python scripts/preset_table.py` made this page with voltaspin " in text
     assert first.startswith("| generator | 16 | 10.4 | ")
     assert "fJ" in first
     assert "no coin" in text

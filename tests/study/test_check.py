@@ -7,6 +7,7 @@ import time
 import pytest
 
 from voltaspin.cli.app import main
+from voltaspin.cli.terminal import progress_of
 from voltaspin.core.errors import InputError
 from voltaspin.report.study_page import page, summary, table_csv, verdicts_png
 from voltaspin.study.check import check, idle, leaves
@@ -208,9 +209,7 @@ NAMES = ["$x", "[/T]", "=1+1", "<b>bold</b>", "a|b", "{0}", "%d", "\\frac{", "@S
          "*x* `y`", "寸"]  # fmt: skip
 
 
-def test_names_are_shown_as_they_stand(tmp_path, capsys):
-    from rich.console import Console
-
+def test_names_are_shown_as_they_stand(tmp_path, capsys, monkeypatch):
     conditions = {name: {"steps": i + 2} for i, name in enumerate(NAMES)}
     spec = StudySpec(name="$ [/T] <i>", question="<script>", margin=0.1, baseline="$base_{", conditions={
         "$base_{": {"steps": 1}, **conditions,
@@ -236,11 +235,10 @@ def test_names_are_shown_as_they_stand(tmp_path, capsys):
     assert [c.removeprefix("'") for c in cells] == NAMES
     assert not any(c.startswith(("=", "+", "-", "@")) for c in cells)
     # the bars' descriptions are plain text to rich
-    from voltaspin.cli.terminal import progress_bars
-
-    bars = progress_bars()
-    for name in NAMES:
-        bars.add_task(name, total=1)
-    console = Console(force_terminal=True, width=200)
-    console.print(bars.get_renderable())
-    assert "[/T]" in capsys.readouterr().out
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    with progress_of() as bars:
+        for name in NAMES:
+            bars("sample{}", 0, 1, f": {name}")
+            bars(name, 0, 1)
+    assert "[/T]" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.folders import locked
 from voltaspin.study.runner import Certificates, execute, finished, folder_of, prepare, shard_of
 from voltaspin.study.specification import StudySpec
 
@@ -106,6 +107,25 @@ def test_a_killed_study_goes_on_and_repeats_nothing(elsewhere, tmp_path, monkeyp
     assert all(finished(out, r) for r in runs)
     assert not list((out / "runs").glob(".*"))  # nothing half done is left
     assert len(done(tmp_path)) <= len(runs) + 1  # the run in which the kill fell may have written its line
+
+
+def test_what_another_process_does_now_comes_last(elsewhere, tmp_path):
+    runs, out = spec().runs(), tmp_path / "out"
+    prepare(out)
+    mine = threading.Event()
+
+    def other():
+        with locked(out / "runs" / f".{runs[0].key}.lock", what="the first run", wait=True):
+            mine.set()
+            while len(done(tmp_path)) < len(runs) - 1:  # a command that waited here would never end
+                time.sleep(0.01)
+
+    holder = threading.Thread(target=other, daemon=True)
+    holder.start()
+    assert mine.wait(10)
+    assert execute(runs, out, work=elsewhere.work) == len(runs)
+    holder.join(10)
+    assert done(tmp_path) == [r.key for r in (*runs[1:], runs[0])]
 
 
 def in_another_process(tmp_path, runs, out, workers):

@@ -24,7 +24,8 @@ from voltaspin.cli.images import sample
 from voltaspin.cli.measure import measure
 from voltaspin.cli.memory import app as memory_app
 from voltaspin.cli.noise import bits, randomness
-from voltaspin.cli.options import AsJson, Force, OptionError, Out, Seed, count
+from voltaspin.cli.old_words import translated
+from voltaspin.cli.options import AsJson, DryRun, Force, OptionError, Out, Seed, count
 from voltaspin.cli.schema import schema
 from voltaspin.cli.study import frontier, spec, study
 from voltaspin.cli.template import template
@@ -86,6 +87,7 @@ def demo(
     ] = 256,
     steps: Annotated[int, count("--steps", least=2, most=10**6, help="Ancestral steps per image.")] = 50,
     seed: Seed = 0,
+    dry_run: DryRun = False,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -95,7 +97,11 @@ def demo(
     """
     from voltaspin.report.demo_page import summary_table
     from voltaspin.whole_chain import demo as run_demo
+    from voltaspin.whole_chain import forecast as forecast_of_demo
 
+    if dry_run:
+        show(forecast_of_demo(images, steps), as_json)
+        return
     with progress_of() as progress:
         results = run_demo(out=out, images=images, steps=steps, seed=seed, force=force, progress=progress)
     if as_json:
@@ -187,6 +193,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     set_quiet(QUIET_WORD in given)
     arguments = [word for word in given if word != QUIET_WORD]
+    arguments = translated(arguments, typer.main.get_command(app))
     with _errors_in_one_line(arguments), stoppable():
         for before, word in pairwise(["", *arguments]):
             check_argument(word, before)

@@ -20,9 +20,9 @@ from voltaspin.core.folders import claimed_file
 @partial(file_options, without=("leave_out",))
 def cells(
     file: Annotated[
-        str | None, typer.Argument(help="File of bits or stream, - for standard input; or give --source.")
+        str | None, typer.Argument(help="File of bits or stream, - for standard input; or give --noise.")
     ] = None,
-    noise: Annotated[str | None, typer.Option("--source", "--noise", help="memory, instead of a file.")] = None,
+    noise: Annotated[str | None, typer.Option("--noise", help="memory, instead of a file.")] = None,
     bits: Annotated[
         int | None, count("--bits", most=2**52, why="more than any file has", help="How many; default: all of a file.")
     ] = None,

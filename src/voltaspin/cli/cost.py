@@ -43,7 +43,7 @@ def cost(
     seed: Seed = 0,
     model: Model = None,
     image_steps: Annotated[
-        int | None, count("--image-steps", help="Ancestral steps of an image; default: 50.")
+        int | None, count("--steps", help="Network evaluations per image; default: 50.")
     ] = None,
     training_steps: Annotated[
         int | None,
@@ -51,7 +51,7 @@ def cost(
     ] = None,
     batch: Annotated[
         int | None,
-        count("--training-batch", help="Images a training step; default: the model's own, else 64."),
+        count("--batch", help="Images at once in training; default: the model's own, else 64."),
     ] = None,
     measure: Annotated[
         Literal["auto", "always", "never"] | None,
@@ -68,7 +68,7 @@ def cost(
             help="Whether an image and a training run are priced too; default: where the extra diffusion is installed.",
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="A figure of every ratio, and of an image.")] = None,
+    figure: Annotated[Path | None, typer.Option("--figure", help="PNG of every ratio, and of an image.")] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -77,7 +77,7 @@ def cost(
 
     Example: [bold]voltaspin cost --junction generator --against intel-14[/bold]
     """
-    of_work = {"image_steps": image_steps, "training_steps": training_steps, "training_batch": batch}
+    of_work = {"steps": image_steps, "training_steps": training_steps, "batch": batch}
     asked = [k for k, v in {**of_work, "model": model}.items() if v is not None]
     given = asked + ["measure"] * (measure is not None)
     if work is False and given:
@@ -95,7 +95,7 @@ def cost(
     else:
         pulse = fair_pulse(chosen).pulse
     reset = pulse.voltage != 0 if reset is None else reset
-    with contextlib.nullcontext() if out is None else claimed_file(out, force=force, suffix=".png"):
+    with contextlib.nullcontext() if figure is None else claimed_file(figure, force=force, suffix=".png"):
         prices = Prices.of(chosen, pulse, draws=Draws(samples=samples, seed=seed))
         found = figure_of_merit(
             chosen, pulse, cells_per_bit=cells_per_bit, reset=reset, against=tuple(against or ()), prices=prices
@@ -115,9 +115,9 @@ def cost(
                     raise
                 why = missing_package(missing, "the price of an image")
                 remark(f"voltaspin: only the random bit is priced; {why}")
-        if out is not None:
+        if figure is not None:
             from voltaspin.plots.cost import image_energies, ratios
             from voltaspin.plots.drawing import stacked
 
-            write_bytes(out, stacked((ratios, found), *([(image_energies, found.work)] if found.work else [])))
+            write_bytes(figure, stacked((ratios, found), *([(image_energies, found.work)] if found.work else [])))
     show(found, as_json)

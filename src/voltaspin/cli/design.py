@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from voltaspin.cli.options import AsJson, Force, count
+from voltaspin.cli.options import AsJson, DryRun, Force, count
 from voltaspin.cli.study import Certificates
 from voltaspin.cli.terminal import print_json, progress_of, remark, run_record, show
 from voltaspin.core.errors import InputError
@@ -24,7 +24,7 @@ def design(
     workers: Annotated[int, count("--workers", most=1024, why="more than any machine has", help="Processes here.")] = 1,
     scheduler: Annotated[str, typer.Option("--scheduler", help="Address of a dask scheduler, to run there.")] = "",
     tls: Certificates = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the space, print its size, do nothing.")] = False,
+    dry_run: DryRun = False,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -40,7 +40,7 @@ def design(
     from voltaspin.design.feasible import check_space
     from voltaspin.design.kid import KID, study_of, with_kid
     from voltaspin.design.result import survivors
-    from voltaspin.design.search import check_search, explore
+    from voltaspin.design.search import check_search, explore, forecast
     from voltaspin.design.size import DesignSize
     from voltaspin.design.space import DesignSpace
     from voltaspin.plots.drawing import png
@@ -54,7 +54,9 @@ def design(
     check_search(asked)
     reasons = check_space(asked)
     if dry_run:
-        show(DesignSize.of(asked, reasons), as_json)
+        seconds, memory = forecast(asked)
+        size = DesignSize.of(asked, reasons).model_copy(update={"seconds": seconds, "memory": memory})
+        show(size, as_json)
         return
     pages = partial(
         OutputFolder.claim, out, command="design", arguments={}, force=force, resume=True, among=_ours(out), wait=True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from voltaspin.cli.options import AsJson, Background, Force, Out, Seed, word
-from voltaspin.cli.terminal import progress_of, show
+from voltaspin.cli.terminal import check_fail_on, end_on, progress_of, show
 from voltaspin.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,6 +56,10 @@ def evaluate(
     reference_split: Split = "test",
     background: Background = None,
     seed: Seed = 0,
+    fail_on: Annotated[
+        str | None, typer.Option("--fail-on", help="different: of --against: end with status 3 where the interval of a "
+                          "difference leaves zero out.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Score a folder of images against real ones: KID and FD or FID, with intervals.
@@ -66,6 +70,9 @@ def evaluate(
 
     In colour: [bold]voltaspin evaluate images --extractor inception --reference-images cifar10[/bold]
     """
+    check_fail_on(fail_on, {"different": "the interval of a difference leaves zero out"})
+    if fail_on is not None and against is None:
+        raise InputError(f"--fail-on {fail_on} is of --against; give both or neither")
     from voltaspin.metrics import FidelityExtractor, compare_folders, evaluate_fidelity, evaluate_folder
     from voltaspin.metrics import reference as shipped_reference
     from voltaspin.metrics.evaluation import single_images
@@ -101,10 +108,9 @@ def evaluate(
     with progress_of("features") as progress:
         if against is not None:
             real = shipped_reference(reference) if statistics is None else statistics
-            show(
-                compare_folders(folder, against, real, extractor=network, background=background, progress=progress),
-                as_json,
-            )
+            found = compare_folders(folder, against, real, extractor=network, background=background, progress=progress)
+            show(found, as_json)
+            end_on(fail_on, {"different": any(not d.low <= 0 <= d.high for d in found.differences)})
             return
         assert statistics is not None, "the shipped reference is scored above"
         images = ImageParts.of_files(folder, single_images(folder), background=background)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from voltaspin.cli.options import quantity
+from voltaspin.cli.options import count, quantity
 from voltaspin.cli.terminal import remark
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
@@ -19,24 +19,24 @@ from voltaspin.core.errors import InputError
 if TYPE_CHECKING:
     from voltaspin.noise import NoiseSource
 
-#: Name in :class:`voltaspin.noise.RecordedSource`, option, further spellings, help.
-_OPTIONS: dict[str, tuple[type, tuple[str, ...], str]] = {
-    "format": (str, ("--file-format",), "packed, bytes, text, hex, base64, json, csv, npy, npz, mat, hdf5, wav or "
+#: By its name in :class:`voltaspin.noise.RecordedSource`: text or, with its least value, a count; option; help.
+_OPTIONS: dict[str, tuple[str | int, str, str]] = {
+    "format": ("text", "--file-format", "packed, bytes, text, hex, base64, json, csv, npy, npz, mat, hdf5, wav or "
                "samples; default: recognised by content."),
-    "bit_order": (str, ("--bit-order",), "Of packed bytes: msb (the first bit is the highest, the default) or lsb."),
-    "threshold": (str, ("--threshold",), "Above which a bit is 1: 5.4kohm, 0.35V, -20mV, a number in SI, or fit."),
-    "unit": (str, ("--unit",), "Of the values, such as kohm or mV, where the file does not say it."),
-    "column": (str, ("--column",), "Of a table: name, or number from 0; of a file of arrays: name."),
-    "n_cells": (int, ("--n-cells", "--lanes"), "Cells that were read in turn."),
-    "leave_out": (str, ("--leave-out",), "Cells whose bits are skipped: 3,17,40-47, or the file of `cells --out`."),
-    "sample_type": (str, ("--sample-type",), "Of raw converter words: int16, uint8, float32, ...; packed: the numbers "
+    "bit_order": ("text", "--bit-order", "Of packed bytes: msb (the first bit is the highest, the default) or lsb."),
+    "threshold": ("text", "--threshold", "Above which a bit is 1: 5.4kohm, 0.35V, -20mV, a number in SI, or fit."),
+    "unit": ("text", "--unit", "Of the values, such as kohm or mV, where the file does not say it."),
+    "column": ("text", "--column", "Of a table: name, or number from 0; of a file of arrays: name."),
+    "n_cells": (1, "--n-cells", "Cells that were read in turn."),
+    "leave_out": ("text", "--leave-out", "Cells whose bits are skipped: 3,17,40-47, or the file of `cells --out`."),
+    "sample_type": ("text", "--sample-type", "Of raw converter words: int16, uint8, float32, ...; packed: the numbers "
                     "of a table or array are bytes of eight bits."),
-    "byte_order": (str, ("--byte-order",), "Of raw converter words: little (default) or big."),
-    "channels": (int, ("--channels",), "Of raw converter words: channels that take turns; --column says which."),
-    "header_bytes": (int, ("--header-bytes",), "Of raw converter words: bytes before the first one."),
-    "delimiter": (str, ("--delimiter",), "Of a table: comma, semicolon, tab or space."),
-    "decimal": (str, ("--decimal",), "Decimal sign of a table: . or ,"),
-    "skip_rows": (int, ("--skip-rows",), "Lines of a table above its first row of numbers."),
+    "byte_order": ("text", "--byte-order", "Of raw converter words: little (default) or big."),
+    "channels": (1, "--channels", "Of raw converter words: channels that take turns; --column says which."),
+    "header_bytes": (0, "--header-bytes", "Of raw converter words: bytes before the first one."),
+    "delimiter": ("text", "--delimiter", "Of a table: comma, semicolon, tab or space."),
+    "decimal": ("text", "--decimal", "Decimal sign of a table: . or ,"),
+    "skip_rows": (0, "--skip-rows", "Lines of a table above its first row of numbers."),
 }  # fmt: skip
 _PANEL = "Recorded files and streams (the content is recognised; these options say what it leaves open)"
 _STREAM_PANEL = "Streams"
@@ -52,7 +52,7 @@ _STREAM: dict[str, Any] = {
                  help="Without a byte after which a stream is given up, 30s or 10min; default: 5min."),
     ],
 }  # fmt: skip
-SPELLED = {name: spellings[0] for name, (_, spellings, _) in _OPTIONS.items()}  #: each option by its name there
+SPELLED = {name: spelling for name, (_, spelling, _) in _OPTIONS.items()}  #: each option by its name there
 
 Given = dict[str, Any]  #: the options that were given, by their names in RecordedSource
 
@@ -102,9 +102,9 @@ def file_options(command: Callable[..., None], *, without: Collection[str] = ())
     more = [
         inspect.Parameter(
             f"file_{name}", inspect.Parameter.KEYWORD_ONLY, default=None,
-            annotation=Annotated[type_ | None, typer.Option(*spellings, help=text, rich_help_panel=_PANEL)],
+            annotation=_annotation(kind, spelling, text),
         )
-        for name, (type_, spellings, text) in of_file.items()
+        for name, (kind, spelling, text) in of_file.items()
     ]  # fmt: skip
     more += [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
@@ -115,6 +115,14 @@ def file_options(command: Callable[..., None], *, without: Collection[str] = ())
     )
     with_options.__annotations__ = {p.name: hints.get(p.name) for p in own} | {p.name: p.annotation for p in more}
     return with_options
+
+
+def _annotation(kind: str | int, spelling: str, text: str) -> Any:
+    """The option of a recorded file: a text, or a count from ``kind`` on."""
+    if isinstance(kind, str):
+        return Annotated[str | None, typer.Option(spelling, help=text, rich_help_panel=_PANEL)]
+    most = count(spelling, least=kind, most=2**52, why="more than any file has", help=text, panel=_PANEL)
+    return Annotated[int | None, most]
 
 
 def check_recording(noise: str, recording: Given) -> None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from voltaspin.cli.device import chosen_junction
-from voltaspin.cli.options import AsJson, Changes, Force, Out, SpinTorque, count
-from voltaspin.cli.terminal import now_and_then, progress_bars, progress_of, remark, run_record, show
+from voltaspin.cli.device import JUNCTION_HELP, chosen_junction
+from voltaspin.cli.options import AsJson, Changes, DryRun, Force, Out, SpinTorque, count
+from voltaspin.cli.terminal import check_fail_on, end_on, progress_of, remark, run_record, show
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_bytes
 from voltaspin.core.folders import OutputFolder
@@ -22,8 +22,9 @@ from voltaspin.core.spec import environment
 from voltaspin.core.stopping import Stopped
 from voltaspin.device.fit.kinds import KINDS, MODEL_WORDS
 
+_OTHER_SECONDS, _MEMORY = 4.0, 0.4e9  # of tables, one figure and start; of fits, at most [byte]: measured
+
 if TYPE_CHECKING:
-    from voltaspin.core.result import Result
     from voltaspin.device.fit.devices import DeviceFits
     from voltaspin.device.fit.likelihood import FitResult
     from voltaspin.device.fit.model import FittedModel
@@ -38,9 +39,7 @@ def fit(
     kind: Annotated[
         str | None, typer.Option("--kind", help=f"{', '.join(KINDS)}; default: what the columns tell.")
     ] = None,
-    preset: Annotated[
-        str | None, typer.Option("--preset", help="Where the fit starts; `voltaspin device list` names the presets.")
-    ] = None,
+    junction: Annotated[str | None, typer.Option("--junction", help=f"Where the fit starts. {JUNCTION_HELP}")] = None,
     changes: Changes = None,
     free: Annotated[
         str | None, typer.Option("--free", help="Parameters to fit, with commas: xi,Delta,B_x. The others stay.")
@@ -48,8 +47,8 @@ def fit(
     columns: Annotated[
         list[str] | None,
         typer.Option(
-            "--columns",
-            help="QUANTITY=COLUMN or QUANTITY=COLUMN:UNIT, repeated: --columns width=t_pulse:ns. A column called "
+            "--column",
+            help="QUANTITY=COLUMN or QUANTITY=COLUMN:UNIT, repeated: --column width=t_pulse:ns. A column called "
             "like its quantity is found without: width, width_ns, width (ns). No unit means SI.",
         ),
     ] = None,
@@ -75,7 +74,7 @@ def fit(
     model: Annotated[
         str,
         typer.Option(
-            "--model",
+            "--switching-model",
             help=f"Of a switching fit: {', '.join(MODEL_WORDS)}, several with commas, or all: their comparison.",
         ),
     ] = "vcma",
@@ -83,6 +82,14 @@ def fit(
         Path | None,
         typer.Option("--figure", help="PNG of data and fit: of several devices a panel each, at most 24, worst first."),
     ] = None,
+    fail_on: Annotated[
+        str | None,
+        typer.Option(
+            "--fail-on",
+            help="misfit: end with status 3 where the model does not describe a device's data, or one has no fit.",
+        ),
+    ] = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Parameters of a junction from measurements, with their errors.
@@ -94,20 +101,22 @@ def fit(
     spread: R_P and R_AP of many devices.
 
     A column device (device_id, die, ...) makes a fit for each device, and the spread between devices.
-    The fit starts at the preset with its changes.
+    The fit starts at the junction with its changes.
     Writes junction.json (the fitted junction), fit.json (all numbers), fit.png; of several devices devices/NAME.json.
 
-    Example: [bold]voltaspin device fit sweep.csv --preset generator --fixed trials=1000 --out fitted[/bold]
+    Example: [bold]voltaspin device fit sweep.csv --junction generator --fixed trials=1000 --out fitted[/bold]
     """
-    from voltaspin.device.fit.compare import chosen_models
+    check_fail_on(fail_on, {"misfit": "the model does not describe the data of a device, or there is no fit"})
+    from voltaspin.device.fit.compare import DESCRIBES, chosen_models
+    from voltaspin.device.fit.devices import DeviceFits
     from voltaspin.device.fit.tables import Measurements, read_devices
 
-    start = chosen_junction(preset or "generator", changes)
+    start = chosen_junction(junction or "generator", changes)
     models = chosen_models(model)
     found = read_devices(files, kind=kind, columns=columns or (), fixed=fixed or (), junction=start)
     of_kind = next(one.kind for one in found if isinstance(one, Measurements))
-    if of_kind == "spread" and (preset is not None or changes):
-        option = "--set" if changes else "--preset"
+    if of_kind == "spread" and (junction is not None or changes):
+        option = "--set" if changes else "--junction"
         raise InputError(f"{option}: a fit of a spread starts at no junction and gives none; leave it out")
     if of_kind == "spread" and (out / "junction.json").exists():
         raise InputError(f"{out} holds the junction of another fit, and a spread gives none; choose another --out")
@@ -124,21 +133,31 @@ def fit(
         free=None if free is None else tuple(part.strip() for part in free.split(",")), degree=degree,
         spin_torque=spin_torque, quick=quick, fixed=tuple(fixed or ()),
     )  # fmt: skip
+    if dry_run:
+        from voltaspin.core.forecast import Forecast
+
+        points = sum(one.points for one in found if isinstance(one, Measurements))
+        seconds = _OTHER_SECONDS + sum(asked.seconds(one) for one in found if isinstance(one, Measurements))
+        show(Forecast(work=f"fits of {len(found)} device(s), {points} rows", seconds=seconds, memory=_MEMORY), as_json)
+        return
     arguments = {
         "sha256": sorted({file["sha256"] for one in found if isinstance(one, Measurements) for file in one.files}),
-        "kind": of_kind, "preset": preset or "generator", "set": changes, "free": free, "columns": columns,
+        "kind": of_kind, "preset": junction or "generator", "set": changes, "free": free, "columns": columns,
         "fixed": fixed, "degree": degree, "spin_torque": spin_torque, "quick": quick, "model": model,
     }  # fmt: skip
     with OutputFolder.claim(out, command="device fit", arguments=arguments, force=force) as folder:
         if len(found) == 1:
             assert isinstance(found[0], Measurements)  # a single bad device is an error
-            result: Result = _fit_one(folder, found[0], asked)
+            result: FitRecord | DeviceFits = _fit_one(folder, found[0], asked)
         else:
             result = _fit_many(folder, found, asked)
     made = [f"junction: {(out / 'junction.json').resolve()}"] if (out / "junction.json").exists() else []
     made += [f"fits: {(out / 'devices').resolve()}"] if (out / "devices").is_dir() else []
     made += [f"overlay: {picture.resolve()}"] if picture is not None else []
     show(result, as_json, *made, f"picture: {(out / 'fit.png').resolve()}")
+    each = result.devices if isinstance(result, DeviceFits) else (result,)
+    misfit = any(one.p_value is not None and one.p_value < DESCRIBES for one in each)
+    end_on(fail_on, {"misfit": misfit or (isinstance(result, DeviceFits) and bool(result.failed))})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,35 +206,30 @@ def _fit_one(folder: OutputFolder, found: Measurements, asked: _Asked) -> FitRec
     from voltaspin.plots.fit import fit_overlay
 
     folder.plan(["fit.json", "fit.png"])
-    with progress_bars() as bars:
-        bar, say, rough = bars.add_task("fit", total=None), now_and_then(), ""
+    with progress_of() as progress:
+        rough = ""
         if (seconds := asked.seconds(found)) > 60:
-            bars.console.print(f"the fit may take {seconds:.0f} s of one core; --quick ends before", highlight=False)
+            progress.say(f"the fit may take {seconds:.0f} s of one core; --quick ends before")
 
-        def show_step(done: int, left: float) -> None:
-            there = f"fit, step {done}" + (f", {left**0.5:.2g} sigma to go" if math.isfinite(left) else "")
-            bars.update(bar, completed=done, description=there)
-            say(there + rough)
+        def show_step(done: int, total: int | None, left: float) -> None:
+            there = f", {left**0.5:.2g} sigma to go" if math.isfinite(left) else ""
+            progress("fit{}", done, total, there + rough)
 
         def show_quick(answer: FitResult) -> None:
             nonlocal rough
             rough = f"; approximately {in_short(answer)}"
-            if bars.console.is_terminal:
-                bars.console.print(rough[2:], highlight=False)
 
         def show_model(word: str, made: FittedModel | None) -> None:
-            if made is not None and len(asked.models) > 1 and bars.console.is_terminal:
-                bars.console.print(f"{word}: {in_short(made.result)}", highlight=False)
+            if made is not None and len(asked.models) > 1:
+                progress.say(f"{word}: {in_short(made.result)}")
 
         made, record = asked.fitted(found, on_fit=show_model, progress=show_step, on_quick=show_quick)
-        bars.update(bar, total=1, completed=1, description="fit")
-        say("fit done, the picture follows")
-        bar = bars.add_task("figure", total=1)
+        progress("figure", 0, 1)
         predict = None if made.model is None or made.model.word == "vcma" else made.model.predict
         picture = png(
             fit_overlay(made.result, made.data, degree=asked.degree, spin_torque=asked.spin_torque, predict=predict)
         )
-        bars.update(bar, completed=1)
+        progress("figure", 1, 1)
     if record.junction is not None:
         folder.write_json("junction.json", record.junction)
     folder.write_bytes("fit.png", picture)
@@ -243,14 +257,12 @@ def _fit_many(folder: OutputFolder, found: Sequence[Measurements | BadDevice], a
     failed: dict[str, str] = {}
     try:
         with progress_of("devices") as report:
-            say = now_and_then()
             seconds = sum(asked.seconds(one) for one in found if not isinstance(one, BadDevice))
             if seconds > 60:
                 remark(f"voltaspin: {len(found)} fits may take {seconds:.0f} s of one core; --quick ends before, and a "
                       "run that is stopped goes on when it is started again")  # fmt: skip
             for done, one in enumerate(found):
                 report(done, len(found))
-                say(f"{done} of {len(found)} devices are fitted")
                 device, name = str(one.device), names[str(one.device)]
                 if isinstance(one, BadDevice):
                     failed[device] = one.reason

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from voltaspin.cli.device import JUNCTION_HELP
 from voltaspin.cli.files import (
     Given,
     Streaming,
@@ -18,7 +19,7 @@ from voltaspin.cli.files import (
 )
 from voltaspin.cli.memory import array_spec
 from voltaspin.cli.noise import Chain, Noise, make_source
-from voltaspin.cli.options import AsJson, Force, Out, Resume, Seed, count, ratio, word
+from voltaspin.cli.options import AsJson, DryRun, Force, Out, Resume, Seed, count, ratio, word
 from voltaspin.cli.terminal import progress_of, remark, show
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import parse_share
@@ -39,16 +40,14 @@ CellsPerPixel = Annotated[
 ]  # fmt: skip
 JunctionOfCells = Annotated[
     str | None,
-    typer.Option(
-        "--cells", help="Of images in place: junction of the cells, a preset or a file, or ideal; default: generator."
-    ),
+    typer.Option("--junction", help=f"Of the cells of images in place; default: generator. ideal, or: {JUNCTION_HELP}"),
 ]
 
 
 def refuse_cells(cells_per_pixel: int | None, cells: str | None, where: str) -> None:
     """Refuse the options of images in place for others."""
     if cells_per_pixel is not None or cells is not None:
-        option = "--cells-per-pixel" if cells_per_pixel is not None else "--cells"
+        option = "--cells-per-pixel" if cells_per_pixel is not None else "--junction"
         raise InputError(f"{option} is of {where} and has no effect without it; leave it out")
 
 
@@ -115,7 +114,7 @@ def sample(
     spec: Annotated[
         str,
         typer.Option(
-            "--spec", help="Of --compute memory: digital, analog, analog-fine, resistance-sum or a JSON file."
+            "--array", help="Of --compute memory: digital, analog, analog-fine, resistance-sum or a JSON file."
         ),
     ] = "",
     seed: Seed = 0,
@@ -126,6 +125,7 @@ def sample(
         str, typer.Option("--shard", help="Make only part i/N of the images; all parts go into one --out.")
     ] = "",
     resume: Resume = False,
+    dry_run: DryRun = False,
     force: Force = False,
     as_json: AsJson = False,
     *,
@@ -143,7 +143,7 @@ def sample(
     if eta is not None and sampler != "ddim":
         raise InputError(f"--eta {eta:g} is of --sampler ddim and has no effect on any other; leave it out")
     if spec and compute != "memory":
-        raise InputError(f"--spec {spec!r} is of --compute memory; give both or neither")
+        raise InputError(f"--array {spec!r} is of --compute memory; give both or neither")
     from voltaspin.report.sampling import Share, sample_into
     from voltaspin.report.sampling_runs import GaussianRun, InPlaceRun
 
@@ -154,6 +154,17 @@ def sample(
 
     in_place = in_place or (Path(model).is_dir() and trained_for(model) is not None)
     pipeline = open_model(model or shipped_model(), in_place=in_place)
+    if dry_run:
+        from voltaspin.diffusion.published import unet_of
+        from voltaspin.study.size import forecast_of_sampling
+
+        mine = -(-images // part[1])
+        twice = 2 if sampler == "heun" else 1
+        found = forecast_of_sampling(
+            unet_of(pipeline), images=mine, steps=twice * steps, batch=batch, crossbars=compute == "memory"
+        )
+        show(found, as_json)
+        return
     source: NoiseSource | None = None
     if not in_place or noise != "memory":
         source = make_source(
@@ -166,20 +177,19 @@ def sample(
     run: SampleRun
     if in_place:
         others = {
-            "sampler": sampler, "eta": eta, "label": label,
-            "guidance": guidance is not None and f"{guidance:g}", "churn": churn is not None and str(churn),
+            "sampler": sampler, "eta": eta, "churn": churn is not None and str(churn),
             "compute": compute != "digital" and compute,
         }  # fmt: skip
         if source is None:
             others["conditioning"] = condition
         elif cells is not None:
-            others["cells"] = cells
+            others["junction"] = cells
         if given := next((f"--{name} {value}" for name, value in others.items() if value), ""):
             raise InputError(f"{given} has no effect on images in place, whose steps the array decides; leave it out")
         run = InPlaceRun(
             share, pipeline=pipeline, folder=model, steps=steps, seed=seed, cells_per_pixel=cells_per_pixel,
             cells=None if cells is None else CellSpec(junction=cells), order=2 if order == 2 else 1, source=source,
-            settings=settings,
+            settings=settings, label=label, guidance=guidance,
         )  # fmt: skip
     else:
         refuse_cells(cells_per_pixel, cells, "--in-place")

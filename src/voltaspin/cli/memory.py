@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from voltaspin.cli.options import AsJson, Force, Out, Seed, count, quantity, ratio, word
-from voltaspin.cli.terminal import run_record, show
+from voltaspin.cli.terminal import check_fail_on, end_on, run_record, show
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import write_bytes
@@ -38,7 +38,9 @@ AnyModel = Annotated[
 ]
 SpecOption = Annotated[
     str,
-    typer.Option("--spec", help="Array: digital, analog, analog-fine, resistance-sum, or a JSON file of an ArraySpec."),
+    typer.Option(
+        "--array", help="Array: digital, analog, analog-fine, resistance-sum, or a JSON file of an ArraySpec."
+    ),
 ]
 
 
@@ -66,13 +68,13 @@ def macro_spec(file: str | None) -> MacroSpec | None:
     return None if file is None else MacroSpec.load(file)
 
 
-def with_figure(result: Result, out: Path | None, *, force: bool, as_json: bool) -> None:
-    """Show a result, and draw its figure where ``--out`` asks for it."""
+def with_figure(result: Result, figure: Path | None, *, force: bool, as_json: bool) -> None:
+    """Show a result, and draw its figure where ``--figure`` asks for it."""
     from voltaspin.plots.drawing import png
 
-    if out is not None:
-        with claimed_file(out, force=force, suffix=".png"):
-            write_bytes(out, png(result.plot()))
+    if figure is not None:
+        with claimed_file(figure, force=force, suffix=".png"):
+            write_bytes(figure, png(result.plot()))
     show(result, as_json)
 
 
@@ -87,7 +89,7 @@ def priced(model: str | None, spec: str, macro: str | None, steps: int) -> Compu
 
 
 def array_spec(text: str) -> ArraySpec:
-    """The specification of ``--spec``: a JSON file, or a preset's name."""
+    """The specification of ``--array``: a JSON file, or a preset's name."""
     from voltaspin.memory import ArraySpec
 
     return ArraySpec.load(text) if text.endswith(".json") or Path(text).is_file() else ArraySpec.preset(text)
@@ -124,7 +126,7 @@ def coverage(
 
     Shapes are enough: a folder needs its configuration and no weights. FILE.py:FUNCTION runs that file.
 
-    Example: [bold]voltaspin memory coverage --spec analog[/bold]
+    Example: [bold]voltaspin memory coverage --array analog[/bold]
     """
     chosen = array_spec(spec)
     show(traced(model).coverage(chosen), as_json)
@@ -136,16 +138,16 @@ def cost(
     spec: SpecOption = "analog",
     macro: MacroOption = None,
     steps: Annotated[int, count("--steps", help="Network evaluations per image.")] = 50,
-    out: Annotated[Path | None, typer.Option("--out", help="A figure: energy and area by component.")] = None,
+    figure: Annotated[Path | None, typer.Option("--figure", help="PNG: energy and area by component.")] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Energy, time and area of an image in crossbars, by component and layer, and of a digital machine.
 
-    Example: [bold]voltaspin memory cost --spec analog --out cost.png[/bold]
+    Example: [bold]voltaspin memory cost --array analog --figure cost.png[/bold]
     """
     network = priced(model, spec, macro, steps)
-    with_figure(network, out, force=force, as_json=as_json)
+    with_figure(network, figure, force=force, as_json=as_json)
 
 
 @app.command("map")
@@ -153,17 +155,17 @@ def map_(
     model: AnyModel = None,
     spec: SpecOption = "analog",
     macro: MacroOption = None,
-    out: Annotated[Path | None, typer.Option("--out", help="A figure: the floor plan.")] = None,
+    figure: Annotated[Path | None, typer.Option("--figure", help="PNG: the floor plan.")] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Which layer lies in which arrays: utilisation, copies and time of each, and a floor plan.
 
-    Example: [bold]voltaspin memory map --spec analog --out plan.png[/bold]
+    Example: [bold]voltaspin memory map --array analog --figure plan.png[/bold]
     """
     mapping = priced(model, spec, macro, 1).mapping
     assert mapping is not None
-    with_figure(mapping, out, force=force, as_json=as_json)
+    with_figure(mapping, figure, force=force, as_json=as_json)
 
 
 @app.command()
@@ -180,7 +182,7 @@ def export(
 
     The energies are nominal values, which add up; `table.csv` has the ranges.
 
-    Example: [bold]voltaspin memory export --spec analog --out macro-export[/bold]
+    Example: [bold]voltaspin memory export --array analog --out macro-export[/bold]
     """
     from voltaspin.cost.export import export_network
     from voltaspin.cost.pricing import CellPulse, weight_pulse
@@ -202,7 +204,7 @@ def export(
 @app.command()
 def macro(
     preset: Annotated[
-        str, typer.Option("--preset", help="A published macro; `list` names them, `all` sets them side by side.")
+        str, typer.Option("--published", help="A published macro; `list` names them, `all` sets them side by side.")
     ] = "",
     spec: SpecOption = "analog",
     macro: MacroOption = None,
@@ -210,22 +212,24 @@ def macro(
         list[str] | None,
         typer.Option("--set", help="FIELD=VALUE of a published macro's arrays or circuits, repeated; in SI."),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="A figure: the parts, or a published macro beside.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", help="PNG: the parts, or a published macro beside.")
+    ] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Energy, area and time of one array with all its circuits; of a published macro beside what was measured.
 
-    Example: [bold]voltaspin memory macro --preset mram-22-2025[/bold]
+    Example: [bold]voltaspin memory macro --published mram-22-2025[/bold]
     """
     from voltaspin.cost.macro import macro_cost
     from voltaspin.cost.silicon import check_macro, silicon_macro, silicon_macros, silicon_table
 
-    idle = {"--spec": spec != "analog", "--macro": macro is not None}
+    idle = {"--array": spec != "analog", "--macro": macro is not None}
     if preset in ("all", "list"):
-        idle |= {"--set": bool(changes), "--out": out is not None, "--json": as_json}
+        idle |= {"--set": bool(changes), "--figure": figure is not None, "--json": as_json}
     if preset and (said := next((option for option, given in idle.items() if given), "")):
-        raise InputError(f"{said} has no effect with --preset {preset}; leave it out")
+        raise InputError(f"{said} has no effect with --published {preset}; leave it out")
     if preset == "all":
         print(silicon_table())
         return
@@ -234,12 +238,14 @@ def macro(
             print(f"{key:<18}{one.name}; {one.citation} ({one.made})")
         return
     if changes and not preset:
-        raise InputError("--set changes a published macro: give --preset; other macros take --spec and --macro files")
+        raise InputError(
+            "--set changes a published macro: give --published; other macros take --array and --macro files"
+        )
     if preset:
         found: Result = check_macro(silicon_macro(preset), changes=dict(map(field_of, changes or [])))
     else:
         found = macro_cost(array_spec(spec), macro_spec(macro))
-    with_figure(found, out, force=force, as_json=as_json)
+    with_figure(found, figure, force=force, as_json=as_json)
 
 
 def endured(text: str) -> Sourced:
@@ -274,7 +280,7 @@ def endurance(
         quantity("--images-per-day", dimension=units.COUNT, bare="", help="Default: as many as the chip makes."),
     ] = None,
     cells: Annotated[
-        int, count("--cells", most=2**26, why="the cells of the largest array", help="Of the random-bit memory.")
+        int, count("--n-cells", most=2**26, why="the cells of the largest array", help="Of the random-bit memory.")
     ] = 65536,
     mapping: Annotated[
         Literal["fixed", "rotated", "hashed"],
@@ -286,22 +292,28 @@ def endurance(
     training_steps: Annotated[
         int | None, count("--training-steps", help="Of a training run; default: the model's own, else 12000.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="A figure: lifetimes against ten years.")] = None,
+    figure: Annotated[Path | None, typer.Option("--figure", help="PNG: lifetimes against ten years.")] = None,
+    fail_on: Annotated[
+        str | None,
+        typer.Option("--fail-on", help="wear: end with status 3 unless every kind of cells surely lasts ten years."),
+    ] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Cycles of each cell for an image, a day and a training run, and when the busiest cell is worn.
 
-    Example: [bold]voltaspin memory endurance --spec analog --out lifetimes.png[/bold]
+    Example: [bold]voltaspin memory endurance --array analog --figure lifetimes.png[/bold]
     """
     from voltaspin.cost.endurance import model_endurance
 
+    check_fail_on(fail_on, {"wear": "a kind of cells may be worn within ten years"})
     limit, chosen, built = endured(endurance), array_spec(spec), macro_spec(macro)
     found = model_endurance(
         pipeline_or_model(model), chosen, built, steps=steps, images_per_day=images_per_day, limit=limit, cells=cells,
         mapping=mapping, cells_per_pixel=cells_per_pixel, training_steps=training_steps,
     )  # fmt: skip
-    with_figure(found, out, force=force, as_json=as_json)
+    with_figure(found, figure, force=force, as_json=as_json)
+    end_on(fail_on, {"wear": any(one.lasts != "yes" for one in found.cases)})
 
 
 @app.command()
@@ -311,7 +323,7 @@ def store(
     years: Annotated[
         float,
         quantity(
-            "--years",
+            "--time",
             dimension=units.DURATION,
             bare="y",
             help="Time that the storage preset waits, 10y or 30d; a number alone is in years.",
@@ -321,7 +333,7 @@ def store(
     celsius: Annotated[
         float,
         quantity(
-            "--celsius",
+            "--temperature",
             dimension=units.TEMPERATURE,
             bare="degC",
             help="Temperature at which it waits, 85degC or 350K; a number alone is in Celsius.",
@@ -370,14 +382,14 @@ def yield_(
     seconds: Annotated[
         float,
         quantity(
-            "--seconds",
+            "--retention",
             dimension=units.DURATION,
             bare="s",
             help="Retention that is asked for, 1min or 10y; a number alone is in seconds.",
         ),
     ] = 60.0,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="A figure: sigma plots of p01 and of the retention.")
+    figure: Annotated[
+        Path | None, typer.Option("--figure", help="PNG: sigma plots of p01 and of the retention.")
     ] = None,
     seed: Seed = 0,
     force: Force = False,
@@ -385,7 +397,7 @@ def yield_(
 ) -> None:
     """Number of cells of a generator array that are fair and keep their bit.
 
-    Example: [bold]voltaspin memory yield --K-eff-spread 0.03 --out yield.png[/bold]
+    Example: [bold]voltaspin memory yield --K-eff-spread 0.03 --figure yield.png[/bold]
     """
     if rows * columns > 2**26:
         raise InputError(
@@ -396,9 +408,9 @@ def yield_(
     from voltaspin.plots.drawing import png
     from voltaspin.plots.memory import spread_of_cells
 
-    with contextlib.nullcontext() if out is None else claimed_file(out, force=force, suffix=".png"):
+    with contextlib.nullcontext() if figure is None else claimed_file(figure, force=force, suffix=".png"):
         memory = MagnetoelectricMemory(rows=rows, columns=columns, K_eff_spread=K_eff_spread, seed=seed)
         found = memory.yields(eps=eps, seconds=seconds)
-        if out is not None:
-            write_bytes(out, png(spread_of_cells(memory, eps=eps, seconds=seconds)))
+        if figure is not None:
+            write_bytes(figure, png(spread_of_cells(memory, eps=eps, seconds=seconds)))
     show(found, as_json)

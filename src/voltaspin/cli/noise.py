@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -21,17 +23,14 @@ from voltaspin.cli.files import (
     refuse_streaming,
     say_read,
 )
-from voltaspin.cli.options import AsJson, Force, Seed, word
+from voltaspin.cli.options import AsJson, DryRun, Force, Seed, word
 from voltaspin.cli.options import count as number
 from voltaspin.cli.terminal import (
-    bar_per_part,
     check_fail_on,
     end_on,
     print_json,
-    progress_bars,
     progress_of,
     show,
-    waits_shown,
 )
 from voltaspin.core.console import abandon_output, as_options
 from voltaspin.core.context import progress_of_wait
@@ -40,6 +39,7 @@ from voltaspin.core.files import is_stream, sha256_of, write_bytes
 from voltaspin.core.folders import claimed_file
 
 if TYPE_CHECKING:
+    from voltaspin.core.forecast import Forecast
     from voltaspin.noise import NoiseSource
 
 #: Format of a file of bits by its suffix.
@@ -53,7 +53,6 @@ SUFFIXES: dict[str, Literal["packed", "text"]] = {
 
 NOISE = typer.Option(
     "--noise",
-    "--source",
     help="software (pseudo-random), memory (the simulated array, XOR of two cells), system (the operating system's), "
     "the path of a file recorded from a device, or a stream: - (standard input), a FIFO, a device, tcp://HOST:PORT, "
     "unix:///PATH, serial:///PATH?baud=115200 (docs/recordings.md), or instrument:PROFILE.toml (docs/instruments.md); "
@@ -69,7 +68,6 @@ Chain = Annotated[
     str,
     typer.Option(
         "--conditioning",
-        "--condition",
         help="Stages behind the raw bits, from left to right, joined by | or commas: feedback, health:H, xor:K, "
         "von-neumann, peres:DEPTH, toeplitz:H, sha256:H (H: min-entropy per bit; of the last two also assessed).",
     ),
@@ -112,7 +110,7 @@ def make_source(
             refuse_streaming(streaming, noise)
         given |= streaming.options | ({"overwrite": True} if force and "record" in streaming.options else {})
     try:
-        with progress_of() if live and progress_of_wait("") is None else contextlib.nullcontext():
+        with progress_of() if progress_of_wait("") is None else contextlib.nullcontext():
             source = build(noise, conditioning=condition, seed=seed, normals=numbers, **given)
     except FileError as error:
         raise InputError(as_options(str(error), SPELLED)) from None
@@ -163,6 +161,7 @@ def bits(
         ),
     ] = None,
     seed: Seed = 0,
+    dry_run: DryRun = False,
     force: Force = False,
     as_json: AsJson = False,
     *,
@@ -172,7 +171,7 @@ def bits(
     """Random bits, packed with the first bit highest and the last byte filled up with zeros, as bytes or as text.
 
     Example: [bold]voltaspin bits --count 8000000 --out bits.bin[/bold], or as a stream that does not end:
-    [bold]voltaspin bits --condition von-neumann --out - | dieharder -a -g 200[/bold]
+    [bold]voltaspin bits --conditioning von-neumann --out - | dieharder -a -g 200[/bold]
 
     Of a device on the network: [bold]nc lab 5000 | voltaspin bits - --count 8M --out lab.bin[/bold]
 
@@ -204,10 +203,14 @@ def bits(
 
     if count is None and out != "-" and names_stream(noise):
         raise InputError(f"--out {out} needs --count: how much of the stream is to be taken")
-    source = make_source(
-        noise, seed=seed, raw=raw, imperfect=imperfect, condition=condition, recording=recording, streaming=streaming,
-        force=force, lab=lab,
+    make = partial(
+        make_source, noise, seed=seed, raw=raw, imperfect=imperfect, condition=condition, recording=recording,
+        streaming=streaming, force=force, lab=lab,
     )  # fmt: skip
+    if dry_run:
+        show(_forecast(make, noise, count), as_json)
+        return
+    source = make()
     left = source.bits_at_most
     if count is None and out != "-":
         if left is None or left != source.bits_left:
@@ -293,10 +296,33 @@ def _reason(stopped: NoiseStoppedError) -> str:
     return str(stopped).replace(" (nothing was handed out)", "")
 
 
+def _forecast(make: Callable[[], NoiseSource], noise: str, count: int | None) -> Forecast:
+    """Time and memory of so many bits of a source, from a few of them; pulses that were never solved count too."""
+    from voltaspin.core.forecast import Forecast, foreseen_wait, memory_now
+    from voltaspin.noise.grammar import names_stream
+
+    if names_stream(noise):
+        raise InputError(f"--dry-run: the bits of {noise} take as long as they take to come")
+    source, wait, seconds = foreseen_wait(make)
+    bits = count if count is not None else None if source is None else source.bits_at_most
+    if bits is None and source is not None:
+        raise InputError(f"--dry-run needs --count: {source.name} does not say how many bits it has")
+    if source is not None and bits is not None:
+        few = min(bits, 1 << 22)
+        source.take(min(bits, 1 << 16))  # compiles
+        began = time.perf_counter()
+        with contextlib.suppress(NoiseExhaustedError):
+            source.take(few)
+        seconds = bits * (time.perf_counter() - began) / few
+    said = "bits" if bits is None else f"{bits} bits"
+    note = f"{wait}, which is kept for later runs; in one thread" if wait else ""
+    return Forecast(work=f"{said} of {noise}", seconds=seconds, memory=memory_now(), note=note)
+
+
 def chosen_source(file: str | None, noise: str | None) -> str:
-    """The recorded file or stream, or the source of ``--source``; raises InputError unless one of them was given."""
+    """The recorded file or stream, or the source of ``--noise``; raises InputError unless one of them was given."""
     if (file is None) == (noise is None):
-        raise InputError("give either a file of bits or --source (software, memory or system)")
+        raise InputError("give either a file of bits or --noise (software, memory or system)")
     return _path(file) if file is not None else str(noise)
 
 
@@ -313,11 +339,9 @@ def _path(text: str) -> str:
 @file_options
 def randomness(
     file: Annotated[
-        str | None, typer.Argument(help="File of bits or stream, - for standard input; or give --source.")
+        str | None, typer.Argument(help="File of bits or stream, - for standard input; or give --noise.")
     ] = None,
-    noise: Annotated[
-        str | None, typer.Option("--source", "--noise", help="software, memory or system, instead of a file.")
-    ] = None,
+    noise: Annotated[str | None, typer.Option("--noise", help="software, memory or system, instead of a file.")] = None,
     bits: Annotated[
         int | None,
         number(
@@ -355,7 +379,7 @@ def randomness(
     they say how much is taken.
 
     Example: [bold]voltaspin randomness bits.bin --bits 1000000[/bold], or of a source:
-    [bold]voltaspin randomness --source memory --raw --figure raw.png[/bold]
+    [bold]voltaspin randomness --noise memory --raw --figure raw.png[/bold]
 
     Of a stream: [bold]cat /dev/urandom | voltaspin randomness - --bits 100M[/bold]
     """
@@ -379,12 +403,11 @@ def randomness(
         contextlib.nullcontext() if figure is None else claimed_file(figure, force=force, suffix=".png", inputs=[noise])
     )
     with claimed:
-        with progress_bars() as bars, waits_shown(bars):
-            report = bar_per_part(bars)
+        with progress_of() as report:
 
             def progress(part: str, done: int, total: int) -> None:
                 if (part, done) == ("bits read", 0) and (takes := seconds(total, source.n_cells)) >= 2:
-                    bars.console.print(f"{total} bits are read: about {takes:.0f} s on one core")
+                    report.say(f"{total} bits are read: about {takes:.0f} s on one core")
                 report(part, done, total)
 
             look = partial(

@@ -74,11 +74,14 @@ def ratio(*names: str, low: float = 1e-9, high: float = 1.0, zero: bool = True, 
     return quantity(*names, dimension=units.RATIO.within(low, high), bare="", zero=zero, help=help)
 
 
-def count(*names: str, help: str, least: int = 1, most: int = 10**9, why: str = "which take years") -> Any:
+def count(
+    *names: str, help: str, least: int = 1, most: int = 10**9, why: str = "which take years", panel: str | None = None
+) -> Any:
     """An option like ``--devices 20k``, a whole number from ``least`` to ``most``; ``why`` not more."""
     return _option(
-        lambda text: parse_count(text, name=names[0], least=least, most=most, why=why), names, help, "NUMBER"
-    )
+        lambda text: parse_count(text, name=names[0], least=least, most=most, why=why), names, help, "NUMBER",
+        panel=panel,
+    )  # fmt: skip
 
 
 def word(*names: str, words: Collection[str], help: str) -> Any:
@@ -105,6 +108,10 @@ Force = Annotated[
         help="Overwrite the file, or use a folder that is not empty: of its files only those are replaced that its "
         "run.json lists.",
     ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Check all that was given, say how long it takes and how much memory, do nothing."),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")]
 Model = Annotated[

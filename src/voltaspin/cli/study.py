@@ -23,17 +23,15 @@ from voltaspin.cli.files import (
     say_read,
 )
 from voltaspin.cli.noise import Chain, chosen_source, make_source
-from voltaspin.cli.options import AsJson, Changes, Force, Voltage, Width, count, quantity, ratio
+from voltaspin.cli.options import AsJson, Changes, DryRun, Force, Voltage, Width, count, quantity, ratio
 from voltaspin.cli.terminal import (
     check_fail_on,
     end_on,
     print_json,
-    progress_bars,
     progress_of,
     remark,
     run_record,
     show,
-    waits_shown,
 )
 from voltaspin.core import units
 from voltaspin.core.errors import InputError, NoiseExhaustedError
@@ -62,9 +60,7 @@ def study(
     workers: Annotated[int, count("--workers", most=1024, why="more than any machine has", help="Processes here.")] = 1,
     scheduler: Annotated[str, typer.Option("--scheduler", help="Address of a dask scheduler, to run there.")] = "",
     tls: Certificates = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check the study, print its size and an estimate of its time, do nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     fail_on: Annotated[
         str | None,
         typer.Option(
@@ -110,16 +106,15 @@ def study(
     with pages(adopt=pages_before(out)) as folder:
         folder.plan(PAGES)  # refuses what is not of a study before the work, not after it
         prepare(out, force=force)
-    with progress_bars() as bars, waits_shown(bars):
+    with progress_of() as progress:
         for what, jobs in (("train", [t for r in mine if (t := r.training) is not None]), ("sample", mine)):
             if not jobs:
                 continue
-            bar = bars.add_task(what, total=len(jobs))
             execute(
                 jobs, out, work=work, workers=workers, scheduler=scheduler or None,
                 certificates=None if tls is None else runner.Certificates(*tls),
-                progress=lambda done, total, name, bar=bar: bars.update(  # type: ignore[misc]
-                    bar, completed=done, total=total, description=name or "study"
+                progress=lambda done, total, name, what=what: progress(  # type: ignore[misc]
+                    f"{what}{{}}", done, total, name and f": {name}"
                 ),
             )  # fmt: skip
     left = sum(not finished(out, r) for r in runs)
@@ -188,14 +183,13 @@ def frontier(
 
 @file_options
 def spec(
+    file: Annotated[
+        str | None, typer.Argument(help="File of raw bits or stream, - for standard input; or give --junction.")
+    ] = None,
     junction: Annotated[str, typer.Option("--junction", help=JUNCTION_HELP)] = "",
     bits: Annotated[
-        str | None,
-        typer.Option("--bits", help="Recorded file of raw bits, or a stream (- for standard input), not a junction."),
-    ] = None,
-    bits_count: Annotated[
         int | None,
-        count("--count", most=_MOST_BITS, why="the bits that are judged", help="Of the bits; default: all of a file."),
+        count("--bits", most=_MOST_BITS, why="the bits that are judged", help="How many; default: all of a file."),
     ] = None,
     changes: Changes = None,
     voltage: Voltage = None,
@@ -243,12 +237,12 @@ def spec(
     A verdict ends with status 0 whatever it says, unless --fail-on names it; bad input, such as too few bits, with 2.
 
     Example: [bold]voltaspin spec --junction generator --set B_x=20mT --voltage 1.5 --width 0.28[/bold], or
-    [bold]voltaspin spec --bits bits.bin --n-cells 64[/bold], or of a stream
-    [bold]nc lab 5000 | voltaspin spec --bits - --count 8M --n-cells 64[/bold]
+    [bold]voltaspin spec bits.bin --n-cells 64[/bold], or of a stream
+    [bold]nc lab 5000 | voltaspin spec - --bits 8M --n-cells 64[/bold]
     """
     check_fail_on(fail_on, {"raw": "raw bits do not meet it", "xor": "the XOR of two cells does not"})
-    if bool(junction) == (bits is not None):
-        raise InputError("give either --junction or --bits, a file")
+    if bool(junction) == (file is not None):
+        raise InputError("give either a file of bits or --junction")
     from voltaspin.requirements.specification import NoiseSpecification
 
     kept = NoiseSpecification.shipped() if specification is None else NoiseSpecification.load(specification)
@@ -257,34 +251,34 @@ def spec(
     from voltaspin.requirements.junction import OperatingConditions, judge_junction
 
     found: Compliance
-    if bits is not None:
+    if file is not None:
         of_junction = (changes, voltage, width, spread, stray, drift, deviations, reset or None)
         if any(x is not None for x in of_junction):
             raise InputError(
-                "--bits takes the options of a recorded file; the other options are a junction's: leave them out"
+                "a file of bits takes the options of recorded files; the other options are a junction's: leave them out"
             )
         import numpy as np
 
         from voltaspin.noise.endpoint import is_address
 
-        if bits_count is None and is_address(bits):
-            raise InputError(f"--bits {bits} is a stream and has no end; say with --count how many bits are taken")
+        if bits is None and is_address(file):
+            raise InputError(f"{file} is a stream and has no end; say with --bits how many are taken")
         # a file that does not exist is said to be none, whatever its name
-        noise, path = (chosen_source(bits, None), {}) if is_address(bits) else ("recorded", {"path": bits})
+        noise, path = (chosen_source(file, None), {}) if is_address(file) else ("recorded", {"path": file})
         source = make_source(
             noise, seed=0, condition=condition, recording={**recording, **path}, streaming=streaming, force=force
         )
         there = source.bits_at_most
-        if bits_count is not None and there is not None and there < bits_count:
-            raise InputError(f"--count {bits_count}: {source.name} has {there} bits; ask for at most as many")
-        n = bits_count or min(there or 0, _MOST_BITS)
+        if bits is not None and there is not None and there < bits:
+            raise InputError(f"--bits {bits}: {source.name} has {there} bits; ask for at most as many")
+        n = bits or min(there or 0, _MOST_BITS)
         cut = f"; the first {n} bits are judged" if there != n else ""
         try:
             with progress_of() if is_live(source) else contextlib.nullcontext():
                 source.expect(n)
                 packed = source.take(n)
         except NoiseExhaustedError:
-            if is_live(source) or bits_count is not None:
+            if is_live(source) or bits is not None:
                 raise
             packed, n = source.rest()  # of a conditioner whose rate varies it is known only now how many it made
         subject = str(source.provenance) + cut
@@ -292,10 +286,10 @@ def spec(
         say_read(source)
         read = {"input": input_of(source)}
     else:
-        refuse_recording(recording, "--junction has none: they belong to --bits")
+        refuse_recording(recording, "--junction has none: they belong to a file of bits")
         refuse_streaming(streaming, "--junction")
-        if bits_count is not None or force:
-            raise InputError("--count and --force belong to --bits; leave them out")
+        if bits is not None or force:
+            raise InputError("--bits and --force belong to a file of bits; leave them out")
         if condition:
             raise InputError(f"--conditioning {condition} is of recorded bits; --junction takes none, so leave it out")
         read = {}

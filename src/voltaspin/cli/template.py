@@ -78,10 +78,46 @@ def _design(name: str) -> dict[str, Any]:
     return DesignSpace(name="My designs", question="Which array is best?", axes=axes).to_json()
 
 
+def _junction(name: str) -> dict[str, Any]:
+    from voltaspin.device import Junction
+
+    return Junction.of(name or "generator").to_json()
+
+
+def _measurements(name: str) -> str:
+    _nameless("table of measurements", name)
+    return "\n".join(
+        ["# What voltaspin device fit reads: a row for each pulse, with its unit in the heading.", "# Other columns: "
+         "current, B_x, B_z, device, flips; other kinds of tables: voltaspin device fit --help.",
+         "direction,voltage (V),width (ns),P_sw,trials", "P->AP,1.2,0.3,0.412,1000", "AP->P,1.2,0.3,0.431,1000"]
+    )  # fmt: skip
+
+
+def _specification(name: str) -> dict[str, Any]:
+    from voltaspin.requirements import NoiseSpecification
+
+    _nameless("specification", name)
+    return NoiseSpecification.shipped().to_json()
+
+
+def _model(name: str) -> str:
+    _nameless("model", name)
+    return '''"""A network for `voltaspin memory cost --model model.py:network`, which calls this function."""
+
+import torch
+
+
+def network():
+    """Return the model and an example of its input, whose numbers do not matter."""
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 16, 3), torch.nn.SiLU(), torch.nn.Conv2d(16, 1, 3))
+    return model.eval(), torch.zeros(1, 1, 28, 28)'''
+
+
 #: By the kind of file: how it is made from the name of an example, as its text or as JSON data.
 TEMPLATES: dict[str, Callable[[str], str | dict[str, Any]]] = {
     "train": _train, "train-in-place": _train_in_place, "array": _array, "instrument": _instrument,
     "study": _study, "design": _design, "macro": _macro, "cost-table": _cost_table,
+    "junction": _junction, "measurements": _measurements, "specification": _specification, "model": _model,
 }  # fmt: skip
 
 
@@ -89,14 +125,15 @@ def template(
     kind: Annotated[
         str,
         typer.Argument(
-            help="train, train-in-place, array, instrument, study, design, macro or cost-table; without one, list them."
+            help="train, train-in-place, array, instrument, study, design, macro, cost-table, junction, measurements, "
+            "specification or model; without one, list them."
         ),
     ] = "",
     name: Annotated[
         str,
         typer.Argument(
-            help="The example to begin with: a recipe (cifar10, cifar10-small), an array (digital) or a "
-            "study (own-images)."
+            help="The example to begin with: a recipe (cifar10, cifar10-small), an array (digital), a study "
+            "(own-images) or a junction (storage)."
         ),
     ] = "",
 ) -> None:

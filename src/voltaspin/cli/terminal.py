@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import typer
 
 from voltaspin.cli.options import OptionError
-from voltaspin.core.context import waits_told_to
 from voltaspin.core.errors import nearest
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
-
+from voltaspin.core.progress import ProgressDisplay, progress
 
 QUIET_WORD = "--quiet"
 VERDICT = 3  #: exit status where --fail-on names what a verdict says
@@ -53,78 +47,9 @@ def end_on(asked: str | None, verdicts: Mapping[str, bool]) -> None:
         raise typer.Exit(VERDICT)
 
 
-def progress_bars() -> Progress:
-    """Return the bars of a terminal; elsewhere, and where the command is quiet, they are disabled."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    return Progress(
-        TextColumn("{task.description:<34}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        console=(console := Console(stderr=True)),
-        disable=_quiet or not console.is_terminal,
-    )
-
-
-def bar_per_part(bars: Progress, title: str = "") -> Callable[..., None]:
-    """Return ``report([part,] done, total, ...)``, which adds a bar when a part first reports.
-
-    Args:
-        bars: where.
-        title: of work without parts; what it reports beyond ``done`` and ``total`` is formatted into it.
-    """
-    tasks: dict[str, Any] = {}
-
-    def report(*said: Any) -> None:
-        part, done, total, *more = said if isinstance(said[0], str) else (title, *said)
-        if part not in tasks:
-            tasks[part] = bars.add_task("", total=total)
-        bars.update(tasks[part], completed=done, total=total, description=part.format(*more))
-
-    return report
-
-
-@contextmanager
-def progress_of(title: str = "") -> Iterator[Callable[..., None]]:
-    """:func:`bar_per_part` of a piece of work, whose bars end with the block; waits inside get bars too."""
-    with progress_bars() as bars, waits_shown(bars):
-        yield bar_per_part(bars, title)
-
-
-@contextmanager
-def waits_shown(bars: Progress) -> Iterator[None]:
-    """A bar for every wait inside, or a line now and then where standard error is no terminal."""
-    report, say = bar_per_part(bars), now_and_then()
-    begun: dict[str, tuple[float, int]] = {}
-
-    def listener(what: str, done: int, total: int) -> None:
-        since, first = begun.setdefault(what, (time.monotonic(), done))
-        seconds, made = time.monotonic() - since, done - first
-        report(what.replace("{", "{{").replace("}", "}}"), done, total)
-        pace = ""
-        if seconds >= 1:
-            left = f"{seconds * (total - done) / made:.0f} s left" if made else "nothing came meanwhile"
-            speed = made / seconds
-            pace = f", {f'{speed:,.0f}' if speed >= 10 else f'{speed:.2g}'} a second, {left}"
-        say(f"{what}: {done} of {total}{pace}")
-
-    with waits_told_to(listener):
-        yield
-
-
-def now_and_then(every: float = 5.0) -> Callable[[str], None]:
-    """Return ``say(text)``: a line on standard error every few seconds where that is no terminal, which has bars."""
-    last = time.monotonic()
-
-    def say(text: str) -> None:
-        nonlocal last
-        if time.monotonic() - last >= every and not sys.stderr.isatty():
-            last = time.monotonic()
-            remark(f"voltaspin: {text}")
-
-    return say
+def progress_of(title: str = "", *, per: float = 1, unit: str = "") -> ProgressDisplay:
+    """:func:`voltaspin.core.progress.progress`, which a quiet command does not show."""
+    return progress(title, per=per, unit=unit, quiet=_quiet)
 
 
 def show(result: Any, as_json: bool, *more: str) -> None:

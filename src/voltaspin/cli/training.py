@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +21,7 @@ from voltaspin.cli.files import (
 )
 from voltaspin.cli.images import MOST_AT_ONCE, CellsPerPixel, JunctionOfCells, refuse_cells
 from voltaspin.cli.noise import NOISE, Chain, make_source
-from voltaspin.cli.options import AsJson, Background, Force, Out, Resume, count, word
+from voltaspin.cli.options import AsJson, Background, DryRun, Force, Out, Resume, count, word
 from voltaspin.cli.terminal import progress_of, remark, show
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import read_object
@@ -128,7 +127,7 @@ def train(
     cells_per_pixel: CellsPerPixel = None,
     cells: JunctionOfCells = None,
     steps: Annotated[
-        int | None, count("--steps", help="Optimizer steps in all, such as 12k; default: those of the recipe.")
+        int | None, count("--training-steps", help="Optimizer steps in all, such as 12k; default: those of the recipe.")
     ] = None,
     batch: Annotated[
         int | None,
@@ -138,6 +137,7 @@ def train(
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Decides every simulated random number.")] = None,
     resume: Resume = False,
     checkpoint_every: Annotated[int | None, count("--checkpoint-every", help="Steps between checkpoints.")] = None,
+    dry_run: DryRun = False,
     force: Force = False,
     as_json: AsJson = False,
     *,
@@ -146,10 +146,10 @@ def train(
 ) -> None:  # fmt: skip
     """Train a diffusion model with the noise of a source; leaves a diffusers pipeline folder.
 
-    Example: [bold]voltaspin train --data fashion-mnist --noise memory --steps 12000 --out model[/bold]
+    Example: [bold]voltaspin train --data fashion-mnist --noise memory --training-steps 12000 --out model[/bold]
 
     A recipe: [bold]voltaspin train --config cifar10-small --set dropout=0.1 --out model[/bold]; a model trained on:
-    [bold]voltaspin train --from model --steps 4000 --out longer[/bold]
+    [bold]voltaspin train --from model --training-steps 4000 --out longer[/bold]
 
     In two processes: [bold]torchrun --nproc_per_node 2 -m voltaspin train --noise memory --out model[/bold]
     """
@@ -161,7 +161,7 @@ def train(
         if diffusion != _IN_PLACE and not config:
             refuse_cells(cells_per_pixel, cells, "--diffusion in-place")
     spec = recipe_of(config, changes or [], given, diffusion)
-    from voltaspin.diffusion import inplace, load_images, log_lines
+    from voltaspin.diffusion import inplace, load_images
     from voltaspin.diffusion import train as run_training
     from voltaspin.diffusion.objective import classes_of
     from voltaspin.diffusion.ranks import Ranks
@@ -175,6 +175,11 @@ def train(
             raise InputError(f"{said}: with --diffusion in-place the array that holds the images draws")
     name = noise or spec.noise
     check_recording(name, recording)
+    if dry_run:
+        from voltaspin.study.size import forecast_of_training
+
+        show(forecast_of_training(spec), as_json)
+        return
     check_writable(out)
     with progress_of("decode") as progress:
         images = load_images(spec.data, split="train", background=background, progress=progress)
@@ -184,9 +189,8 @@ def train(
     classes_of(images, spec)  # before any work
     ranks = Ranks.here()
     source: NoiseSource | None = None
-    with progress_of("train, loss {:.4f}") as progress:
-        lines = log_lines(spec.batch, say=lambda line: remark(f"voltaspin: {line}"))
-        shown = None if not ranks.first else progress if sys.stderr.isatty() else lines
+    with progress_of("train, loss {:.4f}", per=spec.batch, unit="images") as progress:
+        shown = progress if ranks.first else None
         how: dict[str, Any] = {"resume": resume, "force": force, "progress": shown, "held_out": held_out}
         if isinstance(spec, inplace.InPlaceTrainSpec):
             result = inplace.train(images, out, spec=spec, **how)

@@ -12,7 +12,7 @@ import typer
 from voltaspin.cli.files import SPELLED, Given, file_options
 from voltaspin.cli.noise import described_beside
 from voltaspin.cli.options import AsJson, Force, quantity, word
-from voltaspin.cli.terminal import show
+from voltaspin.cli.terminal import check_fail_on, end_on, show
 from voltaspin.core import units
 from voltaspin.core.console import as_options
 from voltaspin.core.errors import InputError
@@ -99,6 +99,13 @@ def waveform(
     ] = 0.0,
     out: Annotated[Path | None, typer.Option("--out", help="File for the bits, packed, first bit highest.")] = None,
     figure: Annotated[Path | None, typer.Option("--figure", help="PNG of the trace, its levels and dwells.")] = None,
+    fail_on: Annotated[
+        str | None,
+        typer.Option(
+            "--fail-on",
+            help="law or drift: end with status 3 where dwells are not exponential, or rates change along the trace.",
+        ),
+    ] = None,
     force: Force = False,
     as_json: AsJson = False,
     *,
@@ -112,6 +119,7 @@ def waveform(
     Example: [bold]voltaspin waveform scope.csv --interval 20us --out bits.bin --figure trace.png[/bold], and then
     [bold]voltaspin randomness bits.bin[/bold]
     """
+    check_fail_on(fail_on, {"law": "dwells are not exponential", "drift": "the rates change along the trace"})
     from voltaspin.noise.waveform import Sampling, read_waveform
 
     if out is not None and (is_stream(out) or out.is_dir()):
@@ -145,4 +153,8 @@ def waveform(
                 write_bytes(figure, png(found.plot()))
     except InputError as error:
         raise InputError(as_options(str(error), SPELLED)) from None
+    if fail_on is not None and found.telegraph is None:
+        raise InputError(f"--fail-on {fail_on} is about telegraph statistics, and none were made; give --telegraph")
     show(found, as_json)
+    if (told := found.telegraph) is not None:
+        end_on(fail_on, {"law": not told.exponential, "drift": told.drift.shown})

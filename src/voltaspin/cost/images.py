@@ -156,8 +156,8 @@ def whole_image_costs(
     samples: InPlaceSamples, pipeline: Pipeline, junction: Junction, *, draws: Draws | None = None
 ) -> tuple[ImageWork, ...]:
     """As :func:`image_costs`, with the arithmetic of the pipeline's network on a digital machine and in crossbars."""
-    draws = draws or Draws()
-    network = priced_network(pipeline, ArraySpec.preset(ARRAY), steps=samples.steps, array=ARRAY, draws=draws)
+    draws, passes = draws or Draws(), round(samples.per_image["evaluation"])  # with guidance two for each step
+    network = priced_network(pipeline, ArraySpec.preset(ARRAY), steps=passes, array=ARRAY, draws=draws)
     return image_costs(samples, junction, networks=network.by_machine(), draws=draws)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from voltaspin.core.errors import InputError
@@ -90,6 +90,15 @@ def _tried(space: DesignSpace, axes: dict[str, list[Any]], why: Reason) -> list[
                 if not found[-1][1]:
                     break
     return found or [({}, why({}))]
+
+
+def middling(space: DesignSpace) -> Iterator[Choices]:
+    """Designs of a space that is no grid, from the middle of every axis on."""
+    for attempt in range(_TRIED):
+        yield {
+            name: _at(axis, (0.5 + attempt * math.sqrt(2 + place)) % 1.0)
+            for place, (name, axis) in enumerate(space.varied.items())
+        }
 
 
 def _at(axis: Axis, share: float) -> Any:

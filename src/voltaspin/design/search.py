@@ -7,22 +7,23 @@ asked, so that its designs depend on the seed alone, and on no number of workers
 
 from __future__ import annotations
 
-import os
-import socket
-import zlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import read_object
+from voltaspin.core.forecast import memory_now
 from voltaspin.core.quantity import Estimate
 from voltaspin.design.evaluate import Job, Point, do, job_of, network_of
-from voltaspin.design.feasible import Reason, reason_of
+from voltaspin.design.feasible import Reason, middling, reason_of
 from voltaspin.design.result import DesignPoint, DesignResult, PrunedPoint, with_fronts
 from voltaspin.design.space import Choices, DesignSpace, Range, Setting
-from voltaspin.study.runner import Crew, execute
+from voltaspin.study.runner import Crew, crew_of, execute
+from voltaspin.study.work import seconds_of
 
 EVALUATIONS = "evaluations"  #: folder of what was computed
 _REPEATS = 4  # times as many designs as wanted are asked for at most, since a search may ask for one again
@@ -68,6 +69,24 @@ def explore(space: DesignSpace, out: Path, *, crew: Crew, progress: Progress | N
         points=with_fronts(points, space.objectives), pruned=tuple(pruned), repeated=table.repeated,
         errors=len(table.errors), notes=_notes(space),
     )  # fmt: skip
+
+
+def forecast(space: DesignSpace) -> tuple[float, float]:
+    """Return about how long an exploration takes in one process [s], and its memory [byte], from one of its designs."""
+    reason, choices = reason_of(space), space.grid() if space.is_grid else middling(space)
+    one = next((c for c in choices if not reason(c)), None)
+    if one is None:
+        return 0.0, memory_now()
+    with TemporaryDirectory() as folder, crew_of(1) as crew:
+        table, began = _Table(space, Path(folder), crew, None), time.monotonic()
+        for setting in space.settings():
+            table.evaluate([(setting, one)])
+        seconds = (time.monotonic() - began) / len(space.settings())
+    designs = space.trials if space.size is None else min(space.size, space.trials)
+    images = (space.survivors + 1) * space.kid_images if space.survivors else 0
+    if images:
+        seconds += seconds_of(images * max(s.steps for s in space.settings())) / designs
+    return designs * seconds, memory_now()
 
 
 def _notes(space: DesignSpace) -> tuple[str, ...]:
@@ -121,7 +140,7 @@ class _Table:
                 self.errors.add(p.error.key)
         for what, jobs in (("errors and random numbers", list(parts.values())), ("designs", list(points))):
             execute(
-                _turned(jobs), self.out, work=partial(do, self.out.resolve()), crew=self.crew, read=job_of,
+                jobs, self.out, work=partial(do, self.out.resolve()), crew=self.crew, read=job_of,
                 progress=lambda done, total, _, what=what: self.progress(what, done, total),  # type: ignore[misc]
             )  # fmt: skip
 
@@ -139,14 +158,6 @@ class _Table:
             array=asked.design.array.to_json(), macro=asked.design.macro.to_json(), arrays=found["arrays"],
             cells=found["cells"], utilisation=found["utilisation"], warnings=tuple(found["warnings"]), **parts,
         )  # fmt: skip
-
-
-def _turned(jobs: list[Any]) -> list[Any]:
-    """The jobs in an order that begins elsewhere in each process, so that two of them share the work."""
-    if not jobs:
-        return jobs
-    begin = zlib.crc32(f"{socket.gethostname()} {os.getpid()}".encode()) % len(jobs)
-    return jobs[begin:] + jobs[:begin]
 
 
 def _search(space: DesignSpace, table: _Table) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from voltaspin.core.result import Result
+from voltaspin.core.format import duration
+from voltaspin.core.result import Result, Unit
 from voltaspin.design.space import DesignSpace
 
 
@@ -18,6 +19,7 @@ class DesignSize(Result):
         settings: ways of sampling, each with a front of its own.
         objectives: that are minimised.
         images: of the survivors, in all.
+        seconds: that it takes in one process of this machine, about, by the time of one design; memory: of it.
         impossible: designs that were tried and cannot be built, by reason; of a grid all of one setting.
     """
 
@@ -29,6 +31,8 @@ class DesignSize(Result):
     objectives: tuple[str, ...]
     images: int
     impossible: dict[str, int]
+    seconds: Annotated[float | None, Unit("s")] = None
+    memory: Annotated[float, Unit("byte")] = 0.0
 
     @classmethod
     def of(cls, space: DesignSpace, reasons: Counter[str]) -> DesignSize:
@@ -49,4 +53,7 @@ class DesignSize(Result):
         rows += [("ways of sampling", name) for name in self.settings]
         if self.images:
             rows.append(("images of survivors", f"{self.images:,}"))
+        if self.seconds is not None:
+            time = f"about {duration(max(self.seconds, 1.0))}, in one process of this machine"
+            rows += [("time", time), ("memory", f"{self.memory / 1e9:.2g} GB for each process")]
         return rows + [("cannot be built", f"{n} tried: {reason}") for reason, n in self.impossible.items()]

@@ -17,6 +17,7 @@ from voltaspin.core.format import duration, number
 from voltaspin.core.result import Numbers, Part, Result
 from voltaspin.device.breakdown import statement
 from voltaspin.device.junction import Junction, Pulse
+from voltaspin.device.pulse_design import Tolerance
 from voltaspin.device.sensitivity import Sensitivity
 from voltaspin.device.transport import PulseEnergy
 
@@ -109,6 +110,12 @@ class PulseRecord(Part):
     energy: PulseEnergy
     slopes: tuple[Sensitivity, ...]
     oxide_life: float | None
+
+    @property
+    def fair(self) -> bool:
+        """Whether p01 and p10 are 1/2 within the tolerance, over its box where the pulse was searched for."""
+        off = max(abs(self.p01 - 0.5), abs(self.p10 - 0.5)) if self.worst_deviation is None else self.worst_deviation
+        return off <= Tolerance().probability
 
 
 class ErrorCurve(Part):

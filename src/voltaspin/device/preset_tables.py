@@ -7,7 +7,7 @@ oxide survives.
 
 The published ones are named after first author (or house) and year. Most are compact models, whose inputs
 nobody measured: such a number is graded ``assumed`` and its source says where it was read. Where a publication
-says nothing, the generator's value stands in, and its source begins with "not given". The demagnetising factors
+says nothing, the generator's value is used, and its source begins with "not given". The demagnetising factors
 are those that each model uses, so that the junction is the one its authors simulated.
 """
 
@@ -108,7 +108,7 @@ _STORAGE = Preset(
         **_COMMON,
         "Delta": Sourced(76.0, "k_B T at 300 K", _OURS + "leaves 61 k_B T under the 30 mT in-plane field",
                          "assumed"),
-        "xi": Sourced(200 * fJ_per_Vm, "J/(V m)", _OURS + "so that V_c stays near 1.1 V; it asks for an "
+        "xi": Sourced(200 * fJ_per_Vm, "J/(V m)", _OURS + "so that V_c stays near 1.1 V; it needs an "
                       "Ir-doped interface (up to about 320 fJ/(V m), recalled)", "assumed",
                       100 * fJ_per_Vm, 320 * fJ_per_Vm),
     },
@@ -118,7 +118,7 @@ _STORAGE = Preset(
 # ---- published junctions, by year ----
 
 
-def _not_given(key: str, why: str = "the generator's value stands in") -> Sourced:
+def _not_given(key: str, why: str = "the generator's value is used") -> Sourced:
     number = _GENERATOR.numbers[key]
     return replace(number, source=f"not given: {why}")
 
@@ -137,9 +137,9 @@ _KANAI_2016 = Preset(
         "t_ox": Sourced(2.8 * nm, "m", "Kanai et al. 2016, abstract", "measured"),
         "RA": Sourced(176e3 * ohm_um2, "ohm m^2", "Kanai et al. 2016, abstract", "measured"),
     },
-    notes="Only the abstract could be read: the oxide is measured, the free layer is the generator's. The paper's "
-    "6.3 fJ per bit is mostly Joule heat, because the resistance of a thick oxide falls steeply with bias; "
-    "the parallel resistance of this model does not, so its ohmic energy comes out far too small.",
+    notes="Only the abstract could be read: the oxide is measured, and the free layer is the generator's. The paper's "
+    "6.3 fJ per bit is mostly Joule heat, because the resistance of a thick oxide falls steeply with bias. "
+    "The parallel resistance of this model does not fall, so its ohmic energy comes out far too small.",
 )
 
 _WANG = "model input of Wang et al. 2016, published program (MTJ_LLG_Model, CPP/Mythread.cpp)"
@@ -178,19 +178,19 @@ _WANG_2016 = Preset(
         "temperature": Sourced(300.0, "K", _WANG, "assumed"),
         "RA": Sourced(100e3 * _WANG_AREA, "ohm m^2", "100 kohm times the area of the pillar; " + _WANG, "derived"),
         "TMR0": Sourced(1.0, "1", _WANG, "assumed"),
-        "V_h": _not_given("V_h", "the model holds the TMR constant under bias; the generator's value stands in"),
+        "V_h": _not_given("V_h", "the model holds the TMR constant under bias; the generator's value is used"),
         "N": Sourced(
             0.923453,
             "1, along z",
-            "the own formula of the program of Wang et al. 2016, worked out here; it puts k^2 in the place of the "
+            "the own formula of the program of Wang et al. 2016, worked out here; it uses k^2 instead of the "
             "modulus k of its elliptic integrals: a true cylinder has 0.9381, Delta 46 and V_c 0.98 V",
             "derived",
             0.923,
             0.9381,
         ),
     },
-    notes="The numbers are those of the program's CPU version; its GPU version holds others (40 nm, 1 kohm, "
-    "35 fJ/(V m)). Which of the two the paper's figures were made with could not be read.",
+    notes="The numbers are those of the program's CPU version. Its GPU version has others (40 nm, 1 kohm, "
+    "35 fJ/(V m)). It is not known which of the two made the paper's figures.",
 )
 
 _SONG = "model input of Song et al. 2018, default of the SPICE model (mtj.umn.edu), read in a copy"
@@ -236,7 +236,7 @@ _SONG_2018 = Preset(
         "V_h": Sourced(0.65, "V", _SONG, "assumed"),
         "N": Sourced(0.937899, "1, along z", "formula for the square prism, worked out here; " + _SONG, "derived"),
     },
-    notes="At 33 fJ/(V m) V_c lies above 2 V, near the breakdown of 1.4 nm of MgO; the published pulse is 2.45 V for "
+    notes="At 33 fJ/(V m) V_c lies above 2 V, near the breakdown of 1.4 nm of MgO. The published pulse is 2.45 V for "
     "0.48 ns, at which the 20 mT in-plane field has already removed the barrier. The best switching probabilities of "
     "the paper are 94.9, 84.8 and 53.5 % at 33, 105 and 290 fJ/(V m).",
 )
@@ -269,8 +269,8 @@ _ZHANG_2020 = Preset(
             0.966,
         ),
     },
-    notes="The model writes with spin-orbit torque and only helps with the voltage; here the voltage is alone. Its "
-    "in-plane field is an exchange bias, so weak that precession takes several nanoseconds.",
+    notes="The model writes with spin-orbit torque and only helps with the voltage. Here the voltage acts alone. Its "
+    "in-plane field is an exchange bias, and so weak that precession takes several nanoseconds.",
 )
 
 _ARM = "model input of the Arm framework, published Verilog-A version and arXiv 2106.12304"
@@ -293,11 +293,11 @@ _ARM_2021 = Preset(
         "TMR0": Sourced(
             2 * 0.75**2 / (1 - 0.75**2), "1", "Julliere's formula with a polarisation of 0.75; " + _ARM, "derived"
         ),
-        "V_h": _not_given("V_h", "the model holds the TMR constant under bias; the generator's value stands in"),
+        "V_h": _not_given("V_h", "the model holds the TMR constant under bias; the generator's value is used"),
         "N": Sourced(0.941, "1, along z", _ARM + "; its in-plane factors of 0.029 leave 0.001 over", "assumed"),
     },
-    notes="A cell made for spin transfer, without an in-plane field: V_c is 2.9 V/nm, which no oxide survives. It "
-    "shows what the usual xi does to a free layer that was not made for voltage.",
+    notes="The cell is made for spin transfer, without an in-plane field. V_c is 2.9 V/nm, which no oxide survives. It "
+    "shows the effect of the usual xi on a free layer that was not made for voltage.",
 )
 
 _LIU = "model input of Liu et al. 2022, arXiv 2211.16588, parameter table"
@@ -329,7 +329,7 @@ _LIU_2022 = Preset(
             0.9788,
         ),
     },
-    notes="Without an in-plane field nothing precesses: its bit is made by a 1.5 V, 30 ns pulse that lays the "
+    notes="Without an in-plane field nothing precesses. A pulse of 1.5 V and 30 ns makes the bit: it turns the "
     "magnetisation into the plane and lets it fall back. The paper gives 20 pJ per bit at this low RA.",
 )
 
@@ -362,8 +362,9 @@ _ZHANG_2020_SOT = Preset(
         ),
         "line.gate": Sourced(0.0, "1", "the junction unbiased, as in the figures without VCMA; " + _ZHANG, "assumed"),
     },
-    notes="The device of zhang-2020 with its line of IrMn: 1.1 kohm, so that the paper's -85 to -100 uA of 2 ns, which "
-    "write a 1 into a 0, are -0.095 to -0.111 V. Its torque along z of the junction's own current is left out.",
+    notes="This is the device of zhang-2020 with its line of IrMn of 1.1 kohm. Therefore the paper's -85 to -100 uA of "
+    "2 ns, which write a 1 into a 0, are -0.095 to -0.111 V. Its torque along z of the junction's own current is left "
+    "out.",
 )
 
 _ARM_2021_STT = Preset(
@@ -383,8 +384,8 @@ _ARM_2021_STT = Preset(
         ),
         "spin_transfer.field_like": Sourced(0.0, "1", "the model has none by default; " + _ARM, "assumed"),
     },
-    notes="arm-2021 with the torque that it was made for. At 6 kohm a write takes several nanoseconds, and an even "
-    "longer pulse where m begins near its pole.",
+    notes="This is arm-2021 with the torque for which it was made. At 6 kohm a write takes several nanoseconds, and an "
+    "even longer pulse where m begins near its pole.",
 )
 
 _SCHNITZSPAN = "Schnitzspan et al. 2023, abstract (arXiv 2301.05694)"
@@ -424,9 +425,9 @@ _SCHNITZSPAN_2023 = Preset(
             1.0, "1", _NOT_IN_SCHNITZSPAN + "a positive voltage favours antiparallel", "assumed"
         ),
     },
-    notes="Measured are the size, RA, dwell times below 10 ns and correlation times down to 5 ns. Everything else "
-    "stands for a layer that the abstract does not describe. The paper finds Joule heating, which is off here: no "
-    "thermal resistance could be read.",
+    notes="The size, RA, dwell times below 10 ns and correlation times down to 5 ns are measured. Everything else "
+    "belongs to a layer that the abstract does not describe. The paper finds Joule heating, which is off here, because "
+    "no thermal resistance could be read.",
 )
 
 PRESETS = {

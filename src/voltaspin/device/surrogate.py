@@ -102,8 +102,11 @@ def build(
         if progress is not None:
             progress(done, solutions)
 
+    if progress is not None:
+        progress(0, solutions)
+    solve(0)  # here, so that whoever only asks for the pace can stop it
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        list(pool.map(solve, range(solutions)))
+        list(pool.map(solve, range(1, solutions)))
     x = np.stack([v(cells) for v in variables]) if variables else np.empty((0, solutions))
     return _fitted(x, np.clip(answers, 1e-14, 1 - 1e-14), variables, L)
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from voltaspin.diffusion.recipe import TrainSpec as TrainSpec
     from voltaspin.diffusion.sampling import Samples as Samples
     from voltaspin.diffusion.sampling import sample as sample
-    from voltaspin.diffusion.train_log import log_lines as log_lines
     from voltaspin.diffusion.training import train as train
 else:
     __getattr__, __dir__, __all__ = attach(__name__, __file__)

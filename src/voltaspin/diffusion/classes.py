@@ -84,7 +84,12 @@ class Told:
             label = int(label)
         return cls(spec, label, 1.0 if guidance is None else guidance)  # type: ignore[arg-type]
 
-    def output(self, unet: UNet2DModel, x: torch.Tensor, t: int, first: int) -> torch.Tensor:
+    @property
+    def passes(self) -> int:
+        """How often the network computes for one evaluation: with and without the class, where there is guidance."""
+        return 1 if self.guidance == 1 else 2
+
+    def output(self, unet: UNet2DModel, x: torch.Tensor, t: int | torch.Tensor, first: int) -> torch.Tensor:
         """Return the network's output for the images from number ``first`` on."""
         nothing = torch.full((len(x),), self.spec.classes, device=x.device)
         if self.label is None:

@@ -83,6 +83,11 @@ class Unmodified:
         return f"loop of a {schedule}" if kind is SteppedPipeline else f"{kind.__name__} with {schedule}, unmodified"
 
 
+def unet_of(model: Pipeline | Unmodified) -> Any:
+    """Return the network of a model of :func:`open_model`."""
+    return model.unet if isinstance(model, Pipeline) else model.pipeline.unet
+
+
 def open_model(model: Path | str, *, in_place: bool = False) -> Pipeline | Unmodified:
     """A model by its folder or its name on the hub.
 
@@ -101,8 +106,8 @@ def open_model(model: Path | str, *, in_place: bool = False) -> Pipeline | Unmod
     else:
         folder = Path(model)
         check_folder(folder)
-        if (folder / CLASSES).is_file() and not in_place:
-            return load_pipeline(folder, told=True)
+        if (folder / CLASSES).is_file():
+            return load_pipeline(folder, told=True, learned_variance=in_place)
         if not (folder / _INDEX).is_file():
             return load_pipeline(folder, learned_variance=in_place)
     index = check_unconditional(folder)
@@ -270,6 +275,7 @@ def sample_unmodified(
         options["eta"] = eta
     elif eta:
         raise InputError(f"eta={eta}: {kind} takes no eta; leave it out")
+    numbered = isinstance(pipeline, SteppedPipeline)
     calls, per_batch, draws, unaddressed, in_noise = 0, steps, 0, 0, 0.0
     images = range(0)
 
@@ -287,6 +293,8 @@ def sample_unmodified(
         images, calls = now, 0
         # Here a generator is only the name of a stream: drive_torch serves what is drawn with it.
         generators = [torch.Generator().manual_seed(i) for i in images]
+        if numbered:
+            options["first"] = now[0]
         try:
             with warnings.catch_warnings(), source.drive_torch() as driven:
                 # diffusers hands tensors to NumPy in a way that NumPy 2 is about to give up

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from voltaspin.core.errors import InputError, unknown
+from voltaspin.diffusion.classes import Told
 from voltaspin.diffusion.pipelines import Pipeline
 from voltaspin.diffusion.published import Unmodified, sample_unmodified
 from voltaspin.diffusion.sampling import Samples, sample
@@ -15,17 +16,19 @@ OWN = ("ddpm", "ddim")
 NAMES = (*OWN, *SAMPLERS)
 
 
-def by_name(pipeline: Pipeline, sampler: str) -> Unmodified:
+def by_name(pipeline: Pipeline, sampler: str, told: Told | None = None) -> Unmodified:
     """Return a model in the loop of a named sampler of diffusers.
+
+    ``told`` is the class of each image; without it a model of classes makes images of none.
 
     Raises:
         InputError: an unknown name, or a model that the sampler cannot step.
     """
     if sampler not in SAMPLERS:
         raise unknown("sampler", sampler, NAMES)
-    if pipeline.classes is not None:
-        raise InputError(f"sampler = {sampler!r} tells no class; use ddpm or ddim for a model of classes")
-    return Unmodified(stepped(pipeline.unet, pipeline.scheduler, sampler), pipeline.folder, pipeline.sha256)
+    if told is None:
+        told = Told.of(pipeline.classes, None, None)
+    return Unmodified(stepped(pipeline.unet, pipeline.scheduler, sampler, told), pipeline.folder, pipeline.sha256)
 
 
 def generate(
@@ -38,15 +41,15 @@ def generate(
         source: of every draw.
         sampler: one of ``NAMES``.
         steps: evaluations of the network for an image.
-        options: of :func:`voltaspin.diffusion.sample` for our own samplers, and of
-            :func:`voltaspin.diffusion.published.sample_unmodified` for the others.
+        options: of :func:`voltaspin.diffusion.sample` for our own samplers, and for the others ``told`` and those of
+            :func:`voltaspin.diffusion.published.sample_unmodified`.
 
     Raises:
         InputError: as those, an unknown sampler, or a number of evaluations that it cannot have.
     """
     if sampler in OWN:
         return sample(pipeline, source, sampler=sampler, steps=steps, **options)  # type: ignore[arg-type]
-    model = by_name(pipeline, sampler)
+    model = by_name(pipeline, sampler, options.pop("told", None))
     if other := sorted(set(options) - {"count", "batch", "first", "progress"}):
         raise InputError(f"{other[0]} is not of sampler = {sampler!r}; leave it out, or use ddpm or ddim")
     return sample_unmodified(model, source, steps=steps_for(sampler, steps), **options)

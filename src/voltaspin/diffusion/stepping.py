@@ -18,6 +18,7 @@ from diffusers import UNet2DModel
 from diffusers.utils.torch_utils import randn_tensor
 
 from voltaspin.core.errors import InputError
+from voltaspin.diffusion.classes import Told
 from voltaspin.diffusion.pipelines import shape_of
 from voltaspin.diffusion.soundness import first_line
 
@@ -95,8 +96,10 @@ def steps_for(sampler: str, evaluations: int) -> int:
     return steps
 
 
-def stepped(unet: UNet2DModel, scheduler: Any, sampler: str) -> SteppedPipeline:
+def stepped(unet: UNet2DModel, scheduler: Any, sampler: str, told: Told | None = None) -> SteppedPipeline:
     """Return a network in the loop of a named sampler with the betas and the prediction of its schedule.
+
+    ``told`` is the class of each image, of a network that is told one.
 
     Raises:
         InputError: a network that learned a variance, a kind of prediction or a schedule that the sampler refuses.
@@ -116,7 +119,7 @@ def stepped(unet: UNet2DModel, scheduler: Any, sampler: str) -> SteppedPipeline:
         with warnings.catch_warnings():
             # diffusers hands tensors to NumPy in a way that NumPy 2 is about to give up
             warnings.simplefilter("ignore", DeprecationWarning)
-            return SteppedPipeline(unet, kind.from_config({**config, **spacing, **settings}))
+            return SteppedPipeline(unet, kind.from_config({**config, **spacing, **settings}), told)
     except (ValueError, NotImplementedError) as error:
         raise InputError(f"sampler = {sampler!r}: {name} refuses this model's schedule ({first_line(error)})") from None
 
@@ -160,16 +163,18 @@ class SteppedPipeline:
     Args:
         unet: in evaluation mode.
         scheduler: of diffusers.
+        told: the class of each image, of a network that is told one.
     """
 
     unet: UNet2DModel
     scheduler: Any
+    told: Told | None = None
 
     @torch.no_grad()
     def __call__(
-        self, *, batch_size: int, generator: Any, num_inference_steps: int, output_type: str = "np"
+        self, *, batch_size: int, generator: Any, num_inference_steps: int, output_type: str = "np", first: int = 0
     ) -> SimpleNamespace:
-        """Images in [0, 1]: ``images`` is float32 (batch_size, height, width, channels)."""
+        """Images in [0, 1] from number ``first`` on: ``images`` is float32 (batch_size, height, width, channels)."""
         check_first_step(self.scheduler, num_inference_steps)
         scheduler = copy.deepcopy(self.scheduler)  # multistep methods keep what they have seen
         scheduler.set_timesteps(num_inference_steps)
@@ -179,6 +184,7 @@ class SteppedPipeline:
         takes = inspect.signature(scheduler.step).parameters
         options = {"generator": generator} if "generator" in takes else {}
         for t in scheduler.timesteps:
-            output = self.unet(scheduler.scale_model_input(x, t), t).sample
+            scaled = scheduler.scale_model_input(x, t)
+            output = self.unet(scaled, t).sample if self.told is None else self.told.output(self.unet, scaled, t, first)
             x = scheduler.step(output, t, x, **options).prev_sample
         return SimpleNamespace(images=(x / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy())

@@ -1,13 +1,11 @@
-"""The course of a training run: a table that grows with it, and lines where no terminal shows a bar."""
+"""The course of a training run: a table that grows with it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from voltaspin.core.folders import OutputFolder
-from voltaspin.core.format import duration
 
 FILE = "train.csv"
 EVERY = 50  #: steps of a row
@@ -64,40 +62,3 @@ class TrainLog:
         self._loss = self._norm = 0.0
         self._steps = self._timed = 0
         self._since = time.monotonic()
-
-
-def log_lines(
-    batch: int,
-    *,
-    say: Callable[[str], None] = print,
-    every: float = 10.0,
-    clock: Callable[[], float] = time.monotonic,
-) -> Callable[[int, int, float], None]:
-    """Return a ``progress`` for a training that says a line now and then, for files and notebooks.
-
-    Args:
-        batch: images of a step.
-        say: takes a line.
-        every: seconds between two lines; in a long run they become a fiftieth of the time that it has taken.
-        clock: seconds since any moment.
-
-    >>> from voltaspin.diffusion import train
-    >>> train(images, source, "model", spec=spec, progress=log_lines(spec.batch))  # doctest: +SKIP
-    """
-    begun: list[float] = []  # time and step of the first call, time of the last line
-
-    def progress(step: int, steps: int, loss: float) -> None:
-        now = clock()
-        if not begun:
-            begun[:] = [now, step, now]
-        if step < steps and now - begun[2] < max(every, (now - begun[0]) / 50):
-            return
-        begun[2] = now
-        done, seconds = step - begun[1], now - begun[0]
-        pace = ""
-        if done and seconds > 0:
-            left = f", {duration((steps - step) * seconds / done)} left" if step < steps else ""
-            pace = f", {done * batch / seconds:.3g} images a second{left}"
-        say(f"step {step} of {steps}, loss {loss:.4f}{pace}")
-
-    return progress

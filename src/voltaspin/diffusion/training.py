@@ -201,8 +201,8 @@ def train(
         resume: continue from the last whole checkpoint in ``out``, which must be of the same configuration, or
             from the start where the run was stopped before its first.
         force: begin in a folder that is not empty; the files of a training that it holds are removed, others stay.
-        progress: called as ``progress(step, steps, loss)`` after each step; :func:`voltaspin.diffusion.log_lines`
-            makes one for notebooks.
+        progress: called as ``progress(step, steps, loss)`` after each step; :func:`voltaspin.progress` makes one
+            that shows itself.
         say: told where a run that goes on gets new numbers, because its source cannot go back; None refuses that.
         held_out: images to validate with, where the recipe asks for that and holds out none of ``images``.
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from voltaspin.core.context import progress_of_wait
 from voltaspin.core.errors import InputError, nearest
 from voltaspin.core.units import (
     FIELD,
@@ -173,12 +174,15 @@ def _cell(
         return {"model": fair}
     if cell.terms:
         pulse, reset = _terms_pulse(cell, voltage, width)
-        model = SwitchingModel.from_fokker_planck(cell, pulse, solutions=_TERMS_SOLUTIONS)
+        model = SwitchingModel.from_fokker_planck(
+            cell, pulse, solutions=_TERMS_SOLUTIONS, progress=progress_of_wait("solve the cells (once)")
+        )
         return {"model": model} | ({"reset": True} if reset else {})
     if width is None:
         raise InputError("memory: the width of the junction's pulse is missing; give width=0.3ns")
     pulse = Pulse(voltage=cell.V_c if voltage is None else voltage, width=width)
-    return {"model": SwitchingModel.from_fokker_planck(cell, pulse)}
+    told = progress_of_wait("solve the cells (once)")
+    return {"model": SwitchingModel.from_fokker_planck(cell, pulse, progress=told)}
 
 
 def _memory(*, normals: int = 0, imperfect: bool = False, **given: Any) -> NoiseSource:

@@ -15,6 +15,7 @@ from voltaspin.diffusion.grids import grid_png
 from voltaspin.explorer.state import ExplorerState
 from voltaspin.explorer.views import bit_view, image_view, price_view, switching_view
 from voltaspin.plots.drawing import png
+from voltaspin.report.page import data_uri
 
 Span = tuple[float, float, float, float]  #: from, to, step, value
 
@@ -132,3 +133,34 @@ class Panels:
             ]
 
         return self._panel("Images", make)
+
+
+def still(state: ExplorerState) -> str:
+    """Return the panels of a state as HTML that does not move, for the site."""
+    panels = Panels(_Still())
+    return "".join(panel(state) for panel in (panels.switching, panels.bits, panels.price, panels.images))
+
+
+class _Still:
+    """The elements that :class:`Panels` takes of marimo, as HTML texts."""
+
+    @staticmethod
+    def md(text: str) -> str:
+        return f"<p><strong>{text[3:]}</strong></p>" if text.startswith("## ") else f"<p>{text}</p>"
+
+    @staticmethod
+    def Html(text: str) -> str:
+        return text
+
+    @staticmethod
+    def image(data: bytes, *, alt: str, width: str, style: dict[str, str]) -> str:
+        held = ";".join(f"{name}:{value}" for name, value in {"width": width, **style}.items())
+        return f'<img src="{data_uri(data)}" alt="{html.escape(alt)}" style="{held}">'
+
+    @staticmethod
+    def vstack(parts: list[str]) -> str:
+        return "".join(parts)
+
+    @staticmethod
+    def callout(text: str, *, kind: str) -> str:
+        return f'<div class="admonition {kind}">{text}</div>'

@@ -84,6 +84,7 @@ class InPlaceRecord(RunRecord):
         noise, condition, recording, seed, batch, cells_per_pixel, variance, order, reads: the settings; ``cells``: of
             the array; ``provenance``: of its chance.
         input: what a recorded file was read as.
+        label, guidance: of a model that is told a class.
         model: ``folder`` and ``sha256``; ``trained``: on counts of so many cells a pixel, or None.
         images, steps: how many, and network evaluations of each.
         per_image: random bits, pulses, reads, bytes and energy of one image; ``costs``: beside Gaussian samplers.
@@ -103,6 +104,8 @@ class InPlaceRecord(RunRecord):
     cells_per_pixel: int
     variance: str
     order: int = 1
+    label: int | str | None = None
+    guidance: float | None = None
     reads: str
     model: dict[str, str]
     trained: int | None = None

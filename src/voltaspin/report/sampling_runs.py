@@ -65,12 +65,13 @@ class GaussianRun(SampleRun):
         label: int | str | None = None, guidance: float | None = None, churn: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__(share, steps)
+        self.told = Told.of(None if isinstance(pipeline, Unmodified) else pipeline.classes, label, guidance)
         named = sampler if sampler in SAMPLERS and isinstance(pipeline, Pipeline) else ""
         if named and isinstance(pipeline, Pipeline):
-            if spec is not None or label is not None or churn is not None:
-                given = "compute" if spec is not None else "label" if label is not None else "churn"
+            if spec is not None or churn is not None:
+                given = "compute" if spec is not None else "churn"
                 raise InputError(f"{given} is not taken with sampler = {named!r}; use ddpm or ddim")
-            pipeline, self.steps, sampler = by_name(pipeline, named), steps_for(named, steps), ""
+            pipeline, self.steps, sampler = by_name(pipeline, named, self.told), steps_for(named, steps), ""
         self.pipeline, self.source, self.eta, self.churn = pipeline, source, eta, churn
         unmodified = isinstance(pipeline, Unmodified)
         if isinstance(pipeline, Unmodified) and (sampler or spec is not None or churn is not None):
@@ -81,7 +82,6 @@ class GaussianRun(SampleRun):
             )
         if isinstance(pipeline, Unmodified) and isinstance(pipeline.pipeline, SteppedPipeline):
             check_first_step(pipeline.pipeline.scheduler, self.steps)
-        self.told = Told.of(None if isinstance(pipeline, Unmodified) else pipeline.classes, label, guidance)
         if not isinstance(pipeline, Unmodified):
             drawing_steps(pipeline, steps=steps, sampler="ddim" if sampler == "ddim" else "ddpm", eta=eta, churn=churn)
         if self.told is not None and spec is not None:
@@ -208,6 +208,7 @@ class InPlaceRun(SampleRun):
         cells: None takes what the model was trained for, else generator cells.
         variance, order, reads, source: see :class:`voltaspin.diffusion.inplace.InPlaceOptions`.
         settings: further ones for the record, of the source.
+        label, guidance: of a model that is told a class.
 
     Raises:
         InputError: a pipeline with a loop of its own, steps that its schedule lacks, or a part of a run.
@@ -219,7 +220,7 @@ class InPlaceRun(SampleRun):
         self, share: Share, *, pipeline: Pipeline | Unmodified, folder: str, steps: int, seed: int,
         cells_per_pixel: int | None = None, cells: CellSpec | None = None, variance: Variance = "average",
         order: Literal[1, 2] = 1, reads: Literal["drawn", "all"] = "drawn", source: NoiseSource | None = None,
-        settings: dict[str, Any] | None = None,
+        settings: dict[str, Any] | None = None, label: int | str | None = None, guidance: float | None = None,
     ) -> None:  # fmt: skip
         super().__init__(share, steps)
         if isinstance(pipeline, Unmodified):
@@ -233,12 +234,13 @@ class InPlaceRun(SampleRun):
                 "leave shard= and first= out"
             )
         time_steps(pipeline.scheduler, steps)
+        told = Told.of(pipeline.classes, label, guidance)
         trained = trained_for(pipeline.folder)
         known = trained or InPlaceSpec(cells_per_pixel=CELLS_PER_PIXEL)
         self.pipeline = pipeline
         self.options = InPlaceOptions(
             steps=steps, batch=min(share.batch, share.count), seed=seed, variance=variance, order=order, reads=reads,
-            source=source,
+            source=source, told=told,
             cells_per_pixel=cells_per_pixel or known.cells_per_pixel,
             cells=CellSpec(junction=IDEAL) if source is not None else cells or known.cells,
         )  # fmt: skip
@@ -250,6 +252,7 @@ class InPlaceRun(SampleRun):
             "reads": reads, "model": {"folder": folder or pipeline.folder.name, "sha256": pipeline.sha256},
             "trained": None if trained is None else trained.cells_per_pixel, "cells": self.options.cells.to_json(),
             **({} if order == 1 else {"order": order}),  # folders that were begun without it go on
+            **({} if told is None else {"label": told.label, "guidance": told.guidance}),
         }  # fmt: skip
         self.arguments = {**self.settings, "model": pipeline.sha256, "count": share.count, "steps": steps}
         # The array after each batch: a stop between two writes leaves the one that belongs to the images.

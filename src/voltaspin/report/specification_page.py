@@ -24,9 +24,13 @@ def page(spec: NoiseSpecification, pictures: dict[str, str]) -> str:
     trial = "**This is a trial of the pipeline with few images and steps, and no result.**\n\n" if spec.reduced else ""
     return f"""# The specification of a noise device
 
-{trial}How much of each imperfection the images of the shipped Fashion-MNIST model tolerate: the amplitude at which
-their KID leaves the margin of {1e3 * spec.margin:.1f}e-3 around that of {spec.baseline}, with its 95 % interval.
-Ancestral sampling, {spec.steps} steps, {spec.images} images for each point; one imperfection at a time, all else ideal.
+{trial}After reading this page you know how much of each noise defect the images of the shipped Fashion-MNIST
+model tolerate, and which command compares a device with these limits.
+
+A limit is the amplitude at which the KID of the images leaves the margin of {1e3 * spec.margin:.1f}e-3 around
+that of {spec.baseline}, with its 95 % interval. The images are made by ancestral sampling with {spec.steps}
+steps, and each point has {spec.images} images. One defect is switched on at a time, and everything else is
+ideal.
 
 | axis | raw bits | XOR of two cells | notes |
 | --- | --- | --- | --- |
@@ -36,36 +40,41 @@ Ancestral sampling, {spec.steps} steps, {spec.images} images for each point; one
 
 ![Difference of KID over the amplitude, one panel for each axis; the band is the margin]({OVERVIEW})
 
-`voltaspin spec --junction generator` and `voltaspin spec --bits FILE` compare a device with this. With `--n-cells N`
-the worst cell is judged, too ([cells.md](cells.md)).
+`voltaspin spec --junction generator` and `voltaspin spec FILE` compare a device with these limits. With
+`--n-cells N` they judge the worst cell, too ([cells.md](cells.md)).
 
 ## How to read it
 
-- *Not reached* means: within the margin up to the largest amplitude that was asked. *Already outside*: not even the
-  smallest one is within it.
-- The differences are paired: a condition shares every latent and every random word with the baseline. Every axis begins
-  at fair, independent cells, whose images are those of {spec.baseline} by construction: a zero
-  difference is expected there by construction. The periodic source (period) is not paired: its bits are others.
-- The amplitudes follow trial runs: a grid about where the margin is left tells more than one that is far from it. After
-  the first whole run smaller ones were added where the first one lay outside, or not surely inside (bias of 0.0005 and
-  0.001, negative correlation, and bias, correlation and spread under XOR). The margin was not moved.
-- The interval holds the chance of the images. Each of the two sampling seeds has an array of its own (its fixed
-  biases, its fluctuators); two arrays say little about other arrays, and the interval leaves that out.
-- Bits of one cell are correlated without a reset. Each image begins with cells as an array leaves them that has run
-  for long, so that the first latent has no transient of its own.
-- Drift and fixed biases are Gaussian or a sine. The drift is slow against an image and has four periods in the images
-  of a seed.
-- The axes of the pulse and the field share images with others: see the notes, and `voltaspin/requirements/axes.py`.
-- One model, one data set, one sampler, one small extractor. Another model has other limits.
+- *Not reached* means that the images stay within the margin up to the largest amplitude that was tested.
+  *Already outside* means that not even the smallest amplitude is within it.
+- The differences are paired: a condition shares every latent and every random word with the baseline. Every
+  axis begins at fair, independent cells, whose images are those of {spec.baseline} by construction. A zero
+  difference is therefore expected there. The periodic source (period) is not paired, because its bits are
+  different ones.
+- The amplitudes follow trial runs. A grid close to the point where the margin is left is more precise than one
+  that is far from it. After the first complete run, smaller amplitudes were added where the first one lay
+  outside, or not surely inside (bias of 0.0005 and 0.001, negative correlation, and bias, correlation and
+  spread under XOR). The margin was not moved.
+- The interval contains the chance of the images. Each of the two sampling seeds has an array of its own, with
+  its fixed biases and its fluctuators. Two arrays say little about other arrays, and the interval leaves that
+  out.
+- Bits of one cell are correlated without a reset. Each image begins with the cells of an array that has run for
+  a long time, so that the first latent has no transient of its own.
+- Drift and fixed biases are Gaussian or a sine. The drift is slow against an image and has four periods in the
+  images of a seed.
+- The axes of the pulse and the field share images with others. The notes and `voltaspin/requirements/axes.py`
+  say which.
+- The limits hold for one model, one data set, one sampler and one small extractor. Another model has other
+  limits.
 
-Made by
+These commands made the page:
 
     {spec.command} --write examples/specification.json
     voltaspin study examples/specification.json --out build/specification --workers 2
     voltaspin study examples/halving.json --out build/specification --workers 2
     {spec.command} --report build/specification
 
-with {versions}. {spec.effort} All noise is simulated, pseudo-random underneath.
+They ran with {versions}. {spec.effort} All noise is simulated, and pseudo-random underneath.
 """
 
 

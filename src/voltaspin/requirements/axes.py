@@ -186,13 +186,14 @@ def plan(*, junction: bool = True) -> Plan:
     if junction:
         m.axis("bias-negative", "bias of all cells, 1/2 - P(1)", _RAW,
                lambda b: _stationary(_in_field(_field_of_bias(b))),
-               note="the generator in a field, with its r there; under XOR as the positive one, in law")  # fmt: skip
+               note="the generator in a field, with its r there; "
+                    "under XOR it has the distribution of the positive one")  # fmt: skip
     for t in ("raw", "xor"):
         m.axis("correlation", "lag-1 correlation of a cell's bits, positive", _CORRELATIONS[t],
                lambda r: _stationary(_cells(correlation=r)), t)  # fmt: skip
     m.axis("correlation-negative", "lag-1 correlation of a cell's bits, negative", (0.01, 0.02, *_CORRELATIONS["raw"]),
            lambda r: _stationary(_cells(correlation=-r)),
-           note="under XOR as the positive one, in law")  # fmt: skip
+           note="under XOR it has the distribution of the positive one")  # fmt: skip
     grids: dict[Treatment, tuple[float, ...]] = {
         "raw": (0.01, 0.02, 0.04, 0.08, 0.12), "xor": (0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12),
     }  # fmt: skip
@@ -204,14 +205,14 @@ def plan(*, junction: bool = True) -> Plan:
         m.axis("drift", "common bias that drifts from image to image, root mean square", grid, _drift, t)
     for t in ("raw", "xor"):
         m.axis("telegraph", "telegraph noise of every cell's bias, ±", (0.05, 0.1, 0.2, 0.3, 0.45), _telegraph, t,
-               note="a level is chosen anew every ten draws of an image")  # fmt: skip
+               note="a new level is chosen every ten draws of an image")  # fmt: skip
     m.axis("bits", "bits of a number, inverse CDF", (12, 8, 6, 5, 4), _shaped("inverse_cdf"), falling=True,
-           note="fair cells; under XOR the same by construction")  # fmt: skip
+           note="fair cells; under XOR it is the same by construction")  # fmt: skip
     m.axis("popcount", "bits of a number, popcount", (16, 8, 4, 2, 1), _shaped("popcount"), falling=True, scale="log",
-           note="fair cells; under XOR the same by construction")  # fmt: skip
+           note="fair cells; under XOR it is the same by construction")  # fmt: skip
     m.axis("period", "period of the bit stream", (2**19 - 1, 2**16 - 1, 2**13 - 1, 2**10 - 1, 2**7 - 1),
            lambda P: {"source": {"period": int(P)}}, unit="bits", falling=True, scale="log",
-           note="not paired with the baseline; under XOR of two such streams the same in law")  # fmt: skip
+           note="not paired with the baseline; under XOR of two such streams it has the same distribution")  # fmt: skip
     if junction:
         m.axis("temperature", "temperature of the junction above 300 K", _KELVIN, lambda T: _stationary(_warm(T)),
                unit="K", note="the material's laws are assumed that far; under XOR r is below 0.001")  # fmt: skip
@@ -254,12 +255,12 @@ def shared_axes(of: Plan) -> tuple[Axis, ...]:
                 continue
             unit, per_unit = ("mV", 1e3) if name == "voltage" else ("ps", 1e12)
             made.append(Axis(side, what, unit, per_unit, t, points,
-                             note=f"the images of {of_axis.name}: p01 = p10 is the same"))  # fmt: skip
+                             note=f"it uses the images of {of_axis.name}, whose p01 = p10 is the same"))  # fmt: skip
         of_axis = named.get(("bias-negative" if t == "raw" else "bias", t))
         if of_axis is not None:
             points = tuple((_field_of_bias(b), condition) for b, condition in of_axis.points)
             made.append(Axis("field", "stray field along z of all cells", "mT", 1e3, t, points,
-                             note=f"the images of {of_axis.name}"))  # fmt: skip
+                             note=f"it uses the images of {of_axis.name}"))  # fmt: skip
     return tuple(made)
 
 

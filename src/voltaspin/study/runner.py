@@ -60,6 +60,10 @@ def finished(out: Path, run: Job) -> bool:
     return (folder_of(out, run) / "result.json").is_file()
 
 
+def _lock_of(out: Path, run: Job) -> Path:
+    return out / "runs" / f".{run.key}.lock"
+
+
 #: What a study writes when all its runs are there.
 PAGES = ("verdicts.csv", "verdicts.png", "index.html", "summary.md", "verdicts.json")
 
@@ -102,7 +106,7 @@ def perform(work: Work, data: dict[str, Any], out: str, read: Read = job_from_js
         return run.key
     place.parent.mkdir(parents=True, exist_ok=True)
     # Another process that does the same study waits for this run instead of repeating it.
-    with locked(place.with_name(f".{run.key}.lock"), what=f"run {run.key}", wait=True):
+    with locked(_lock_of(Path(out), run), what=f"run {run.key}", wait=True):
         if not finished(Path(out), run):
             _do(work, run, place)
     return run.key
@@ -215,7 +219,13 @@ class Crew:
                 yield future.result()
             return
         if self.workers <= 1:
+            others = list[Job]()
             for run in todo.values():
+                if _lock_of(Path(out), run).exists():  # another process does it now: go on with the next one
+                    others.append(run)
+                else:
+                    yield perform(work, run.to_json(), out, read)
+            for run in others:
                 yield perform(work, run.to_json(), out, read)
             return
         if self._pool is None and todo:

@@ -10,6 +10,7 @@ import torch
 from diffusers import UNet2DModel
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.forecast import Forecast
 from voltaspin.core.format import duration
 from voltaspin.core.result import Result, Unit
 from voltaspin.diffusion import TrainSpec, load_images, load_pipeline, shipped_model
@@ -26,7 +27,7 @@ from voltaspin.metrics.features import FEATURES, SIDE
 from voltaspin.metrics.statistics import SHIPPED
 from voltaspin.study.arrays import tuning_of
 from voltaspin.study.specification import Condition, Run, StudySpec
-from voltaspin.study.work import scored_by, training_spec
+from voltaspin.study.work import scored_by, seconds_of, training_spec
 
 _USUAL = TrainSpec.model_fields["data"].default
 _BYTES_OF_USUAL = 47e6  # of its pixels
@@ -90,12 +91,8 @@ def _work_and_memory(spec: StudySpec, trainings: list[TrainSpec]) -> tuple[float
     shipped = load_pipeline(shipped_model()).unet
     unit, work, memory = _operations(shipped), 0.0, 0.0
     for t in trainings:
-        model = _network(t)
-        work += 3 * t.steps * t.batch * _operations(model) / unit  # forward, and twice that backward
-        outputs, _ = _outputs(model)
-        weights = sum(p.numel() for p in model.parameters())
-        pixels = _images_of(t.data).images.nbytes if t.data != _USUAL else _BYTES_OF_USUAL
-        memory = max(memory, 4.0 * (_COPIES * weights + outputs * t.batch // t.accumulate) + pixels)
+        more, bytes_ = _of_training(t, unit)
+        work, memory = work + more, max(memory, bytes_)
     for run in {r.key: r for r in spec.runs()}.values():
         c = run.condition
         if c.diffusion == "real":
@@ -103,11 +100,62 @@ def _work_and_memory(spec: StudySpec, trainings: list[TrainSpec]) -> tuple[float
         model = shipped if not c.model else load_pipeline(c.model, told=True).unet
         if (training := run.training) is not None:
             model = _network(training_spec(training))
-        work += (c.images + 2 * c.correct) * c.steps * _operations(model) / unit
-        _, largest = _outputs(model)
-        at_once = 8.0 * _AT_ONCE * largest + 4 * sum(p.numel() for p in model.parameters())
-        memory = max(memory, at_once + 2.0 * c.images * _numbers(model))
+        more, bytes_ = _of_sampling(model, c.images + 2 * c.correct, c.steps, _AT_ONCE, unit)
+        work, memory = work + more, max(memory, bytes_ + 2.0 * c.images * _numbers(model))
     return work, memory
+
+
+def _of_training(spec: TrainSpec, unit: float) -> tuple[float, float]:
+    """Work and memory of a training, as :func:`_work_and_memory`."""
+    model = _network(spec)
+    outputs, _ = _outputs(model)
+    weights = sum(p.numel() for p in model.parameters())
+    pixels = _images_of(spec.data).images.nbytes if spec.data != _USUAL else _BYTES_OF_USUAL
+    work = 3 * spec.steps * spec.batch * _operations(model) / unit  # forward, and twice that backward
+    return work, 4.0 * (_COPIES * weights + outputs * spec.batch // spec.accumulate) + pixels
+
+
+def _of_sampling(model: UNet2DModel, images: int, steps: int, batch: int, unit: float) -> tuple[float, float]:
+    """Work and memory of a sampling, as :func:`_work_and_memory`."""
+    _, largest = _outputs(model)
+    return (
+        images * steps * _operations(model) / unit,
+        8.0 * batch * largest + 4 * sum(p.numel() for p in model.parameters()),
+    )
+
+
+def forecast_of_training(spec: TrainSpec) -> Forecast:
+    """Return time and memory of a training, within a factor of two or three.
+
+    Raises:
+        InputError: images that do not fit the network.
+    """
+    work, memory = _of_training(spec, _operations(load_pipeline(shipped_model()).unet))
+    return Forecast(
+        work=f"{spec.steps} training steps of {spec.batch} images", seconds=seconds_of(work),
+        memory=memory + _BYTES_OF_OTHERS,
+    )  # fmt: skip
+
+
+def forecast_of_sampling(model: UNet2DModel, *, images: int, steps: int, batch: int, crossbars: bool) -> Forecast:
+    """Return time and memory of a sampling, within a factor of two or three.
+
+    Args:
+        model: the network; images: how many, of so many ``steps``; batch: images at once.
+        crossbars: whether arrays compute, which takes longer than is said.
+
+    Raises:
+        InputError: another network than a UNet2DModel.
+    """
+    if not isinstance(model, UNet2DModel):
+        raise InputError(f"{type(model).__name__}: the time of a UNet2DModel alone is foreseen; sample a few images")
+    work, memory = _of_sampling(
+        model, images, steps, min(batch, images), _operations(load_pipeline(shipped_model()).unet)
+    )
+    return Forecast(
+        work=f"{images} images by {images * steps} network evaluations", seconds=seconds_of(work),
+        memory=memory + _BYTES_OF_OTHERS, note="arrays take several times as long" if crossbars else "",
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=8)

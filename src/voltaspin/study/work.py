@@ -191,7 +191,18 @@ def sampling_of(condition: Condition) -> dict[str, Any]:
     samplers: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
         "gaussian": (("sampler", "eta", "churn", "label", "guidance", "precision", "batch"), sample),
         "in-place": (
-            ("cells_per_pixel", "cells", "variance", "dither", "order", "reads", "precision", "batch"),
+            (
+                "label",
+                "guidance",
+                "cells_per_pixel",
+                "cells",
+                "variance",
+                "dither",
+                "order",
+                "reads",
+                "precision",
+                "batch",
+            ),
             inplace.InPlaceOptions,
         ),
         "real": (("bits",), to_planes),
@@ -207,7 +218,7 @@ def sampling_of(condition: Condition) -> dict[str, Any]:
     _check_types({k: v for k, v in given.items() if k not in own_way}, function, "sampling")
     if named:
         steps_for(given["sampler"], condition.steps)
-        if other := next((name for name in given if name not in ("sampler", "batch")), None):
+        if other := next((name for name in given if name not in ("sampler", "batch", "label", "guidance")), None):
             raise InputError(f"sampling.{other} is not of sampler = {given['sampler']!r}; leave it out")
         if condition.compute is not None:
             raise InputError(f"sampling.sampler = {given['sampler']!r} is not taken in arrays; use ddpm or ddim")
@@ -272,17 +283,21 @@ def _gaussian(out: Path, run: Run, folder: Path) -> tuple[NDArray[np.uint8], dic
         pipeline, record = converted.pipeline, record | converted.record
         given["arithmetic"] = converted.arithmetic
     # each sampling seed draws images of its own, whatever the noise
-    label, guidance = given.pop("label", None), given.pop("guidance", None)
-    if (told := Told.of(pipeline.classes, label, guidance)) is not None:
-        given["told"] = told
+    given |= _told(pipeline, given)
     made = generate(pipeline, source, count=condition.images, steps=condition.steps, **given)
     return made.images, record | {
         "seconds": time.monotonic() - begin, "noise": made.noise, "ledger": source.ledger.totals()
     }  # fmt: skip
 
 
+def _told(pipeline: Pipeline, given: dict[str, Any]) -> dict[str, Told]:
+    """Take label and guidance out of a sampler's arguments; they are one, of a model that is told a class."""
+    told = Told.of(pipeline.classes, given.pop("label", None), given.pop("guidance", None))
+    return {} if told is None else {"told": told}
+
+
 def _pipeline(out: Path, run: Run) -> Pipeline:
-    told = run.condition.diffusion == "gaussian" and run.condition.compute is None
+    told = run.condition.compute is None
     if run.condition.model:
         return load_pipeline(Path(run.condition.model), told=told)
     trained = shipped_model() if run.training is None else folder_of(out, run.training) / "model"
@@ -295,6 +310,7 @@ def _in_place(out: Path, run: Run, folder: Path) -> tuple[NDArray[np.uint8], dic
     if (spec := built_spec(condition)) is not None:
         converted = in_arrays(pipeline, spec, condition, PseudoSource(seed=run.sampling_seed))
         computing, arithmetic = converted.pipeline, converted.record
+    given |= _told(pipeline, given)
     # Each sampling seed is another array and other pulses of it.
     made = inplace.sample(computing, count=condition.images, steps=condition.steps, seed=run.sampling_seed, **given)
     (folder / "path.png").write_bytes(grid_png(made.path, columns=len(made.path_times)))

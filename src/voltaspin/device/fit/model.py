@@ -27,7 +27,7 @@ class Settings:
     degree: int | None = None
     spin_torque: bool = False
     quick: bool = False
-    progress: Callable[[int, float], None] | None = None
+    progress: Callable[[int, None, float], None] | None = None
     on_quick: Callable[[FitResult], None] | None = None
 
 

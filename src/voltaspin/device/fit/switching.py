@@ -52,7 +52,7 @@ def fit_switching(
     degree: int | None = None,
     spin_torque: bool = False,
     quick: bool = False,
-    progress: Callable[[int, float], None] | None = None,
+    progress: Callable[[int, None, float], None] | None = None,
     on_quick: Callable[[FitResult], None] | None = None,
     threads: int | None = None,
 ) -> FitResult:
@@ -72,7 +72,8 @@ def fit_switching(
             numerical error of every point is below half of its standard error, where absent.
         spin_torque: see :func:`voltaspin.device.torque.spin_torque_field`.
         quick: return the quick answer, which is marked as approximate; its errors contain the numerical ones.
-        progress: called often, with the steps done and the squared distance to the maximum in standard deviations.
+        progress: called often, with the steps done, None since nobody knows how many it takes, and the squared distance
+            to the maximum in standard deviations.
         on_quick: called with the quick answer before the long part of the fit begins.
         threads: has no effect any more; the solution of all pulses is one computation.
 
@@ -150,7 +151,7 @@ class _Fit:
 
     def __init__(
         self, sets: list[SwitchingData], junction: Junction, free: tuple[str, ...], spin_torque: bool,
-        progress: Callable[[int, float], None] | None,
+        progress: Callable[[int, None, float], None] | None,
     ) -> None:  # fmt: skip
         self.sets, self.junction, self.free, self.spin_torque = sets, junction, free, spin_torque
         self.P, self.trials = (np.concatenate([getattr(one, name) for one in sets]) for name in ("P_sw", "trials"))
@@ -160,7 +161,7 @@ class _Fit:
         self.J: Floats | None = None
         self.known: dict[tuple[int, bool, bytes], Floats] = {}  # probabilities by degree, directness and parameters
         self.last: tuple[Floats, Floats] | None = None  # where J holds
-        self.progress, self.told = progress, (0, math.inf)
+        self.progress, self.told = progress, (0, math.inf)  # steps and distance
         fields = {(one.relax, *field) for one in sets for field in zip(one.B_x, one.B_z, strict=True)}
         self.few = len(fields) * (len(free) + 1) <= SIDE  # then all derivatives take the time of one solution
         along = [Counter((field[0], field[axis]) for field in fields) for axis in (1, 2)]
@@ -171,7 +172,7 @@ class _Fit:
         """Report the step and the distance, or the last ones again while one is on the way."""
         self.told = told or self.told
         if self.progress is not None:
-            self.progress(*self.told)
+            self.progress(self.told[0], None, self.told[1])
 
     def at(self, theta: Floats) -> Junction:
         moved = self.junction

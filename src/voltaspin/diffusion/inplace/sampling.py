@@ -22,6 +22,7 @@ from voltaspin.core.errors import InputError, NoiseStoppedError
 from voltaspin.core.ledger import Ledger
 from voltaspin.core.result import Array, Result, Unit
 from voltaspin.diffusion.backend import bf16_is_faster, keep_freed_memory
+from voltaspin.diffusion.classes import Told
 from voltaspin.diffusion.inplace.array import IDEAL, CellSpec, PixelArray, Rounding
 from voltaspin.diffusion.inplace.process import Process
 from voltaspin.diffusion.pipelines import Pipeline
@@ -108,6 +109,7 @@ class InPlaceOptions:
         reads: see :class:`~voltaspin.diffusion.inplace.array.PixelArray`.
         source: of the chance of ideal cells, such as recorded bits; None lets the array's own pulses draw.
         precision: of the network.
+        told: the class of each image, of a model that is told one; without it, none where the model knows that.
 
     Raises:
         InputError: a batch below 1.
@@ -124,6 +126,7 @@ class InPlaceOptions:
     reads: Literal["drawn", "all"] = "drawn"
     source: NoiseSource | None = None
     precision: Literal["auto", "bf16", "float32"] = "float32"
+    told: Told | None = None
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -185,6 +188,7 @@ class InPlaceSampler:
     def __init__(self, pipeline: Pipeline, options: InPlaceOptions) -> None:
         keep_freed_memory()
         self.pipeline, self.options, self.batches = pipeline, options, 0
+        self.told = options.told or Told.of(pipeline.classes, None, None)
         self.process = Process(pipeline.scheduler.alphas_cumprod.double().numpy(), options.cells_per_pixel)
         self.times = time_steps(pipeline.scheduler, options.steps)
         channels, height, width = pipeline.image_shape
@@ -200,7 +204,9 @@ class InPlaceSampler:
         #: Called with the number of each evaluation and the clean pixels that it predicts, -1 to 1 (planes, pixels).
         self.observe: Callable[[int, Floats], None] | None = None
         if options.variance == "matched":  # measured in ideal cells: nearly the same in others
-            self._uncertainty = uncertainty(pipeline, steps=options.steps, cells_per_pixel=options.cells_per_pixel)
+            self._uncertainty = uncertainty(
+                pipeline, steps=options.steps, cells_per_pixel=options.cells_per_pixel, told=self.told
+            )
 
     def _wanted(self, clean: Floats, i: int, t: int, u: int) -> tuple[Floats, Floats | float]:
         """Mean (planes, pixels) and variance (of each pixel, or one for all) of the counts after evaluation ``i``."""
@@ -243,7 +249,8 @@ class InPlaceSampler:
         level = torch.from_numpy(2 * self.array.counts / process.cells - 1).float()
         x = (process.scale(t) * level).reshape(self.options.batch, *shape).to(self._device)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
-            output = self.pipeline.unet(x, t).sample
+            unet, first = self.pipeline.unet, self.batches * self.options.batch
+            output = unet(x, t).sample if self.told is None else self.told.output(unet, x, t, first)
         check_output(output, where)
         scheduler = self.pipeline.scheduler
         x0, _ = predict_x0(output[:, : shape[0]].float(), x, float(scheduler.alphas_cumprod[t]), scheduler)
@@ -259,7 +266,7 @@ class InPlaceSampler:
         array, steps, made = self.array, self.options.steps, self.batches * self.options.batch
         run = Ledger("in-place sampling")
         run.children["memory"] = array.memory.ledger
-        run.child("network").count("evaluation", made * steps)
+        run.child("network").count("evaluation", made * steps * (1 if self.told is None else self.told.passes))
         run.child("network").count("byte", self._moved(made, array.memory.ledger.total("pulse")))
         flips, drawn = array.drive.flips.tolist(), array.memory.ledger.total("pulse") - array.rounding.toggles
         return InPlaceSamples(
@@ -306,7 +313,9 @@ class InPlaceSampler:
         self.batches = int(state["batches"])
 
 
-def uncertainty(pipeline: Pipeline, *, steps: int, cells_per_pixel: int, count: int = _MEASURED) -> Floats:
+def uncertainty(
+    pipeline: Pipeline, *, steps: int, cells_per_pixel: int, count: int = _MEASURED, told: Told | None = None
+) -> Floats:
     """Measure how uncertain the clean pixel is at each evaluation, by what the network predicts.
 
     The finished image of a good sampler is a draw from all clean images that fit what the network sees. The mean square
@@ -314,7 +323,7 @@ def uncertainty(pipeline: Pipeline, *, steps: int, cells_per_pixel: int, count: 
 
     Args:
         pipeline: of the network.
-        steps, cells_per_pixel: as in :class:`InPlaceOptions`.
+        steps, cells_per_pixel, told: as in :class:`InPlaceOptions`.
         count: images, of ideal cells.
 
     Returns:
@@ -324,7 +333,7 @@ def uncertainty(pipeline: Pipeline, *, steps: int, cells_per_pixel: int, count: 
     """
     options = InPlaceOptions(
         steps=steps, batch=count, cells_per_pixel=cells_per_pixel, cells=CellSpec(junction=IDEAL),
-        seed=derive_key(0, "uncertainty"),
+        seed=derive_key(0, "uncertainty"), told=told,
     )  # fmt: skip
     sampler = InPlaceSampler(pipeline, options)
     seen: list[Floats] = []

@@ -90,6 +90,11 @@ class Drift(Part):
     high: Array
     p_rates: float | None = None
 
+    @property
+    def shown(self) -> bool:
+        """Whether the rates differ between stretches by more than chance."""
+        return self.p_rates is not None and self.p_rates < _ALPHA
+
 
 class Telegraph(Result):
     """Telegraph statistics of a trace.
@@ -117,6 +122,11 @@ class Telegraph(Result):
     energy: Estimate
     drift: Drift
     notes: tuple[str, ...] = ()
+
+    @property
+    def exponential(self) -> bool:
+        """Whether the dwells of both states follow the exponential law, as far as their number shows."""
+        return min(self.low.p_exponential, self.high.p_exponential) >= _ALPHA
 
     def summary(self) -> list[tuple[str, str]]:
         """Return rows of (name, value) for people, one row for what belongs together."""
