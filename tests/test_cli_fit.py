@@ -225,7 +225,7 @@ def test_spread_round_trip_without_a_junction(tmp_path, capsys):
     assert (out / "junction.json").read_text() == "{}"
 
 
-@pytest.mark.parametrize("options", [["--preset", "generator"], ["--set", "Delta=35"]])
+@pytest.mark.parametrize("options", [["--junction", "generator"], ["--set", "Delta=35"]])
 def test_a_spread_refuses_the_junction_of_a_start(options, tmp_path, capsys):
     path = write(tmp_path / "wafer.csv", "R_P,R_AP", [5e5] * 20, [1e6] * 20)
     status, _, err = call(capsys, path, "--out", tmp_path / "o", *options)
