@@ -14,6 +14,12 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 
+@pytest.fixture(autouse=True)
+def no_lines_of_a_busy_machine(monkeypatch):
+    """Many tests say what standard error holds, so that no line of progress may come because the machine is slow."""
+    monkeypatch.setattr("voltaspin.core.progress.EVERY", 1e9)
+
+
 #: Texts whose contrast with the ground below them is under 4.5, or under 3 where they are large (WCAG 2.1, AA).
 FAINT = """() => {
   const channel = c => { c /= 255; return c <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4 };

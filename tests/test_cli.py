@@ -248,10 +248,10 @@ def test_an_empty_argument_is_not_taken_for_none(capsys, tmp_path, monkeypatch, 
 
 
 @pytest.mark.parametrize("name", ["all", "list", "mram-22-2025"])
-@pytest.mark.parametrize("idle", [["--spec", "digital"], ["--macro", "missing.json"]])
+@pytest.mark.parametrize("idle", [["--array", "digital"], ["--macro", "missing.json"]])
 def test_a_published_macro_refuses_what_does_not_act_on_it(capsys, name, idle):
-    assert f"{idle[0]} has no effect with --preset {name}" in refused(
-        capsys, "memory", "macro", "--preset", name, *idle
+    assert f"{idle[0]} has no effect with --published {name}" in refused(
+        capsys, "memory", "macro", "--published", name, *idle
     )
 
 

@@ -225,7 +225,7 @@ def test_spread_round_trip_without_a_junction(tmp_path, capsys):
     assert (out / "junction.json").read_text() == "{}"
 
 
-@pytest.mark.parametrize("options", [["--preset", "generator"], ["--set", "Delta=35"]])
+@pytest.mark.parametrize("options", [["--junction", "generator"], ["--set", "Delta=35"]])
 def test_a_spread_refuses_the_junction_of_a_start(options, tmp_path, capsys):
     path = write(tmp_path / "wafer.csv", "R_P,R_AP", [5e5] * 20, [1e6] * 20)
     status, _, err = call(capsys, path, "--out", tmp_path / "o", *options)
@@ -318,7 +318,8 @@ GOOD = "voltage,width_ns,P_sw,trials\n1.1,0.3,0.47,500\n1.1,0.4,0.61,400\n1.2,0.
         (
             GOOD,
             ["--preset", "arm-2021-stt", "--free", "xi"],
-            "arm-2021-stt has spin_transfer; fit a closed formula to it, --model stt for spin transfer or --model sot",
+            "arm-2021-stt has spin_transfer; fit a closed formula to it, --switching-model stt for spin transfer or "
+            "--switching-model sot",
         ),
         (GOOD, [], "3 points cannot determine and test 4 parameters"),
         (GOOD, ["--free", "xi,colour"], "--free xi,colour must name each parameter once, out of xi, K_eff"),
@@ -326,7 +327,7 @@ GOOD = "voltage,width_ns,P_sw,trials\n1.1,0.3,0.47,500\n1.1,0.4,0.61,400\n1.2,0.
         (GOOD, ["--set", "colour=3"], "known: diameter, t_F"),
         (GOOD, ["--preset", "none"], "known: generator"),
         (GOOD, ["--kind", "colour"], "--kind colour is unknown; use switching, resistance"),
-        (GOOD, ["--kind", "tmr"], "has no column for TMR; name one with --columns TMR=COLUMN"),
+        (GOOD, ["--kind", "tmr"], "has no column for TMR; name one with --column TMR=COLUMN"),
         (GOOD, ["--columns", "width"], "give QUANTITY=COLUMN"),
         (GOOD, ["--columns", "width=t"], "no file has that column; there are 'voltage', 'width_ns'"),
         (GOOD, ["--columns", "colour=width_ns"], "this kind of measurement has voltage, width"),
@@ -337,7 +338,7 @@ GOOD = "voltage,width_ns,P_sw,trials\n1.1,0.3,0.47,500\n1.1,0.4,0.61,400\n1.2,0.
         (GOOD, ["--fixed", "colour=9"], "the name 'colour' is unknown; known: voltage, width"),
         (GOOD, ["--fixed", "initial=left"], "left"),
         (GOOD.replace("_ns", " (days)"), [], "unit 'days' of width (column 'width (days)') is unknown"),
-        (GOOD.replace("voltage", "x"), [], "has no column for voltage; name one with --columns voltage=COLUMN:V, or"),
+        (GOOD.replace("voltage", "x"), [], "has no column for voltage; name one with --column voltage=COLUMN:V, or"),
         (GOOD.replace("trials", "width_s"), [], "'width_ns' and 'width_s' may both be width"),
         ("a,b\n1,2\n", [], "the columns 'a', 'b' tell no kind of measurement; give --kind switching or resistance"),
         ("voltage,R_P,R_AP\n0,1,2\n", [], "may be resistance or spread; give --kind resistance or spread"),
@@ -513,12 +514,12 @@ def test_a_fitted_device_goes_into_other_commands(tmp_path, capsys):
     ("text", "options", "says"),
     [
         (GOOD, ["--model", "sst"], "model 'sst' is unknown; did you mean 'stt'"),
-        (GOOD, ["--model", "stt", "--free", "xi"], "--free is of the macrospin, and --model stt has none; leave"),
+        (GOOD, ["--model", "stt", "--free", "xi"], "--free is of the macrospin, and --switching-model stt has none"),
         (GOOD, ["--model", "stt", "--quick"], "--quick is of the macrospin"),
         (GOOD, ["--model", "thermal"], "these data cannot tell Delta from V_c"),
-        ("voltage,TMR\n0,1\n", ["--model", "stt"], "--model stt is of switching probabilities, and these are of tmr"),
+        ("voltage,TMR\n0,1\n", ["--model", "stt"], "--switching-model stt is of switching probabilities, and"),
         (GOOD, ["--columns", "tau_0=width_ns"], "this kind of measurement has voltage, width"),
-        (GOOD.replace("0.47", "47").replace("0.61", "61"), [], "say that it is percent with --columns P_sw=COLUMN:%"),
+        (GOOD.replace("0.47", "47").replace("0.61", "61"), [], "say that it is percent with --column P_sw=COLUMN:%"),
         ("V,t_p_ns,P_sw,n,direction\n1,1,0.5,9,set\n", [], "say --fixed set=p2ap or --fixed set=ap2p"),
         ("I_uA,t_p_ns,P_sw,n\n1,1,0.5,9\n", [], "give its value with --fixed resistance=1.2kohm, or say"),
         ("die,V,t_p_ns,P_sw,n\nA,1,1,0,9\nB,1,1,0,9\n", ["--model", "stt"], "none of the 2 devices could be fitted; A"),

@@ -21,6 +21,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     made = Clock()
+    monkeypatch.setattr(module, "EVERY", 10.0)
     monkeypatch.setattr(module.time, "monotonic", made)
     return made
 

@@ -196,7 +196,7 @@ def test_the_command(capsys, tmp_path):
     assert run(capsys, "--voltage", "1.2")[0] == 2
     assert run(capsys, "--measure", "sometimes")[0] == 2
     code, said = run(capsys, "--training-batch", "0")
-    assert (code, "--training-batch 0: give at least 1" in said.err) == (2, True)
+    assert (code, "--batch 0: give at least 1" in said.err) == (2, True)
     storage = ("--junction", "storage", "--voltage", "1.2", "--width", "0.3", "--samples", "100", "--no-work")
     assert run(capsys, *storage)[0] == 0
 

@@ -358,10 +358,10 @@ def test_the_command_judges_a_junction(spec, answer, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give either --junction"),
-        (["--junction", "generator", "--bits", "x"], "give either --junction"),
+        ([], "give either a file of bits or --junction"),
+        (["--junction", "generator", "--bits", "x"], "give either a file of bits or --junction"),
         (["--bits", "x", "--voltage", "1"], "the other options are a junction's"),
-        (["--junction", "generator", "--lanes", "2"], "belong to --bits"),
+        (["--junction", "generator", "--lanes", "2"], "belong to a file of bits"),
         (["--junction", "generator", "--deviation", "colour=1"], "--deviation colour=1: the name 'colour' is unknown"),
         (["--junction", "generator", "--drift", "-1"], "--drift -1 is negative"),
         (["--junction", "nobody"], "nobody"),
