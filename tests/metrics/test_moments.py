@@ -23,6 +23,7 @@ from voltaspin.metrics import (
 from voltaspin.metrics.distance import fd, kid, kid_difference
 from voltaspin.metrics.moments import features_of
 from voltaspin.metrics.pairs import shared_by
+from voltaspin.metrics.shipped import blurred
 
 
 @pytest.mark.parametrize("sizes", [(1, 1, 98), (100,), (33, 0, 34, 33)])
@@ -118,6 +119,37 @@ def test_a_file_of_statistics_scores_like_the_images_and_names_its_extractor(tmp
             FeatureStatistics.load(tmp_path / f"{name}.safetensors")
     with pytest.raises(InputError, match="7 images, too few for a reference"):
         FeatureStatistics.of(ImageParts.of(real[:7]), name="few")
+
+
+def test_a_reference_keeps_yardsticks_of_images_that_it_does_not_compare_with_themselves(tmp_path: Path) -> None:
+    """Blurred and noisy images of odd number are scored against those of even number, as by hand."""
+    extractor, real = Extractor.load(), garments(300, 1)
+    made = FeatureStatistics.of(ImageParts.of(real), name="pictures")
+    blur = extractor.features(blurred(real[1::2]))
+    assert np.allclose(made.yardsticks["blur"], blur, atol=1e-5)
+    assert made.yardsticks["noise"].shape == (150, 64)
+    made.save(tmp_path / "r.safetensors")
+    again = FeatureStatistics.load(tmp_path / "r.safetensors")
+    scored = evaluate_fidelity(
+        garments(140, 2), (again.features, again.moments, again.size), reference=again.name, extractor=extractor,
+        yardsticks=again.yardsticks,
+    )  # fmt: skip
+    first, noisy = scored.yardsticks
+    assert first.subject == "real images, 3x3 mean blur"
+    assert first.kid.value == pytest.approx(kid(blur, made.features[::2]).value, rel=1e-4)
+    assert first.fd is not None
+    assert first.fd.value == pytest.approx(fd(blur, made.features[::2]).value, rel=1e-4)
+    assert scored.floor.fd is not None
+    assert first.kid.low > scored.floor.kid.value  # blur is found, in these coarse pictures with hard edges
+    assert noisy.kid.n == 150
+    assert str(scored).count("real images, ") == 2
+    older = FeatureStatistics(**{**vars(made), "yardsticks": {}})  # a file of before
+    older.save(tmp_path / "older.safetensors")
+    assert FeatureStatistics.load(tmp_path / "older.safetensors").yardsticks == {}
+    odd = FeatureStatistics.of(
+        ImageParts(5 * 3, "28x28", lambda: (real[k : k + 3] for k in range(0, 15, 3))), name="parts"
+    )
+    assert np.allclose(odd.yardsticks["blur"], blur[:7], atol=1e-5)  # parts of odd length
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, str, str]:

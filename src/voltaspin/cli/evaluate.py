@@ -41,16 +41,17 @@ def evaluate(
         str,
         word(
             "--extractor", words=_EXTRACTORS,
-            help="shipped (grey 28x28 garments: FD), inception (FID) or dinov2 (FD), the last two for images of any "
-            "size and colour, by torch-fidelity (extra fid). dinov2 fetches code of facebookresearch and runs it. "
-            "Default: that of the statistics.",
+            help="shipped (grey 28x28 garments: FD), inception (FID) or dinov2 (FD), the "
+            "last two for images of any size and colour, by torch-fidelity (extra fid). dinov2 fetches code of "
+            "facebookresearch and runs it. Default: that of the statistics.",
         ),
     ] = "",
     reference_images: Annotated[
         str,
         typer.Option(
             "--reference-images",
-            help="Real images for inception and dinov2: a folder, a Parquet file, cifar10, another data set's name.",
+            help="Real images for inception and dinov2: a folder, a Parquet file, cifar10, another data set's "
+            "name.",
         ),
     ] = "",
     reference_split: Split = "test",
@@ -73,7 +74,7 @@ def evaluate(
     check_fail_on(fail_on, {"different": "the interval of a difference leaves zero out"})
     if fail_on is not None and against is None:
         raise InputError(f"--fail-on {fail_on} is of --against; give both or neither")
-    from voltaspin.metrics import FidelityExtractor, compare_folders, evaluate_fidelity, evaluate_folder
+    from voltaspin.metrics import compare_folders, evaluate_fidelity, evaluate_folder
     from voltaspin.metrics import reference as shipped_reference
     from voltaspin.metrics.evaluation import single_images
     from voltaspin.metrics.features import Extractor
@@ -90,7 +91,7 @@ def evaluate(
     elif extractor in ("", _SHIPPED):
         if reference_images:
             raise InputError(
-                "--reference-images is for --extractor inception or dinov2; the shipped extractor has --reference"
+                "--reference-images is for --extractor inception or dinov2; the shipped one has --reference"
             )
         if against is None:
             show(evaluate_folder(folder, reference=reference, background=background, seed=seed), as_json)
@@ -103,7 +104,7 @@ def evaluate(
         )
     else:
         single_images(folder)
-        network = FidelityExtractor.load(extractor)
+        network = load_extractor(extractor)
         statistics = _statistics(reference_images, reference_split, extractor, background, network)
     with progress_of("features") as progress:
         if against is not None:
@@ -116,7 +117,7 @@ def evaluate(
         images = ImageParts.of_files(folder, single_images(folder), background=background)
         scores = evaluate_fidelity(
             images, (statistics.features, statistics.moments, statistics.size), extractor=network, progress=progress,
-            reference=statistics.name,
+            reference=statistics.name, yardsticks=statistics.yardsticks,
         )  # fmt: skip
     show(scores, as_json)
 
@@ -152,7 +153,8 @@ def reference(
     extractor: Annotated[
         str,
         word("--extractor", words=_EXTRACTORS,
-             help="shipped (grey 28x28 images), inception or dinov2 (any, by torch-fidelity, extra fid)."),
+             help="shipped (grey 28x28 images), inception or dinov2 (any, by torch-fidelity, "
+             "extra fid)."),
     ] = _SHIPPED,
     split: Annotated[
         Literal["test", "train"], word("--split", words=("test", "train"), help="Of a named set: test or train.")

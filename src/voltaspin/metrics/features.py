@@ -1,9 +1,9 @@
-"""The feature extractor: a small convolutional classifier of 28x28 grey images, named, hashed and frozen.
+"""The feature extractors: small convolutional classifiers of one data set each, named, hashed and frozen.
 
-It was trained once, by ``scripts/train_extractor.py``, on the first 50,000 Fashion-MNIST training images
-and is shipped; a score names it with the hash of its weights, since a Frechet or kernel distance means
-nothing without the extractor that gave it. It is not the Inception network, so its distance is an "FD",
-never an FID.
+Each was trained once, by ``scripts/train_extractor.py``, and is shipped: one on the first 50,000 Fashion-MNIST training
+images, one on the first 40,000 of CIFAR-10. A score names its extractor with the hash of its weights, since a Frechet
+or kernel distance means nothing without the extractor that gave it. None of them is the Inception network, so their
+distance is an "FD", never an FID.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ if TYPE_CHECKING:
     from torch import nn
 
 DEFAULT_EXTRACTOR = "voltaspin-fmnist-cnn-1"
+COLOUR_EXTRACTOR = "voltaspin-cifar10-cnn-1"
 FEATURES = 64  #: width of the penultimate layer
-SIDE = 28  #: images are 28x28, one channel
+SIDE = 28  #: of the images of the default extractor, which have one channel
 CLASSES = 10
 _WIDTHS = ((32, 1), (32, 2), (64, 1), (64, 2), (96, 1), (96, 1))
 
 
 @NeedsExtra("voltaspin.metrics.features.network")
-def network() -> nn.Module:
-    """The classifier, with random weights: (n, 1, 28, 28) in [-1, 1] to ((n, 64) features, (n, 10) logits).
+def network(channels: int = 1) -> nn.Module:
+    """The classifier, with random weights: (n, channels, h, w) in [-1, 1] to ((n, 64) features, (n, 10) logits).
 
-    Six 3x3 convolutions with batch normalisation and GELU (the last sees the whole garment), the mean over
+    Six 3x3 convolutions with batch normalisation and GELU (the last sees the whole image), the mean over
     the image, a linear layer to the 64 features after a GELU, a linear layer to the ten classes.
     """
     from torch import Tensor, nn
@@ -44,7 +45,7 @@ def network() -> nn.Module:
         def __init__(self) -> None:
             super().__init__()
             layers: list[nn.Module] = []
-            width = 1
+            width = channels
             for out, stride in _WIDTHS:
                 layers += [nn.Conv2d(width, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.GELU()]
                 width = out
@@ -73,12 +74,14 @@ class Extractor:
         sha256: of the weights file.
         card: what was trained on what, and the accuracy reached.
         model: the network in evaluation mode.
+        shape: (channels, height, width) of the images that it takes.
     """
 
     name: str
     sha256: str
     card: dict[str, Any]
     model: nn.Module
+    shape: tuple[int, int, int] = (1, SIDE, SIDE)
     frechet: ClassVar[str] = "FD"
 
     def __repr__(self) -> str:
@@ -111,7 +114,8 @@ class Extractor:
                 f"{weights}: SHA-256 {found[:16]}... is not {str(card['sha256'])[:16]}... of its card; "
                 "scores of changed weights compare with nothing: install voltaspin again or name them anew"
             )
-        model = network()
+        shape = tuple(card.get("shape", (1, SIDE, SIDE)))
+        model = network(shape[0])
         try:
             missing, unexpected = model.load_state_dict(load_file(weights), strict=False)
         except (SafetensorError, RuntimeError) as error:
@@ -120,7 +124,7 @@ class Extractor:
         missing = [key for key in missing if not key.endswith("num_batches_tracked")]
         if missing or unexpected:
             raise InputError(f"{weights} does not hold this network: missing {missing}, unexpected {unexpected}")
-        return cls(str(card["name"]), found, card, model.eval())
+        return cls(str(card["name"]), found, card, model.eval(), shape)
 
     def features(
         self,
@@ -132,7 +136,7 @@ class Extractor:
         """Penultimate-layer features of images.
 
         Args:
-            images: uint8 (n, 1, 28, 28), 0 black to 255 white as stored in Fashion-MNIST.
+            images: uint8 (n, *shape), 0 black to 255 white: grey 28x28 of Fashion-MNIST, colour 32x32 of CIFAR-10.
             batch: images per pass; the result depends on it by rounding only.
             progress: called with (done, n) after each batch.
 
@@ -158,7 +162,7 @@ class Extractor:
     ) -> NDArray[np.float32]:
         import torch
 
-        check_images(images)
+        check_images(images, self.shape)
         if batch < 1:
             raise InputError(f"batch {batch} must be at least 1 image")
         n, parts = len(images), []
@@ -171,19 +175,21 @@ class Extractor:
         return np.concatenate(parts)
 
 
-def check_images(images: NDArray[np.uint8]) -> None:
-    """Refuse what is not a stack of uint8 (n, 1, 28, 28); the message says how to convert it."""
+def check_images(images: NDArray[np.uint8], shape: tuple[int, int, int] = (1, SIDE, SIDE)) -> None:
+    """Refuse what is not a stack of uint8 (n, *shape); the message says how to convert it."""
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
         kind = images.dtype if isinstance(images, np.ndarray) else type(images).__name__
         raise InputError(
             f"images are {kind}, not uint8; from [-1, 1] use ((x + 1) * 127.5).round().clip(0, 255).astype('uint8')"
         )
-    if images.ndim == 4 and images.shape[1] == 3:
-        raise InputError(f"images have 3 channels (shape {images.shape}), the extractor takes grey ones; convert first")
-    if images.ndim != 4 or images.shape[1:] != (1, SIDE, SIDE):
+    if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[1] != shape[0]:
+        has, takes = (("3 channels", "grey ones"), ("1 channel", "colour ones"))[images.shape[1] == 1]
+        raise InputError(f"images have {has} (shape {images.shape}), the extractor takes {takes}; convert them first")
+    if images.ndim != 4 or images.shape[1:] != shape:
+        remedy = "add the channel with images[:, None], and " if images.ndim == 3 and shape[0] == 1 else ""
         raise InputError(
-            f"images have shape {images.shape}, not (n, 1, {SIDE}, {SIDE}); add the channel with "
-            "images[:, None], and resize before scoring (the resize is part of the number)"
+            f"images have shape {images.shape}, not (n, {', '.join(map(str, shape))}); {remedy}resize before scoring "
+            "(the resize is part of the number)"
         )
     if not len(images):
         raise InputError("no images to score; give at least one")

@@ -8,6 +8,7 @@ weights are checked by their hash; any other extractor's Frechet distance is an 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +22,7 @@ from voltaspin.core.quantity import Estimate
 from voltaspin.metrics.distance import Score, fd, gaussian_fd, kid
 from voltaspin.metrics.evaluation import Comparison, Row
 from voltaspin.metrics.moments import AnyExtractor, ImageParts, Moments, Progress, features_of
+from voltaspin.metrics.shipped import SETS
 
 #: The names of the command line, and torch-fidelity's names of network and layer.
 EXTRACTORS = {"inception": ("inception-v3-compat", "2048"), "dinov2": ("dinov2-vit-l-14", "dinov2")}
@@ -125,13 +127,19 @@ class FidelityEvaluation(Comparison):
     Args:
         images, reference, n_reference: as in :class:`~voltaspin.metrics.evaluation.Comparison`; ``images.fd`` is an FID
             where its name says so.
-        floor: KID of one half of the reference against the other.
+        floor: one half of the reference against the other.
+        yardsticks: images of one half, blurred and with noise, against the other; none where the reference has none.
         size, reference_size: of the images and of the reference as they came, width x height.
     """
 
     KIND: ClassVar[str] = "fidelity-evaluation"
     size: str
     reference_size: str
+    yardsticks: tuple[Row, ...] = ()
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        return (self.images, self.floor, *self.yardsticks)
 
     def __str__(self) -> str:
         score, name = self.images.kid, self.images.fd.name if self.images.fd else "FID"
@@ -155,6 +163,7 @@ def evaluate_fidelity(
     *,
     reference: str,
     extractor: AnyExtractor | str = "inception",
+    yardsticks: Mapping[str, NDArray[np.float32]] | None = None,
     noise: str = "",
     progress: Progress | None = None,
 ) -> FidelityEvaluation:
@@ -166,6 +175,7 @@ def evaluate_fidelity(
         real: the same of real images, n >= 8; or their features, moments and size.
         reference: name of the real images.
         extractor: loaded, or ``inception`` or ``dinov2``.
+        yardsticks: features of real images of odd number that were degraded, ``blur`` and ``noise``.
         noise: where the noise of the images came from.
         progress: called with (done, n + m) while features are computed.
 
@@ -197,22 +207,29 @@ def evaluate_fidelity(
         y, theirs = features_of(known, chosen, after(scored.count))
         size = known.size
 
-    labels = {"extractor": chosen.name, "extractor_sha256": chosen.sha256}
-    scores, reason, least = [Score.of(kid(x, y), name="KID", noise=noise, **labels)], "", 2 * x.shape[1]
-    if min(len(x), len(y)) < least:
-        reason = (
-            f"No {chosen.frechet}: {min(len(x), len(y))} images give no covariance of {x.shape[1]} features; score at "
-            f"least {least} against {least}."
-        )
-    else:
-        value = frechet_distance(own, theirs, by_fidelity=isinstance(chosen, FidelityExtractor))
-        distance = Estimate.normal(value, fd(x, y).standard_error, n=len(x))
-        scores.append(Score.of(distance, name=chosen.frechet, noise=noise, **labels))
-    half = len(y) // 2
-    halves = Score.of(kid(y[0 : 2 * half : 2], y[1 : 2 * half : 2]), name="KID", **labels)
+    def row(subject: str, x: NDArray[np.float32], y: NDArray[np.float32], sums: tuple[Moments, Moments] | None) -> Row:
+        def score(name: str, estimate: Estimate) -> Score:
+            labels = {"extractor": chosen.name, "extractor_sha256": chosen.sha256}
+            return Score.of(estimate, name=name, noise=noise if sums else "", **labels)
+
+        scores, fewest, least = [score("KID", kid(x, y))], min(len(x), len(y)), 2 * x.shape[1]
+        if fewest < least:
+            reason = (
+                f"No {chosen.frechet}: {fewest} images give no covariance of {x.shape[1]} features; score at least "
+                f"{least} against {least}."
+            )
+            return Row(subject=subject, scores=tuple(scores), reason=reason)
+        distance = fd(x, y)
+        if sums:
+            value = frechet_distance(*sums, by_fidelity=isinstance(chosen, FidelityExtractor))
+            distance = Estimate.normal(value, distance.standard_error, n=len(x))
+        return Row(subject=subject, scores=(*scores, score(chosen.frechet, distance)))
+
+    even, odd = y[0 : len(y) // 2 * 2 : 2], y[1::2]
     return FidelityEvaluation(
-        images=Row(subject="images", scores=tuple(scores), reason=reason),
-        floor=Row(subject="the reference's halves", scores=(halves,)),
+        images=row("images", x, y, (own, theirs)),
+        floor=row("the reference's halves", even, odd, None),
+        yardsticks=tuple(row(SETS[name], x, even, None) for name, x in (yardsticks or {}).items()),
         reference=reference,
         n_reference=len(y),
         size=scored.size,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,14 +15,17 @@ from voltaspin.core.files import replacing, sha256_of
 from voltaspin.core.result import Result
 from voltaspin.core.spec import environment
 from voltaspin.metrics.distance import Array
-from voltaspin.metrics.features import Extractor
+from voltaspin.metrics.features import SIDE, Extractor
 from voltaspin.metrics.fidelity import EXTRACTORS, FidelityExtractor
 from voltaspin.metrics.moments import AnyExtractor, ImageParts, Moments, Progress, features_of
-from voltaspin.metrics.shipped import Reference
+from voltaspin.metrics.shipped import Reference, blurred, noisy
 
 KIND, VERSION = "feature-statistics", 1
 SHIPPED = "shipped"  #: word of the package's own extractor
+#: Images that they take, (channels, height, width); the others resize images of any shape.
+SHAPES = {SHIPPED: (1, SIDE, SIDE)}
 NAMES = (SHIPPED, *EXTRACTORS)
+YARDSTICKS = 1000  #: images that are blurred, and that get noise, at most
 SUFFIX = ".safetensors"
 _ENTRY = "voltaspin"  # of the file's metadata, which is text
 
@@ -68,6 +71,8 @@ class FeatureStatistics:
         extractor, extractor_sha256: its name and the hash of its weights.
         features: float32 (n, d).
         mean, covariance: of them, float64 (d,) and (d, d).
+        yardsticks: features of images of odd number, ``blur`` and ``noise``; none in older files. They are scored
+            against the images of even number, so that no image meets its copy.
     """
 
     name: str
@@ -78,6 +83,7 @@ class FeatureStatistics:
     features: NDArray[np.float32]
     mean: Array
     covariance: Array
+    yardsticks: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -96,8 +102,11 @@ class FeatureStatistics:
             raise InputError(f"{name} has {images.count} images, too few for a reference; give at least 8")
         chosen = load_extractor(word) if extractor is None else extractor
         features, moments = features_of(images, chosen, progress)
+        odd = _of_odd_number(images, YARDSTICKS)
+        degraded = {"blur": blurred(odd), "noise": noisy(odd, sigma=0.05, seed=0)}
         return cls(
-            name, images.size, word, chosen.name, chosen.sha256, features, moments.mean, moments.covariance
+            name, images.size, word, chosen.name, chosen.sha256, features, moments.mean, moments.covariance,
+            {name: chosen.features(each) for name, each in degraded.items()},
         )  # fmt: skip
 
     def check(self, extractor: AnyExtractor, *, where: str = "") -> None:
@@ -130,7 +139,7 @@ class FeatureStatistics:
             "kind": KIND, "schema_version": VERSION, "name": self.name, "size": self.size, "word": self.word,
             "extractor": self.extractor, "extractor_sha256": self.extractor_sha256, "environment": environment(),
         }  # fmt: skip
-        tensors = {"features": self.features, "mean": self.mean, "covariance": self.covariance}
+        tensors = {"features": self.features, "mean": self.mean, "covariance": self.covariance, **self.yardsticks}
         with replacing(path) as part:
             save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, part, {_ENTRY: json.dumps(about)})
         n, width = self.features.shape
@@ -156,14 +165,28 @@ class FeatureStatistics:
                 if (about.get("kind"), about.get("schema_version")) != (KIND, VERSION):
                     raise InputError(f"{path} holds no reference statistics of this version; make them anew")
                 x, mean, covariance = (file.get_tensor(name) for name in ("features", "mean", "covariance"))
+                yardsticks = {name: file.get_tensor(name) for name in ("blur", "noise") if name in file.keys()}  # noqa: SIM118
         except (SafetensorError, ValueError, OSError, KeyError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{path} is damaged ({type(error).__name__}); make the statistics anew") from None
         n, d = x.shape if x.ndim == 2 else (0, 0)
-        if n < 8 or mean.shape != (d,) or covariance.shape != (d, d) or not np.isfinite(x).all():
+        sets = (x, *yardsticks.values())
+        fits = all(s.ndim == 2 and s.shape[1] == d and np.isfinite(s).all() for s in sets)
+        if n < 8 or mean.shape != (d,) or covariance.shape != (d, d) or not fits:
             raise InputError(f"{path} is damaged (shapes {x.shape}, {mean.shape}); make the statistics anew")
         name, size, word, extractor, sha256 = (
             str(about.get(k)) for k in ("name", "size", "word", "extractor", "extractor_sha256")
         )
-        return cls(name, size, word, extractor, sha256, x, mean, covariance)
+        return cls(name, size, word, extractor, sha256, x, mean, covariance, yardsticks)
+
+
+def _of_odd_number(images: ImageParts, most: int) -> NDArray[np.uint8]:
+    """The images 1, 3, 5 and so on, at most so many: uint8 (k, channels, h, w)."""
+    found, begin = list[NDArray[np.uint8]](), 0
+    for part in images.parts():
+        found.append(part[1 - begin % 2 :: 2])
+        begin += len(part)
+        if begin >= 2 * most:
+            break
+    return np.concatenate(found)[:most]

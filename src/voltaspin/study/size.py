@@ -20,11 +20,10 @@ from voltaspin.diffusion.data import ImageSet
 from voltaspin.diffusion.objective import classes_of
 from voltaspin.diffusion.pipelines import shape_of
 from voltaspin.diffusion.recipe import make_model
-from voltaspin.diffusion.samplers import OWN
 from voltaspin.diffusion.stepping import check_prediction
 from voltaspin.metrics import FeatureStatistics
 from voltaspin.metrics.features import FEATURES, SIDE
-from voltaspin.metrics.statistics import SHIPPED
+from voltaspin.metrics.statistics import SHAPES, SHIPPED
 from voltaspin.study.arrays import tuning_of
 from voltaspin.study.specification import Condition, Run, StudySpec
 from voltaspin.study.work import scored_by, seconds_of, training_spec
@@ -232,16 +231,14 @@ def check_fit(condition: Condition) -> None:
         _, channels, height, width = _images_of(condition.data).images.shape
         shape = channels, height, width
     Told.of(classes, *(condition.sampling.get(name) for name in ("label", "guidance")))
-    if classes is not None and sampler not in OWN:
-        raise InputError(f"sampling.sampler = {sampler!r} tells no class; use {' or '.join(OWN)}")
-    if classes is not None and (condition.diffusion == "in-place" or condition.compute is not None):
-        raise InputError("a network that is told a class has no place in arrays; train it without labels")
+    if classes is not None and condition.compute is not None:
+        raise InputError("a network that is told a class does not compute in arrays; train it without labels")
     if condition.reference:
         scored_by(condition)
-    shipped = not condition.reference or FeatureStatistics.load(condition.reference).word == SHIPPED
-    if shipped and shape != (1, SIDE, SIDE):
-        channels, height, width = shape
+    extractor = FeatureStatistics.load(condition.reference).word if condition.reference else SHIPPED
+    if (takes := SHAPES.get(extractor, shape)) != shape:
+        said = ["images of {2}x{1} pixels in {0} channel(s)".format(*each) for each in (shape, takes)]
         raise InputError(
-            f"images of {width}x{height} pixels in {channels} channel(s), and the shipped extractor takes grey ones of "
-            f"{SIDE}x{SIDE}; give reference, a file of `voltaspin reference` by another extractor, such as inception"
+            f"{said[0]}, and the {extractor} extractor takes {said[1]}; give reference, a file of "
+            "`voltaspin reference` by another extractor, such as inception, which takes any"
         )
