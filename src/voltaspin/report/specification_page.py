@@ -40,8 +40,8 @@ ideal.
 
 ![Difference of KID over the amplitude, one panel for each axis; the band is the margin]({OVERVIEW})
 
-`voltaspin spec --junction generator` and `voltaspin spec FILE` compare a device with these limits. With
-`--n-cells N` they judge the worst cell, too ([cells.md](cells.md)).
+`voltaspin spec --junction generator` and `voltaspin spec FILE` compare a device with these limits, and
+`voltaspin spec FILE --n-cells N` judges the worst cell, too ([cells.md](cells.md)).
 
 ## How to read it
 
