@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from voltaspin.device import presets
+from voltaspin.device.density import generator, term_weights, well_indicator
 from voltaspin.device.fit.data import SwitchingData
 from voltaspin.device.fit.likelihood import climb
 from voltaspin.device.fit.predictions import predictions
+from voltaspin.device.fit.propagation import carry, compact
 from voltaspin.device.fit.switching import expected_seconds, fit_switching
 from voltaspin.device.fokker_planck import switching_map
 from voltaspin.device.junction import Junction
@@ -87,6 +89,25 @@ def measure(title: str, blanks: list[SwitchingData], free: tuple[str, ...], *, b
     print(flush=True)
 
 
+def relaxations(degree: int) -> None:
+    """Print the time of relaxations of eight fields, one operator at a time and side by side."""
+    cells = [replace(presets.generator, B_bias=(0.03 + 1e-3 * k, 0.0, 1e-3 * k)) for k in range(8)]
+    up = well_indicator(degree, "up")
+    seconds = list[float]()
+    for _ in range(3):
+        begun = time.process_time()
+        alone = [
+            compact(degree, generator(cell, 0.0, degree=degree).propagate(up, 2e-9, adjoint=True)) for cell in cells
+        ]
+        between = time.process_time()
+        weights, start = np.stack([term_weights(cell, 0.0) for cell in cells]), np.tile(compact(degree, up), (8, 1))
+        together = carry(degree, weights, np.full(8, 2e-9), start, adjoint=True)
+        seconds += [between - begun, time.process_time() - between]
+        assert np.allclose(alone, together, atol=1e-9)
+    one, side = min(seconds[::2]), min(seconds[1::2])
+    print(f"2 ns at 8 fields, degree {degree}: {one:.2f} s one by one, {side:.2f} s together: ratio {one / side:.1f}\n")
+
+
 def main() -> None:
     V_c, n, rng = presets.generator.V_c, 50, np.random.default_rng(5)
     shape: dict[str, Any] = {"P_sw": 0.0, "trials": 1000}
@@ -100,6 +121,7 @@ def main() -> None:
         return points(voltage=voltage, width=width, B_z=rng.uniform(-1e-2, 1e-2, n), **more)
 
     predictions([presets.generator], [points()], degree=8)  # compiles
+    relaxations(57)
     V, w = (x.ravel() for x in np.meshgrid(V_c * np.linspace(0.9, 1.3, 5), np.linspace(1.5e-10, 1.2e-9, 10)))
     measure("5 voltages and 10 widths", [points(voltage=V, width=w)], ("xi", "K_eff", "B_x"), beside=True)
     fields = {"B_z": np.tile(np.linspace(-8e-3, 8e-3, 6), 2), "voltage": np.repeat([1.1 * V_c, 1.3 * V_c], 6)}

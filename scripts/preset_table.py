@@ -22,14 +22,14 @@ from voltaspin.core.files import write_text
 from voltaspin.core.format import duration, energies, number
 from voltaspin.core.progress import progress
 from voltaspin.core.spec import environment
-from voltaspin.cost.pricing import BOUNDARIES, CellPulse, Prices, bit_line, price
+from voltaspin.cost.pricing import BOUNDARIES, CellPulse, Prices, drawn_line, price
 from voltaspin.cost.table import CostTable, Draws
 from voltaspin.device import log_flip_rate, presets
 from voltaspin.device.characterisation import Characterisation, PulseRecord
 from voltaspin.device.characterise import QUICK, Effort, characterise
 from voltaspin.device.fokker_planck import ROUNDING
 from voltaspin.device.low_barrier import relaxation
-from voltaspin.memory.variation import READ
+from voltaspin.memory.lines import bit_line
 
 HEADINGS = (
     "preset", "Delta", "barrier (k_B T)", "V_c (V)", "period (ns)", "fair pulse", "its worst deviation from 1/2",
@@ -140,7 +140,7 @@ def document(records: Sequence[Characterisation], command: str, costs: CostTable
     if len({(r.relax, r.spin_torque, r.line_capacitance) for r in records}) != 1:
         raise InputError("the records were made under different conditions; remove them and compute them again")
     notes, first = Notes(), records[0]
-    line = float(np.median(bit_line(Draws(costs), 65536)))
+    line = float(np.median(drawn_line(Draws(costs), 65536)))
     rows = [cells(record, costs, notes) for record in records]
     lines = ["| " + " | ".join(row) + " |" for row in (HEADINGS, ["---"] * len(HEADINGS), *rows)]
     searched = any(r.coin is not None and r.coin.searched for r in records)
@@ -206,7 +206,7 @@ def described(name: str) -> str:
 def recorded(name: str, folder: Path, effort: Effort) -> Characterisation:
     """The kept record of this preset, or a new one."""
     path = folder / f"{name}{'-quick' if effort == QUICK else ''}.json"
-    junction, line = presets.get(name), READ.line_capacitance
+    junction, line = presets.get(name), bit_line(256)
     if path.exists():
         try:
             kept = Characterisation.load(path)

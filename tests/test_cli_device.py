@@ -10,6 +10,7 @@ from voltaspin.device.characterisation import Characterisation
 from voltaspin.device.demagnetisation import cylinder_demagnetisation
 from voltaspin.device.parameters import IN_TERMS, PARAMETERS
 from voltaspin.device.terms import TERMS
+from voltaspin.memory.lines import bit_line
 
 
 def call(capsys, *arguments):
@@ -53,7 +54,7 @@ def test_characterise_writes_figures_a_page_and_all_numbers(tmp_path, capsys):
     assert text.startswith("generator, Delta=16, B_x=12mT: Delta 16.0, barrier with the in-plane field 10.4 k_B T")
     record = Characterisation.load(out / "device.json")
     assert record.junction == Junction.of("generator, Delta=16, B_x=12mT")
-    assert record.line_capacitance == pytest.approx(50e-15)
+    assert record.line_capacitance == pytest.approx(bit_line(256))
     pictures = ["astroid", "bathtub", "energy", "pulses", "retention", "sensitivity", "shmoo"]
     assert sorted(p.name for p in out.iterdir()) == sorted(
         [f"{p}.png" for p in pictures] + ["device.json", "index.html", "run.json"]

@@ -118,6 +118,8 @@ def test_nothing_below_the_command_line_names_an_option():
         ("steps = 5: give these, and steps == 5", "--steps 5: give these, and steps == 5"),
         ('out="it\'s" is no folder', "--out it's is no folder"),
         ("choose another folder with out=, or", "choose another folder with --out, or"),
+        ("with out='width=width (s):ns', or", "with --out 'width=width (s):ns', or"),
+        ("say out='a | b'", "say --out 'a | b'"),
         ("RecordedSource(out=3) and about=1, x.out=True", "RecordedSource(out=3) and about=1, x.out=True"),
     ],
 )

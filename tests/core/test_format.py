@@ -2,7 +2,7 @@
 
 import pytest
 
-from voltaspin.core.format import duration, energies, energy, interval, number, prefixed, spread, times
+from voltaspin.core.format import duration, energies, energy, interval, number, prefixed, spread, stretch, times
 from voltaspin.core.quantity import Estimate
 
 
@@ -85,6 +85,11 @@ def test_ranges_stand_in_the_unit_of_their_value():
     assert energies(None) == "–"
     assert spread(e.scaled(1e2)) == "1,210 (410 to 4,500)"
     assert spread(e, 100, "%") == "1,210 (410 to 4,500) %"
+
+
+@pytest.mark.parametrize(("low", "high", "text"), [(41.2, 41.4, "41×"), (40.2, 41.4, "40× to 41×")])
+def test_a_range_whose_ends_read_the_same_is_one_number(low, high, text):
+    assert stretch(times(low), times(high)) == text
 
 
 @pytest.mark.parametrize("value", [999.7, 0.9997, 1.0005e-3, 9.996e5])

@@ -16,6 +16,7 @@ from voltaspin.cost.macro import MacroSpec
 from voltaspin.cost.mapping import map_network
 from voltaspin.cost.table import Draws
 from voltaspin.device import Pulse, presets
+from voltaspin.diffusion.any_model import build
 from voltaspin.diffusion.inplace.array import CellSpec
 from voltaspin.diffusion.inplace.sampling import sample
 from voltaspin.diffusion.pipelines import load_pipeline, shipped_model
@@ -164,3 +165,26 @@ def test_the_shipped_model_by_hand():
 def test_nothing_is_made_or_survived(rate, limit, said):
     with pytest.raises(InputError, match=said):
         Pace.of(exactly(rate), known(limit), DRAWS)
+
+
+def test_any_model_with_an_example_wears_its_cells(tmp_path):
+    """Sixteen numbers at each of three evaluations, 16 bits of two cells each; images in place need a schedule."""
+    file = tmp_path / "net.py"
+    file.write_text(
+        "import torch\nfrom torch import nn\n"
+        "def net():\n    return nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 16)), torch.zeros(1, 16)\n"
+    )
+    found = model_endurance(
+        build(f"{file}:net"), ArraySpec(digital_ends=False), steps=3, cells=1024, training_steps=10, draws=DRAWS
+    )
+    by = {wear.case: wear for wear in found.cases}
+    assert list(by) == ["random bits", "weights", "trained weights"]
+    # 512 of 1,024 cells serve each draw, the same ones: a reset and a pulse at each of three
+    assert (by["random bits"].per_image.low, by["random bits"].per_image.high) == (0, 6)
+    assert by["random bits"].per_image.value == pytest.approx(3)
+    assert by["trained weights"].per_training.high == 10
+    assert any("schedule of a pipeline" in text for text in found.assumptions)
+    bare = tmp_path / "bare.py"
+    bare.write_text("from torch import nn\ndef net():\n    return nn.Linear(4, 4), {}\n")
+    with pytest.raises(InputError, match="example"):
+        model_endurance(build(f"{bare}:net"), ArraySpec(), steps=3, draws=DRAWS)

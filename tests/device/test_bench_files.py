@@ -1,5 +1,6 @@
 """Files as benches write them: direction words, counts, currents, units in cells, several devices, and bad days."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from voltaspin.core.errors import InputError
 from voltaspin.device import presets
 from voltaspin.device.fit.bench import own_voltages, transition
+from voltaspin.device.fit.data import SwitchingData
 from voltaspin.device.fit.measured_pulse import switching_model_from_measurements
 from voltaspin.device.fit.tables import BadDevice, Measurements, read_devices, read_measurements
 
@@ -250,3 +252,74 @@ def test_devices_over_several_files(tmp_path: Path) -> None:
 def test_a_thousand_devices_are_read_in_seconds(tmp_path: Path) -> None:
     rows = [f"d{k:04},AP->P,{0.8 + j / 100},7.5e-10,0.5,100" for k in range(1000) for j in range(20)]
     assert len(read_devices([write(tmp_path, HEAD, *rows)])) == 1000
+
+
+TABLE = "V (V),t_p ({unit}),Psw,n\n1.1,{width},0.4,1000\n1.2,{width},0.5,1000\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "latin-1", "cp1252"])
+@pytest.mark.parametrize("unit", ["\N{MICRO SIGN}s", "ns"])
+def test_the_encodings_of_laboratory_programs_are_read(encoding: str, unit: str, tmp_path: Path) -> None:
+    text = TABLE.format(unit=unit, width="0.5" if unit == "ns" else "0.0005").replace("\n", "\r\n")
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    assert read_measurements([tmp_path / "t.csv"]).sets[0].width == pytest.approx(5e-10)
+
+
+@pytest.mark.parametrize("content", [b"\x89HDF\r\n\x1a\n", b"V,P_sw\n1,\x80\x01", b"\xff\xfeV", b"\xef\xbb\xbfV\xb5"])
+def test_bytes_that_are_no_text_are_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"is not readable as CSV.*export the table as CSV in UTF-8"):
+        read_measurements([tmp_path / "t.csv"])
+
+
+@pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
+def test_both_orders_of_UTF_16_are_read_by_their_mark_and_refused_without(order: str, tmp_path: Path) -> None:
+    text = TABLE.format(unit="ns", width="0.5")
+    (tmp_path / "t.csv").write_bytes(("\ufeff" + text).encode(order))
+    assert read_measurements([tmp_path / "t.csv"]).sets[0].width == pytest.approx(5e-10)
+    (tmp_path / "bare.csv").write_bytes(text.encode(order))
+    with pytest.raises(InputError, match=r"UTF-16 without its byte order mark.*export the table as CSV in UTF-8"):
+        read_measurements([tmp_path / "bare.csv"])
+
+
+# What a table says in the wrong unit, the unit that is advised, and the value that the advice gives.
+SLIPS = {
+    "width (s)": ("0.5", "ns", 5e-10), "width_s": ("10", "ns", 1e-8), "voltage (V)": ("800", "mV", 0.8),
+    "B_z (T)": ("30", "mT", 0.03), "B_x_T": ("250", "G", 0.025),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("column", SLIPS)
+def test_a_unit_that_makes_no_sense_is_refused_and_the_advice_works(column: str, tmp_path: Path) -> None:
+    cell, unit, value = SLIPS[column]
+    given = {"width (ns)": "0.5", "voltage (V)": "1.1", "P_sw": "0.4", "trials": "1000"}
+    quantity = column.split(" ")[0].removesuffix("_s").removesuffix("_T")
+    given = {name: x for name, x in given.items() if not name.startswith(quantity)} | {column: cell}
+    lines = ",".join(given), ",".join(given.values())
+    with pytest.raises(InputError, match=rf"in line 2 is {cell} .*columns='(.*:{unit})'") as refused:
+        read(tmp_path, *lines)
+    remedies = re.findall(r"columns='([^']*)'", str(refused.value))
+    assert len(remedies) == 2
+    for remedy, expected in zip(remedies, (value, float(cell)), strict=True):
+        assert getattr(read(tmp_path, *lines, columns=[remedy]).sets[0], quantity) == pytest.approx(expected)
+
+
+def test_a_cell_with_its_own_unit_is_believed(tmp_path: Path) -> None:
+    lines = "width (s),voltage,P_sw,trials", "200ms,1.1V,0.4,1000"
+    assert read(tmp_path, *lines).sets[0].width == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(("fixed", "says"), [("width=0.5", "width=0.5ns"), ("relax=20", "relax=20ns")])
+def test_a_fixed_value_far_off_needs_its_unit(fixed: str, says: str, tmp_path: Path) -> None:
+    lines = ("voltage,P_sw,trials,width (ns)", "1.1,0.4,1000,0.5")
+    if fixed.startswith("width"):
+        lines = ("voltage,P_sw,trials", "1.1,0.4,1000")
+    with pytest.raises(InputError, match=f"fixed='{says}'"):
+        read(tmp_path, *lines, fixed=[fixed])
+    read(tmp_path, *lines, fixed=[says])
+    read(tmp_path, *lines, fixed=[f"{fixed}s"])
+
+
+def test_data_sets_take_no_width_of_hours() -> None:
+    with pytest.raises(InputError, match=r"width = 5000 s in row 1 must be of the size of a pulse; give seconds"):
+        SwitchingData(voltage=1.0, width=5000.0, P_sw=0.5, trials=100)  # type: ignore[arg-type]

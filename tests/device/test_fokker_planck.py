@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import ive
 
 from voltaspin.core.units import gamma_e, k_B
 from voltaspin.device import Pulse, presets
-from voltaspin.device.density import boltzmann_exponents, generator, staircase, well_density, well_indicator
+from voltaspin.device.density import bessel_i, boltzmann_exponents, generator, staircase, well_density, well_indicator
 from voltaspin.device.fokker_planck import switching_map, switching_probability
 
 GENERATOR = presets.generator
@@ -133,3 +134,10 @@ class TestBadInput:
     def test_relax(self) -> None:
         with pytest.raises(ValueError, match="relax = -1"):
             switching_probability(SMALL, self.pulse, relax=-1.0)
+
+
+def test_Bessel_functions_are_those_of_scipy() -> None:
+    x = np.array([0.0, 1e-310, 1e-100, 1e-80, 1e-8, 1e-3, 0.1, 1.0, 5.0, 20.0, 60.0, 200.0, 1000.0, 5000.0])
+    for orders in (1, 2, 30, 73, 201):
+        expected = ive(np.arange(orders)[:, None], x)
+        assert bessel_i(x, orders) == pytest.approx(expected, rel=1e-12, abs=1e-80)

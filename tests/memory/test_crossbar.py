@@ -402,7 +402,7 @@ def test_the_specification_is_versioned_data(tmp_path):
     assert ArraySpec.load(tmp_path / "spec.json") == spec
     assert spec.of_layer("mid.conv") is None
     assert spec.of_layer("up.conv").adc_bits == 8
-    text = (tmp_path / "spec.json").read_text().replace('"schema_version": 1', '"schema_version": 9')
+    text = (tmp_path / "spec.json").read_text().replace('"schema_version": 2', '"schema_version": 9')
     (tmp_path / "spec.json").write_text(text)
     with pytest.raises(InputError, match="version 9"):
         ArraySpec.load(tmp_path / "spec.json")

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import warnings
 
 import numpy as np
 import pytest
@@ -243,3 +244,41 @@ def test_a_bias_is_trained_beside_frozen_weights_and_ranges_stay_float32():
     model(torch.randn(3, 8)).sum().backward()
     assert model[2].bias.grad.tolist() == [3.0] * 4
     assert model.half()[0].adc_limit.dtype == torch.float32
+
+
+def _dual(model, x):
+    with torch.autograd.forward_ad.dual_level():
+        return model(torch.autograd.forward_ad.make_dual(x, x))
+
+
+@pytest.mark.parametrize(
+    ("call", "word"),
+    [
+        (lambda model, x: torch.func.vmap(model, randomness="different")(x), "a transform of torch.func"),
+        (lambda model, x: torch.func.grad(lambda y: model(y).sum())(x), "a transform of torch.func"),
+        (lambda model, x: torch.func.jacrev(model)(x[0]), "a transform of torch.func"),
+        (lambda model, x: torch.func.jvp(model, (x,), (x,)), "forward-mode differentiation"),
+        (_dual, "forward-mode differentiation"),
+        (lambda model, x: torch.jit.trace(model, x), "torch.jit.trace"),
+    ],
+)
+@pytest.mark.parametrize("spec", sorted(SPECS))
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # PyTorch's own forward mode uses it
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_transforms_are_refused_in_one_line(call, word, spec):
+    with pytest.raises(InputError, match=f"is called by {word}.*call the model on a batch"):
+        call(CONVERTED[spec, "linear"], torch.randn(5, 12))
+
+
+def test_a_compiled_model_draws_its_noise_each_time():
+    model, _ = convert(nn.Sequential(nn.Linear(12, 9), nn.ReLU(), nn.Linear(9, 7)), ArraySpec(adc_bits=4))
+    compiled, x = torch.compile(model, backend="eager"), torch.randn(5, 12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Dynamo's own, of a first compilation
+        outputs = [compiled(x) for _ in range(3)]
+    assert not torch.equal(outputs[0], outputs[1])
+    assert not torch.equal(outputs[1], outputs[2])
+    counted = context_of(model).ledger.children["0"].counts
+    three, written = counted["product"], counted["write"]
+    compiled(x)
+    assert (3 * counted["product"], counted["write"]) == (4 * three, written)

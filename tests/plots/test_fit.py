@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from voltaspin.core.errors import InputError
+from voltaspin.core.quantity import Estimate
 from voltaspin.device import presets
 from voltaspin.device.fit.data import (
     ResistanceData,
@@ -45,6 +46,23 @@ def test_switching_against_width_from_both_states() -> None:
         sets.append(replace(blank, P_sw=rng.binomial(500, predict(CELL, blank, degree=24)[0]) / 500))
     fit = fit_switching(sets, CELL, free=("xi", "K_eff"), degree=24, threads=1)
     looked_at(png(fit_overlay(fit, sets, degree=24)))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"voltage": [1.0, 1.1, 1.2], "width": [3e-10, 4e-10, 5e-10]},  # every pulse is alone in its setting
+        {"voltage": [1.0, 1.1, 1.2], "width": [3e-10, 4e-10, 5e-10], "B_z": [0.0, 1e-3, 2e-3], "B_x": [2e-3, 0.0, 0.0]},
+        {"voltage": [1.0, 1.0, 1.2], "width": [3e-10, 4e-10, 4e-10]},  # one of them
+        {"voltage": [1.0], "width": [3e-10]},
+    ],
+)
+def test_pulses_that_differ_in_everything_are_drawn(shape: dict[str, Any]) -> None:
+    data = SwitchingData(P_sw=0.4, trials=100, **shape)
+    fit = FitResult(
+        parameters={"xi": Estimate.normal(1e-13, 1e-15)}, covariance=np.ones((1, 1)), chi2=None, dof=1, junction=CELL
+    )
+    looked_at(png(fit_overlay(fit, data, predict=lambda sets: np.full(sum(map(len, sets)), 0.5))))
 
 
 @pytest.mark.parametrize("errors", [True, False])

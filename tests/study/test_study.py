@@ -8,10 +8,11 @@ import pytest
 
 from voltaspin.cli.app import main
 from voltaspin.core.errors import InputError
+from voltaspin.device import SwitchingModel
 from voltaspin.metrics import reference
 from voltaspin.study.equivalence import combined, judge, power_of, standing
 from voltaspin.study.runner import folder_of, prepare
-from voltaspin.study.specification import StudySpec
+from voltaspin.study.specification import RESULTS_OF, StudySpec
 from voltaspin.study.work import source_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -138,6 +139,24 @@ def test_sources_of_a_study():
         source_of("memory-raw", 0, memory={"colour": 1})
     with pytest.raises(InputError, match="memory or imperfections"):
         source_of("memory-raw", 0, imperfections={"colour": 1})
+
+
+def test_descriptions_of_sources_are_read_by_the_grammar(tmp_path):
+    """A path that holds a parameter's name gives no parameter, and an array's own fields keep the study's table."""
+    table = SwitchingModel.shipped(RESULTS_OF)
+    usual = source_of("memory-raw", 3).memory
+    assert usual.model == table
+    assert np.array_equal(source_of(" memory : k=1", 3).memory.p01, usual.p01)
+    narrow = source_of("memory:k=1,K_eff_spread=3%", 3).memory
+    assert narrow.model == table
+    assert narrow.variation.K_eff == pytest.approx(0.03)
+    bits = tmp_path / "width=3,junction.bin"
+    bits.write_bytes(np.random.default_rng(0).bytes(2048))
+    assert source_of(str(bits), 3).provenance.to_json() == source_of(str(bits), 4).provenance.to_json()
+    assert (
+        source_of("memory:k=1", 0, source={"period": 640}).name
+        == source_of("memory-raw", 0, source={"period": 640}).name
+    )
 
 
 def test_the_study_of_the_arms_asks_what_it_should():

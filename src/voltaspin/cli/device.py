@@ -90,7 +90,7 @@ def characterise(
     from voltaspin.core.format import duration
     from voltaspin.device.characterise import QUICK, Effort, expected_seconds
     from voltaspin.device.characterise import characterise as run
-    from voltaspin.memory.variation import READ
+    from voltaspin.memory.lines import bit_line
     from voltaspin.report.device_page import device_charts, device_page
 
     arguments = {"preset": junction, "set": changes, "quick": quick, "spin_torque": spin_torque}
@@ -110,7 +110,7 @@ def characterise(
                 cell,
                 effort=effort,
                 spin_torque=spin_torque,
-                line_capacitance=READ.line_capacitance,
+                line_capacitance=bit_line(256),
                 progress=progress,
             )
         pictures = device_charts(result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -207,12 +208,14 @@ def _fit_one(folder: OutputFolder, found: Measurements, asked: _Asked) -> FitRec
 
     folder.plan(["fit.json", "fit.png"])
     with progress_of() as progress:
-        rough = ""
+        rough, begun = "", time.process_time()
         if (seconds := asked.seconds(found)) > 60:
             progress.say(f"the fit may take {seconds:.0f} s of one core; --quick ends before")
 
         def show_step(done: int, total: int | None, left: float) -> None:
             there = f", {left**0.5:.2g} sigma to go" if math.isfinite(left) else ""
+            if seconds > 60:  # a step may take minutes
+                there += f", {time.process_time() - begun:.0f} of about {seconds:.0f} s"
             progress("fit{}", done, total, there + rough)
 
         def show_quick(answer: FitResult) -> None:
@@ -224,18 +227,18 @@ def _fit_one(folder: OutputFolder, found: Measurements, asked: _Asked) -> FitRec
                 progress.say(f"{word}: {in_short(made.result)}")
 
         made, record = asked.fitted(found, on_fit=show_model, progress=show_step, on_quick=show_quick)
+        if record.junction is not None:
+            folder.write_json("junction.json", record.junction)
+        folder.write_json("fit.json", record.to_json())
         progress("figure", 0, 1)
         predict = None if made.model is None or made.model.word == "vcma" else made.model.predict
         picture = png(
             fit_overlay(made.result, made.data, degree=asked.degree, spin_torque=asked.spin_torque, predict=predict)
         )
         progress("figure", 1, 1)
-    if record.junction is not None:
-        folder.write_json("junction.json", record.junction)
     folder.write_bytes("fit.png", picture)
     if asked.picture is not None:
         write_bytes(asked.picture, picture)
-    folder.write_json("fit.json", record.to_json())
     folder.finish(run_record())
     return record
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from voltaspin.cli.options import AsJson, Force, Model, Out, Seed, count, quantity, ratio, word
+from voltaspin.cli.options import AsJson, Force, Out, Seed, count, quantity, ratio, word
 from voltaspin.cli.terminal import check_fail_on, end_on, run_record, show
 from voltaspin.core import units
 from voltaspin.core.errors import InputError
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from voltaspin.core.result import Result
     from voltaspin.cost.bill import ComputeCost
     from voltaspin.cost.macro import MacroSpec
+    from voltaspin.diffusion.any_model import LoadedModel
+    from voltaspin.diffusion.pipelines import Pipeline
     from voltaspin.memory import ArraySpec, NetworkTrace
 
 app = typer.Typer(name="memory", help="Arrays that store and compute.", no_args_is_help=True, add_completion=False)
@@ -99,6 +101,19 @@ def traced(model: str | None) -> NetworkTrace:
     from voltaspin.diffusion.pipelines import shipped_model
 
     return build(str(shipped_model()) if model is None else model).trace()
+
+
+def pipeline_or_model(model: str | None) -> Pipeline | LoadedModel:
+    """The pipeline of ``--model`` where it names one that voltaspin samples, else the model by its shapes."""
+    from voltaspin.diffusion.any_model import build
+    from voltaspin.diffusion.pipelines import load_pipeline, shipped_model
+
+    if model is None:
+        return load_pipeline(shipped_model())
+    if (Path(model) / "model_index.json").is_file():
+        with contextlib.suppress(InputError):  # shapes are enough but for images in place; the report says so
+            return load_pipeline(model)
+    return build(model)
 
 
 @app.command()
@@ -252,7 +267,7 @@ def endured(text: str) -> Sourced:
 
 @app.command()
 def endurance(
-    model: Model = None,
+    model: AnyModel = None,
     spec: SpecOption = "analog",
     macro: MacroOption = None,
     steps: Annotated[int, count("--steps", help="Network evaluations per image.")] = 50,
@@ -290,14 +305,12 @@ def endurance(
     Example: [bold]voltaspin memory endurance --array analog --figure lifetimes.png[/bold]
     """
     from voltaspin.cost.endurance import model_endurance
-    from voltaspin.diffusion.pipelines import load_pipeline, shipped_model
 
     check_fail_on(fail_on, {"wear": "a kind of cells may be worn within ten years"})
     limit, chosen, built = endured(endurance), array_spec(spec), macro_spec(macro)
-    pipeline = load_pipeline(shipped_model() if model is None else model)
     found = model_endurance(
-        pipeline, chosen, built, steps=steps, images_per_day=images_per_day, limit=limit, cells=cells, mapping=mapping,
-        cells_per_pixel=cells_per_pixel, training_steps=training_steps,
+        pipeline_or_model(model), chosen, built, steps=steps, images_per_day=images_per_day, limit=limit, cells=cells,
+        mapping=mapping, cells_per_pixel=cells_per_pixel, training_steps=training_steps,
     )  # fmt: skip
     with_figure(found, figure, force=force, as_json=as_json)
     end_on(fail_on, {"wear": any(one.lasts != "yes" for one in found.cases)})

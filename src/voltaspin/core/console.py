@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 
@@ -52,7 +53,10 @@ def as_options(message: str, options: Mapping[str, str]) -> str:
         if value in (None, "True"):
             return options[name]
         listed = re.findall("'([^']*)'", value) if value[0] in "('" else [value.strip('"')]
-        return f"{options[name]} {','.join(listed)}"
+        text = ",".join(listed)
+        if re.search(r"[\s()&;|$]", text):
+            text = shlex.quote(text)
+        return f"{options[name]} {text}"
 
     values = r"""True\b|\((?:'[^']*',? ?)+\)|'[^']*'|"[^"]*"|[\w./+-]*[\w/]"""
     return re.sub(rf"(?<![\w.(=-])({names}) ?= ?({values})?(?![\w(=])", option, message)

@@ -73,6 +73,11 @@ def ends(low: float, high: float) -> str:
     return ""
 
 
+def stretch(low: str, high: str) -> str:
+    """Return what runs from one text to another, ``"40× to 42×"``; one of them where they read the same."""
+    return low if low == high else f"{low} to {high}"
+
+
 def energy_parts(e: Interval) -> tuple[str, str, str]:
     """Return an energy in pJ as its value, its unit and its range in that unit: ``("12.1", "pJ", "4.1 to 45")``."""
     (shown,), unit = prefixed([e.value * 1e-12], "J")

@@ -264,10 +264,10 @@ def parse_assignment(text: str, known: Mapping[str, Dimension], *, name: str = "
 def require_positive(name: str, value: float, unit: str, remedy: str, *, zero: bool = False) -> None:
     """Raise InputError unless ``value`` is finite and positive (or zero where ``zero`` admits it)."""
     if value > 0 and not 1e-30 < value < 1e30:  # also infinity
-        raise InputError(f"{name} = {value:g} {unit} is not of the size of anything physical; {remedy}")
+        raise InputError(f"{name} = {value:g} {unit}".rstrip() + f" is not of the size of anything physical; {remedy}")
     if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
         allowed = "zero or positive" if zero else "positive"
-        raise InputError(f"{name} = {value!r} {unit} must be finite and {allowed}; {remedy}")
+        raise InputError(f"{name} = {value!r} {unit}".rstrip() + f" must be finite and {allowed}; {remedy}")
 
 
 def require_voltage(name: str, value: float) -> None:

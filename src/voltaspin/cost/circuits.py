@@ -14,7 +14,8 @@ import numpy as np
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.quantity import Sourced
-from voltaspin.cost.table import CircuitNumber, Draws, Floats
+from voltaspin.cost.table import CircuitNumber, Draws, Floats, si
+from voltaspin.memory.lines import line_capacitance
 
 #: Nominal supply voltage [V] by node [nm]: those of the common foundry processes (textbook).
 SUPPLY = {180: 1.8, 130: 1.3, 90: 1.2, 65: 1.1, 45: 1.0, 28: 0.9, 22: 0.8, 16: 0.8, 10: 0.75, 7: 0.7, 5: 0.65}
@@ -72,7 +73,13 @@ class Circuits:
 
     def line(self, cells: float, load: str, pitch: Floats | float) -> Floats:
         """Return the capacitance [F] of a line past ``cells``, a ``pitch`` [m] apart, each with a ``load``."""
-        return cells * (self["wire"] * pitch + self[load])
+        return line_capacitance(cells, wire=self["wire"], load=self[load], pitch=pitch)
+
+    def nominal_line(self, cells: float, load: str, pitch: float) -> float:
+        """Return the same capacitance [F] of the table's values, without their ranges."""
+        known = self.draws.table.circuits
+        wire, each = (si(known[name].number) * float(self._scale(known[name])) for name in ("wire", load))
+        return line_capacitance(cells, wire=wire, load=each, pitch=pitch)
 
     def adc(self, bits: int) -> Floats:
         """Return the energy [J] of one conversion.

@@ -26,7 +26,7 @@ from voltaspin.core.quantity import Estimate, Sourced
 from voltaspin.core.result import Part, Result, Unit
 from voltaspin.core.units import year
 from voltaspin.cost.cycles import CellsOfPixels, inplace_cycles, random_bit_cycles, weight_cycles
-from voltaspin.cost.jobs import image_job, training_job, training_size
+from voltaspin.cost.jobs import USUAL_BATCH, USUAL_STEPS, Job, image_job, job, training_job, training_size
 from voltaspin.cost.network import price_network
 from voltaspin.cost.pricing import CellPulse, weight_pulse
 from voltaspin.cost.table import Draws, Floats
@@ -34,8 +34,9 @@ from voltaspin.cost.table import Draws, Floats
 if TYPE_CHECKING:
     from voltaspin.cost.macro import MacroSpec
     from voltaspin.device import Junction, Pulse
+    from voltaspin.diffusion.any_model import LoadedModel
     from voltaspin.diffusion.pipelines import Pipeline
-    from voltaspin.memory import ArraySpec
+    from voltaspin.memory import ArraySpec, NetworkTrace
 
 #: Cycles that a cell survives. Nothing lasts for ever here: an upper end is the most that was reported.
 LIMITS: dict[str, Sourced] = {
@@ -227,8 +228,35 @@ class Pace:
         })  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What a model asks of the cells: its trace, the random numbers of an image, and those of a training run."""
+
+    trace: NetworkTrace
+    image: Job
+    training: Job
+    run: int
+
+
+def _asked(model: Pipeline | LoadedModel, steps: int, training_steps: int | None) -> _Asked:
+    from voltaspin.diffusion.pipelines import Pipeline
+    from voltaspin.memory import trace
+    from voltaspin.memory.crossbar.counting import first_tensor
+
+    if isinstance(model, Pipeline):
+        run = training_steps or training_size(model)[0]
+        return _Asked(trace(model.unet), image_job(model, steps), training_job(model, training_steps, None), run)
+    example, run = first_tensor((model.args, model.kwargs)), training_steps or USUAL_STEPS
+    if example is None or not example[0].numel():
+        raise InputError(f"{model.name}: its example holds no tensor, so that no image has a size; give one that does")
+    numbers = example[0].numel()
+    image = job("image", f"{steps} draws of {numbers:,} numbers", steps * numbers, cells_per_bit=2)
+    each = f"{run:,} steps of {USUAL_BATCH} examples of {numbers:,} numbers"
+    return _Asked(model.trace(), image, job("training run", each, run * USUAL_BATCH * numbers, cells_per_bit=2), run)
+
+
 def model_endurance(
-    pipeline: Pipeline,
+    model: Pipeline | LoadedModel,
     spec: ArraySpec,
     macro: MacroSpec | None = None,
     *,
@@ -244,7 +272,8 @@ def model_endurance(
     """Say which cells of a chip wear out, and when.
 
     Args:
-        pipeline: the model.
+        model: a pipeline, or any model with an example: its first tensor is taken to be what is drawn at each
+            evaluation, and nothing is said of images in place, which need the schedule of a pipeline.
         spec: of the arrays that hold its weights; macro: what they are built of.
         steps: network evaluations of an image.
         images_per_day: of the chip; as many as it can make where None.
@@ -259,12 +288,14 @@ def model_endurance(
             images than the chip makes.
     """
     from voltaspin.device import fair_pulse, presets
-    from voltaspin.memory import trace
+    from voltaspin.diffusion.pipelines import Pipeline
 
     draws, limit = draws or Draws(), limit or LIMITS["vcma"]
     storage, turn = weight_pulse()
+    asked = _asked(model, steps, training_steps)
+    image, training, run = asked.image, asked.training, asked.run
     network = price_network(
-        trace(pipeline.unet), spec, macro, evaluations=steps, write=CellPulse.of(storage, turn), draws=draws
+        asked.trace, spec, macro, evaluations=steps, write=CellPulse.of(storage, turn), draws=draws
     ).result
     assert network.throughput is not None
     assert network.mapping is not None
@@ -279,16 +310,14 @@ def model_endurance(
     generator = presets.get("generator")
     fair = fair_pulse(generator).pulse
     coin, weight = (oxide_pulses(j, p, draws) for j, p in ((generator, fair), (storage, turn)))
-    image, training = image_job(pipeline, steps), training_job(pipeline, training_steps, None)
-    run = training_steps or training_size(pipeline)[0]
     bits = random_bit_cycles(image, draws=steps, cells=cells, mapping=mapping)
-    held, pixels = network.mapping, math.prod(pipeline.image_shape)
+    held = network.mapping
     places = max(1, math.ceil(rate.value / DAY * network.seconds.value))
     turns = math.ceil(held.needed / held.arrays) if held.reloaded else 1  # of weights in one cell
     built = round(held.cells / held.utilisation / held.needed * held.arrays) if held.reloaded else held.cells
     again = f"written again in every evaluation: {held.arrays} arrays hold the weights of {held.needed} in turn"
     once = Estimate(float(run), float(run), float(run), level=1.0)
-    cases = (
+    cases = [
         pace.wear(
             "random bits", f"two cells to a bit, a reset before each pulse, {mapping} cells of a pixel", cells=cells,
             per_image=bits, per_training=_times_each(bits, training.pulses / image.pulses), oxide=coin,
@@ -297,15 +326,16 @@ def model_endurance(
                   per_image=weight_cycles(held, steps), oxide=weight),
         pace.wear("trained weights", f"written in each of {run:,} training steps", cells=built,
                   per_image=Estimate(0.0, 0.0, 0.0, level=1.0), per_training=_times_each(once, turns)),
-        pace.wear(
+    ]  # fmt: skip
+    if isinstance(model, Pipeline):
+        cases.append(pace.wear(
             "in place", f"{cells_per_pixel} cells for a pixel, {places} images side by side", places=places,
-            cells=places * pixels * cells_per_pixel, oxide=coin,
-            per_image=inplace_cycles(pipeline, steps=steps, cells_per_pixel=cells_per_pixel),
+            cells=places * math.prod(model.image_shape) * cells_per_pixel, oxide=coin,
+            per_image=inplace_cycles(model, steps=steps, cells_per_pixel=cells_per_pixel),
             per_training=_times_each(once, 2.0),
-        ),
-    )  # fmt: skip
+        ))  # fmt: skip
     return Endurance(
-        model=network.mapping.model, limit=limit, images_per_day=rate, cases=cases, findings=findings(cases),
+        model=network.mapping.model, limit=limit, images_per_day=rate, cases=tuple(cases), findings=findings(cases),
         paced_by="the throughput of the network, many images in flight" if images_per_day is None else "as given",
         assumptions=(
             "every write, reset and pulse is one cycle of its cell, whatever it changes (assumed)",
@@ -315,6 +345,10 @@ def model_endurance(
             f"oxide: power law of breakdown, generator cells at {fair.voltage:.3g} V and storage cells at "
             f"{turn.voltage:.3g} V; the field and time of its anchor are assumed, and their ranges make that of the "
             "lifetime, so that a measured one decides",
+            *(() if isinstance(model, Pipeline) else (
+                "the first tensor of the example is drawn anew at each evaluation; nothing is said of images in place, "
+                "which need the schedule of a pipeline (assumed)",
+            )),
         ),
     )  # fmt: skip
 

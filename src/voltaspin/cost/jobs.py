@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from voltaspin.diffusion.pipelines import Pipeline
 
 BITS = 16  #: of a Gaussian number by inverse CDF
+USUAL_STEPS, USUAL_BATCH = 12000, 64  #: of the training of a model that does not say its own
 ARRAY = "analog"  #: preset of the arrays that the network is priced in
 OWN_CPU = "float32 on the same core"  #: network whose share follows from times alone
 _OWN: dict[Boundary, tuple[str, str]] = {
@@ -169,7 +170,7 @@ def training_size(pipeline: Pipeline) -> tuple[int, int]:
     """Return the steps and the batch that a model was trained with (``train.json``), else 12000 and 64."""
     record = pipeline.folder / "train.json"
     known = read_object(record) if record.is_file() else {}
-    return known.get("steps", 12000), known.get("batch", 64)
+    return known.get("steps", USUAL_STEPS), known.get("batch", USUAL_BATCH)
 
 
 def _pixels(pipeline: Pipeline) -> str:

@@ -21,7 +21,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.extras import NeedsExtra
@@ -144,7 +144,7 @@ class Macro:
         with NeedsExtra("the circuit of a macro"):
             from voltaspin.memory.crossbar.converted import readout_of
 
-        return readout_of(self.array, where="the macro")
+        return readout_of(self.placed, where="the macro")
 
     @cached_property
     def _base(self) -> Circuits:
@@ -161,6 +161,44 @@ class Macro:
         if self.spec.cell_area is not None:
             return np.full(self.draws.samples, self.spec.cell_area)
         return self.draws["cell_area"] * self.spec.node**2
+
+    @cached_property
+    def bit_line(self) -> Floats:
+        """Capacitance of a bit line [F]: what its cells make of it, unless the array gives one; float64 (samples,)."""
+        if (given := self.array.line_capacitance) is not None:
+            return np.full(self.draws.samples, given)
+        return self._base.line(self.array.rows, "drain load", self.pitch)
+
+    @cached_property
+    def _nominal_pitch(self) -> float:
+        area = self.draws.table.cell_area.value * self.spec.node**2
+        return math.sqrt(area if self.spec.cell_area is None else self.spec.cell_area)
+
+    def _nominal_line(self, rows: int) -> float:
+        """Capacitance of a bit line [F] that so many cells make, by the table's values."""
+        return self._base.nominal_line(rows, "drain load", self._nominal_pitch)
+
+    @cached_property
+    def placed(self) -> ArraySpec:
+        """The array with the bit line that it has in this macro, which decides its noise and the time of a read."""
+        a, own = self.array, "line_capacitance"
+        if a.line_capacitance is not None:
+            return a
+        layers = {
+            pattern: fields | {own: self._nominal_line(fields.get("rows", a.rows))}
+            if isinstance(fields, dict) and fields.get(own) is None else fields
+            for pattern, fields in a.layers.items()
+        }  # fmt: skip
+        return a.model_copy(update={own: self._nominal_line(a.rows), "layers": layers})
+
+    @property
+    def lines(self) -> str:
+        """The bit line in words."""
+        a, cells = self.array, f"{self.array.rows} cells, {self._nominal_pitch * 1e9:.3g} nm apart"
+        made = f"{self._nominal_line(a.rows) * 1e15:.3g} fF"
+        if a.line_capacitance is None:
+            return f"bit lines of {made}: {cells}"
+        return f"bit lines of {a.line_capacitance * 1e15:.3g} fF, as the array gives them; {cells}, would make {made}"
 
     @cached_property
     def timing(self) -> Timing:
@@ -193,7 +231,7 @@ class Macro:
             "string supply": a.supply_voltage * one,
             "word line": base.line(a.columns, "gate load", self.pitch),
             "row line": base.line(a.columns, "drain load", self.pitch),
-            "bit line": base.line(a.rows, "drain load", self.pitch),
+            "bit line": self.bit_line,
             "current time": self.readout.current_time(t) * one * t.sensed,
             "sensings per product": one * t.sensed / t.planes_per_read,
             "input square": square,
@@ -215,7 +253,10 @@ class Macro:
     def _impossible(self) -> list[str]:
         a, c, found = self.array, self.circuits, []
         pitch = float(np.median(self.pitch))
-        most = float(np.median(self.timing.settling if a.column.converted else self.timing.sense))
+        # without the averaging of noise, whose time grows with the line itself
+        given = self.spec.settling_time if a.column.converted else self.spec.sense_time
+        usual = self._base["settling" if a.column.converted else "sense time"]
+        most = float(np.median(usual)) if given is None else given
         for what, cells, remedy in (("bit", a.rows, "rows"), ("word", a.columns, "columns")):
             each = a.wire_resistance or float(np.median(c["wire resistance"])) * pitch
             load = float(np.median(c[f"{what} line"]))
@@ -305,6 +346,7 @@ class MacroCost(Result):
         tops_per_watt, tops_per_mm2: of operations as they are; in 1-bit operations ``bit_tops_per_watt`` and
             ``bit_tops_per_mm2``.
         megabits_per_mm2: cells over the whole area.
+        lines: capacitance of a word and of a bit line [fF]; lines_from: where the latter comes from, in words.
         warnings: what a designer should know.
     """
 
@@ -324,6 +366,8 @@ class MacroCost(Result):
     bit_tops_per_watt: Estimate
     bit_tops_per_mm2: Estimate
     megabits_per_mm2: Estimate
+    lines: dict[str, Estimate] = Field(default_factory=dict)
+    lines_from: str = ""
     warnings: tuple[str, ...] = ()
 
     def summary(self) -> list[tuple[str, str]]:
@@ -340,7 +384,10 @@ class MacroCost(Result):
             ("efficiency", f"{self.tops_per_watt:.3g}; {self.bit_tops_per_watt:.3g}"),
             ("density of operations", f"{self.tops_per_mm2:.3g}; {self.bit_tops_per_mm2:.3g}"),
             ("density of cells", f"{self.megabits_per_mm2:.3g}"),
+            *((name, f"{c:.3g}") for name, c in self.lines.items()),
         ]
+        if self.lines_from:
+            rows.append(("lines", self.lines_from))
         return rows + [("warning", text) for text in self.warnings]
 
 
@@ -389,5 +436,7 @@ def macro_cost(array: ArraySpec, macro: MacroSpec | None = None, draws: Draws | 
         tops_per_mm2=of(1e-18 * operations / time / area, "TOPS/mm^2"),
         bit_tops_per_watt=of(1e-12 * bits / J, "1b-TOPS/W"),
         bit_tops_per_mm2=of(1e-18 * bits / time / area, "1b-TOPS/mm^2"),
-        megabits_per_mm2=of(1e-6 * array.rows * array.columns / (1e6 * area), "Mb/mm^2"), warnings=made.warnings,
+        megabits_per_mm2=of(1e-6 * array.rows * array.columns / (1e6 * area), "Mb/mm^2"),
+        lines={name: of(1e15 * made.circuits[name], "fF") for name in ("word line", "bit line")},
+        lines_from=made.lines, warnings=made.warnings,
     )  # fmt: skip

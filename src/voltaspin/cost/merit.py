@@ -14,7 +14,7 @@ import numpy as np
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import as_object
-from voltaspin.core.format import energies, energy, number, spread, times
+from voltaspin.core.format import energies, energy, number, spread, stretch, times
 from voltaspin.core.quantity import FACTORS, Estimate, Grade
 from voltaspin.core.result import Boundary, Part, Result, Unit
 from voltaspin.cost.jobs import Workload
@@ -170,13 +170,13 @@ class RatioLine:
     def span(self) -> str:
         """Smallest to largest median."""
         found = [r.ratio.value for r in self.readings]
-        return f"{times(min(found))} to {times(max(found))}"
+        return stretch(times(min(found)), times(max(found)))
 
     @property
     def needed(self) -> str:
         """Return what 10^3 would need, against the generator that asks most and the one that asks least."""
         found = [r.needed for r in self.readings]
-        return f"{self._text(min(found))} to {self._text(max(found))}"
+        return stretch(self._text(min(found)), self._text(max(found)))
 
     @property
     def had(self) -> str:

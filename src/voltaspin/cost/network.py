@@ -185,7 +185,8 @@ class _Pricing:
             seconds=Estimate.of_draws(seconds, unit="s"),
             throughput=Estimate.of_draws(1 / self._stage(seconds), unit="1/s"), mapping=mapping,
             grade=weakest([*numbers, *table.adc.values(), *(c.number for c in table.circuits.values())]),
-            assumptions=self._assumptions(), warnings=(*mapping.warnings, *self._base.warnings),
+            assumptions=(*self._assumptions(), f"{self._base.lines} (assumed)"),
+            warnings=(*mapping.warnings, *self._base.warnings),
         )  # fmt: skip
         return PricedNetwork(result, total["macro"], digital, seconds, area)
 

@@ -122,8 +122,8 @@ FREE = frozenset({"raw", "bit", "normal"})  #: handing over a number costs nothi
 _PULSES = ("pulse", "reset", "write", "toggle", "read")
 
 
-def bit_line(draws: Draws, cells: int) -> Floats:
-    """Return the capacitance [F] of a bit line of a square array of ``cells``."""
+def drawn_line(draws: Draws, cells: int) -> Floats:
+    """Return the capacitance [F] of a bit line of a square array of ``cells``, over its range; float64 (samples,)."""
     circuits = Circuits(draws, si(draws.table.feature_size))
     return circuits.line(cells**0.5, "drain load", np.sqrt(draws.cell_area))
 
@@ -199,7 +199,7 @@ class Prices:
         at_macro = {"xor": draws["xor"], "and": draws["xor"], "hash": draws["sha256"], "lookup": draws["lookup"],
                     "adder": draws["add int8"] / 8}  # fmt: skip
         area = draws.cell_area
-        capacitance = bit_line(draws, cells)
+        capacitance = drawn_line(draws, cells)
         energy: ActionPrices = {b: dict.fromkeys(at_macro, nothing) for b in BOUNDARIES}
         energy["macro"] |= at_macro
         for action, pulse in pulses.items():

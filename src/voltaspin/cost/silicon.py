@@ -7,7 +7,8 @@ than a factor of two in energy or three in area, the assumption that carries the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, ClassVar, Literal
@@ -55,6 +56,32 @@ class Published(Spec):
     grade: Literal["measured", "derived", "recalled"]
 
 
+class Instead(Spec):
+    """Another value of an assumption, with which a prediction is made again.
+
+    Args:
+        words: the value, for people.
+        array, macro: fields that differ.
+        circuits: numbers of the cost table's circuits that differ, in the units of the table.
+    """
+
+    KIND: ClassVar[str] = "other-assumption"
+    words: str
+    array: dict[str, Any] = Field(default_factory=dict)
+    macro: dict[str, Any] = Field(default_factory=dict)
+    circuits: dict[str, float] = Field(default_factory=dict)
+
+    def drawn(self, draws: Draws) -> Draws:
+        """Return draws of a table with these numbers."""
+        if not self.circuits:
+            return draws
+        known = dict(draws.table.circuits)
+        for name, value in self.circuits.items():
+            exact = replace(known[name].number, value=value, low=value, high=value)
+            known[name] = known[name].model_copy(update={"number": exact})
+        return Draws(draws.table.model_copy(update={"circuits": known}), samples=draws.samples, seed=draws.seed)
+
+
 class SiliconMacro(Spec):
     """A published macro as a design of this package.
 
@@ -66,6 +93,7 @@ class SiliconMacro(Spec):
         published: its figures.
         valid: lowest and highest value of fields of either, for which the publication stands.
         difference: the assumption that carries what a prediction is off.
+        instead: the value of that assumption with which nothing is off.
     """
 
     KIND: ClassVar[str] = "silicon-macro"
@@ -80,6 +108,7 @@ class SiliconMacro(Spec):
     published: tuple[Published, ...]
     valid: dict[str, tuple[float, float]]
     difference: str = ""
+    instead: Instead | None = None
 
     def built(self, changes: Mapping[str, Any]) -> tuple[ArraySpec, MacroSpec, tuple[str, ...]]:
         """Return its arrays, what they are built of, and warnings, with fields of either changed.
@@ -133,6 +162,7 @@ class MacroCheck(Result):
         given, assumed: what its set-up takes from the publication, and what stands for the rest.
         comparisons: figure by figure.
         difference: the assumption that carries what is off; empty where nothing is.
+        instead: another value of that assumption, in words; with_instead: the same comparisons with it.
         warnings: where fields were changed beyond what the publication covers.
         cost: the prediction in full.
     """
@@ -146,8 +176,16 @@ class MacroCheck(Result):
     assumed: tuple[str, ...]
     comparisons: tuple[Comparison, ...]
     difference: str
+    instead: str = ""
+    with_instead: tuple[Comparison, ...] = ()
     warnings: tuple[str, ...] = ()
     cost: MacroCost = Field(repr=False)
+
+    @property
+    def carried(self) -> str:
+        """What the other value of the assumption makes of the comparisons, in words."""
+        found = ", ".join(f"{c.quantity} {c.ratio:.2g} times" for c in self.with_instead)
+        return f"{self.instead}: {found}"
 
     def summary(self) -> list[tuple[str, str]]:
         """Return rows for people: figures beside predictions, then the set-up and the prediction's parts."""
@@ -160,6 +198,8 @@ class MacroCheck(Result):
         rows += [("outside its source", text) for text in self.warnings]
         if self.difference:
             rows.append(("what carries the difference", self.difference))
+        if self.instead:
+            rows.append(("with another assumption", self.carried))
         rows += [("given", text) for text in self.given] + [("assumed", text) for text in self.assumed]
         return rows + self.cost.summary()
 
@@ -207,13 +247,26 @@ def check_macro(
     Raises:
         InputError: an unknown field, or a value that it cannot take.
     """
+    draws = draws or Draws()
     array, built, warnings = macro.built(changes or {})
-    cost = macro_cost(array, built, draws)
+    cost, instead = macro_cost(array, built, draws), None if changes else macro.instead
+    other: tuple[Comparison, ...] = ()
+    if instead is not None:
+        there, circuits, _ = macro.built(instead.array | instead.macro)
+        other = _compared(macro, macro_cost(there, circuits, instead.drawn(draws)))
+    return MacroCheck(
+        key=macro.key, name=macro.name, citation=macro.citation, made=macro.made, given=macro.given,
+        assumed=macro.assumed, comparisons=() if changes else _compared(macro, cost),
+        difference="" if changes else macro.difference, instead="" if instead is None else instead.words,
+        with_instead=other, warnings=warnings, cost=cost,
+    )  # fmt: skip
+
+
+def _compared(macro: SiliconMacro, cost: MacroCost) -> tuple[Comparison, ...]:
     compared = []
-    for figure in () if changes else macro.published:
+    for figure in macro.published:
         predicted: Estimate = getattr(cost, figure.quantity)
-        nearest = float(np.clip(predicted.value, figure.low, figure.high))
-        ratio = predicted.value / nearest
+        ratio = predicted.value / float(np.clip(predicted.value, figure.low, figure.high))
         good = GOOD[figure.quantity]
         middle = (figure.low * figure.high) ** 0.5
         compared.append(Comparison(
@@ -222,23 +275,21 @@ def check_macro(
                                unit=figure.unit),
             good=1 / good <= ratio <= good, source=figure.source,
         ))  # fmt: skip
-    return MacroCheck(
-        key=macro.key, name=macro.name, citation=macro.citation, made=macro.made, given=macro.given,
-        assumed=macro.assumed, comparisons=tuple(compared), difference="" if changes else macro.difference,
-        warnings=warnings, cost=cost,
-    )  # fmt: skip
+    return tuple(compared)
 
 
-def silicon_table(checks: Iterable[MacroCheck] | None = None) -> str:
-    """Return every published figure beside its prediction as a table in Markdown; all macros where None."""
+def silicon_table() -> str:
+    """Return every published figure beside its prediction as a table in Markdown, then what carries differences."""
+    checks = [check_macro(m) for m in silicon_macros().values()]
     lines = [
         "| macro | figure | published | predicted (90 % range) | times | |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for check in [check_macro(m) for m in silicon_macros().values()] if checks is None else checks:
+    for check in checks:
         name = f"`{check.key}`, {check.name}" + ("" if check.made == "silicon" else " (simulated, no chip)")
         for c in check.comparisons:
             verdict = f"within {c.within:g}" if c.good else f"**outside {c.within:g}**"
             lines.append(f"| {name} | {c.quantity} | {c.range} | {span(c.predicted)} | {c.ratio:.2g} | {verdict} |")
             name = ""
-    return "\n".join(lines)
+    lines += ["", "What carries the differences, and what another value of that assumption makes of them:", ""]
+    return "\n".join(lines + [f"- `{c.key}`: {c.difference}. {c.carried}." for c in checks if c.difference])

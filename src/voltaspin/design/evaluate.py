@@ -25,7 +25,7 @@ from voltaspin.cost.jobs import job
 from voltaspin.cost.network import price_network
 from voltaspin.cost.pricing import CellPulse, Prices, picojoules, random_pulse, weight_pulse
 from voltaspin.cost.table import Draws, Floats
-from voltaspin.design.space import Design, Setting, key_of
+from voltaspin.design.space import Design, Setting, computing, key_of
 from voltaspin.device import Junction
 from voltaspin.diffusion import inplace, load_pipeline, sample, shipped_model
 from voltaspin.diffusion.any_model import LoadedModel, build
@@ -298,7 +298,7 @@ class Point:
         """The job of its error."""
         if self.images is None:
             return None
-        return OutputError(self.design.setting.model, self.identity, _acting(self.design.array), self.images)
+        return OutputError(self.design.setting.model, self.identity, _acting(self.design), self.images)
 
     @property
     def numbers(self) -> RandomNumbers:
@@ -329,8 +329,12 @@ class Point:
         return price_design(self.design, numbers, quality)
 
 
-def _acting(array: ArraySpec) -> ArraySpec:
-    """The arrays without the fields that cells have no use for which are sensed alone: their error is measured once."""
+def _acting(design: Design) -> ArraySpec:
+    """The arrays as they compute, without the fields that cells have no use for which are sensed alone.
+
+    The error of arrays that compute alike is measured once.
+    """
+    array = computing(design.array, design.macro)
     if array.column.converted or array.layers:
         return array
     plain = ArraySpec()

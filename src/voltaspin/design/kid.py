@@ -39,8 +39,7 @@ def study_of(space: DesignSpace, chosen: list[DesignPoint]) -> StudySpec:
 
 
 def _condition(p: DesignPoint) -> dict[str, Any]:
-    arrays = {name: value for name, value in p.array.items() if name not in ("kind", "schema_version")}
-    fields: dict[str, Any] = {"steps": p.steps, "compute": arrays, "calibrate": True, **_model(p.model)}
+    fields: dict[str, Any] = {"steps": p.steps, "compute": p.computing, "calibrate": True, **_model(p.model)}
     if p.diffusion == "in-place":
         fields |= {"diffusion": "in-place", "sampling": {"cells_per_pixel": p.cells_per_pixel}}
     return fields

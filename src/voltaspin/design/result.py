@@ -13,7 +13,9 @@ from pydantic import Field
 from voltaspin.core.format import energies, quantity, spread
 from voltaspin.core.quantity import Estimate
 from voltaspin.core.result import Part, Result
-from voltaspin.design.space import DesignSpace, Objective
+from voltaspin.cost.macro import MacroSpec
+from voltaspin.design.space import DesignSpace, Objective, computing
+from voltaspin.memory import ArraySpec
 
 _SHOWN = 12  # designs of the fronts that a summary lists
 
@@ -67,6 +69,12 @@ class DesignPoint(Part):
     def said(self) -> str:
         """Its choices in one line."""
         return ", ".join(f"{name}={value}" for name, value in self.choices.items())
+
+    @property
+    def computing(self) -> dict[str, Any]:
+        """Fields of the arrays as they compute in the macro: equal ones make equal images."""
+        made = computing(ArraySpec.from_json(self.array), MacroSpec.from_json(self.macro)).to_json()
+        return {name: value for name, value in made.items() if name not in ("kind", "schema_version")}
 
 
 class PrunedPoint(Part):
@@ -193,7 +201,7 @@ def _computed(p: DesignPoint) -> str:
 def survivors(points: Sequence[DesignPoint], most: int) -> list[DesignPoint]:
     """Return designs of the fronts for the costly stage, spread evenly over the output errors of each setting.
 
-    Designs that differ in the macro alone make the same images; of these the most frugal one is taken.
+    Of designs whose arrays compute alike, which make the same images, the most frugal one is taken.
 
     Args:
         points: with their fronts marked.
@@ -205,7 +213,7 @@ def survivors(points: Sequence[DesignPoint], most: int) -> list[DesignPoint]:
         share = (most - len(chosen)) // (len(settings) - place)
         alike: dict[str, DesignPoint] = {}
         for p in sorted((p for p in points if p.setting == setting and p.front), key=_energy):
-            alike.setdefault(str(sorted(p.array.items(), key=str)), p)
+            alike.setdefault(str(sorted(p.computing.items(), key=str)), p)
         ordered = sorted(alike.values(), key=lambda p: (p.objectives["quality"].value, _energy(p)))
         n = min(share, len(ordered))
         chosen += [ordered[round(i * (len(ordered) - 1) / max(n - 1, 1))] for i in range(n)]

@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
@@ -16,14 +17,15 @@ from pydantic import Field, model_validator
 from voltaspin.core.errors import InputError, nearest
 from voltaspin.core.files import as_object
 from voltaspin.core.spec import Spec, shown
-from voltaspin.cost.macro import MacroSpec
+from voltaspin.cost.macro import Macro, MacroSpec
+from voltaspin.cost.table import Draws
 from voltaspin.memory import ArraySpec
 
 Objective = Literal["quality", "energy", "latency", "area"]
 Diffusion = Literal["gaussian", "in-place"]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 #: Raised when equal designs give other results, so that no folder mixes the two.
-RESULTS_OF = "0.2.0"
+RESULTS_OF = "0.2.0, lines by rows"
 MOST_SETTINGS = 64  #: ways of sampling in one space, each of which has a front of its own
 _OWN = ("model", "array", "steps", "diffusion", "cells_per_pixel")
 #: Choices of an axis, each of which is built when a space is checked; and values of a range, of which two are.
@@ -136,6 +138,16 @@ class Design:
         """Read :meth:`to_json` data."""
         setting = Setting(**{name: data[name] for name in ("model", "diffusion", "steps", "cells_per_pixel")})
         return cls(setting, ArraySpec.from_json(data["array"]), MacroSpec.from_json(data["macro"]))
+
+
+def computing(array: ArraySpec, macro: MacroSpec) -> ArraySpec:
+    """Return arrays as they compute in a macro: where the noise of a column depends on its line, the macro decides."""
+    return Macro(array, macro, _nominal()).placed if array.noise_follows_lines else array
+
+
+@cache
+def _nominal() -> Draws:
+    return Draws(samples=100)
 
 
 def key_of(what: dict[str, Any]) -> str:
@@ -334,21 +346,14 @@ class DesignSpace(Spec):
                 head, _, field = name.partition(".")
                 (array if head == "array" else macro)[field] = one
         kind = {"kind": MacroSpec.KIND, "schema_version": MacroSpec.VERSION}
-        return Design(setting, _array(base, array), MacroSpec.from_json(kind | macro, where="macro"))
+        fields = {"preset": base} if isinstance(base, str) else dict(base)
+        built = ArraySpec.of(fields | array, where="array")
+        return Design(setting, built, MacroSpec.from_json(kind | macro, where="macro"))
 
 
 def valued(axis: Axis) -> list[Any] | None:
     """Return all values of an axis; None where there are infinitely many."""
     return axis if isinstance(axis, list) else axis.values
-
-
-def _array(base: Any, changes: dict[str, Any]) -> ArraySpec:
-    fields = {"preset": base} if isinstance(base, str) else dict(base)
-    preset = fields.pop("preset", None)
-    start = ArraySpec() if preset is None else ArraySpec.preset(str(preset))
-    set_ = {name: getattr(start, name) for name in start.model_fields_set}
-    head = {"kind": ArraySpec.KIND, "schema_version": ArraySpec.VERSION}
-    return ArraySpec.from_json(head | {"supply_voltage": start.supply_voltage} | set_ | fields | changes, where="array")
 
 
 def _names(axis: str) -> list[str]:

@@ -1,10 +1,12 @@
 """The input of one evaluation for one image, from the configuration of a diffusers network.
 
-A new network is one function here and its class name in :data:`INPUTS`.
+A new network is one function here and its class name in :data:`INPUTS`. What has none takes the arguments that its
+``forward`` names, as far as their names say what they are.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,8 +25,9 @@ TEXT_TOKENS = {
     "PixArtTransformer2DModel": 120,
     "SanaTransformer2DModel": 300,
     "SD3Transformer2DModel": 333,
-    "UNet2DConditionModel": 77,
 }
+_TOKENS = 77  # of all others: those of CLIP
+_SIDE, _FRAMES = 64, 16  # of a latent and of a film, where the configuration says nothing
 _FLUX_TOKENS = 64  # along each side of an image of 1024 x 1024 pixels: 8 x 8 pixels a latent, 2 x 2 latents a token
 
 
@@ -64,17 +67,31 @@ class Inputs:
         """Return zeros (1, ...) in the network's floating-point type."""
         return torch.zeros(1, *shape, dtype=self.dtype)
 
-    def image(self) -> torch.Tensor:
-        """Return an image or a latent (1, channels, height, width)."""
+    def image(self, *, side: int = 0, frames: int = 0) -> torch.Tensor:
+        """Return an image or a latent (1, channels, height, width), or a film of them (1, channels, frames, ...).
+
+        Args:
+            side: assumed where the configuration says none.
+            frames: of a film.
+        """
         size = self.config("sample_size")
-        if isinstance(size, list | tuple) and len(size) == 2:
-            return self.zeros(self.needed("in_channels"), *size)
-        side = self.needed("sample_size")
-        return self.zeros(self.needed("in_channels"), side, side)
+        if size is None and side:
+            self.assumed.append(f"an image of {side} x {side}, which config.json does not say")
+            size = side
+        if not (isinstance(size, list | tuple) and len(size) == 2):
+            size = 2 * (size if isinstance(size, int) and size > 0 else self.needed("sample_size"),)
+        if frames:
+            self.assumed.append(f"{frames} frames")
+        return self.zeros(self.needed("in_channels"), *((frames,) if frames else ()), *size)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a text."""
+        return TEXT_TOKENS.get(self.name, _TOKENS)
 
     def text(self, *widths: str) -> torch.Tensor:
         """Return an encoded text (1, tokens, width); ``widths`` are keys of the configuration."""
-        tokens = TEXT_TOKENS[self.name]
+        tokens = self.tokens
         self.assumed.append(f"a text of {tokens} tokens")
         return self.zeros(tokens, self.needed(*widths))
 
@@ -83,8 +100,8 @@ def _when() -> torch.Tensor:
     return torch.ones(1, dtype=torch.long)
 
 
-def _unet(x: Inputs) -> dict[str, Any]:
-    made: dict[str, Any] = {"sample": x.image(), "timestep": 1}
+def _unet(x: Inputs, image: torch.Tensor | None = None) -> dict[str, Any]:
+    made: dict[str, Any] = {"sample": x.image() if image is None else image, "timestep": 1}
     kind, labels = x.config("class_embed_type"), x.config("num_class_embeds")
     if labels or kind == "timestep":
         made["class_labels"] = torch.zeros(1, dtype=torch.long)
@@ -97,8 +114,8 @@ def _unet(x: Inputs) -> dict[str, Any]:
     return made
 
 
-def _conditional_unet(x: Inputs) -> dict[str, Any]:
-    made = _unet(x)
+def _conditional_unet(x: Inputs, image: torch.Tensor | None = None) -> dict[str, Any]:
+    made = _unet(x, image)
     width, hidden, more = x.config("cross_attention_dim"), x.config("encoder_hid_dim_type"), {}
     if isinstance(width, list | tuple):
         if len(set(width)) > 1:
@@ -107,8 +124,7 @@ def _conditional_unet(x: Inputs) -> dict[str, Any]:
             )
         width = width[0]
     if hidden in (None, "text_proj", "text_image_proj"):
-        tokens = TEXT_TOKENS[x.name]
-        x.assumed.append(f"a text of {tokens} tokens")
+        x.assumed.append(f"a text of {(tokens := x.tokens)} tokens")
         made["encoder_hidden_states"] = x.zeros(tokens, x.config("encoder_hid_dim") or width)
     elif hidden == "image_proj":
         made["encoder_hidden_states"] = None
@@ -135,6 +151,53 @@ def _conditional_unet(x: Inputs) -> dict[str, Any]:
         made["added_cond_kwargs"] = more
     if dim := x.config("time_cond_proj_dim"):
         made["timestep_cond"] = x.zeros(dim)
+    return made
+
+
+def _control_net(x: Inputs) -> dict[str, Any]:
+    image = x.image(side=_SIDE)
+    scale = 2 ** (len(x.config("conditioning_embedding_out_channels") or ()) - 1)
+    shown = x.zeros(x.config("conditioning_channels") or 3, *(int(scale * n) for n in image.shape[2:]))
+    return _conditional_unet(x, image) | {"controlnet_cond": shown}
+
+
+def _film(x: Inputs) -> dict[str, Any]:
+    return _conditional_unet(x, x.image(side=_SIDE, frames=_FRAMES))
+
+
+def _film_of_image(x: Inputs) -> dict[str, Any]:
+    film = x.image(side=_SIDE, frames=x.config("num_frames") or _FRAMES).transpose(1, 2)
+    width = x.config("cross_attention_dim")
+    seen = x.zeros(1, width[0] if isinstance(width, list | tuple) else width)
+    return {"sample": film, "timestep": 1, "encoder_hidden_states": seen, "added_time_ids": x.zeros(3)}
+
+
+def _by_names(x: Inputs) -> dict[str, Any]:
+    """The arguments of a network without a function of its own, by their names."""
+    made: dict[str, Any] = {}
+    widths = ("cross_attention_dim", "joint_attention_dim", "caption_channels", "encoder_hid_dim")
+    wide = next((w for w in widths if isinstance(x.config(w), int)), "")
+    for name, p in inspect.signature(x.model.forward).parameters.items():
+        required = p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        if name in ("sample", "hidden_states") and (vectors := x.config("num_vector_embeds")):
+            made[name] = torch.zeros(1, x.needed("sample_size") ** 2, dtype=torch.long)
+            x.assumed.append(f"an image of {vectors} words of a code book")
+        elif name in ("sample", "hidden_states"):
+            made[name] = x.image(side=_SIDE)
+        elif name == "timestep":
+            made[name] = _when()
+        elif name == "encoder_hidden_states" and wide:
+            made[name] = x.text(wide)
+        elif name == "class_labels" and (required or x.config("norm_type") == "ada_norm_zero"):
+            made[name] = torch.zeros(1, dtype=torch.long)
+        elif name == "pooled_projections" and required:
+            made[name] = x.zeros(x.needed("pooled_projection_dim"))
+        elif required:
+            raise InputError(
+                f"no example input is known for a {x.name}, whose forward needs {name} (known: {', '.join(INPUTS)}); "
+                f"{REMEDY}"
+            )
+    x.assumed.append(f"the arguments of {x.name} by their names: {', '.join(made)}")
     return made
 
 
@@ -193,6 +256,7 @@ def _sana(x: Inputs) -> dict[str, Any]:
 #: How the keyword arguments of one evaluation follow from a network's configuration.
 INPUTS: dict[str, Callable[[Inputs], dict[str, Any]]] = {
     "AuraFlowTransformer2DModel": _aura,
+    "ControlNetModel": _control_net,
     "DiTTransformer2DModel": _dit,
     "FluxTransformer2DModel": _flux,
     "PixArtTransformer2DModel": _pixart,
@@ -202,6 +266,8 @@ INPUTS: dict[str, Callable[[Inputs], dict[str, Any]]] = {
     "UNet1DModel": _unet_of_sequences,
     "UNet2DConditionModel": _conditional_unet,
     "UNet2DModel": _unet,
+    "UNet3DConditionModel": _film,
+    "UNetSpatioTemporalConditionModel": _film_of_image,
 }
 
 
@@ -212,10 +278,11 @@ def inputs_of(model: nn.Module) -> tuple[dict[str, Any], tuple[str, ...]]:
         model: a network of diffusers; one without weights will do.
 
     Raises:
-        InputError: the class is none of :data:`INPUTS`, or its configuration leaves a size open.
+        InputError: no network of diffusers, one that needs an argument which is not known here, or one whose
+            configuration leaves a size open.
     """
     name = type(model).__name__
-    if name not in INPUTS or not hasattr(model, "config"):
+    if not hasattr(model, "config") or not hasattr(model.config, "get"):
         raise InputError(f"no example input is known for a {name} (known: {', '.join(INPUTS)}); {REMEDY}")
     inputs = Inputs(model)
-    return INPUTS[name](inputs), tuple(inputs.assumed)
+    return INPUTS.get(name, _by_names)(inputs), tuple(inputs.assumed)

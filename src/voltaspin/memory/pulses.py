@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from voltaspin.device import Junction, Pulse
 from voltaspin.device.protocol import USUAL, WELLS
 from voltaspin.device.response import logistic, logit
 from voltaspin.device.torque import oxide_voltage
+from voltaspin.memory.lines import bit_line
 from voltaspin.memory.responses import (
     Driven,
     Halves,
@@ -245,7 +246,7 @@ class Line:
 
     Args:
         resistance: from one cell to the next [ohm].
-        capacitance: per cell [F].
+        capacitance: per cell [F]; by default wire and transistor of the cost table's cell.
         driver: output resistance of the driver [ohm].
 
     Raises:
@@ -253,7 +254,7 @@ class Line:
     """
 
     resistance: float = 1.0
-    capacitance: float = 0.2e-15
+    capacitance: float = field(default_factory=partial(bit_line, 1))
     driver: float = 0.0
 
     def __post_init__(self) -> None:

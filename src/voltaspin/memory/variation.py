@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from voltaspin.core.errors import InputError
 from voltaspin.device import Junction, Pulse
 from voltaspin.device.transport import ReadScheme, read
+from voltaspin.memory.lines import bit_line
 from voltaspin.random.streams import Stream
 
 Floats = NDArray[np.float64]
@@ -141,8 +142,8 @@ def _smooth(rows: int, columns: int, length: float, stream: Stream) -> Floats:
     return np.asarray(out[radius : radius + rows, radius : radius + columns] / power)
 
 
-#: Read at a voltage that raises the barrier, averaged over the 25 ns in which 50 fF charge [assumed].
-READ = ReadScheme(voltage=-0.1, integration_time=25e-9, line_capacitance=50e-15, input_resistance=5e3)
+#: Read at a voltage that raises the barrier [assumed]; the bit line comes from an array's rows.
+READ = ReadScheme(voltage=-0.1, integration_time=25e-9, input_resistance=5e3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,13 +183,17 @@ class Access:
             raise InputError("noise_0, noise_1 and offset are standard deviations [A]: finite and not negative")
 
     @classmethod
-    def of(cls, junction: Junction, *, write: Pulse | None = None, scheme: ReadScheme = READ) -> Access:
+    def of(
+        cls, junction: Junction, *, write: Pulse | None = None, rows: int = 256, scheme: ReadScheme | None = None
+    ) -> Access:
         """Compute the numbers from a junction's physics.
 
         Args:
             junction: of the nominal cell.
             write: the pulse that turns a bit over; None searches the best one, some seconds.
-            scheme: of the read. Its spreads are left out: the array's own variation stands for them.
+            rows: of the array, past which its bit lines run.
+            scheme: of the read; ``READ`` on such a line where None. Its spreads are left out: the array's own variation
+                stands for them.
         """
         from voltaspin.device.fokker_planck import switching_probability
         from voltaspin.device.pulse_design import best_pulse
@@ -202,6 +207,7 @@ class Access:
             write = best_pulse(junction, target="write").pulse
         found = [switching_probability(junction, write, initial=w) for w in ("up", "down")]
         stays = [result.WER or result.WER_high for result in found]  # the bound where the error is not resolved
+        scheme = replace(READ, line_capacitance=bit_line(rows)) if scheme is None else scheme
         seen = read(junction, replace(scheme, resistance_spread=0.0, TMR_spread=0.0))
         return cls(
             toggle_error=(stays[0], stays[1]), current_0=abs(seen.P.current), current_1=abs(seen.AP.current),

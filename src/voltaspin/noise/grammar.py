@@ -327,10 +327,8 @@ def build(
     >>> build("software:precision=16", seed=3).normal((2, 3), streams=[5, 6], step=0).shape
     (2, 3)
     """
-    of_a_path = _is_file(description) or (is_address(description) and "://" not in description)
-    first, *rest = [description] if of_a_path else description.split("|")
-    word, given = _stage(first, source=True)
-    stages = [_stage(part, source=False) for part in rest] + _conditioners(conditioning)
+    (word, given), *stages = stages_of(description)
+    stages += _conditioners(conditioning)
     entry = WORDS[word]
     entry.check(word, parameters)
     for name, value in parameters.items():
@@ -347,11 +345,23 @@ def build(
     return _behind(entry.make(word, given), stages, of=word)
 
 
-def words_of(description: str) -> list[str]:
-    """Return the words of a description, its source first; raises InputError for one that does not read."""
+def stages_of(description: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the words of a description with the parameters that it gives, read; its source is the first.
+
+    Raises:
+        InputError: a description that does not read.
+
+    >>> stages_of("memory-xor | health:0.9")
+    [('memory', {'k': 2}), ('health', {'H': 0.9})]
+    """
     of_a_path = _is_file(description) or (is_address(description) and "://" not in description)
     first, *rest = [description] if of_a_path else description.split("|")
-    return [_stage(first, source=True)[0], *(_stage(part, source=False)[0] for part in rest)]
+    return [_stage(first, source=True), *(_stage(part, source=False) for part in rest)]
+
+
+def words_of(description: str) -> list[str]:
+    """Return the words of a description, its source first; raises InputError for one that does not read."""
+    return [word for word, _ in stages_of(description)]
 
 
 def conditioned(source: NoiseSource, conditioning: str) -> NoiseSource:

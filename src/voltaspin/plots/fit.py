@@ -138,6 +138,7 @@ def _draw_switching(above: Axes, below: Axes | None, sets: Sequence[Any], predic
     spaced = np.linspace(0, len(settings) - 1, min(len(settings), len(_COLOURS))).round().astype(int)
     shown = settings[np.unique(spaced)]
     factor, label, _ = _AXES[along]
+    span = np.concatenate([getattr(one, along) for one in sets])
     every = predict(sets)
     for data in sets:
         up = data.initial == "up"
@@ -154,7 +155,9 @@ def _draw_switching(above: Axes, below: Axes | None, sets: Sequence[Any], predic
             above.errorbar(x * factor, data.P_sw[here], data.error[here], ls="", elinewidth=1, label=name, **marks)
             if below is not None:
                 below.plot(x * factor, off[here], ls="", **marks)
-            dense = np.linspace(x.min(), x.max(), 80 if along == "width" else 40 if along == "voltage" else 17)
+            ends = x if np.ptp(x) > 0 else span  # a pulse that is alone in its setting
+            points = 80 if along == "width" else 40 if along == "voltage" else 17
+            dense = np.unique(np.linspace(ends.min(), ends.max(), points))
             query = dict(zip(others, setting, strict=True)) | {along: dense}
             curve = predict([replace(data, P_sw=np.zeros(len(dense)), trials=1, **query)])
             above.plot(dense * factor, curve, color=colour, lw=1.4, ls="-" if up else (0, (4, 1.6)))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from markupsafe import Markup
 
-from voltaspin.core.format import duration, number, quantity
+from voltaspin.core.format import duration, number, quantity, stretch
 from voltaspin.device.breakdown import statement
 from voltaspin.device.characterisation import Characterisation
 from voltaspin.device.junction import Pulse
@@ -74,7 +74,7 @@ def _facts(result: Characterisation) -> list[tuple[str, str]]:
         facts.append((f"oxide under it, {name}", statement(result.junction, shot, failure=result.oxide.failure)))
     if result.coin and result.coin.band:
         low, high = result.coin.band
-        facts.append(("widths within 0.01 of 1/2", f"{quantity(low, 's')} to {quantity(high, 's')}"))
+        facts.append(("widths within 0.01 of 1/2", stretch(quantity(low, "s"), quantity(high, "s"))))
     if result.retention and result.retention.life:
         facts.append(("mean life of a bit", duration(result.retention.life)))
     if result.read:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from voltaspin.core.errors import InputError
 from voltaspin.core.extras import NeedsExtra
 from voltaspin.core.files import read_object, sha256_of
-from voltaspin.noise.grammar import words_of
+from voltaspin.noise.grammar import stages_of
 
 
 def recipe_fields(recipe: str, *, in_place: bool) -> dict[str, Any]:
@@ -32,9 +31,9 @@ def recipe_fields(recipe: str, *, in_place: bool) -> dict[str, Any]:
 
 def contents(*, noises: Iterable[str], data: str = "", reference: str = "", start: str = "") -> dict[str, str]:
     """Return hashes of what is read from files, so that a key names their contents and not their paths."""
-    recorded = [noise for noise in noises if words_of(noise)[0] == "recorded"]
-    paths = {token.strip() for noise in recorded for token in re.split(r"[,|=]|^recorded:", noise)}
-    found = {Path(p).name: sha256_of(p) for p in sorted(paths) if p and Path(p).is_file()}
+    given = [value for noise in noises for _, said in stages_of(noise) for value in said.values()]
+    paths = {value for value in given if isinstance(value, str) and value}
+    found = {Path(p).name: sha256_of(p) for p in sorted(paths) if Path(p).is_file()}
     if reference:
         if not Path(reference).is_file():
             raise InputError(f"reference {reference} does not exist; make statistics with `voltaspin reference DATA`")

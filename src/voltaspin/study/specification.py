@@ -141,6 +141,17 @@ def _key(what: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps({**what, "voltaspin": RESULTS_OF}, sort_keys=True).encode()).hexdigest()[:20]
 
 
+def _bit_line(compute: dict[str, Any]) -> dict[str, float]:
+    """The bit line of arrays whose noise depends on it: its length by the rows is a part of what they compute."""
+    from voltaspin.memory.crossbar.spec import ArraySpec
+
+    try:
+        spec = ArraySpec.of(compute, where="compute")
+    except InputError:  # refused where the study is checked
+        return {}
+    return {"line_capacitance": spec.bit_line} if spec.noise_follows_lines else {}
+
+
 @dataclass(frozen=True)
 class Training:
     """One model that conditions share.
@@ -202,6 +213,8 @@ class Run:
         c, condition = self.condition, self.condition.to_json()
         if c.model:
             condition["model"] = weights_of(c.model)
+        if c.compute is not None:
+            condition["compute"] = {**c.compute, **_bit_line(c.compute)}
         # The training's own key holds the contents of what it reads.
         files = contents(noises=[c.sample], data=c.data, reference=c.reference)
         if self.training is not None and (c.recipe or c.data or self.training.source):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import shutil
 import time
 from collections.abc import Callable
@@ -34,12 +33,13 @@ from voltaspin.metrics.moments import AnyExtractor
 from voltaspin.metrics.statistics import load_extractor
 from voltaspin.noise import MemorySource, NoiseSource, PeriodicSource, PseudoSource, Requantised, build
 from voltaspin.noise.gaussian import transform_of
-from voltaspin.noise.grammar import names_stream
+from voltaspin.noise.grammar import names_stream, stages_of
 from voltaspin.study.arrays import in_arrays
 from voltaspin.study.cells import Cells
 from voltaspin.study.runner import folder_of
 from voltaspin.study.specification import RESULTS_OF, SOURCE_PARTS, Condition, Run, Training
 
+_OF_CELLS = frozenset({"junction", "model", "voltage", "width", "imperfect"})  # in a description: cells of its own
 SHOWN = 32  #: images of each run that are kept as a picture
 UNSEEN = 50_000  #: training images from here on were not shown to the extractor
 
@@ -66,18 +66,23 @@ def source_of(
             "and name the recording"
         )
     fields = {"bits_per_sample" if name == "bits" else name: value for name, value in (source or {}).items()}
-    own = {"junction", "voltage", "width", "imperfect"} & set(re.split(r"[:,=| ]+", noise))
+    stages = stages_of(noise)
+    word, said = stages[0]
+    array = said.keys() & inspect.signature(MagnetoelectricMemory).parameters.keys() - {"seed"}
+    # without cells of its own, the table of the version whose results the runs have: a study never mixes two
+    usual = {} if said.keys() & _OF_CELLS else {"model": SwitchingModel.shipped(RESULTS_OF)}
     try:
         if "shaping" in fields:
             fields["transform"] = Requantised(transform_of(*fields.pop("shaping")))
         if "period" in fields:
-            if memory or imperfections or cells or noise != "memory-raw":
+            if memory or imperfections or cells or stages != [("memory", {"k": 1})]:
                 raise InputError("a looped source has no cells: give its period with memory-raw and nothing else")
             return build("periodic", seed=seed, draws=draws, **fields)
-        if cells or (noise.startswith("memory") and (memory or not own)):
-            # without cells of its own, the table of the version whose results the runs have: a study never mixes two
-            given = Cells(**cells).memory() if cells else {"model": SwitchingModel.shipped(RESULTS_OF)}
+        if cells or (word == "memory" and (memory or (usual and not array))):
+            given = Cells(**cells).memory() if cells else usual
             fields["memory"] = MagnetoelectricMemory(**{"seed": seed, **given, **(memory or {})})
+        elif word == "memory":
+            fields |= usual
         if imperfections:
             fields["imperfections"] = replace(Imperfections.none(), **_with_slopes(imperfections))
         return build(noise, seed=seed, **fields)
@@ -109,10 +114,8 @@ def built_spec(condition: Condition) -> ArraySpec | None:
     """The arrays of a condition; None where its network computes in floating point."""
     if condition.compute is None:
         return None
-    fields = dict(condition.compute)
-    preset = fields.pop("preset", None)
-    _check_types(fields, ArraySpec, "compute")
-    return ArraySpec(**fields) if preset is None else ArraySpec(**ArraySpec.preset(preset).model_dump() | fields)
+    _check_types({k: v for k, v in condition.compute.items() if k != "preset"}, ArraySpec, "compute")
+    return ArraySpec.of(condition.compute, where="compute")
 
 
 def _check_types(fields: dict[str, Any], kind: type | Callable[..., Any], where: str) -> None:

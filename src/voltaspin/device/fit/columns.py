@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,12 +13,12 @@ from pathlib import Path
 from voltaspin.core.errors import InputError
 from voltaspin.core.units import Dimension, listed_units
 from voltaspin.device.fit.kinds import DIRECTION_COLUMNS, KINDS, STATED, SYNONYMS, Kind
-from voltaspin.device.fit.reading import hdf5_columns, is_hdf5, read_table
+from voltaspin.device.fit.reading import hdf5_columns, is_hdf5, read_table, text_of
 
 
 def _rows(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        yield from (line for line in file if line.strip() and not line.lstrip().startswith("#"))
+    text = io.StringIO(text_of(path), newline="")
+    yield from (line for line in text if line.strip() and not line.lstrip().startswith("#"))
 
 
 def delimiter_of(path: Path) -> str:

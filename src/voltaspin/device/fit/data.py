@@ -102,6 +102,8 @@ class SwitchingData:
         P, trials = columns["P_sw"], columns["trials"]
         _refuse("P_sw", P, (P < 0) | (P > 1), "", "from 0 to 1", "give a share of pulses, not percent or counts")
         _refuse("width", columns["width"], columns["width"] <= 0, "s", "positive", "give the width at half height")
+        far = (columns["width"] < 1e-15) | (columns["width"] > 1e3)
+        _refuse("width", columns["width"], far, "s", "of the size of a pulse", "give seconds, e.g. 0.5e-9")
         _refuse(
             "trials", trials, (trials < 1) | (trials != np.round(trials)) | (trials > 1e15), "",
             "a whole number from 1 on", "give the number of pulses behind the probability, at most 1e15",

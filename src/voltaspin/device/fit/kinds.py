@@ -28,6 +28,15 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
 DIRECTION_COLUMNS = ("direction", "switching_direction", "transition")
 
 
+#: Sizes in SI between which a bare number is believed, zero aside, and the usual one. Whoever measures beyond them
+#: writes the unit in the cells or states it with the column; otherwise the unit of the column is taken for a slip.
+BELIEVED: Mapping[str, tuple[float, float, float]] = {
+    "voltage": (0.0, 50.0, 0.5), "current": (0.0, 0.1, 1e-4), "width": (1e-12, 0.05, 1e-9),
+    "rise": (1e-14, 0.05, 1e-10), "fall": (1e-14, 0.05, 1e-10), "relax": (1e-13, 10.0, 1e-8),
+    "resistance": (0.1, 1e12, 1e3), **dict.fromkeys(("R", "R_P", "R_AP"), (1.0, 1e12, 1e4)),
+    **dict.fromkeys(("B_x", "B_z", "up_to_down", "down_to_up"), (0.0, 5.0, 0.02)),
+}  # fmt: skip
+
 #: Words of the models in :mod:`voltaspin.device.fit.models`, here for those who need the words alone.
 MODEL_WORDS = ("thermal", "thermal-field", "sot", "stt", "vcma")
 #: Quantities that no column has: what the word ``set`` means, and the times of models.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import math
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from importlib import import_module
@@ -23,6 +26,11 @@ Cells = NDArray[Any]  #: a column as read
 Columns = Mapping[str, str | tuple[str, float]]
 Data = TypeVar("Data")
 _MOST_ROWS = 10**8
+#: Marks of encodings at the beginning of a text; the longer ones first, since UTF-32 begins like UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"), (codecs.BOM_UTF8, "utf-8-sig"),
+)  # fmt: skip
 
 
 class RowError(InputError):
@@ -207,15 +215,36 @@ def _missing(path: Path, column: str, present: list[str]) -> InputError:
     return InputError(f"{path} has no column {column!r}; it has {listed}: name one of them in the mapping")
 
 
+def text_of(path: Path) -> str:
+    """Return a text in the encoding that its first bytes tell; without such a mark UTF-8, or Latin-1 where it is none.
+
+    Raises:
+        OSError: it cannot be read; ValueError: bytes that the encoding does not have.
+    """
+    data = path.read_bytes()
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return data.decode(encoding)
+    if b"\0" in data:
+        raise ValueError("it has bytes of value zero, as UTF-16 without its byte order mark has and other than text")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")  # of old programs: letters such as a micro sign or a degree sign
+        if any(unicodedata.category(letter) == "Cc" for letter in set(text) - set("\t\n\v\f\r")):
+            raise
+        return text
+
+
 def _read_csv(path: Path, wanted: set[str], delimiter: str) -> Table:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            lines = [
-                (reader.line_num, [cell.strip() for cell in cells])
-                for cells in reader
-                if any(cell.strip() for cell in cells) and not cells[0].lstrip().startswith("#")
-            ]
+        text = text_of(path)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        lines = [
+            (reader.line_num, [cell.strip() for cell in cells])
+            for cells in reader
+            if any(cell.strip() for cell in cells) and not cells[0].lstrip().startswith("#")
+        ]
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; give the path of a CSV or HDF5 file") from None
     except (OSError, ValueError, csv.Error, TypeError) as error:
@@ -242,14 +271,14 @@ def _read_csv(path: Path, wanted: set[str], delimiter: str) -> Table:
                 f"{path}, line {number}: {len(cells)} cells where the header has {len(header)}; the file may be "
                 "truncated there, or a cell may hold the delimiter"
             )
-    _check_end(path, rows)
+    _check_end(path, rows, ended=text.endswith(("\n", "\r")))
     columns = {column: np.array([cells[header.index(column)] for _, cells in rows]) for column in wanted}
     return Table(path, columns, np.array([number for number, _ in rows]), "line", comma=delimiter == ";")
 
 
-def _check_end(path: Path, rows: list[tuple[int, list[str]]]) -> None:
+def _check_end(path: Path, rows: list[tuple[int, list[str]]], *, ended: bool) -> None:
     """Refuse a last cell that may be the beginning of one: without a line break, and the beginning of that above."""
-    if len(rows) < 2 or path.read_bytes()[-1:] in (b"\n", b"\r"):
+    if len(rows) < 2 or ended:
         return
     above, last = rows[-2][1][-1], rows[-1][1][-1]
     if last != above and above.startswith(last):

@@ -103,7 +103,7 @@ def fit_switching(
     with contextlib.suppress(InputError):  # so few harmonics may show no maximum where all of them do
         theta, _ = fit.climb(theta, max(int(FIRST * fine), 5), near=1.0)
     try:
-        theta, covariance = fit.climb(theta, max(int(QUICK * fine), 5), near=1e-2)
+        theta, covariance = fit.quick(theta, fine)
         if quick or on_quick is not None:
             found = fit.result(theta, covariance, approximate=True, warn=quick)
             if quick:
@@ -271,24 +271,40 @@ class _Fit:
             checked=checked, progress=self.tell,
         )  # fmt: skip
 
+    def quick(self, theta: Floats, degree: int) -> tuple[Floats, Floats]:
+        """The maximum at the degree of the quick answer; from a first climb's by moved climbs, in half of the time."""
+        here = max(int(QUICK * degree), 5)
+        if theta.any() and not self.few:
+            with contextlib.suppress(InputError):
+                few = max(int(FIRST * degree), 5)
+                theta, covariance = self._moved_climbs(theta, here, few, near=3e-2, direct=False)
+                self.degree = here
+                return theta, covariance
+        return self.climb(theta, here, near=1e-2)
+
     def approach(self, theta: Floats, degree: int) -> Floats:
         """Come near the maximum at a degree by climbs with few harmonics, which are moved to what all give here.
 
         Each round costs one full solution. Where the rounds end, the slopes of the few harmonics are those of all but
         for some percent, so the distance left is some percent of a standard error.
         """
-        few = max(int(COARSER * degree), 5)
+        return self._moved_climbs(theta, degree, max(int(COARSER * degree), 5), near=1e-3, direct=True)[0]
+
+    def _moved_climbs(
+        self, theta: Floats, degree: int, few: int, *, near: float, direct: bool
+    ) -> tuple[Floats, Floats]:
+        """What :meth:`approach` does, with so few harmonics."""
         for _ in range(_ROUNDS):
-            (p,) = self.model([theta], degree, direct=True)
+            (p,) = self.model([theta], degree, direct=direct)
             self.shift = p - self.model([theta], few, direct=False)[0]
             try:
-                before, (theta, covariance) = theta, self.climb(theta, few, near=1e-3)
+                before, (theta, covariance) = theta, self.climb(theta, few, near=near)
             finally:
                 self.shift = np.zeros(1)
             moved = theta - before
             if moved @ np.linalg.solve(covariance, moved) < 0.1:
                 break
-        return theta
+        return theta, covariance
 
     def newton_step(self, theta: Floats, covariance: Floats) -> Floats:
         """One more step from derivatives that hold at ``theta``, if it leads up."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
@@ -16,8 +17,8 @@ from voltaspin.core.units import parse_assignment
 from voltaspin.device.fit import data as measurements
 from voltaspin.device.fit.bench import switching_columns
 from voltaspin.device.fit.columns import by_quantity, column_names, delimiter_of, explicit, kind_of, mapping_of
-from voltaspin.device.fit.kinds import DIRECTION_COLUMNS, KINDS, STATED, Kind
-from voltaspin.device.fit.reading import Table, checked, is_hdf5, read_table
+from voltaspin.device.fit.kinds import BELIEVED, DIRECTION_COLUMNS, KINDS, STATED, Kind
+from voltaspin.device.fit.reading import Floats, Table, checked, is_hdf5, read_table
 from voltaspin.device.junction import Junction
 
 # --- files --------------------------------------------------------------------------------------------
@@ -146,6 +147,7 @@ class _Source:
     values: Mapping[str, Any]
     starts: bool  # whether states alone in its column of directions are those before the pulse
     read: dict[str, Any]
+    asked: frozenset[str]  # quantities whose column was asked for
 
 
 def _tables(
@@ -177,7 +179,7 @@ def _tables(
             for name, (column, unit, _) in mapping.items()
         }
         starts = "initial" in asked or mapping.get("initial", ("",))[0].lower() not in DIRECTION_COLUMNS
-        source = _Source(path, mapping, here, starts, {"name": path.name, "columns": columns})
+        source = _Source(path, mapping, here, starts, {"name": path.name, "columns": columns}, frozenset(asked))
         delimiter = "," if is_hdf5(path) else delimiter_of(path)
         tables.append((source, read_table(path, {column for column, *_ in mapping.values()}, delimiter=delimiter)))
     return tables
@@ -210,9 +212,55 @@ def _stated(text: str, kind: Kind) -> tuple[str, Any]:
     name, _, word = (part.strip() for part in text.partition("="))
     if word and (name in kind.texts or name == "device" in kind.names or (name, word) == ("resistance", "junction")):
         return name, word
-    return parse_assignment(
+    known, value = parse_assignment(
         text, {**kind.units, **dict.fromkeys(kind.names, units.NUMBER)} | dict(kind.units), name="fixed"
     )
+    if known in BELIEVED and not word[-1:].isalpha() and not _believed(known, np.array(value)):
+        raise InputError(
+            f"fixed='{text}' is {_far_off(known, value, kind)}; write the number with its unit, such as "
+            f"fixed='{known}={word}{_smaller(known, value, kind)}', or {next(iter(kind.units[known].units))} if that "
+            "is meant"
+        )
+    return known, value
+
+
+def _believed(quantity: str, values: Any) -> Any:
+    """Whether each value is of the size of its quantity, or zero."""
+    low, high, _ = BELIEVED.get(quantity, (0.0, math.inf, 1.0))
+    return (values == 0) | ((np.abs(values) >= low) & (np.abs(values) <= high))
+
+
+def _far_off(quantity: str, value: float, kind: Kind) -> str:
+    (low, high, _), si = BELIEVED[quantity], next(iter(kind.units[quantity].units))
+    return f"{value:g} {si}, which is no usual {quantity} ({low:g} to {high:g} {si})"
+
+
+def _smaller(quantity: str, value: float, kind: Kind) -> str:
+    """The unit that makes a number one of the usual size."""
+    usual = BELIEVED[quantity][2]
+    ratios = {u: abs(math.log(abs(value) * size / usual)) for u, size in kind.units[quantity].units.items()}
+    return min(ratios, key=lambda unit: ratios[unit])
+
+
+def _check_size(source: _Source, table: Table, quantity: str, values: Floats, kind: Kind) -> None:
+    """Refuse a column whose numbers are no such quantity in its unit, unless the unit stands in the cells or was asked.
+
+    Columns of pulses without any unit are :mod:`voltaspin.device.fit.bench`'s, which looks for swapped ones.
+    """
+    column, unit, factor = source.mapping[quantity]
+    if (quantity in source.asked and unit) or _unit_of_cells(table, column):
+        return
+    if not unit and kind.data == "SwitchingData" and quantity in ("width", "voltage"):
+        return
+    off = ~_believed(quantity, values)
+    if off.any():
+        row = int(np.flatnonzero(off)[0])
+        likely, si = _smaller(quantity, float(values[row] / factor), kind), next(iter(kind.units[quantity].units))
+        raise InputError(
+            f"{source.path}: column {column!r} in {table.where(row)} is {_far_off(quantity, values[row], kind)}; if "
+            f"it is in {likely}, say so with columns='{quantity}={column}:{likely}', and with "
+            f"columns='{quantity}={column}:{unit or si}' if {unit or si} is meant"
+        )
 
 
 def _by_device(tables: Sequence[tuple[_Source, Table]]) -> dict[str | None, list[tuple[_Source, Table]]]:
@@ -254,6 +302,8 @@ def _sets(kind: Kind, source: _Source, table: Table, junction: Junction | None) 
         name: table.numbers(column, factor, dimension=kind.units[name], stated=bool(unit))
         for name, (column, unit, factor) in source.mapping.items() if name in kind.units
     }  # fmt: skip
+    for name, values_of in columns.items():
+        _check_size(source, table, name, values_of, kind)
     columns |= {name: table.texts(source.mapping[name][0]) for name in kind.texts if name in source.mapping}
     values = {name: value for name, value in source.values.items() if name != "device"}
     if kind.data == "SwitchingData":

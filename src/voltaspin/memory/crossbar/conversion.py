@@ -139,10 +139,11 @@ def convert(
             new.program()
             cells, tiles = new.crossbar.readout.size(new.crossbar.geometry.shape)
             report.append(_covered(name, layer, macs, weights, cells=cells, tiles=tiles))
+    modules = dict(converted.named_modules())
     for name, reason in blocked.items():
-        module = converted.get_submodule(name)
+        module = modules[name]
         macs = None if count is None else found.blocked_macs(name, count)
-        report.append(_covered(name, module, macs, found.blocked_weights(converted, name), reason))
+        report.append(_covered(name, module, macs, found.blocked_weights(module), reason))
         if macs:
             context.fixed[name or "the model itself"] = macs
     coverage = _coverage(report, found, converted, count, example, spec)
@@ -213,8 +214,8 @@ def _coverage(
     images = 1 if x is None else max(len(x), 1)
     how = f"{'one image' if images == 1 else f'{images} images'}, everything that the model computes"
     return Coverage.of(
-        report, other=found.other(model, count), counted=how, rows=spec.rows, columns=spec.columns, images=images,
-        uncounted=tuple(sorted(count.uncounted)),
+        report, other=found.other(dict(model.named_modules()), count), counted=how, rows=spec.rows,
+        columns=spec.columns, images=images, uncounted=tuple(sorted(count.uncounted)),
     )  # fmt: skip
 
 

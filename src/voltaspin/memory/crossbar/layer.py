@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,31 @@ _SAMPLE = 1 << 14  # inputs kept per layer, bucket and batch for the choice of a
 _IMAGES, _POSITIONS = 16, 512  # whose positions, and how many of them, are kept for the ranges of converters
 _KEPT = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "output_padding", "groups",
          "padding_mode")  # fmt: skip  # attributes of the layer that a model may ask for
+
+
+def _uncompiled(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """A method that ``torch.compile`` leaves as it is: what draws numbers and counts must run each time."""
+
+    @functools.wraps(forward)
+    def run(*args: Any, **options: Any) -> torch.Tensor:
+        if not torch.compiler.is_compiling():
+            return forward(*args, **options)
+        return torch.compiler.disable(forward)(*args, **options)
+
+    return run
+
+
+def _transform(x: torch.Tensor) -> str | None:
+    """What follows a tensor instead of computing with its numbers; None for nothing."""
+    if torch.jit.is_tracing():
+        return "torch.jit.trace"
+    if torch.autograd.forward_ad.unpack_dual(x).tangent is not None:
+        return "forward-mode differentiation"
+    try:
+        x.data_ptr()  # wrapped tensors hold none
+    except RuntimeError:
+        return "a transform of torch.func (vmap, grad, jvp), or by torch.export"
+    return None
 
 
 class MemoryLayer(nn.Module):
@@ -99,12 +126,14 @@ class MemoryLayer(nn.Module):
         """The cells as they stand in the arrays now."""
         return self.program().cells
 
+    @_uncompiled
     def forward(self, input: torch.Tensor, output_size: Any = None) -> torch.Tensor:
         """Compute as the plain layer does, in the input's own floating-point type.
 
         Raises:
             InputError: an input that the arrays cannot take: not floating point, not finite, of another shape, on the
-                meta device, or negative where ``input_bits`` is 1; or an ``output_size``.
+                meta device, or negative where ``input_bits`` is 1; an ``output_size``; or a call by a transform of
+                ``torch.func``, by ``torch.export`` or by ``torch.jit.trace``.
         """
         if output_size is not None:
             raise InputError(
@@ -162,6 +191,12 @@ class MemoryLayer(nn.Module):
         g = self.crossbar.geometry
         if x.dim() not in g.dims or x.shape[g.axis] != g.channels:
             raise InputError(f"{where} has the shape {tuple(x.shape)}; give {g.wanted.format(g.channels)}")
+        if (word := _transform(x)) is not None:
+            raise InputError(
+                f"layer {self.name!r} is called by {word}, and one in memory draws noise, counts and chooses ranges by "
+                "the numbers themselves; call the model on a batch, take gradients with backward() or torch.autograd, "
+                "and transform, export or trace the plain model"
+            )
         if not bool(torch.isfinite(x.detach().sum(dtype=torch.float32))):
             require_finite(x, where)  # the sum may be infinite though no number is
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -39,19 +40,18 @@ class Layers:
         whole = inside in self.pieces
         return sum(n for (at, _), n in count.macs.items() if at == name or (whole and at.startswith(inside)))
 
-    def blocked_weights(self, model: nn.Module, name: str) -> int:
+    def blocked_weights(self, module: nn.Module) -> int:
         """Return how many numbers a blocked module and its piece hold."""
-        module = model.get_submodule(name)
         whole = isinstance(module, _UNITS) or kind_of(module) is not None
         return sum(p.numel() for p in module.parameters(recurse=whole))
 
-    def other(self, model: nn.Module, count: Count) -> dict[str, int]:
+    def other(self, modules: Mapping[str, nn.Module], count: Count) -> dict[str, int]:
         """Return the multiply-accumulates of no layer, by module and operation."""
         other: dict[str, int] = {}
         for (at, operation), macs in count.macs.items():
             if at in self.fitting or at in self.blocked or at.startswith(self.pieces):
                 continue
-            key = f"{at or 'the model itself'} ({type(model.get_submodule(at)).__name__}), {operation}"
+            key = f"{at or 'the model itself'} ({type(modules[at]).__name__}), {operation}"
             other[key] = other.get(key, 0) + macs
         return other
 

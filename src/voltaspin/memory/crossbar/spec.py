@@ -19,6 +19,7 @@ from voltaspin.core.files import as_object
 from voltaspin.core.spec import Spec, complaint
 from voltaspin.core.units import e_charge, k_B
 from voltaspin.memory.crossbar.drive import Drive, Levels, Serial, Weighted
+from voltaspin.memory.lines import bit_line
 
 Mode = Literal["digital", "analog", "resistance_sum"]
 Inputs = Literal["multilevel", "bit-serial"]
@@ -38,6 +39,7 @@ _FIELDS_WITHIN: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...]
     ),
     (("write_error_rate", "stuck", "clip_share"), lambda x: 0 <= x <= 1, "give a share from 0 to 1"),
 )
+_LINE_OF_VERSION_1 = 50e-15  # [F], of every bit line
 _WITHIN = {name: (fits, remedy) for names, fits, remedy in _FIELDS_WITHIN for name in names}
 
 
@@ -74,8 +76,9 @@ class ArraySpec(Spec):
         read_voltage: on a cell at 1 for the largest input [V]. None: 0.1 V, and in a resistance sum less where a
             string of cells would exceed the supply.
         supply_voltage: that no cell and no string of cells in series may exceed [V] (assumed).
-        line_capacitance: of a bit line [F].
-        bandwidth: of the read noise [Hz]; None: 1 / (4 R_P line_capacitance), that of one cell on its line.
+        line_capacitance: of a bit line [F], where it was measured; None: what ``rows`` cells make of it, at the pitch
+            of the macro that the array is built in, or without one at 28 nm.
+        bandwidth: of the read noise [Hz]; None: 1 / (4 R_P C) of one cell on its bit line.
         temperature: [K].
         stuck: share of cells that keep one state, half of them each.
         write_attempts: writes of a verified bit at most; the others are written once.
@@ -96,7 +99,7 @@ class ArraySpec(Spec):
     """
 
     KIND: ClassVar[str] = "array-spec"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     rows: int = 256
     columns: int = 256
     weight_bits: int = 8
@@ -116,7 +119,7 @@ class ArraySpec(Spec):
     wire_resistance: float = 0.0
     read_voltage: float | None = None
     supply_voltage: float = 1.8
-    line_capacitance: float = 50e-15
+    line_capacitance: float | None = None
     bandwidth: float | None = None
     temperature: float = 300.0
     stuck: float = 0.0
@@ -139,8 +142,14 @@ class ArraySpec(Spec):
 
     @classmethod
     def from_json(cls, data: dict[str, Any], *, where: str = "specification") -> Self:
-        """As :meth:`Spec.from_json`; a file without a supply voltage is one of 0.1.0, whose read voltage was 0.1 V."""
+        """As :meth:`Spec.from_json`, but files of version 1 are read too.
+
+        Bit lines of version 1 had 50 fF, which stay unless the file says another number. A file without a supply
+        voltage is one of 0.1.0, whose read voltage was 0.1 V.
+        """
         data = as_object(data, where=where)
+        if data.get("kind") == cls.KIND and data.get("schema_version") == 1:
+            data = {"line_capacitance": _LINE_OF_VERSION_1, **data, "schema_version": cls.VERSION}
         if "supply_voltage" not in data and data.get("read_voltage") == 0.1:
             data = {**data, "read_voltage": None}
         return super().from_json(data, where=where)
@@ -166,7 +175,7 @@ class ArraySpec(Spec):
             )
         if self.seed < 0 or self.verified_bits < 0:
             raise ValueError(f"seed = {self.seed} and verified_bits = {self.verified_bits} must not be negative")
-        if self.bandwidth is None and self.line_capacitance == 0:
+        if self.bandwidth is None and self.bit_line == 0:
             raise ValueError("line_capacitance = 0 F leaves the bandwidth open; give bandwidth in Hz")
         if self.string_voltage > self.supply_voltage * (1 + 1e-9):
             most = self.supply_voltage * (self.cell_voltage / self.string_voltage)  # in this order nothing overflows
@@ -256,9 +265,20 @@ class ArraySpec(Spec):
         return self.cell_voltage * self.column.cells_at_most
 
     @property
+    def bit_line(self) -> float:
+        """Capacitance of a bit line [F]."""
+        return bit_line(self.rows) if self.line_capacitance is None else self.line_capacitance
+
+    @property
+    def noise_follows_lines(self) -> bool:
+        """Whether columns have the noise of their line's bandwidth, in these arrays or in those of some layer."""
+        own = [self, *map(self.of_layer, (p for p, fields in self.layers.items() if fields != "digital"))]
+        return any(s and s.column.converted and s.read_noise is None and s.bandwidth is None for s in own)
+
+    @property
     def noise_bandwidth(self) -> float:
         """[Hz]"""
-        return 1 / (4 * self.R_P * self.line_capacitance) if self.bandwidth is None else self.bandwidth
+        return 1 / (4 * self.R_P * self.bit_line) if self.bandwidth is None else self.bandwidth
 
     def override(self, name: str) -> Literal["digital"] | dict[str, Any] | None:
         """Fields of ``layers`` for one layer: those of the first pattern that matches, or None."""
@@ -277,6 +297,20 @@ class ArraySpec(Spec):
         if name not in PRESETS:
             raise InputError(f"array preset {name!r} is unknown; use {', '.join(PRESETS)} or a JSON file")
         return cls(**PRESETS[name])
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any], *, where: str) -> Self:
+        """Read the fields of a study or a design space, of which ``preset`` names one of :data:`PRESETS`.
+
+        Raises:
+            InputError: an unknown preset or field, or a value that the field cannot have.
+        """
+        changes = dict(fields)
+        preset = changes.pop("preset", None)
+        if preset is not None:
+            cls.preset(str(preset))
+            changes = PRESETS[preset] | changes
+        return super().from_json({"kind": cls.KIND, "schema_version": cls.VERSION} | changes, where=where)
 
 
 class CellNoise(NamedTuple):

@@ -194,10 +194,12 @@ def trace(model: nn.Module, *args: Any, **kwargs: Any) -> NetworkTrace:
     if not args and not kwargs and (own := own_example(model)) is not None:
         example = (own, {})
     copied, calls, count, counted_how = _evaluated(model, example)
-    names = {module: name for name, module in copied.named_modules()}
+    # by hand, since a compiled model has no get_submodule
+    modules, given = dict(copied.named_modules()), dict(model.named_modules())
+    names = {module: name for name, module in modules.items()}
 
     def differs(module: nn.Module) -> str:
-        layer: Any = model.get_submodule(names[module])
+        layer: Any = given[names[module]]
         if layer.weight.is_meta:
             return _NO_NUMBERS
         seen = calls.inputs[module]
@@ -208,10 +210,10 @@ def trace(model: nn.Module, *args: Any, **kwargs: Any) -> NetworkTrace:
     images = 1 if first is None else max(len(first), 1)
     order = {name: i for i, name in enumerate(count.calls)}
     traced = [
-        _traced(copied, found, calls, count, name, place, images)
-        for place, name in enumerate(n for n, _ in copied.named_modules() if n in found.fitting or n in found.blocked)
+        _traced(modules, found, calls, count, name, place, images)
+        for place, name in enumerate(n for n in modules if n in found.fitting or n in found.blocked)
     ]
-    other = {name: _each(macs, images, name) for name, macs in found.other(copied, count).items()}
+    other = {name: _each(macs, images, name) for name, macs in found.other(modules, count).items()}
     traced.sort(key=lambda w: (order.get(w.name, len(order)), w.place))
     return NetworkTrace(
         model=type(copied).__name__, layers=tuple(traced), other=other, uncounted=tuple(sorted(count.uncounted)),
@@ -220,12 +222,12 @@ def trace(model: nn.Module, *args: Any, **kwargs: Any) -> NetworkTrace:
 
 
 def _traced(
-    model: nn.Module, found: Layers, calls: Calls, count: Count, name: str, place: int, images: int
+    modules: dict[str, nn.Module], found: Layers, calls: Calls, count: Count, name: str, place: int, images: int
 ) -> LayerTrace:
-    module = model.get_submodule(name)
+    module = modules[name]
     reason = found.blocked.get(name, "")
     if reason:
-        macs, weights = found.blocked_macs(name, count), found.blocked_weights(model, name)
+        macs, weights = found.blocked_macs(name, count), found.blocked_weights(module)
     else:
         macs, weights = count.of(name), found.fitting[name].weight.numel()
         reason = "" if macs else _NOT_CALLED
