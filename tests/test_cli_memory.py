@@ -136,7 +136,7 @@ def test_a_published_macro_and_changes_of_it(capsys, tmp_path):
     assert code == 0
     assert json.loads(said.out)["warnings"]
     assert (tmp_path / "m.png").is_file()
-    for wrong, word in ((("--preset", "mram"), "use mram-22-2021"), (("--set", "rows=4"), "--preset"),
+    for wrong, word in ((("--preset", "mram"), "use mram-22-2021"), (("--set", "rows=4"), "--published"),
                         (("--preset", "stt-40-digital", "--set", "rows"), "FIELD=VALUE")):  # fmt: skip
         code, said = run(capsys, "memory", "macro", *wrong)
         assert code == 2
