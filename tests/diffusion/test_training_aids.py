@@ -88,11 +88,22 @@ def test_the_loss_of_held_out_images_is_that_of_the_model_that_is_left(
     assert counted["ledger"]["normal"] == 64 * 6 * 8 == result.ledger["normal"]
 
 
+def test_held_out_images_are_of_all_classes_where_a_set_gives_them_in_turn(images: ImageSet) -> None:
+    turns = replace(images, labels=np.arange(len(images)) % 4)
+    kept, out = divided(turns, TrainSpec(**FIELDS, held_out=16), None)
+    assert out is not None
+    assert out.labels is not None
+    assert np.bincount(out.labels).tolist() == [4] * 4
+    assert len(kept) + len(out) == len(images)
+
+
 def test_held_out_images_are_not_trained_on_and_are_spread_over_the_set(images: ImageSet) -> None:
     spec = TrainSpec(**FIELDS, held_out=16, validate_every=1)
     trained, kept = divided(images, spec, None)
     assert kept is not None
-    assert np.array_equal(kept.images, images.images[::4])
+    without = divided(replace(images, labels=None), spec, None)[1]
+    assert without is not None
+    assert np.array_equal(without.images, images.images[::4])  # and by classes where it knows them
     assert {x.tobytes() for x in trained.images} | {x.tobytes() for x in kept.images} == {
         x.tobytes() for x in images.images
     }

@@ -9,8 +9,10 @@ import pytest
 
 from voltaspin.core.errors import InputError
 from voltaspin.core.files import sha256_of
+from voltaspin.diffusion import load_images
 from voltaspin.metrics import Extractor, garments, reference
-from voltaspin.metrics.features import FEATURES, extractor_folder
+from voltaspin.metrics.features import COLOUR_EXTRACTOR, FEATURES, extractor_folder
+from voltaspin.metrics.statistics import SHAPES, load_extractor
 
 HALF_PRECISION = 2.0**-11  # largest relative rounding error of float16
 
@@ -144,3 +146,38 @@ def test_wrong_batch_is_refused(extractor):
 
 def test_width_of_the_reference_is_that_of_the_extractor():
     assert reference().features["reference"].shape == (10_000, FEATURES)
+
+
+def test_the_extractor_in_colour_is_that_of_its_card():
+    colour = load_extractor("cifar10")
+    assert colour.sha256 == sha256_of(extractor_folder(COLOUR_EXTRACTOR) / "weights.safetensors")
+    assert (colour.name, colour.shape) == (COLOUR_EXTRACTOR, SHAPES["cifar10"])
+    card = colour.card
+    assert "JPEG" in card["training"]["data"]  # scores on other copies hold their difference too
+    assert card["accuracy"]["correct"] / card["accuracy"]["n"] == card["accuracy"]["value"] > 0.8
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (5, 3, 32, 32)).astype(np.uint8)
+    features = colour.features(images)
+    assert features.shape == (5, FEATURES)
+    assert np.allclose(colour.features(images, batch=2), features, atol=1e-5)
+    assert not np.allclose(colour.features(images[:, ::-1].copy()), features, atol=1e-2)  # it sees colours
+    with pytest.raises(
+        InputError, match=r"1 channel .* takes colour ones; convert them, or take the extractor shipped"
+    ):
+        colour.features(images[:, :1])
+    with pytest.raises(InputError, match=r"3 channels .* takes grey ones; convert them, or take the extractor cifar10"):
+        Extractor.load().features(images)
+    with pytest.raises(InputError, match=r"not \(n, 3, 32, 32\); resize before scoring"):
+        colour.features(images[:, :, :28, :28])
+
+
+def test_the_extractor_in_colour_knows_the_classes_that_it_was_trained_on():
+    """On the held-out images, where a set is at hand: the card's accuracy, and pictures that it never saw."""
+    try:
+        test = load_images("cifar10", split="test")
+    except InputError as error:
+        pytest.skip(str(error))
+    colour = load_extractor("cifar10")
+    right = (colour.logits(test.images[:2000]).argmax(1) == test.labels[:2000]).mean()
+    p = colour.card["accuracy"]["value"]
+    assert abs(right - p) < 4 * math.sqrt(p * (1 - p) / 2000)

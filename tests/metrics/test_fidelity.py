@@ -222,10 +222,10 @@ def test_without_torch_fidelity_the_extra_is_named(tmp_path, capsys, monkeypatch
     [
         (
             ["--extractor", "vgg", "--reference-images", "."],
-            "extractor 'vgg' is unknown; use shipped, inception or",
+            "extractor 'vgg' is unknown; use shipped, cifar10, inception or",
         ),
         (["--extractor", "inception"], "needs real images to compare with; give --reference-images"),
-        (["--reference-images", "."], "is for --extractor inception or dinov2"),
+        (["--reference-images", "."], "is for --extractor cifar10, inception or dinov2"),
         (["--extractor", "dinov2", "--reference-images", ".", "--reference-split", "all"], "use test or train"),
         ([], "is in colour, the shipped extractor takes grey images; score them by --extractor inception"),
     ],

@@ -23,7 +23,7 @@ from voltaspin.metrics import (
 from voltaspin.metrics.distance import fd, kid, kid_difference
 from voltaspin.metrics.moments import features_of
 from voltaspin.metrics.pairs import shared_by
-from voltaspin.metrics.shipped import blurred
+from voltaspin.metrics.shipped import blurred, halves
 
 
 @pytest.mark.parametrize("sizes", [(1, 1, 98), (100,), (33, 0, 34, 33)])
@@ -122,10 +122,12 @@ def test_a_file_of_statistics_scores_like_the_images_and_names_its_extractor(tmp
 
 
 def test_a_reference_keeps_yardsticks_of_images_that_it_does_not_compare_with_themselves(tmp_path: Path) -> None:
-    """Blurred and noisy images of odd number are scored against those of even number, as by hand."""
+    """Blurred and noisy images of one half are scored against those of the other, as by hand."""
     extractor, real = Extractor.load(), garments(300, 1)
     made = FeatureStatistics.of(ImageParts.of(real), name="pictures")
-    blur = extractor.features(blurred(real[1::2]))
+    halved = [np.sort(half) for half in halves(300)]
+    assert sorted(np.concatenate(halved)) == list(range(300))
+    blur = extractor.features(blurred(real[halved[1]]))
     assert np.allclose(made.yardsticks["blur"], blur, atol=1e-5)
     assert made.yardsticks["noise"].shape == (150, 64)
     made.save(tmp_path / "r.safetensors")
@@ -136,9 +138,9 @@ def test_a_reference_keeps_yardsticks_of_images_that_it_does_not_compare_with_th
     )  # fmt: skip
     first, noisy = scored.yardsticks
     assert first.subject == "real images, 3x3 mean blur"
-    assert first.kid.value == pytest.approx(kid(blur, made.features[::2]).value, rel=1e-4)
+    assert first.kid.value == pytest.approx(kid(blur, made.features[halved[0]]).value, rel=1e-4)
     assert first.fd is not None
-    assert first.fd.value == pytest.approx(fd(blur, made.features[::2]).value, rel=1e-4)
+    assert first.fd.value == pytest.approx(fd(blur, made.features[halved[0]]).value, rel=1e-4)
     assert scored.floor.fd is not None
     assert first.kid.low > scored.floor.kid.value  # blur is found, in these coarse pictures with hard edges
     assert noisy.kid.n == 150
@@ -146,10 +148,24 @@ def test_a_reference_keeps_yardsticks_of_images_that_it_does_not_compare_with_th
     older = FeatureStatistics(**{**vars(made), "yardsticks": {}})  # a file of before
     older.save(tmp_path / "older.safetensors")
     assert FeatureStatistics.load(tmp_path / "older.safetensors").yardsticks == {}
-    odd = FeatureStatistics.of(
-        ImageParts(5 * 3, "28x28", lambda: (real[k : k + 3] for k in range(0, 15, 3))), name="parts"
+    parts = ImageParts(15, "28x28", lambda: (real[k : k + 4] for k in range(0, 15, 4)))  # the last one is short
+    few = FeatureStatistics.of(parts, name="parts")
+    assert np.allclose(few.yardsticks["blur"], extractor.features(blurred(real[np.sort(halves(15)[1])])), atol=1e-5)
+
+
+def test_halves_of_a_set_that_gives_its_classes_in_turn_are_alike() -> None:
+    """By even and odd numbers one half would hold other classes than the other, and the floor would be high."""
+    label = np.arange(1000) % 10
+    counts = [np.bincount(label[half], minlength=10) for half in halves(1000)]
+    assert [c.sum() for c in counts] == [500, 500]
+    assert min(map(min, counts)) > 30  # 50 expected, standard deviation 4.7 without replacement
+    rng = np.random.default_rng(0)
+    pictures = (rng.integers(0, 60, (400, 1, 28, 28)) + 90 * (np.arange(400) % 2)[:, None, None, None]).astype(np.uint8)
+    made = FeatureStatistics.of(ImageParts.of(pictures), name="turns")
+    scored = evaluate_fidelity(
+        pictures, (made.features, made.moments, made.size), reference="turns", extractor=Extractor.load()
     )
-    assert np.allclose(odd.yardsticks["blur"], blur[:7], atol=1e-5)  # parts of odd length
+    assert scored.floor.kid.low < 0.02 < kid(made.features[::2], made.features[1::2]).low
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, str, str]:

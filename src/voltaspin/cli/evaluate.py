@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from voltaspin.metrics.statistics import FeatureStatistics
 
 _SHIPPED = "shipped"
-_EXTRACTORS = (_SHIPPED, "inception", "dinov2")
+_EXTRACTORS = (_SHIPPED, "cifar10", "inception", "dinov2")
 _SUFFIX = ".safetensors"  # of a file of statistics
 
 Split = Annotated[
@@ -41,7 +41,7 @@ def evaluate(
         str,
         word(
             "--extractor", words=_EXTRACTORS,
-            help="shipped (grey 28x28 garments: FD), inception (FID) or dinov2 (FD), the "
+            help="shipped (grey 28x28 garments: FD), cifar10 (colour 32x32: FD), inception (FID) or dinov2 (FD), the "
             "last two for images of any size and colour, by torch-fidelity (extra fid). dinov2 fetches code of "
             "facebookresearch and runs it. Default: that of the statistics.",
         ),
@@ -50,7 +50,7 @@ def evaluate(
         str,
         typer.Option(
             "--reference-images",
-            help="Real images for inception and dinov2: a folder, a Parquet file, cifar10, another data set's "
+            help="Real images for cifar10, inception and dinov2: a folder, a Parquet file, cifar10, another data set's "
             "name.",
         ),
     ] = "",
@@ -69,7 +69,7 @@ def evaluate(
 
     Two folders: [bold]voltaspin evaluate memory-images --against software-images[/bold]
 
-    In colour: [bold]voltaspin evaluate images --extractor inception --reference-images cifar10[/bold]
+    In colour: [bold]voltaspin evaluate images --extractor cifar10 --reference-images cifar10[/bold]
     """
     check_fail_on(fail_on, {"different": "the interval of a difference leaves zero out"})
     if fail_on is not None and against is None:
@@ -91,7 +91,7 @@ def evaluate(
     elif extractor in ("", _SHIPPED):
         if reference_images:
             raise InputError(
-                "--reference-images is for --extractor inception or dinov2; the shipped one has --reference"
+                "--reference-images is for --extractor cifar10, inception or dinov2; the shipped one has --reference"
             )
         if against is None:
             show(evaluate_folder(folder, reference=reference, background=background, seed=seed), as_json)
@@ -153,7 +153,7 @@ def reference(
     extractor: Annotated[
         str,
         word("--extractor", words=_EXTRACTORS,
-             help="shipped (grey 28x28 images), inception or dinov2 (any, by torch-fidelity, "
+             help="shipped (grey 28x28 images), cifar10 (colour 32x32), inception or dinov2 (any, by torch-fidelity, "
              "extra fid)."),
     ] = _SHIPPED,
     split: Annotated[
@@ -167,7 +167,7 @@ def reference(
 
     The file names its extractor by the hash of its weights, and another one is refused.
 
-    Example: [bold]voltaspin reference cifar10 --extractor inception --out cifar10-test.safetensors[/bold]
+    Example: [bold]voltaspin reference cifar10 --extractor cifar10 --out cifar10-test.safetensors[/bold]
     """
     from voltaspin.core.folders import claimed_file
 

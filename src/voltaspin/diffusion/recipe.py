@@ -53,7 +53,7 @@ class TrainSpec(Spec):
             images of unit variance, whose preconditioned output is v.
         saturation_margin: see :func:`voltaspin.diffusion.training.encode`.
         start: folder of a model that is trained on; start_sha256: of its weights, filled in.
-        held_out: images, evenly spread over the set, that are not trained on but validated with.
+        held_out: images, evenly spread over the set and its classes, that are not trained on but validated with.
         validate_every: steps between two losses of held-out images; 0 for none. Without ``held_out`` they are those of
             the test split.
         sample_every: steps between two grids of samples; 0 for none.

@@ -44,7 +44,7 @@ def divided(images: ImageSet, spec: TrainSpec, held_out: ImageSet | None) -> tup
 
     Args:
         images: all of them.
-        spec: the recipe; its ``held_out`` images lie evenly spread over the set, whatever the seed.
+        spec: the recipe; its ``held_out`` images lie evenly spread over the set and its classes, whatever the seed.
         held_out: other images to validate with.
 
     Raises:
@@ -58,7 +58,9 @@ def divided(images: ImageSet, spec: TrainSpec, held_out: ImageSet | None) -> tup
                 f"fewer, {max(0, n - spec.batch)} at most"
             )
         out = np.zeros(n, bool)
-        out[np.arange(k) * n // k] = True
+        # Sets may give their classes in turn, so that every second image, say, is of half of them.
+        order = np.arange(n) if images.labels is None else np.argsort(images.labels, kind="stable")
+        out[order[np.arange(k) * n // k]] = True
         return _labelled(_part(images, ~out), _part(images, out), spec)
     if not spec.validate_every:
         return images, None

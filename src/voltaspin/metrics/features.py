@@ -184,7 +184,11 @@ def check_images(images: NDArray[np.uint8], shape: tuple[int, int, int] = (1, SI
         )
     if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[1] != shape[0]:
         has, takes = (("3 channels", "grey ones"), ("1 channel", "colour ones"))[images.shape[1] == 1]
-        raise InputError(f"images have {has} (shape {images.shape}), the extractor takes {takes}; convert them first")
+        other = {1: "cifar10, for colour of 32x32", 3: "shipped, for grey garments of 28x28"}[shape[0]]
+        raise InputError(
+            f"images have {has} (shape {images.shape}), the extractor takes {takes}; convert them, or take the "
+            f"extractor {other}"
+        )
     if images.ndim != 4 or images.shape[1:] != shape:
         remedy = "add the channel with images[:, None], and " if images.ndim == 3 and shape[0] == 1 else ""
         raise InputError(

@@ -22,7 +22,7 @@ from voltaspin.core.quantity import Estimate
 from voltaspin.metrics.distance import Score, fd, gaussian_fd, kid
 from voltaspin.metrics.evaluation import Comparison, Row
 from voltaspin.metrics.moments import AnyExtractor, ImageParts, Moments, Progress, features_of
-from voltaspin.metrics.shipped import SETS
+from voltaspin.metrics.shipped import SETS, halves
 
 #: The names of the command line, and torch-fidelity's names of network and layer.
 EXTRACTORS = {"inception": ("inception-v3-compat", "2048"), "dinov2": ("dinov2-vit-l-14", "dinov2")}
@@ -175,7 +175,7 @@ def evaluate_fidelity(
         real: the same of real images, n >= 8; or their features, moments and size.
         reference: name of the real images.
         extractor: loaded, or ``inception`` or ``dinov2``.
-        yardsticks: features of real images of odd number that were degraded, ``blur`` and ``noise``.
+        yardsticks: features of images of the reference's second half that were degraded, ``blur`` and ``noise``.
         noise: where the noise of the images came from.
         progress: called with (done, n + m) while features are computed.
 
@@ -225,11 +225,11 @@ def evaluate_fidelity(
             distance = Estimate.normal(value, distance.standard_error, n=len(x))
         return Row(subject=subject, scores=(*scores, score(chosen.frechet, distance)))
 
-    even, odd = y[0 : len(y) // 2 * 2 : 2], y[1::2]
+    first, second = (y[half] for half in halves(len(y)))
     return FidelityEvaluation(
         images=row("images", x, y, (own, theirs)),
-        floor=row("the reference's halves", even, odd, None),
-        yardsticks=tuple(row(SETS[name], x, even, None) for name, x in (yardsticks or {}).items()),
+        floor=row("the reference's halves", first, second, None),
+        yardsticks=tuple(row(SETS[name], x, first, None) for name, x in (yardsticks or {}).items()),
         reference=reference,
         n_reference=len(y),
         size=scored.size,

@@ -170,6 +170,18 @@ def garments() -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels.reshape(28, 32, 28).transpose(1, 0, 2)[:, None])
 
 
+def halves(n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Deal ``n`` images into two halves of equal size, by chance: sets may give their classes in turn.
+
+    Returns:
+        The numbers of each half; the same ones for every set of ``n``.
+    """
+    from voltaspin.random.streams import Stream
+
+    order = np.argsort(Stream.of(0, "metrics", "halves").uniforms(n), kind="stable")
+    return order[: n // 2], order[n // 2 : n // 2 * 2]
+
+
 def blurred(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """3x3 mean, black outside the image, rounded to 8 bit: uint8 (n, 1, h, w)."""
     padded = np.pad(images.astype(np.uint32), ((0, 0), (0, 0), (1, 1), (1, 1)))

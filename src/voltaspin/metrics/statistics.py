@@ -15,23 +15,25 @@ from voltaspin.core.files import replacing, sha256_of
 from voltaspin.core.result import Result
 from voltaspin.core.spec import environment
 from voltaspin.metrics.distance import Array
-from voltaspin.metrics.features import SIDE, Extractor
+from voltaspin.metrics.features import COLOUR_EXTRACTOR, SIDE, Extractor, extractor_folder
 from voltaspin.metrics.fidelity import EXTRACTORS, FidelityExtractor
 from voltaspin.metrics.moments import AnyExtractor, ImageParts, Moments, Progress, features_of
-from voltaspin.metrics.shipped import Reference, blurred, noisy
+from voltaspin.metrics.shipped import Reference, blurred, halves, noisy
 
 KIND, VERSION = "feature-statistics", 1
-SHIPPED = "shipped"  #: word of the package's own extractor
+SHIPPED, COLOUR = "shipped", "cifar10"  #: words of the package's own extractors: of grey garments, and in colour
 #: Images that they take, (channels, height, width); the others resize images of any shape.
-SHAPES = {SHIPPED: (1, SIDE, SIDE)}
-NAMES = (SHIPPED, *EXTRACTORS)
+SHAPES = {SHIPPED: (1, SIDE, SIDE), COLOUR: (3, 32, 32)}
+NAMES = (SHIPPED, COLOUR, *EXTRACTORS)
 YARDSTICKS = 1000  #: images that are blurred, and that get noise, at most
 SUFFIX = ".safetensors"
 _ENTRY = "voltaspin"  # of the file's metadata, which is text
 
 
 def load_extractor(word: str) -> AnyExtractor:
-    """Return an extractor by its word: ``shipped``, ``inception`` or ``dinov2``."""
+    """Return an extractor by its word: ``shipped``, ``cifar10``, ``inception`` or ``dinov2``."""
+    if word == COLOUR:
+        return Extractor.load(extractor_folder(COLOUR_EXTRACTOR))
     return Extractor.load() if word == SHIPPED else FidelityExtractor.load(word)
 
 
@@ -71,8 +73,8 @@ class FeatureStatistics:
         extractor, extractor_sha256: its name and the hash of its weights.
         features: float32 (n, d).
         mean, covariance: of them, float64 (d,) and (d, d).
-        yardsticks: features of images of odd number, ``blur`` and ``noise``; none in older files. They are scored
-            against the images of even number, so that no image meets its copy.
+        yardsticks: features of degraded images of the second half (:func:`halves`), ``blur`` and ``noise``; none in
+            older files. They are scored against the first half, so that no image meets its copy.
     """
 
     name: str
@@ -102,8 +104,8 @@ class FeatureStatistics:
             raise InputError(f"{name} has {images.count} images, too few for a reference; give at least 8")
         chosen = load_extractor(word) if extractor is None else extractor
         features, moments = features_of(images, chosen, progress)
-        odd = _of_odd_number(images, YARDSTICKS)
-        degraded = {"blur": blurred(odd), "noise": noisy(odd, sigma=0.05, seed=0)}
+        second = _chosen(images, np.sort(halves(images.count)[1])[:YARDSTICKS])
+        degraded = {"blur": blurred(second), "noise": noisy(second, sigma=0.05, seed=0)}
         return cls(
             name, images.size, word, chosen.name, chosen.sha256, features, moments.mean, moments.covariance,
             {name: chosen.features(each) for name, each in degraded.items()},
@@ -181,12 +183,12 @@ class FeatureStatistics:
         return cls(name, size, word, extractor, sha256, x, mean, covariance, yardsticks)
 
 
-def _of_odd_number(images: ImageParts, most: int) -> NDArray[np.uint8]:
-    """The images 1, 3, 5 and so on, at most so many: uint8 (k, channels, h, w)."""
+def _chosen(images: ImageParts, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The images of these numbers, which rise: uint8 (k, channels, h, w)."""
     found, begin = list[NDArray[np.uint8]](), 0
     for part in images.parts():
-        found.append(part[1 - begin % 2 :: 2])
+        found.append(part[numbers[(begin <= numbers) & (numbers < begin + len(part))] - begin])
         begin += len(part)
-        if begin >= 2 * most:
+        if begin > numbers[-1]:
             break
-    return np.concatenate(found)[:most]
+    return np.concatenate(found)

@@ -240,5 +240,5 @@ def check_fit(condition: Condition) -> None:
         said = ["images of {2}x{1} pixels in {0} channel(s)".format(*each) for each in (shape, takes)]
         raise InputError(
             f"{said[0]}, and the {extractor} extractor takes {said[1]}; give reference, a file of "
-            "`voltaspin reference` by another extractor, such as inception, which takes any"
+            "`voltaspin reference` by another extractor, such as cifar10 (colour of 32x32) or inception (any)"
         )
