@@ -40,7 +40,7 @@ Progress = Callable[[str, int, int], None]
 
 K_EFF_SPREAD, STRAY_SPREAD = 0.05, 0.5e-3  # assumed: no published array states them for such junctions
 CYCLES = 2000
-_OTHER_SECONDS, _MEMORY = 40.0, 1.5e9  # of all that is no image, on one core; at most [byte]; both measured
+_OTHER_SECONDS, _MEMORY = 40.0, 1.5e9  # of all that is no image, on one core; at most [byte]; both estimated
 SHARED = (
     "All conditions share the weights, the time steps and, image by image, the uniform words that decide the bits: "
     "the same 16-bit word asks a memory cell at its own probability and a software coin at 1/2, and the "

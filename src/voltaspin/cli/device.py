@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich", add_completion=False)
 
-_MEMORY = 0.5e9  # of a characterisation, at most [byte]: measured
+_MEMORY = 0.5e9  # of a characterisation, at most [byte]: estimated
 JUNCTION_HELP = (
     "A preset (`voltaspin device list` names them), a file of `device fit` or `device export --format json`, or either "
     "with changes: 'generator, t_F=1.2nm'."

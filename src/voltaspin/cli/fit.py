@@ -23,7 +23,7 @@ from voltaspin.core.spec import environment
 from voltaspin.core.stopping import Stopped
 from voltaspin.device.fit.kinds import KINDS, MODEL_WORDS
 
-_OTHER_SECONDS, _MEMORY = 4.0, 0.4e9  # of tables, one figure and start; of fits, at most [byte]: measured
+_OTHER_SECONDS, _MEMORY = 4.0, 0.4e9  # of tables, one figure and start; of fits, at most [byte]: estimated
 
 if TYPE_CHECKING:
     from voltaspin.device.fit.devices import DeviceFits
