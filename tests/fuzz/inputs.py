@@ -107,14 +107,14 @@ _NO_TIME = [*_NO_NUMBER, "-5s", "-1e-9", "1e-300", "1e30", "5 V"]
 #: Every option of the commands of ``memory`` that takes a number, and values that it must refuse.
 MEMORY_REFUSED: dict[tuple[str, ...], dict[str, list[str]]] = {
     ("yield",): {"--rows": _NO_COUNT, "--columns": _NO_COUNT, "--K-eff-spread": _NO_SHARE, "--eps": [*_NO_SHARE, "0.6"],
-                 "--seconds": _NO_TIME, "--seed": _NO_NUMBER},
-    ("store", "garment.png"): {"--years": _NO_TIME, "--celsius": [*(t for t in _NO_NUMBER if t != "-5"), "-300", "-1K"],
-                               "--seed": _NO_NUMBER},
+                 "--retention": _NO_TIME, "--seed": _NO_NUMBER},
+    ("store", "garment.png"): {"--time": _NO_TIME, "--seed": _NO_NUMBER,
+                               "--temperature": [*(t for t in _NO_NUMBER if t != "-5"), "-300", "-1K"]},
     ("cost",): {"--steps": _NO_COUNT},
     ("map",): {},
     ("macro",): {},
     ("export",): {"--steps": _NO_COUNT},
-    ("endurance",): {"--steps": _NO_COUNT, "--training-steps": _NO_COUNT, "--cells": _NO_COUNT,
+    ("endurance",): {"--steps": _NO_COUNT, "--training-steps": _NO_COUNT, "--n-cells": _NO_COUNT,
                      "--cells-per-pixel": _NO_COUNT, "--images-per-day": _NO_NUMBER},
 }
 NUMBERS_REFUSED: list[list[str]] = [
@@ -166,7 +166,7 @@ def command_line(rng: Random, known: dict[tuple[str, ...], Any]) -> tuple[str, .
         given = [i for i, word in enumerate(line) if i >= len(path) and word.startswith("--") and len(word) > 2]
         if what == "set" and options:
             option = rng.choice(options)
-            if slow and option.opts[0] in {"--images", "--steps", "--bits", "--count"}:
+            if slow and option.opts[0] in {"--images", "--steps", "--training-steps", "--bits", "--count"}:
                 continue  # keep what makes the input one that is refused
             name = rng.choice(option.opts)
             odd = rng.choice(ODD_NUMBERS + ODD_TEXTS)

@@ -235,7 +235,8 @@ def test_what_must_be_refused_is_refused(pool):
 
 
 def test_every_number_of_a_memory_command_is_among_what_must_be_refused():
-    texts = {"--model", "--spec", "--out", "--macro", "--preset", "--set", "--mapping", "--endurance"}
+    texts = {"--model", "--array", "--out", "--figure", "--macro", "--published", "--set", "--mapping", "--endurance"}
+    texts |= {"--fail-on"}
     asked = {}
     for path, command in COMMANDS.items():
         if path[:1] == ("memory",) and len(path) == 2:
