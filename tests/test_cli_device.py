@@ -120,7 +120,7 @@ def test_export_to_a_file_and_to_standard_output_are_the_same(tmp_path, capsys):
         (["characterise", "--set", "t_F=-1nm", "--out", "o"], "t_F = -1e-09 m must be finite and positive"),
         (["characterise", "--set", "temperature=0", "--quick", "--out", "o"], "temperature = 0.0 K must be"),
         (["characterise"], "--out"),
-        (["--preset", "storage", "characterise", "--out", "o"], "--preset stands before characterise"),
+        (["--preset", "storage", "characterise", "--out", "o"], "--junction stands before characterise"),
         (["export", "--format", "spice", "--out", "-"], "use ngspice, verilog-a or json"),
         (["export", "--format", "ngspice", "--initial", "left", "--out", "-"], "use up or down"),
         (["export", "--format", "ngspice", "--name", "1x", "--out", "f"], "no identifier"),

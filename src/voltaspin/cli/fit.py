@@ -223,7 +223,7 @@ def _fit_one(folder: OutputFolder, found: Measurements, asked: _Asked) -> FitRec
             rough = f"; approximately {in_short(answer)}"
 
         def show_model(word: str, made: FittedModel | None) -> None:
-            if made is not None and len(asked.models) > 1:
+            if made is not None and len(asked.models) > 1 and sys.stderr.isatty():
                 progress.say(f"{word}: {in_short(made.result)}")
 
         made, record = asked.fitted(found, on_fit=show_model, progress=show_step, on_quick=show_quick)
