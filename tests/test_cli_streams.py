@@ -254,7 +254,7 @@ def test_a_slow_stream_says_its_pace_and_the_time_left(capsys, feed, tmp_path, m
     (["train", "--diffusion", "in-place", "--record", "r", "--out", "o"], "--record: of a stream"),
     (["randomness", ".", "--bits", 8], "is a folder"), (["randomness", "tcp://localhost:1"], "cannot be opened"),
     (["sample", "--noise", "/dev/zero", "--threshold", "fit", "--out", "o"], "--threshold fit looks at a whole"),
-    (["spec", "--bits", "/dev/urandom"], "say with --count how"),
+    (["spec", "--bits", "/dev/urandom"], "say with --bits how"),
     (["bits", "/dev/zero", "--timeout", "0s"], "--timeout"),
     (["bits", "/dev/urandom", "--delimiter", "tab", "--count", 8, "--out", "o"], "recognised as packed bits"),
 ])  # fmt: skip
