@@ -256,8 +256,9 @@ def test_crossbars_take_their_saved_layers():
     spec = ArraySpec.load(FILES / "crossbar" / "array.json")
     assert (spec.rows, spec.weight_bits, spec.adc_bits, spec.resistance_spread, spec.seed) == (16, 4, 6, 0.02, 3)
     assert ArraySpec.load(FILES / "crossbar" / "analog.json") == ArraySpec(
-        weight_bits=4, adc_bits=6, resistance_spread=0.05, read_noise=None, write_error_rate=1e-4, wire_resistance=1.0
-    )
+        weight_bits=4, adc_bits=6, resistance_spread=0.05, read_noise=None, write_error_rate=1e-4, wire_resistance=1.0,
+        line_capacitance=50e-15,  # that of every array then; today it follows from the rows
+    )  # fmt: skip
     answer = data_of("crossbar/answer.json")
     x = torch.tensor(answer["x"])
     model = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.ReLU(), torch.nn.Linear(5, 2))
