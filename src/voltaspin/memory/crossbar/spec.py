@@ -148,7 +148,8 @@ class ArraySpec(Spec):
         voltage is one of 0.1.0, whose read voltage was 0.1 V.
         """
         data = as_object(data, where=where)
-        if data.get("kind") == cls.KIND and data.get("schema_version") == 1:
+        version = data.get("schema_version")
+        if data.get("kind") == cls.KIND and type(version) is int and version == 1:  # True is none
             data = {"line_capacitance": _LINE_OF_VERSION_1, **data, "schema_version": cls.VERSION}
         if "supply_voltage" not in data and data.get("read_voltage") == 0.1:
             data = {**data, "read_voltage": None}
