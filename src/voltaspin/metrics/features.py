@@ -136,7 +136,7 @@ class Extractor:
         """Penultimate-layer features of images.
 
         Args:
-            images: uint8 (n, *shape), 0 black to 255 white: grey 28x28 of Fashion-MNIST, colour 32x32 of CIFAR-10.
+            images: uint8, (n, 1, 28, 28) of Fashion-MNIST or (n, 3, 32, 32) of CIFAR-10, 0 black to 255 white.
             batch: images per pass; the result depends on it by rounding only.
             progress: called with (done, n) after each batch.
 
@@ -176,7 +176,7 @@ class Extractor:
 
 
 def check_images(images: NDArray[np.uint8], shape: tuple[int, int, int] = (1, SIDE, SIDE)) -> None:
-    """Refuse what is not a stack of uint8 (n, *shape); the message says how to convert it."""
+    """Refuse what is not a stack of uint8 of that shape; the message says how to convert it."""
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
         kind = images.dtype if isinstance(images, np.ndarray) else type(images).__name__
         raise InputError(
