@@ -80,12 +80,8 @@ def _tried(space: DesignSpace, axes: dict[str, list[Any]], why: Reason) -> list[
     found: list[tuple[Choices, str]] = []
     for axis, values in axes.items():
         for value in values:
-            for attempt in range(_TRIED):
-                # shares that fill the other axes evenly, without chance
-                choices = {
-                    name: _at(v, (0.5 + attempt * math.sqrt(2 + place)) % 1.0)
-                    for place, (name, v) in enumerate(space.varied.items())
-                } | {axis: value}
+            for others in middling(space):
+                choices = others | {axis: value}
                 found.append((choices, why(choices)))
                 if not found[-1][1]:
                     break
@@ -93,7 +89,7 @@ def _tried(space: DesignSpace, axes: dict[str, list[Any]], why: Reason) -> list[
 
 
 def middling(space: DesignSpace) -> Iterator[Choices]:
-    """Designs of a space that is no grid, from the middle of every axis on."""
+    """Designs of a space from the middle of every axis on, which fill the axes evenly and without chance."""
     for attempt in range(_TRIED):
         yield {
             name: _at(axis, (0.5 + attempt * math.sqrt(2 + place)) % 1.0)
