@@ -24,6 +24,7 @@ from voltaspin.metrics.distance import fd, kid, kid_difference
 from voltaspin.metrics.moments import features_of
 from voltaspin.metrics.pairs import shared_by
 from voltaspin.metrics.shipped import blurred, halves
+from voltaspin.metrics.statistics import YARDSTICKS
 
 
 @pytest.mark.parametrize("sizes", [(1, 1, 98), (100,), (33, 0, 34, 33)])
@@ -151,6 +152,27 @@ def test_a_reference_keeps_yardsticks_of_images_that_it_does_not_compare_with_th
     parts = ImageParts(15, "28x28", lambda: (real[k : k + 4] for k in range(0, 15, 4)))  # the last one is short
     few = FeatureStatistics.of(parts, name="parts")
     assert np.allclose(few.yardsticks["blur"], extractor.features(blurred(real[np.sort(halves(15)[1])])), atol=1e-5)
+
+
+class Brightness:
+    """An extractor whose features are the mean grey level, twice."""
+
+    name, sha256, frechet = "brightness", "0" * 64, "FD"
+
+    def features(self, images: np.ndarray, *, batch: int = 64) -> np.ndarray:
+        return np.repeat(images.mean(axis=(1, 2, 3), dtype=np.float64)[:, None], 2, axis=1).astype(np.float32)
+
+
+def test_yardsticks_are_of_every_class_of_a_set_that_is_sorted_by_them() -> None:
+    """A set of more images than are degraded, sorted: the first ones of it would be of its first class."""
+    n = 2 * YARDSTICKS + 1000
+    pictures = np.repeat((np.arange(n) * 200 // n).astype(np.uint8), 64).reshape(n, 1, 8, 8)
+    made = FeatureStatistics.of(ImageParts.of(pictures), name="sorted", extractor=Brightness())
+    level = made.yardsticks["noise"][:, 0]  # noise of mean zero, but for what is cut at black
+    assert len(level) == YARDSTICKS
+    # a hypergeometric draw: 200 expected in each fifth, with a standard deviation of 10.3 by n / 5 of n
+    counts = np.histogram(level, bins=5, range=(0, 201))[0]
+    assert np.abs(counts - YARDSTICKS / 5).max() < 5 * 10.3
 
 
 def test_halves_of_a_set_that_gives_its_classes_in_turn_are_alike() -> None:

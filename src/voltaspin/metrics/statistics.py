@@ -16,7 +16,7 @@ from voltaspin.core.result import Result
 from voltaspin.core.spec import environment
 from voltaspin.metrics.distance import Array
 from voltaspin.metrics.features import COLOUR_EXTRACTOR, SIDE, Extractor, extractor_folder
-from voltaspin.metrics.fidelity import EXTRACTORS, FidelityExtractor
+from voltaspin.metrics.fidelity import FidelityExtractor
 from voltaspin.metrics.moments import AnyExtractor, ImageParts, Moments, Progress, features_of
 from voltaspin.metrics.shipped import Reference, blurred, halves, noisy
 
@@ -24,7 +24,6 @@ KIND, VERSION = "feature-statistics", 1
 SHIPPED, COLOUR = "shipped", "cifar10"  #: words of the package's own extractors: of grey garments, and in colour
 #: Images that they take, (channels, height, width); the others resize images of any shape.
 SHAPES = {SHIPPED: (1, SIDE, SIDE), COLOUR: (3, 32, 32)}
-NAMES = (SHIPPED, COLOUR, *EXTRACTORS)
 YARDSTICKS = 1000  #: images that are blurred, and that get noise, at most
 SUFFIX = ".safetensors"
 _ENTRY = "voltaspin"  # of the file's metadata, which is text
@@ -104,7 +103,7 @@ class FeatureStatistics:
             raise InputError(f"{name} has {images.count} images, too few for a reference; give at least 8")
         chosen = load_extractor(word) if extractor is None else extractor
         features, moments = features_of(images, chosen, progress)
-        second = _chosen(images, np.sort(halves(images.count)[1])[:YARDSTICKS])
+        second = _chosen(images, np.sort(halves(images.count)[1][:YARDSTICKS]))  # of any class, however they are sorted
         degraded = {"blur": blurred(second), "noise": noisy(second, sigma=0.05, seed=0)}
         return cls(
             name, images.size, word, chosen.name, chosen.sha256, features, moments.mean, moments.covariance,
