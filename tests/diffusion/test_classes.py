@@ -143,6 +143,27 @@ def test_an_array_makes_the_class_that_it_is_told_and_guidance_takes_the_network
     assert 2 <= free.sum() <= 30
 
 
+@pytest.mark.parametrize(
+    ("given", "evaluations"),
+    [
+        (["--sampler", "heun", "--steps", "9"], 36),  # steps are evaluations, whatever the sampler
+        (["--sampler", "euler", "--steps", "9"], 36),
+        (["--label", "1", "--steps", "9"], 36),
+        (["--label", "1", "--guidance", "2", "--steps", "9"], 72),  # with and without the class
+        (["--label", "1", "--guidance", "2", "--steps", "9", "--in-place"], 72),
+    ],
+)
+def test_a_dry_run_counts_what_the_network_computes(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], given: list[str], evaluations: int
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["sample", "--model", str(model), "--count", "4", *given, "--dry-run", "--out", str(tmp_path / "o")])
+    out, err = capsys.readouterr()
+    assert not ended.value.code, err
+    assert f"by {evaluations} network evaluations" in out
+    assert not (tmp_path / "o").exists()
+
+
 @pytest.mark.parametrize("way", [["--sampler", "unipc"], ["--in-place"]])
 def test_the_command_tells_the_class(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], way: Any) -> None:
     out = tmp_path / "out"

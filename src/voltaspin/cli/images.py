@@ -155,13 +155,14 @@ def sample(
     in_place = in_place or (Path(model).is_dir() and trained_for(model) is not None)
     pipeline = open_model(model or shipped_model(), in_place=in_place)
     if dry_run:
+        from voltaspin.diffusion.classes import Told
         from voltaspin.diffusion.published import unet_of
         from voltaspin.study.size import forecast_of_sampling
 
-        mine = -(-images // part[1])
-        twice = 2 if sampler == "heun" else 1
+        mine, told = -(-images // part[1]), Told.of(getattr(pipeline, "classes", None), label, guidance)
+        passes = 1 if told is None else told.passes  # of the network for an evaluation, whatever the sampler
         found = forecast_of_sampling(
-            unet_of(pipeline), images=mine, steps=twice * steps, batch=batch, crossbars=compute == "memory"
+            unet_of(pipeline), images=mine, steps=passes * steps, batch=batch, crossbars=compute == "memory"
         )
         show(found, as_json)
         return
