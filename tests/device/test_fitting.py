@@ -558,6 +558,17 @@ def test_a_fit_across_fields_solves_few_of_them_but_ends_at_the_direct_solution(
     assert fit.chi2 == pytest.approx(float(deviance), rel=1e-9)
 
 
+def test_interpolation_across_fields_is_of_each_junction_alone() -> None:
+    blank = across(40)
+    cells = [CELL, replace(CELL, B_bias=(0.02, 0, 1e-3 + 1e-8)), replace(CELL, xi=1.0001e-13)]
+    together = predictions(cells, [blank], degree=19, across_fields=True)
+    alone = np.concatenate([predictions([cell], [blank], degree=19, across_fields=True) for cell in cells])
+    # A difference between neighbours is that of two interpolations alike, whatever else is asked in the same call.
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-12)
+    direct = predictions(cells, [blank], degree=19)
+    assert 1e-9 < np.abs(together - direct).max() < 1e-3
+
+
 def test_pulls_across_fields() -> None:
     pulls, free, blank = [], ("xi", "B_z"), across(20)
     (P,) = predictions([CELL], [blank], degree=24)

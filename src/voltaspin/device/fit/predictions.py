@@ -129,7 +129,7 @@ def _solve(
         x, y, z = junctions[j].B_bias
         cells.append(replace(junctions[j], B_bias=(x + B_x, y, z + B_z)))
     at_rest = np.array([[*term_weights(cell, 0.0), key[3]] for cell, key in zip(cells, keys, strict=True)])
-    found_up = _found_up(degree, at_rest, across_fields, alive)
+    found_up = _found_up(degree, at_rest, np.array([key[0] for key in keys]) if across_fields else None, alive)
     wells: tuple[Well, Well] = ("up", "down")
     made: dict[tuple[bytes, int], Floats] = {}
     densities = np.zeros((len(cells), 2, found_up.shape[1]))
@@ -175,13 +175,17 @@ def _solve(
             out[keys[c][0], place] = 1 - found[0] if well == 0 else found[1]
 
 
-def _found_up(degree: int, at_rest: Floats, across_fields: bool, alive: Callable[[], None] | None) -> Floats:
+def _found_up(
+    degree: int, at_rest: Floats, across: NDArray[np.int64] | None, alive: Callable[[], None] | None
+) -> Floats:  # fmt: skip
     """The chance to be found up after the relaxation, as a function of the start: float64 (cells, rows).
 
     Args:
         at_rest: the weights of every cell and its time, (cells, 8); equal ones are solved once, which those of a step
             in xi are.
-        degree, across_fields, alive: as :func:`predictions`.
+        across: the junction of every cell, whose fields are interpolated, or None. Those of two junctions are never
+            interpolated together: the error of a difference between them would be as large as the difference.
+        degree, alive: as :func:`predictions`.
     """
     up = compact(degree, well_indicator(degree, "up"))
 
@@ -189,8 +193,8 @@ def _found_up(degree: int, at_rest: Floats, across_fields: bool, alive: Callable
         weights = np.ascontiguousarray(rows[:, :-1])
         return carry(degree, weights, rows[:, -1], np.repeat(up[None], len(rows), axis=0), adjoint=True, alive=alive)
 
-    resting, place_of = np.unique(at_rest, axis=0, return_inverse=True)
-    alone, lines = np.ones(len(resting), bool), _lines(resting) if across_fields else []
+    resting, first, place_of = np.unique(at_rest, axis=0, return_index=True, return_inverse=True)
+    alone, lines = np.ones(len(resting), bool), [] if across is None else _lines(resting, across[first])
     out = np.empty((len(resting), len(up)))
     if lines:
         solved = np.split(solve(np.concatenate([nodes for _, nodes, _ in lines])), np.cumsum([
@@ -206,8 +210,8 @@ def _found_up(degree: int, at_rest: Floats, across_fields: bool, alive: Callable
     return out[place_of.ravel()]
 
 
-def _lines(resting: Floats) -> list[tuple[NDArray[np.int64], Floats, Floats]]:
-    """Operators that differ in one field alone, where Chebyshev nodes along it are fewer than they are.
+def _lines(resting: Floats, junctions: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], Floats, Floats]]:
+    """Operators of one junction that differ in one field alone, where Chebyshev nodes along it are fewer than they are.
 
     Returns:
         For each line the places of its operators, the operators at its nodes, and the interpolation from those to
@@ -216,7 +220,8 @@ def _lines(resting: Floats) -> list[tuple[NDArray[np.int64], Floats, Floats]]:
     out, alone = [], np.ones(len(resting), bool)
     for axis in ("turn_x", "turn_z"):
         turn = TERMS.index(axis)  # and the fall along the same field after it, which is proportional
-        _, line = np.unique(np.delete(resting, [turn, turn + 1], axis=1), axis=0, return_inverse=True)
+        alike = np.column_stack([junctions, np.delete(resting, [turn, turn + 1], axis=1)])
+        _, line = np.unique(alike, axis=0, return_inverse=True)
         for one in range(line.max() + 1):
             members = np.flatnonzero((line.ravel() == one) & alone)
             if len(members) <= _NODES:

@@ -286,9 +286,12 @@ class _Fit:
         """Come near the maximum at a degree by climbs with few harmonics, which are moved to what all give here.
 
         Each round costs one full solution. Where the rounds end, the slopes of the few harmonics are those of all but
-        for some percent, so the distance left is some percent of a standard error.
+        for some percent, so the distance left is some percent of a standard error. Where they find no maximum the
+        parameters stay: the climb with all harmonics has the last word.
         """
-        return self._moved_climbs(theta, degree, max(int(COARSER * degree), 5), near=1e-3, direct=True)[0]
+        with contextlib.suppress(InputError):
+            return self._moved_climbs(theta, degree, max(int(COARSER * degree), 5), near=1e-3, direct=True)[0]
+        return theta
 
     def _moved_climbs(
         self, theta: Floats, degree: int, few: int, *, near: float, direct: bool
