@@ -1,5 +1,6 @@
 # Two commands: `make demo` and `make test`; `make docs` builds the site. Everything they cache stays inside the checkout.
 PYTHON ?= python3.11
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
@@ -13,8 +14,9 @@ export PYTHONDONTWRITEBYTECODE := 1
 demo: $(VENV)/.demo
 	$(BIN)/voltaspin demo --out demo-report
 
+# The files of tests are dealt to as many processes as WORKERS says, each with one thread for matrix products.
 test: $(VENV)/.test lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # The site: pages are executed, a warning is an error. Its start page is build/site/index.html.
 docs: $(VENV)/.test
