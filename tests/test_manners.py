@@ -7,9 +7,10 @@ from importlib.metadata import version
 
 import numpy as np
 import pytest
+import typer
 
 from voltaspin.cli import terminal
-from voltaspin.cli.app import main
+from voltaspin.cli.app import built, main
 from voltaspin.cli.template import TEMPLATES
 from voltaspin.cost import CostTable
 from voltaspin.cost.macro import MacroSpec
@@ -139,6 +140,48 @@ def test_templates_of_a_table_and_of_a_network_are_read(capsys, tmp_path):
     assert (found.kind, found.points) == ("switching", 2)
     code, said = run(capsys, "memory", "coverage", "--model", f"{tmp_path / 'model.py'}:network")
     assert code == 0, said.err
+
+
+def test_a_call_builds_the_commands_once(capsys, monkeypatch):
+    built.cache_clear()
+    made = []
+    monkeypatch.setattr(typer.main, "get_command", lambda app, make=typer.main.get_command: made.append(1) or make(app))
+    for _ in range(2):
+        assert run(capsys, "memory", "yield", "--rows", "nan")[0] == 2
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (["sample", "--in-place", "--sampler", "heun"], "--sampler heun has no effect on images in place"),
+        (["sample", "--in-place", "--junction", "nonsense"], "'nonsense' is unknown"),
+        (["sample", "--in-place", "--shard", "1/2"], "leave --shard and --first out"),
+        (["sample", "--order", "2"], "is of images in place"),
+        (["sample", "--cells-per-pixel", "3"], "--cells-per-pixel is of --in-place"),
+        (["sample", "--noise", "nonsense"], "noise 'nonsense' is unknown"),
+        (["sample", "--noise", "software", "--conditioning", "bogus"], "conditioner 'bogus' is unknown"),
+        (["sample", "--noise", "-", "--conditioning", "bogus"], "conditioner 'bogus' is unknown"),
+        (["sample", "--noise", "-", "--shard", "1/2"], "- hands out one sequence in the order of the work"),
+        (["sample", "--noise", "system", "--first", "8"], "use --noise memory or --noise software"),
+        (["sample", "--sampler", "heun", "--compute", "memory"], "--compute memory is not taken with --sampler heun"),
+        (["sample", "--sampler", "heun", "--churn", "2"], "--churn 2 is not taken with --sampler heun"),
+        (["sample", "--compute", "memory", "--array", "nonsense"], "array preset 'nonsense' is unknown"),
+        (["sample", "--steps", "2000"], "2000 sampling steps"),
+        (["sample", "--label", "3"], "this model is told no class"),
+        (["sample", "--resume", "--force"], "--resume goes on with a run and --force begins it again"),
+        (["train", "--noise", "nonsense"], "noise 'nonsense' is unknown"),
+        (["train", "--noise", "software", "--conditioning", "bogus"], "conditioner 'bogus' is unknown"),
+        (["train", "--diffusion", "in-place", "--junction", "nonsense"], "'nonsense' is unknown"),
+        (["train", "--resume", "--force"], "--resume goes on with a run and --force begins it again"),
+    ],
+)  # fmt: skip
+def test_a_dry_run_refuses_what_the_run_would_refuse(tmp_path, capsys, monkeypatch, line, says):
+    monkeypatch.chdir(tmp_path)
+    code, said = run(capsys, *line, "--out", "x", "--dry-run")
+    assert (code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert says in said.err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,9 @@ def test_transparency_is_refused_unless_a_background_is_given(mode):
     alpha = RNG.integers(0, 255, (6, 5)).astype(np.uint8)
     colours = GREY[..., None] if mode == "LA" else RGB
     data = saved(np.concatenate([colours, alpha[..., None]], 2), "PNG")
-    with pytest.raises(InputError, match=r"it is transparent in 100% of its pixels; give background"):
+    with pytest.raises(
+        InputError, match=r"it is transparent in 100% of its pixels; say what lies behind with background="
+    ):
         read(data)
     share = alpha[..., None] / 255
     for background, level in (("black", 0), ("white", 255), ("#808080", 128)):
@@ -232,6 +234,24 @@ def test_hidden_files_are_no_images_and_one_list_of_suffixes_serves_all(tmp_path
     (tmp_path / "folder.png").mkdir()
     assert len(picture_files(tmp_path)) == len(SUFFIXES)
     assert len(load_images(str(tmp_path)).images) == len(read_images(tmp_path)) == len(SUFFIXES)
+
+
+@pytest.mark.parametrize("name", ["b.heic", "B.AVIF", "b.jp2", "b.dng", "b.pgm"])
+def test_no_picture_of_a_kind_that_is_not_read_is_silently_left_out(tmp_path, name):
+    Image.fromarray(GREY).save(tmp_path / "a.png")
+    (tmp_path / name).write_bytes(b"\0\0\0\x18ftypheic")
+    for read_folder in (read_images, lambda folder: load_images(str(folder))):
+        with pytest.raises(InputError, match=f"{name} is a picture of a kind that is not read"):
+            read_folder(tmp_path)
+    (tmp_path / name).rename(tmp_path / f".{name}")
+    assert len(read_images(tmp_path)) == 1
+
+
+def test_a_link_to_a_picture_that_is_gone_is_named(tmp_path):
+    Image.fromarray(GREY).save(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(InputError, match=r"b\.png cannot be read as an image"):
+        read_images(tmp_path)
 
 
 def test_a_folder_of_samples_is_read_as_its_record_says(tmp_path):

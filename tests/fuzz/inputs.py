@@ -181,6 +181,8 @@ def command_line(rng: Random, known: dict[tuple[str, ...], Any]) -> tuple[str, .
             line += line[at : at + 2]
         elif what == "word":
             line.insert(rng.randint(len(path), len(line)), rng.choice(ODD_TEXTS))
+    if "--in-place" in line and "ideal" not in line:
+        line += ["--cells", "ideal"]  # the pulses of others are solved once, in minutes, and kept in the cache
     if any("fifo" in word for word in line) and any("--timeout" in p.opts for p in options):
         line += ["--timeout", "1s"]  # nobody writes into it, and minutes of patience are no fault
     return tuple(word.replace("\x00", "") for word in line)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import functools
 import gzip
 import io
 import json
@@ -227,15 +226,19 @@ def copied(kind: str, folder: Path) -> Path:
     return shutil.copyfile(source, target)
 
 
-@functools.cache
+MADE: list[Path] = []  #: the folder of :func:`made`, once it is there
+
+
 def made() -> Path:
-    """A folder with what :func:`make` writes; removed with the process."""
+    """A folder with what :func:`make` writes; removed with the process that made it."""
     import atexit
 
-    folder = Path(tempfile.mkdtemp(prefix="voltaspin-fuzz-made-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    make(folder)
-    return folder
+    if not MADE:
+        folder = Path(tempfile.mkdtemp(prefix="voltaspin-fuzz-made-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        make(folder)
+        MADE.append(folder)
+    return MADE[0]
 
 
 def make(folder: Path) -> None:

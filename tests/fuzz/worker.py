@@ -146,9 +146,11 @@ def run(folder: str, call: list[str]) -> dict[str, object]:
 
 
 def serve(asks: int, answers: int) -> None:
-    """Carry out what one file descriptor asks until it is closed."""
+    """Carry out what one file descriptor asks until it is closed; says first where the files of the readers lie."""
+    import readers
+
     with os.fdopen(answers, "w", buffering=1) as told, os.fdopen(asks) as asked:
-        print(json.dumps({"ready": True}), file=told)
+        print(json.dumps({"made": str(readers.made())}), file=told)
         for line in asked:
             one = json.loads(line)
             print(json.dumps(run(one["folder"], one["call"])), file=told)

@@ -371,7 +371,9 @@ def test_converters():
     [
         ({"weight_bits": 0}, "weight_bits = 0"),
         ({"adc_bits": 17}, "adc_bits = 17"),
-        ({"TMR": -0.5}, "TMR = -0.5"),
+        ({"TMR": -0.5}, "TMR = -0.5: give a finite positive ratio"),
+        ({"adc_range": 0.0}, "adc_range = 0.0: give a finite positive number of counts"),
+        ({"R_P": -1.0}, "R_P = -1.0: give a finite positive number in SI units"),
         ({"resistance_spread": -0.1}, "resistance_spread = -0.1"),
         ({"write_error_rate": 1.5}, "write_error_rate = 1.5"),
         ({"columns": 8}, "columns = 8"),

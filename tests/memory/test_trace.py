@@ -222,6 +222,9 @@ def test_a_layer_with_a_forward_of_its_own_fits_where_its_numbers_are_the_plain_
 def test_what_has_no_trace_is_refused_with_the_remedy():
     with pytest.raises(InputError, match=r"does not take the example: .*shapes cannot be multiplied"):
         trace(nn.Linear(4, 4), torch.ones(1, 3))
+    for no_image in (lambda x: trace(nn.Linear(4, 4), x), lambda x: convert(nn.Linear(4, 4), ArraySpec(), example=x)):
+        with pytest.raises(InputError, match=r"example of shape \(0, 4\) holds no image; give the input of one"):
+            no_image(torch.ones(0, 4))
     with pytest.raises(InputError, match="call the lazy model once"):
         trace(nn.LazyLinear(4), torch.ones(1, 3))
     with pytest.raises(InputError, match="trace the float model"):

@@ -227,6 +227,14 @@ def test_without_torch_fidelity_the_extra_is_named(tmp_path, capsys, monkeypatch
         (["--extractor", "inception"], "needs real images to compare with; give --reference-images"),
         (["--reference-images", "."], "is for --extractor cifar10, inception or dinov2"),
         (["--extractor", "dinov2", "--reference-images", ".", "--reference-split", "all"], "use test or train"),
+        (["--reference-split", "train"], "is of a named data set, and no --reference-images are given; leave it out"),
+        (
+            ["--extractor", "dinov2", "--reference-images", ".", "--reference-split", "train"],
+            "--reference-split train is of a named data set, and . is read entirely; leave it out",
+        ),
+        (["--against", ".", "--seed", "1"], "--seed 1: chance has a part in"),
+        (["--extractor", "inception", "--reference-images", ".", "--seed", "1"], "--seed 1: chance has a part in"),
+        (["--reference", "real.safetensors", "--seed", "0"], "--seed 0: chance has a part in"),
         ([], "is in colour, the shipped extractor takes grey images; score them by --extractor inception"),
     ],
 )

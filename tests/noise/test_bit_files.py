@@ -183,6 +183,13 @@ DIGITS = "".join(map(str, BITS))
 CODES = np.packbits(BITS)
 TABLE = "t,V\n" + "".join(f"{i},{v:.5f}\n" for i, v in enumerate(VOLTS))
 
+STRAY = DIGITS[:1234] + "{}" + DIGITS[1234:]
+
+
+def in_lines(text, width):
+    return "\n".join(text[k : k + width] for k in range(0, len(text), width))
+
+
 REFUSED = [
     ("0,0\n1,0\n1,0\n0,0\n", {}, "two bits or one number with a decimal comma"),
     (DIGITS + "\0", {}, "text with control characters"),
@@ -200,8 +207,19 @@ REFUSED = [
     ("<html><body>404</body></html>", {}, "is text that is neither"),
     ("-----BEGIN KEY-----\nQUJD\n-----END KEY-----\n", {}, "is text that is neither"),
     (":10010000214601360121470136007EFE09D2190140\n", {}, "is text that is neither"),
-    ("0101012", {"format": "text"}, "value 6 is '2', which is neither"),
-    ("0101x01", {"format": "text"}, "value 4 is 'x'"),
+    ("0101012", {"format": "text"}, "character 6 is '2', which is neither"),
+    ("0101x01", {"format": "text"}, "character 4 is 'x'"),
+    (STRAY.format("2"), {}, "character 1234 is '2', which is neither 0 nor 1"),
+    (STRAY.format("a"), {}, "character 1234 is 'a', which is neither"),  # and not hexadecimal
+    (STRAY.format("x"), {}, "character 1234 is 'x', which is neither"),
+    (STRAY.format("2").encode("utf-16"), {}, "character 1234 is '2', which is neither"),
+    (gzip.compress(b"# mine\n" + STRAY.format("2").encode()), {}, "character 1234 is '2', which is neither"),
+    (in_lines(STRAY.format("2"), 8), {}, "character 1234 is '2', which is neither"),
+    (in_lines(STRAY.format("2"), 1), {}, "value 1234 is 2.0, which is neither"),
+    (" ".join(STRAY.format("2")), {}, "value 1234 is 2.0, which is neither"),
+    (",".join(STRAY.format("3")), {}, "value 1234 is 3.0, which is neither"),
+    (json.dumps([int(c) for c in STRAY.format("2")]), {}, "value 1234 is 2, which is neither"),
+    (saved(np.array(list(STRAY.format("2")), np.uint8)), {}, "value 1234 is 2, which is neither"),
     ("0.1\n0.9\n0.2\n", {}, "neither 0 nor 1"),
     ("1\n-1\n1\n1\n-1\n", {}, "neither 0 nor 1"),
     (DIGITS, {"threshold": 0.5}, "threshold=0.5 cannot be used: the file was recognised as text"),

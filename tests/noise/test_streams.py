@@ -280,7 +280,7 @@ def test_dribbles_keep_a_stream_alive_and_are_shown_with_their_end(fifo, monkeyp
 
 
 @pytest.mark.parametrize(("good", "garbage", "options", "said"), [
-    (b"01" * 4000, b"Error -113", {}, r"value 8000 is 'E', .*byte 8000 of the stream"),
+    (b"01" * 4000, b"Error -113", {}, r"character 8000 is 'E', .*byte 8000 of the stream"),
     (BITS[:9000].tobytes(), b"\2", {}, r"value 9000 is 2, .*bytes \d+ to 9000 of the stream"),
     (PACKED[:3000].hex().encode(), b"zz", {}, r"'z', which is no hexadecimal digit.*byte 6000 of the stream"),
     (volts(BITS[:2000]), b"ERR\n" + volts(BITS[:9]), {"threshold": "0.3V"}, r"row 2001 \('ERR'\) has no number"),

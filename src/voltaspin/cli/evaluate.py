@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from voltaspin.cli.options import AsJson, Background, Force, Out, Seed, word
+from voltaspin.cli.options import AsJson, Background, Force, Out, word
 from voltaspin.cli.terminal import check_fail_on, end_on, progress_of, show
 from voltaspin.core.errors import InputError
 
@@ -20,9 +20,10 @@ _EXTRACTORS = (_SHIPPED, "cifar10", "inception", "dinov2")
 _SUFFIX = ".safetensors"  # of a file of statistics
 
 Split = Annotated[
-    Literal["test", "train"],
+    Literal["test", "train"] | None,
     word("--reference-split", words=("test", "train"),
-         help="Of --reference-images: test (held out) or train, as in published FIDs of CIFAR-10."),
+         help="Of a data set of --reference-images: test (held out, the default) or train, as in published FIDs of "
+         "CIFAR-10."),
 ]  # fmt: skip
 
 
@@ -54,9 +55,9 @@ def evaluate(
             "name.",
         ),
     ] = "",
-    reference_split: Split = "test",
+    reference_split: Split = None,
     background: Background = None,
-    seed: Seed = 0,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Decides every simulated random number.")] = None,
     fail_on: Annotated[
         str | None, typer.Option("--fail-on", help="different: of --against: end with status 3 where the interval of a "
                           "difference leaves zero out.")
@@ -74,6 +75,7 @@ def evaluate(
     check_fail_on(fail_on, {"different": "the interval of a difference leaves zero out"})
     if fail_on is not None and against is None:
         raise InputError(f"--fail-on {fail_on} is of --against; give both or neither")
+    _check_split(reference_split, reference_images, "--reference-split")
     from voltaspin.metrics import compare_folders, evaluate_fidelity, evaluate_folder
     from voltaspin.metrics import reference as shipped_reference
     from voltaspin.metrics.evaluation import single_images
@@ -82,6 +84,12 @@ def evaluate(
     from voltaspin.metrics.statistics import FeatureStatistics, load_extractor
 
     statistics: FeatureStatistics | None = None
+    shipped = extractor in ("", _SHIPPED) and not (reference.endswith(_SUFFIX) or Path(reference).is_file())
+    if seed is not None and not (shipped and against is None):
+        raise InputError(
+            f"--seed {seed}: chance has a part in the scores of one folder by the shipped reference, and in no others; "
+            "leave it out"
+        )
     if reference.endswith(_SUFFIX) or Path(reference).is_file():
         if reference_images:
             raise InputError("--reference FILE holds the real images; leave --reference-images out")
@@ -94,7 +102,7 @@ def evaluate(
                 "--reference-images is for --extractor cifar10, inception or dinov2; the shipped one has --reference"
             )
         if against is None:
-            show(evaluate_folder(folder, reference=reference, background=background, seed=seed), as_json)
+            show(evaluate_folder(folder, reference=reference, background=background, seed=seed or 0), as_json)
             return
         network = Extractor.load()
     elif not reference_images:
@@ -105,7 +113,7 @@ def evaluate(
     else:
         single_images(folder)
         network = load_extractor(extractor)
-        statistics = _statistics(reference_images, reference_split, extractor, background, network)
+        statistics = _statistics(reference_images, reference_split or "test", extractor, background, network)
     with progress_of("features") as progress:
         if against is not None:
             real = shipped_reference(reference) if statistics is None else statistics
@@ -120,6 +128,13 @@ def evaluate(
             reference=statistics.name, yardsticks=statistics.yardsticks,
         )  # fmt: skip
     show(scores, as_json)
+
+
+def _check_split(split: str | None, name: str, option: str) -> None:
+    """Refuse a split of what has none: no real images, or a folder or a file, which are read entirely."""
+    if split is not None and (not name or Path(name).exists()):
+        what = f"{name} is read entirely" if name else "no --reference-images are given"
+        raise InputError(f"{option} {split} is of a named data set, and {what}; leave it out")
 
 
 def _real(name: str, split: Literal["test", "train"], background: str | None) -> tuple[ImageParts, str]:
@@ -157,8 +172,9 @@ def reference(
              "extra fid)."),
     ] = _SHIPPED,
     split: Annotated[
-        Literal["test", "train"], word("--split", words=("test", "train"), help="Of a named set: test or train.")
-    ] = "test",
+        Literal["test", "train"] | None,
+        word("--split", words=("test", "train"), help="Of a named set: test, the default, or train."),
+    ] = None,
     background: Background = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -171,10 +187,11 @@ def reference(
     """
     from voltaspin.core.folders import claimed_file
 
+    _check_split(split, data, "--split")
     if out.suffix != _SUFFIX:
         raise InputError(f"--out {out}: statistics are kept in a file NAME{_SUFFIX}; give such a name")
     with claimed_file(out, force=force):
-        made = _statistics(data, split, extractor, background).save(out)
+        made = _statistics(data, split or "test", extractor, background).save(out)
     show(made, as_json)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,7 @@ from voltaspin.cli.files import (
     say_read,
 )
 from voltaspin.cli.memory import array_spec
-from voltaspin.cli.noise import Chain, Noise, make_source
+from voltaspin.cli.noise import Chain, Noise, make_source, stand_in
 from voltaspin.cli.options import AsJson, DryRun, Force, Out, Resume, Seed, count, ratio, word
 from voltaspin.cli.terminal import progress_of, remark, show
 from voltaspin.core.errors import InputError
@@ -154,24 +155,13 @@ def sample(
 
     in_place = in_place or (Path(model).is_dir() and trained_for(model) is not None)
     pipeline = open_model(model or shipped_model(), in_place=in_place)
-    if dry_run:
-        from voltaspin.diffusion.classes import Told
-        from voltaspin.diffusion.published import unet_of
-        from voltaspin.study.size import forecast_of_sampling
-
-        mine, told = -(-images // part[1]), Told.of(getattr(pipeline, "classes", None), label, guidance)
-        passes = 1 if told is None else told.passes  # of the network for an evaluation, whatever the sampler
-        found = forecast_of_sampling(
-            unet_of(pipeline), images=mine, steps=passes * steps, batch=batch, crossbars=compute == "memory"
-        )
-        show(found, as_json)
-        return
     source: NoiseSource | None = None
     if not in_place or noise != "memory":
-        source = make_source(
-            noise, seed=seed, condition=condition, recording=recording, streaming=streaming, force=force,
-            numbers=math.prod(pipeline.image_shape),
-        )  # fmt: skip
+        make = partial(
+            make_source, seed=seed, condition=condition, force=force, numbers=math.prod(pipeline.image_shape)
+        )
+        of_file: dict[str, Any] = {"recording": recording, "streaming": streaming}
+        source = stand_in(make, noise, **of_file) if dry_run else make(noise, **of_file)
     settings: dict[str, Any] = {"noise": noise, "condition": condition, "recording": recording}
     if source is not None:
         settings["input"] = input_of(source)
@@ -202,6 +192,19 @@ def sample(
             spec=array_spec(spec or "analog") if compute == "memory" else None, folder=model,
             settings={**settings, "seed": seed}, label=label, guidance=guidance, churn=churn,
         )  # fmt: skip
+    if dry_run:
+        from voltaspin.diffusion.classes import Told
+        from voltaspin.diffusion.published import unet_of
+        from voltaspin.study.size import forecast_of_sampling
+
+        told = Told.of(getattr(pipeline, "classes", None), label, guidance)
+        passes = 1 if told is None else told.passes  # of the network for an evaluation, whatever the sampler
+        found = forecast_of_sampling(
+            unet_of(pipeline), images=sum(map(len, run.groups)), steps=passes * steps, batch=batch,
+            crossbars=compute == "memory",
+        )  # fmt: skip
+        show(found, as_json)
+        return
     with progress_of() as progress:
         result = sample_into(out, run, progress=progress, say=remark)
     if source is not None:

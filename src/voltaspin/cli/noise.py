@@ -119,6 +119,23 @@ def make_source(
     return source
 
 
+def stand_in(make: Callable[..., NoiseSource], noise: str, **given: Any) -> NoiseSource:
+    """Return the source of a dry run; for one that has to be waited for, another that goes on in the same way stands.
+
+    Args:
+        make: :func:`make_source` with all but ``noise``, and but ``given``: the options of a file or of a stream.
+    """
+    from voltaspin.core.forecast import foreseen_wait
+    from voltaspin.noise.grammar import names_stream
+
+    if names_stream(noise):
+        found = make("system")
+        found.name = noise
+        return found
+    source, _, _ = foreseen_wait(lambda: make(noise, **given))
+    return source or make("software")
+
+
 @file_options
 def bits(
     out: Annotated[str, typer.Option("--out", help="File for the bits, - for standard output.")],

@@ -138,5 +138,11 @@ Voltage = Annotated[
 ]  # fmt: skip
 Width = Annotated[
     float | None,
-    quantity("--width", dimension=units.PULSE_WIDTH, bare="ns", help="Of the pulse, 0.6ns; a number alone is in ns."),
+    quantity(
+        "--width",
+        dimension=units.PULSE_WIDTH,
+        bare="ns",
+        zero=False,
+        help="Of the pulse, 0.6ns; a number alone is in ns.",
+    ),
 ]

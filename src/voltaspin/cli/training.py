@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,11 +21,11 @@ from voltaspin.cli.files import (
     say_read,
 )
 from voltaspin.cli.images import MOST_AT_ONCE, CellsPerPixel, JunctionOfCells, refuse_cells
-from voltaspin.cli.noise import NOISE, Chain, make_source
+from voltaspin.cli.noise import NOISE, Chain, make_source, stand_in
 from voltaspin.cli.options import AsJson, Background, DryRun, Force, Out, Resume, count, word
 from voltaspin.cli.terminal import progress_of, remark, show
 from voltaspin.core.errors import InputError
-from voltaspin.core.files import read_object
+from voltaspin.core.files import check_ways, read_object
 from voltaspin.core.folders import check_writable
 from voltaspin.core.stopping import Stopped
 
@@ -175,9 +176,16 @@ def train(
             raise InputError(f"{said}: with --diffusion in-place the array that holds the images draws")
     name = noise or spec.noise
     check_recording(name, recording)
+    make = partial(make_source, seed=spec.seed, condition=condition, force=force)
+    of_file: dict[str, Any] = {"recording": recording, "streaming": streaming}
+    check_ways(resume=resume, force=force)
     if dry_run:
         from voltaspin.study.size import forecast_of_training
 
+        if isinstance(spec, inplace.InPlaceTrainSpec):
+            spec.cells.check_junction()
+        else:
+            stand_in(make, name, **of_file)
         show(forecast_of_training(spec), as_json)
         return
     check_writable(out)
@@ -195,10 +203,7 @@ def train(
         if isinstance(spec, inplace.InPlaceTrainSpec):
             result = inplace.train(images, out, spec=spec, **how)
         else:
-            source = make_source(
-                name, seed=spec.seed, condition=condition, recording=recording, streaming=streaming, force=force,
-                numbers=images.images[0].size,
-            )  # fmt: skip
+            source = make(name, numbers=images.images[0].size, **of_file)
             spec = spec.model_copy(update={"noise": f"{name} | {condition}" if condition else name})
             result = run_training(images, source, out, spec=spec, say=remark, **how)
     if not result.finished:

@@ -351,3 +351,9 @@ def fetched(
     finally:
         logger.setLevel(level)
     raise InputError(f"{missing} and cannot be fetched: {', '.join(tried)}; {remedy}")
+
+
+def check_ways(*, resume: bool, force: bool) -> None:
+    """Refuse two ways at once to treat what an earlier run left."""
+    if resume and force:
+        raise InputError("resume=True goes on with a run and force=True begins it again; give one of them")

@@ -153,13 +153,13 @@ class OutputFolder:
             if others and not (force or among):
                 raise InputError(
                     f"{path} is not empty ({_some(others)}) and has no {RECORD} of this command; choose a new folder, "
-                    "or force it: then its files stay, and a file of the same name is refused"
+                    "or force=True: then its files stay, and a file of the same name is refused"
                 )
             return
         if not force and not (resume and record.get("command") == run["command"]):
             raise InputError(
-                f"{path} holds {describe(record)}; choose another folder, or force it, which replaces what its "
-                f"{RECORD} lists"
+                f"{path} holds {describe(record)}; choose another folder, or force=True, which replaces what "
+                f"its {RECORD} lists"
             )
 
     @property
@@ -338,12 +338,13 @@ def claim_file(
     kind: str | None = None,
     suffix: str = "",
     inputs: Iterable[Path | str | None] = (),
+    leave: str = "force",
 ) -> Path:
     """Refuse to overwrite a file, unless it may be.
 
     Args:
         path: of the file to come. A device or FIFO is written into and needs no leave.
-        force: overwrite it.
+        force: overwrite it; ``leave``: what the caller names that argument.
         command, arguments: of this run; a file whose sidecar names the same ones may be replaced.
         sidecar: where that is, and ``kind``: its own. One that is not of this product is never overwritten.
         suffix: of what is written, such as ``.png``, if any; inputs: files that the run reads, which stay.
@@ -370,7 +371,7 @@ def claim_file(
     if path.exists() and not force:
         asked = {"command": command, "arguments": json.loads(json.dumps(arguments))}
         if command is None or {key: known.get(key) for key in asked} != asked:
-            raise InputError(f"{path} exists; choose another name, or force it to be overwritten")
+            raise InputError(f"{path} exists; choose another name, or overwrite it with {leave}=True")
     return path
 
 

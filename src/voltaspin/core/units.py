@@ -51,7 +51,7 @@ fJ_per_Vm = 1e-15  #: unit of the VCMA coefficient xi, [J/(V m)]
 ohm_um2 = 1e-12  #: unit of a resistance-area product, [ohm m^2]
 year = 365.25 * 86400.0  #: Julian [s]
 
-_PREFIXES = {"": 1.0, "a": 1e-18, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "m": 1e-3}
+_PREFIXES = {"": 1.0, "m": 1e-3, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "n": 1e-9, "p": 1e-12, "f": 1e-15, "a": 1e-18}
 _LARGE = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 
 

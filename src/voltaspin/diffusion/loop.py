@@ -22,7 +22,7 @@ from pydantic import Field
 
 from voltaspin.core.capacity import memory_errors
 from voltaspin.core.errors import InputError, NoiseStoppedError
-from voltaspin.core.files import read_object
+from voltaspin.core.files import check_ways, read_object
 from voltaspin.core.folders import RECORD, OutputFolder
 from voltaspin.core.result import Result, Unit
 from voltaspin.core.stopping import Stopped, on_signal
@@ -223,8 +223,7 @@ def entered(
         raise InputError(f"images of {images.name} are {width}x{height} pixels; crop or pad them to a square")
     if n < spec.batch:
         raise InputError(f"{images.name} has {n} images, fewer than the batch of {spec.batch}; use a smaller batch")
-    if resume and force:
-        raise InputError("resume goes on with a run and force begins it again; choose one of them")
+    check_ways(resume=resume, force=force)
     out = Path(out)
     if resume and not (out / "train.json").is_file() and checkpoints.latest(out) is None:
         raise InputError(f"{out} has no run to resume; start it without resume=True")

@@ -30,6 +30,9 @@ from voltaspin.core.folders import RECORD
 if TYPE_CHECKING:
     from PIL import Image
 
+#: Suffixes of pictures that are not read, which no folder of images silently goes without.
+UNREAD = frozenset({".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".tga", ".ppm", ".pgm", ".pbm",
+                    ".pnm", ".exr", ".hdr", ".dng", ".cr2", ".nef", ".arw"})  # fmt: skip
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"})  #: of files that are images
 MAX_PIXELS = 1 << 26  #: of one picture, 8192 x 8192
 GRID = "grid.png"  #: the overview that `sample` writes beside its images
@@ -57,7 +60,8 @@ def picture_files(folder: Path | str, *, nested: bool = False) -> list[Path]:
         nested: look into its subfolders too.
 
     Raises:
-        InputError: no such folder, or a finished ``run.json`` lists an image that is not there.
+        InputError: no such folder, pictures of :data:`UNREAD` among the images, or a finished ``run.json`` lists an
+            image that is not there.
     """
     home = Path(folder)
     if not home.is_dir():
@@ -65,9 +69,13 @@ def picture_files(folder: Path | str, *, nested: bool = False) -> list[Path]:
     sampled = _sampled(home)
     if sampled is not None:
         return sampled
-    found = [
-        f for f in (home.rglob("*") if nested else home.iterdir()) if _is_image(f.relative_to(home)) and f.is_file()
-    ]
+    there = [f for f in (home.rglob("*") if nested else home.iterdir()) if not _is_hidden(f.relative_to(home))]
+    found = [f for f in there if f.suffix.lower() in SUFFIXES and (f.is_file() or f.is_symlink())]
+    if found and (other := min((f for f in there if f.suffix.lower() in UNREAD and f.is_file()), default=None)):
+        raise InputError(
+            f"{other} is a picture of a kind that is not read ({', '.join(sorted(SUFFIXES))} are); save it as PNG, or "
+            "move it out of the folder"
+        )
     return sorted(f for f in found if not (f.name == GRID and _beside_a_run(f)))
 
 
@@ -146,9 +154,8 @@ def _beside_a_run(grid: Path) -> bool:
     return (grid.parent / RECORD).is_file() or next(grid.parent.glob(_SAMPLED), None) is not None
 
 
-def _is_image(path: Path) -> bool:
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
 
 
 def read_pictures(
@@ -278,8 +285,8 @@ def _opaque(pixels: NDArray[np.uint8], behind: tuple[int, int, int] | None, name
     if (alpha < 255).any():
         if behind is None:
             raise InputError(
-                f"{name} is transparent in {float((alpha < 255).mean()):.0%} of its pixels; give background, e.g. "
-                "'white' or '#808080', or save it without transparency"
+                f"{name} is transparent in {float((alpha < 255).mean()):.0%} of its pixels; say what lies behind "
+                "with background='white' or another colour such as '#808080', or save it without transparency"
             )
         if colours.shape[2] == 1 and len(set(behind)) > 1:
             colours = np.repeat(colours, 3, 2)

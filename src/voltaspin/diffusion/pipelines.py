@@ -121,7 +121,7 @@ def check_folder(folder: Path) -> None:
             "of cells (docs/log.md): train one with --diffusion in-place, or sample this one with 0.1.0"
         )
     if not folder.is_dir():
-        raise InputError(f"model folder {folder} does not exist; train one with 'voltaspin train' and out='{folder}'")
+        raise InputError(f"model folder {folder} does not exist; check its name, or make it with 'voltaspin train'")
 
 
 @diffusers_silent()

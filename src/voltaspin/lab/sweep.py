@@ -115,7 +115,7 @@ def measure(
     points: list[_Point] = list(product(voltages, widths, directions))
     if resume and overwrite:
         raise InputError("resume=True goes on with a sweep and overwrite=True begins it again; give one of them")
-    with claimed_file(out, force=overwrite or resume, inputs=inputs):
+    with claimed_file(out, force=overwrite or resume, inputs=inputs, leave="overwrite"):
         resumed = done = _kept(out, plan, points, pulses) if resume and out.exists() else 0
         instrument, asked_again = profile.address, 0
         try:

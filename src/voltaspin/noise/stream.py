@@ -269,7 +269,7 @@ class _Recorder:
         self.path, self._beside = path, Recording.beside(path)
         if not path.parent.is_dir():
             raise InputError(f"{path.parent} does not exist; give record= a file in a folder that does")
-        claim_file(path, force=overwrite, sidecar=self._beside, kind=Recording.KIND)
+        claim_file(path, force=overwrite, sidecar=self._beside, kind=Recording.KIND, leave="overwrite")
         self._file: Any = None
         self._waiting = b""  # bytes before the recording begins, then those of a value that is not whole
         self._sha256, self._size = hashlib.sha256(), 0

@@ -20,6 +20,7 @@ from pydantic import Field
 
 from voltaspin.core.capacity import memory_errors
 from voltaspin.core.errors import InputError, NoiseStoppedError
+from voltaspin.core.files import check_ways
 from voltaspin.core.folders import OutputFolder
 from voltaspin.core.format import energies
 from voltaspin.core.result import Result, RunRecord, Unit
@@ -172,8 +173,7 @@ class Share:
             raise InputError(f"shard = {i}/{n}: give i/N, with i from 1 to N, e.g. 2/4")
         if self.first + self.count > 2**60:
             raise InputError(f"first = {self.first} and count = {self.count}: image numbers end at 2**60")
-        if self.resume and self.force:
-            raise InputError("resume goes on with a run and force begins it again; give one of them")
+        check_ways(resume=self.resume, force=self.force)
 
     @property
     def ids(self) -> range:

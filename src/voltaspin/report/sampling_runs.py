@@ -69,7 +69,7 @@ class GaussianRun(SampleRun):
         named = sampler if sampler in SAMPLERS and isinstance(pipeline, Pipeline) else ""
         if named and isinstance(pipeline, Pipeline):
             if spec is not None or churn is not None:
-                given = "compute" if spec is not None else "churn"
+                given = "compute = 'memory'" if spec is not None else f"churn = {churn}"
                 raise InputError(f"{given} is not taken with sampler = {named!r}; use ddpm or ddim")
             pipeline, self.steps, sampler = by_name(pipeline, named, self.told), steps_for(named, steps), ""
         self.pipeline, self.source, self.eta, self.churn = pipeline, source, eta, churn
@@ -85,7 +85,7 @@ class GaussianRun(SampleRun):
         if not isinstance(pipeline, Unmodified):
             drawing_steps(pipeline, steps=steps, sampler="ddim" if sampler == "ddim" else "ddpm", eta=eta, churn=churn)
         if self.told is not None and spec is not None:
-            raise InputError("a network that is told a class does not compute in arrays yet; leave compute out")
+            raise InputError("a network that is told a class does not compute in arrays yet; leave compute= out")
         self.kind: Literal["ddpm", "ddim"] = "ddim" if sampler == "ddim" else "ddpm"
         made_by = named or (pipeline.sampler if isinstance(pipeline, Unmodified) else self.kind)
         independent = source.addressable and not unmodified and spec is None
@@ -93,7 +93,7 @@ class GaussianRun(SampleRun):
         if share.split and not source.addressable:
             raise InputError(
                 f"{source.name} hands out one sequence in the order of the work, so a part of a run cannot know which "
-                "numbers are its own; leave shard= and first= out, or use noise = 'memory' or 'software'"
+                "numbers are its own; leave shard= and first= out, or use noise = 'memory' or noise = 'software'"
             )
         fitting = rows_for(pipeline.image_shape)
         self.rows = fitting if independent and share.batch >= fitting else 1
@@ -244,6 +244,7 @@ class InPlaceRun(SampleRun):
             cells_per_pixel=cells_per_pixel or known.cells_per_pixel,
             cells=CellSpec(junction=IDEAL) if source is not None else cells or known.cells,
         )  # fmt: skip
+        self.options.cells.check_junction()
         self.groups = [share.ids[k : k + share.batch] for k in range(0, share.count, share.batch)]
         self.settings = {
             **(settings or {"noise": "memory"}), "provenance": self._provenance(),

@@ -61,6 +61,11 @@ class CellSpec(Spec):
     coin_tolerance: float = Field(default=COIN_TOLERANCE, gt=0, lt=0.5)
     balanced: bool = False
 
+    def check_junction(self) -> None:
+        """Raise InputError where the junction is unknown, or its file is not there."""
+        if self.junction != IDEAL:
+            Junction.of(self.junction)
+
 
 @dataclass
 class Rounding:

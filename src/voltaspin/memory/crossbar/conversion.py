@@ -25,6 +25,7 @@ from voltaspin.memory.crossbar.counting import (
     first_tensor,
     on_device,
     own_example,
+    refuse_no_image,
 )
 from voltaspin.memory.crossbar.coverage import Coverage, LayerCoverage
 from voltaspin.memory.crossbar.layer import MemoryLayer
@@ -92,6 +93,7 @@ def convert(
     example = on_device(own_example(model) if example is None else example, device_of(model))
     compared: dict[nn.Module, str] = {}
     output: Any = None
+    refuse_no_image(example)
     if example is not None:
         try:
             with as_found(model):

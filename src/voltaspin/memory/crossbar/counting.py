@@ -137,6 +137,13 @@ def first_tensor(*values: Any) -> torch.Tensor | None:
     return next((t for t in tree_leaves(values) if torch.is_tensor(t) and t.dim()), None)
 
 
+def refuse_no_image(example: Any) -> None:
+    """Raise InputError where the first axis of the first tensor, which counts the images, is empty."""
+    x = first_tensor(example)
+    if x is not None and not len(x):
+        raise InputError(f"the example of shape {tuple(x.shape)} holds no image; give the input of one")
+
+
 class Count(TorchDispatchMode):
     """Multiply-accumulates of what runs inside, by module and operation.
 

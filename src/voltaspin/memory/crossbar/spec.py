@@ -33,10 +33,12 @@ _FIELDS_WITHIN: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...]
         "give a finite number that is not negative",
     ),
     (
-        ("TMR", "R_P", "read_voltage", "supply_voltage", "bandwidth", "temperature", "adc_range"),
+        ("R_P", "read_voltage", "supply_voltage", "bandwidth", "temperature"),
         lambda x: 0 < x < math.inf,
-        "give a positive number (TMR is a ratio, 1.0 for 100 %)",
+        "give a finite positive number in SI units",
     ),
+    (("TMR",), lambda x: 0 < x < math.inf, "give a finite positive ratio, 1.0 for 100 %"),
+    (("adc_range",), lambda x: 0 < x < math.inf, "give a finite positive number of counts, or null to choose it"),
     (("write_error_rate", "stuck", "clip_share"), lambda x: 0 <= x <= 1, "give a share from 0 to 1"),
 )
 _LINE_OF_VERSION_1 = 50e-15  # [F], of every bit line

@@ -25,6 +25,7 @@ from voltaspin.memory.crossbar.counting import (
     first_tensor,
     on_device,
     own_example,
+    refuse_no_image,
 )
 from voltaspin.memory.crossbar.coverage import Coverage, LayerCoverage
 from voltaspin.memory.crossbar.geometry import geometry_of
@@ -193,6 +194,7 @@ def trace(model: nn.Module, *args: Any, **kwargs: Any) -> NetworkTrace:
     example: Any = (args, kwargs)
     if not args and not kwargs and (own := own_example(model)) is not None:
         example = (own, {})
+    refuse_no_image(example)
     copied, calls, count, counted_how = _evaluated(model, example)
     # by hand, since a compiled model has no get_submodule
     modules, given = dict(copied.named_modules()), dict(model.named_modules())

@@ -153,6 +153,8 @@ def _of_text(file: Content) -> str:
                 f"{file}: {sample.split()[0].decode()!r} is two bits or one number with a decimal comma; say "
                 "format='text' for all bits row by row, decimal=',', or column="
             )
+    if found in (None, "hex") and not given.keys() & (_TABLE | {"threshold"}) and readers.is_nearly_bits(sample):
+        return "text"  # whose reader says which character is none; as hexadecimal or a number it would be another value
     if found is None and not given.keys() & _TABLE:
         try:
             read_table(file)

@@ -53,6 +53,14 @@ def is_bits(sample: bytes) -> bool:
     return set(sample) - set(SEPARATORS) <= set(b"01")
 
 
+def is_nearly_bits(sample: bytes) -> bool:
+    """Whether a text is of 0 and 1 but for one character in a hundred, and not of one number a field."""
+    tokens = [token for token in re.split(rb"[\s,;]+", sample.strip(SEPARATORS)) if token]
+    body = b"".join(tokens)
+    others = len(body.translate(None, b"01"))
+    return len(body) >= 16 and others <= max(1, len(body) // 100) and all(len(token) > 1 for token in tokens[:-1])
+
+
 def is_hex(sample: bytes) -> bool:
     """Whether a text is hexadecimal, and no decimal numbers."""
     tokens = re.split(rb"[\s,;]+", sample.strip(SEPARATORS))

@@ -233,10 +233,14 @@ def _as_bits(values: NDArray[Any], at: int, reading: Reading, level: float | Non
         return (in_si(values, at, reading, file) > level).astype(np.uint8)
     bad = np.flatnonzero((values != 0) & (values != 1))
     if bad.size:
-        value = values[bad[0]]
-        shown = repr(chr(int(value) ^ 48)) if reading.format == "text" else value
+        place, value = at + int(bad[0]), values[bad[0]]
+        if reading.format == "text":
+            raise FileError(
+                f"{file}: character {place} is {chr(int(value) ^ 48)!r}, which is neither 0 nor 1 (counted from 0, "
+                "without spaces); remove it, or name another form with format= (hex, base64 or csv)"
+            )
         raise FileError(
-            f"{file}: value {at + int(bad[0])} is {shown}, which is neither 0 nor 1; for measured values give a "
+            f"{file}: value {place} is {value}, which is neither 0 nor 1; for measured values give a "
             "threshold= such as 5.4kohm or 0.35V, or threshold='fit'; for bytes of eight bits say "
             "sample_type='packed' (numbers) or format='packed' (raw bytes)"
         )
@@ -259,6 +263,8 @@ def _holds_bytes(reading: Reading, file: Content) -> bool:
     sample = np.concatenate([np.empty(0, np.uint8), *seen])
     if not sample.size or sample.max() <= 1 or (sample.size < _JUDGED and sample.max() < 128):
         return False
+    if sample.size >= 16 and np.count_nonzero(sample > 1) <= max(1, sample.size // 100):
+        return False  # bits with a stray value, which is named where they are converted
     why = f"{sample.size} values are too few to tell" if sample.size < _JUDGED else None
     why = why or content.structure_of_bytes(sample, 0.3) or content.structure(seen)
     if why or sample.max() < 128 <= sample.size:
