@@ -1,12 +1,14 @@
 """Manners of the command line: version, help, quiet, completion, statuses of verdicts, and templates."""
 
 import json
+import shlex
 import subprocess
 import sys
 from importlib.metadata import version
 
 import numpy as np
 import pytest
+import shellingham
 import typer
 
 from voltaspin.cli import terminal
@@ -54,11 +56,22 @@ def test_the_version_and_a_short_help(capsys):
 
 
 def test_completion_can_be_installed():
-    made = subprocess.run(
-        [sys.executable, "-m", "voltaspin", "--show-completion", "bash"], capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    line = f"{shlex.quote(sys.executable)} -m voltaspin --show-completion; exit $?"  # with bash around it
+    made = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert made.returncode == 0
     assert "complete" in made.stdout
+
+
+@pytest.mark.parametrize("option", ["--show-completion", "--install-completion"])
+def test_completion_for_no_known_shell_is_one_line(capsys, monkeypatch, option):
+    def none():
+        raise shellingham.ShellDetectionFailure
+
+    for detected, named in ((none, "none"), (lambda: ("dash", "/bin/dash"), "dash")):
+        monkeypatch.setattr(shellingham, "detect_shell", detected)
+        code, said = run(capsys, option)
+        assert (code, said.out, said.err.count("\n")) == (2, "", 1)
+        assert f"{option}: the shell that runs this program is {named}; run it from bash" in said.err
 
 
 def test_quiet_leaves_out_remarks_and_keeps_errors(bits, capsys):

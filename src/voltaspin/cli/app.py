@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -121,6 +121,9 @@ for command in (
     app.command()(command)
 
 
+_SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")  # for which typer has completion
+
+
 @cache
 def built() -> Any:
     """Return ``voltaspin`` with the commands below it, as click knows it; typer takes 0.1 to 0.2 s to build it."""
@@ -194,6 +197,20 @@ def _fail(message: str) -> None:
     sys.exit(2)
 
 
+def _check_shell(arguments: list[str]) -> None:
+    """Refuse to complete for a shell that is not recognised, which typer would answer with status 1."""
+    first = takewhile(lambda word: word.startswith("-"), arguments)
+    if option := next((word for word in first if word in ("--show-completion", "--install-completion")), None):
+        import shellingham
+
+        try:
+            shell = shellingham.detect_shell()[0]
+        except shellingham.ShellDetectionFailure:
+            shell = "none"
+        if shell not in _SHELLS:
+            raise InputError(f"{option}: the shell that runs this program is {shell}; run it from {', '.join(_SHELLS)}")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the ``voltaspin`` command: bad input is one line on standard error and status 2."""
     take_anything()
@@ -204,6 +221,7 @@ def main(arguments: list[str] | None = None) -> None:
     with _errors_in_one_line(arguments), stoppable():
         for before, word in pairwise(["", *arguments]):
             check_argument(word, before)
+        _check_shell(arguments)
         status = built().main(args=arguments, prog_name="voltaspin", standalone_mode=False)
         sys.stdout.flush()  # here, where a full disk or a reader that went away is an error with a name
         if status == INTERRUPTED:
