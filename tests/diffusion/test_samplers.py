@@ -184,7 +184,7 @@ def test_the_command_takes_every_name(capsys: pytest.CaptureFixture[str], tmp_pa
     for arguments, words in (
         (["--sampler", "dpm"], "dpm"),
         (["--sampler", "heun", "--steps", "4"], "give 3 or 5"),
-        (["--sampler", "euler", "--churn", "2", "--steps", "4"], "churn is not taken with --sampler euler"),
+        (["--sampler", "euler", "--churn", "2", "--steps", "4"], "--churn 2 is not taken with --sampler euler"),
         (["--sampler", "ddim", "--churn", "4", "--steps", "4"], "give 0 to 3"),
         (["--in-place", "--churn", "0"], "--churn 0 has no effect on images in place"),
     ):

@@ -141,7 +141,7 @@ def truncated(folder):
     (lambda f: written(f, "t,r\n1,5\n"), {"column": "R"}, "no column 'R'"),
     (lambda f: written(f, "0,1\n"), {"column": 5}, "2 columns"),
     (lambda f: written(f, "0\n1\n"), {"format": "text", "threshold": 5.0}, "threshold=5.0 cannot be used"),
-    (lambda f: written(f, "012"), {"format": "text"}, "value 2 is"),
+    (lambda f: written(f, "012"), {"format": "text"}, "character 2 is '2'"),
     (lambda f: written(f, "0"), {"format": "tape"}, "'tape'"), (lambda f: written(f, "0"), {"lanes": 0}, "n_cells=0"),
 ])  # fmt: skip
 def test_bad_files_are_refused(tmp_path, make, options, said):
