@@ -16,15 +16,12 @@ _COLOURS = {"CPU core": GREY, "GPU": INK, "int8 digital machine": PURPLE, "digit
 @figure((10.5, 6.2))
 def quality_and_energy(found: Frontier, *, ax: Axes) -> Axes:
     """Draw KID over the energy of an image: bars are intervals, squares images in place, rings the best designs."""
-    shown: set[str] = set()
     for d in found.designs:
         colour, x, y = _COLOURS[d.machine], d.energy, d.kid.scaled(1e3, "")
         ax.plot([x.low, x.high], [y.value, y.value], color=colour, lw=1.4, alpha=0.55, zorder=2)
         ax.plot([x.value, x.value], [y.low, y.high], color=colour, lw=1.4, alpha=0.55, zorder=2)
         marker = "s" if d.diffusion == "in-place" else "o"
-        label = None if d.machine in shown else d.machine
-        shown.add(d.machine)
-        ax.plot(x.value, y.value, marker, ms=7.5, mfc=colour, mec="white", zorder=4, ls="none", label=label)
+        ax.plot(x.value, y.value, marker, ms=7.5, mfc=colour, mec="white", zorder=4, ls="none")
         if d.on_front:
             ax.plot(x.value, y.value, "o", ms=15, mfc="none", mec=colour, mew=1.6, zorder=3)
         if d.best:
@@ -40,8 +37,10 @@ def quality_and_energy(found: Frontier, *, ax: Axes) -> Axes:
     ax.set_xlabel("energy of a whole image: network, random numbers, data movement; bars: 90 % ranges")
     ax.set_ylabel("KID × 1000, lower is better; bars: 95 % intervals")
     ax.set_ylim(min(0.0, *(1e3 * d.kid.low for d in found.designs)), None)
+    for machine in dict.fromkeys(d.machine for d in found.designs):
+        ax.plot([], [], lw=4, color=_COLOURS[machine], label=machine)
     for marker, words in (("o", "Gaussian"), ("s", "in place")):
-        ax.plot([], [], marker, color=GREY, ls="none", ms=7, label=words)
+        ax.plot([], [], marker, mfc="none", mec=INK, ls="none", ms=7, label=words)
     outer_legend(
         ax,
         loc="outside right upper",
