@@ -20,7 +20,7 @@ from voltaspin.diffusion import TrainSpec, load_images, load_pipeline, shipped_m
 from voltaspin.diffusion.samplers import NAMES, generate
 from voltaspin.noise import MemorySource, NoiseSource, PseudoSource
 
-IMAGES, STEPS = 64, 3
+IMAGES, STEPS = 64, 4
 MEMORY = "memory, XOR of two"
 
 

@@ -10,6 +10,7 @@ import copy
 import inspect
 import warnings
 from dataclasses import dataclass
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +31,8 @@ STEPPED = (
     "PNDMScheduler", "SASolverScheduler", "UniPCMultistepScheduler",
 )  # fmt: skip
 
+#: Schedules that split the noise of a step's end into what stays and what is drawn anew, by a difference of squares.
+_ANCESTRAL = ("EulerAncestralDiscreteScheduler",)
 #: Schedules that average the slopes at both ends of a step, and the error that is too large for a step of theirs. Of
 #: the shipped model, whose first of 20 steps goes from 2e4 to 13 and errs by 61 times the noise, they made images with
 #: a KID of 1.4 where others have 0.1.
@@ -124,22 +127,29 @@ def stepped(unet: UNet2DModel, scheduler: Any, sampler: str, told: Told | None =
         raise InputError(f"sampler = {sampler!r}: {name} refuses this model's schedule ({first_line(error)})") from None
 
 
-def check_first_step(scheduler: Any, steps: int) -> None:
-    """Refuse a schedule whose averaged slopes do not carry over its first step.
+def check_steps(scheduler: Any, steps: int) -> None:
+    """Refuse a schedule whose averaged slopes do not carry over its first step, or whose noise is lost in rounding.
 
-    A step from sigma to sigma' errs by the difference of its two predictions of the image, which is of order one, times
-    sigma / (2 sigma'), and what it leaves is noise of size sigma'.
+    A step of averaged slopes from sigma to sigma' errs by the difference of its two predictions of the image, which is
+    of order one, times sigma / (2 sigma'), and what it leaves is noise of size sigma'.
 
     Raises:
-        InputError: the first of ``steps`` errs by more than ``_STEEPEST`` of that noise; the message names the remedy.
+        InputError: the first of ``steps`` errs by more than ``_STEEPEST`` of that noise, or an ancestral step takes the
+            root of a difference that float32 rounds below zero; the message names the remedy.
     """
-    if (kind := type(scheduler).__name__) not in _AVERAGED:
+    if (kind := type(scheduler).__name__) not in (*_AVERAGED, *_ANCESTRAL):
         return
-    scheduler = copy.deepcopy(scheduler)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # as above
-        scheduler.set_timesteps(steps)
-    sigmas = [float(s) for s in scheduler.sigmas]
+    if bad := _lost_step(scheduler, steps):
+        near = sorted(range(max(1, steps - 5), steps + 6), key=lambda n: abs(n - steps))
+        other = next((n for n in near if not _lost_step(scheduler, n)), None)
+        remedy = "take another schedule" if other is None else f"give {other} steps, or take another schedule"
+        raise InputError(
+            f"step {bad[0]} of {steps} of {kind} goes from sigma {bad[1]:.3g} to {bad[2]:.3g}, where float32 rounds "
+            f"the square of its part without noise below zero: {remedy}"
+        )
+    if kind not in _AVERAGED:
+        return
+    sigmas = [float(s) for s in _with_steps(scheduler, steps).sigmas]
     second = next((s for s in sigmas if s < sigmas[0]), sigmas[0])
     if sigmas[0] > 2 * _STEEPEST * second**2:
         closer = "give more steps, or "
@@ -149,6 +159,26 @@ def check_first_step(scheduler: Any, steps: int) -> None:
             f"the first of {steps} steps of {kind} goes from sigma {sigmas[0]:.3g} to {second:.3g}, and the average of "
             f"two slopes does not hold over it: {closer}take DPMSolverMultistepScheduler or EulerDiscreteScheduler"
         )
+
+
+def _with_steps(scheduler: Any, steps: int) -> Any:
+    scheduler = copy.deepcopy(scheduler)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # as above
+        scheduler.set_timesteps(steps)
+    return scheduler
+
+
+def _lost_step(scheduler: Any, steps: int) -> tuple[int, float, float] | None:
+    """Return the first ancestral step whose part without noise is no number in float32: its place and both sigmas."""
+    if type(scheduler).__name__ not in _ANCESTRAL:
+        return None
+    for k, (start, end) in enumerate(pairwise(_with_steps(scheduler, steps).sigmas)):
+        # One at a time, as the scheduler itself computes them: here its rounding is the point.
+        up = (end**2 * (start**2 - end**2) / start**2) ** 0.5
+        if torch.isnan((end**2 - up**2) ** 0.5):
+            return k + 1, float(start), float(end)
+    return None
 
 
 def why_not(schedule: str) -> str:
@@ -175,7 +205,7 @@ class SteppedPipeline:
         self, *, batch_size: int, generator: Any, num_inference_steps: int, output_type: str = "np", first: int = 0
     ) -> SimpleNamespace:
         """Images in [0, 1] from number ``first`` on: ``images`` is float32 (batch_size, height, width, channels)."""
-        check_first_step(self.scheduler, num_inference_steps)
+        check_steps(self.scheduler, num_inference_steps)
         scheduler = copy.deepcopy(self.scheduler)  # multistep methods keep what they have seen
         scheduler.set_timesteps(num_inference_steps)
         shape = (batch_size, *shape_of(self.unet))

@@ -28,7 +28,7 @@ from voltaspin.diffusion.pipelines import Pipeline
 from voltaspin.diffusion.published import Unmodified, sample_unmodified
 from voltaspin.diffusion.samplers import SAMPLERS, by_name, steps_for
 from voltaspin.diffusion.sampling import check_bits, drawing_steps, normals_per_image, rows_for, sample, time_steps
-from voltaspin.diffusion.stepping import SteppedPipeline, check_first_step
+from voltaspin.diffusion.stepping import SteppedPipeline, check_steps
 from voltaspin.memory import ArraySpec, convert, trace
 from voltaspin.memory.crossbar.counting import NETWORK
 from voltaspin.memory.crossbar.layer import context_of
@@ -81,7 +81,7 @@ class GaussianRun(SampleRun):
                 "samplers: leave it out"
             )
         if isinstance(pipeline, Unmodified) and isinstance(pipeline.pipeline, SteppedPipeline):
-            check_first_step(pipeline.pipeline.scheduler, self.steps)
+            check_steps(pipeline.pipeline.scheduler, self.steps)
         if not isinstance(pipeline, Unmodified):
             drawing_steps(pipeline, steps=steps, sampler="ddim" if sampler == "ddim" else "ddpm", eta=eta, churn=churn)
         if self.told is not None and spec is not None:

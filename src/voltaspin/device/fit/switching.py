@@ -135,7 +135,7 @@ def fit_switching(
 def expected_seconds(
     data: Sequence[SwitchingData], junction: Junction, degree: int | None, *, parameters: int
 ) -> float:  # fmt: skip
-    """Processor time of :func:`fit_switching` [s], within a factor of two from ten seconds on; nothing is solved.
+    """Processor time of :func:`fit_switching` [s], within a factor of three from ten seconds on; nothing is solved.
 
     Args:
         data, junction, degree: as :func:`fit_switching`.
