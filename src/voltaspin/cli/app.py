@@ -121,9 +121,6 @@ for command in (
     app.command()(command)
 
 
-_SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")  # for which typer has completion
-
-
 @cache
 def built() -> Any:
     """Return ``voltaspin`` with the commands below it, as click knows it; typer takes 0.1 to 0.2 s to build it."""
@@ -195,6 +192,9 @@ def _no_reader() -> NoReturn:
 def _fail(message: str) -> None:
     print(f"voltaspin: {one_line(message)}", file=sys.stderr)
     sys.exit(2)
+
+
+_SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")  # for which typer has completion
 
 
 def _check_shell(arguments: list[str]) -> None:

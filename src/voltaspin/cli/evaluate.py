@@ -84,13 +84,13 @@ def evaluate(
     from voltaspin.metrics.statistics import FeatureStatistics, load_extractor
 
     statistics: FeatureStatistics | None = None
-    shipped = extractor in ("", _SHIPPED) and not (reference.endswith(_SUFFIX) or Path(reference).is_file())
-    if seed is not None and not (shipped and against is None):
+    of_file = reference.endswith(_SUFFIX) or Path(reference).is_file()
+    if seed is not None and (of_file or against is not None or extractor not in ("", _SHIPPED)):
         raise InputError(
             f"--seed {seed}: chance has a part in the scores of one folder by the shipped reference, and in no others; "
             "leave it out"
         )
-    if reference.endswith(_SUFFIX) or Path(reference).is_file():
+    if of_file:
         if reference_images:
             raise InputError("--reference FILE holds the real images; leave --reference-images out")
         statistics = FeatureStatistics.load(reference)

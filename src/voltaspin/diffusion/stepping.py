@@ -137,8 +137,7 @@ def check_steps(scheduler: Any, steps: int) -> None:
         InputError: the first of ``steps`` errs by more than ``_STEEPEST`` of that noise, or an ancestral step takes the
             root of a difference that float32 rounds below zero; the message names the remedy.
     """
-    if (kind := type(scheduler).__name__) not in (*_AVERAGED, *_ANCESTRAL):
-        return
+    kind = type(scheduler).__name__
     if bad := _lost_step(scheduler, steps):
         near = sorted(range(max(1, steps - 5), steps + 6), key=lambda n: abs(n - steps))
         other = next((n for n in near if not _lost_step(scheduler, n)), None)
@@ -162,6 +161,7 @@ def check_steps(scheduler: Any, steps: int) -> None:
 
 
 def _with_steps(scheduler: Any, steps: int) -> Any:
+    """Return a copy with so many steps; multistep methods keep what they have seen."""
     scheduler = copy.deepcopy(scheduler)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # as above
@@ -206,8 +206,7 @@ class SteppedPipeline:
     ) -> SimpleNamespace:
         """Images in [0, 1] from number ``first`` on: ``images`` is float32 (batch_size, height, width, channels)."""
         check_steps(self.scheduler, num_inference_steps)
-        scheduler = copy.deepcopy(self.scheduler)  # multistep methods keep what they have seen
-        scheduler.set_timesteps(num_inference_steps)
+        scheduler = _with_steps(self.scheduler, num_inference_steps)
         shape = (batch_size, *shape_of(self.unet))
         device = self.unet.device
         x = randn_tensor(shape, generator=generator, device=device, dtype=torch.float32) * scheduler.init_noise_sigma
