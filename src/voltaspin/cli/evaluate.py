@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from voltaspin.cli.options import AsJson, Background, Force, Out, word
+from voltaspin.cli.options import AsJson, Background, Force, Out, SeedIfAny, word
 from voltaspin.cli.terminal import check_fail_on, end_on, progress_of, show
 from voltaspin.core.errors import InputError
 
@@ -57,7 +57,7 @@ def evaluate(
     ] = "",
     reference_split: Split = None,
     background: Background = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Decides every simulated random number.")] = None,
+    seed: SeedIfAny = None,
     fail_on: Annotated[
         str | None, typer.Option("--fail-on", help="different: of --against: end with status 3 where the interval of a "
                           "difference leaves zero out.")

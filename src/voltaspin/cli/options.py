@@ -99,7 +99,9 @@ def word(*names: str, words: Collection[str], help: str) -> Any:
 
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for the results; made if it does not exist.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Decides every simulated random number.")]
+_SEED = typer.Option("--seed", min=0, help="Decides every simulated random number.")
+Seed = Annotated[int, _SEED]
+SeedIfAny = Annotated[int | None, _SEED]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Force = Annotated[
     bool,
